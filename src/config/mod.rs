@@ -1,0 +1,14 @@
+//! From text to [`Config`]: every mistake at once, each with its place and its remedy.
+//!
+//! Owns the configuration language: YAML with positions, `${NAME}` expansion, every key and its
+//! default. Serde and YAML types stay in here. Never touches what runs: a [`Config`] is only
+//! data, and [`crate::snapshot`] makes something of its dynamic part.
+
+pub mod mistake;
+pub mod model;
+
+pub use mistake::Mistake;
+pub use model::{
+    AccessLog, AccessLogTarget, Admin, ApiKeySettings, Config, Dynamic, IssuerSource, KeySource,
+    ListenAddress, Listener, Startup,
+};

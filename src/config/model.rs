@@ -1,0 +1,147 @@
+//! The parsed configuration: types that cannot be wrong.
+//!
+//! Split by what a reload may change: [`Startup`] needs a restart, [`Dynamic`] does not.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::address::TrustedProxies;
+use crate::credential::CredentialSources;
+use crate::identity::{IdentityHeaderName, IdentityHeaders};
+use crate::jwt::IssuerSettings;
+use crate::policy::RouteTable;
+use crate::rate_limit::LimitPolicy;
+use crate::secret::Secret;
+use crate::upstream_settings::Upstream;
+
+/// A whole configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// What needs a restart.
+    pub startup: Startup,
+    /// What a reload publishes.
+    pub dynamic: Dynamic,
+}
+
+/// Where something listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// An address and port.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// One public listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where it listens.
+    pub address: ListenAddress,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// The bearer token it demands; required beyond loopback.
+    pub token: Option<Secret<String>>,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    /// Standard output.
+    Stdout,
+    /// A file, opened for appending and again on SIGHUP.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+/// The access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Where it goes.
+    pub target: AccessLogTarget,
+    /// JSON or text; `None` follows `--log-format`.
+    pub json: Option<bool>,
+}
+
+/// What needs a restart.
+#[derive(Clone, Debug)]
+pub struct Startup {
+    /// Public listeners; never empty.
+    pub listeners: Vec<Listener>,
+    /// The admin listener; absent means off.
+    pub admin: Option<Admin>,
+    /// Worker threads; `None` is one per core.
+    pub threads: Option<usize>,
+    /// How long active requests may finish after SIGTERM.
+    pub shutdown_timeout: Duration,
+    /// The access log.
+    pub access_log: AccessLog,
+    /// The most callers the limits remember.
+    pub limit_entries: usize,
+    /// The most upstream connections kept for re-use, per worker thread.
+    pub upstream_pool: usize,
+}
+
+/// Where the keys of an issuer come from. Paths are resolved against the configuration's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// JWKS, JWK or PEM.
+    File(PathBuf),
+    /// An HMAC secret.
+    SecretFile(PathBuf),
+}
+
+/// One issuer and where its keys come from.
+#[derive(Clone, Debug)]
+pub struct IssuerSource {
+    /// What is demanded of its tokens.
+    pub settings: Arc<IssuerSettings>,
+    /// Its keys.
+    pub keys: KeySource,
+}
+
+/// `api_keys:`.
+#[derive(Clone, Debug, Default)]
+pub struct ApiKeySettings {
+    /// Key files.
+    pub files: Vec<PathBuf>,
+    /// Pepper files by name.
+    pub peppers: Vec<(Box<str>, PathBuf)>,
+    /// Claims of a key that become headers.
+    pub claim_headers: Vec<(Box<str>, IdentityHeaderName)>,
+}
+
+/// What a reload publishes. Everything in it is compiled and checked but for the files it names,
+/// which [`crate::config::materials`] reads.
+#[derive(Debug)]
+pub struct Dynamic {
+    /// Whose forwarded fields are believed.
+    pub trusted_proxies: TrustedProxies,
+    /// Upstreams in the order of the file.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Issuers in the order of the file.
+    pub issuers: Vec<IssuerSource>,
+    /// API keys.
+    pub api_keys: ApiKeySettings,
+    /// Where credentials are read from.
+    pub credentials: CredentialSources,
+    /// Limits in the order of the file.
+    pub limits: Vec<Arc<LimitPolicy>>,
+    /// Identity headers.
+    pub identity: IdentityHeaders,
+    /// Routes.
+    pub routes: Arc<RouteTable>,
+    /// `realm` of every challenge; visible ASCII without quotes.
+    pub realm: Box<str>,
+    /// Whether secret files may be readable by others (`insecure_file_modes`).
+    pub insecure_file_modes: bool,
+    /// Every `insecure_...` setting in force, by its path, for the start-up log and the metric.
+    pub insecure: Vec<String>,
+}

@@ -1,0 +1,14 @@
+//! Which route a request falls under and what the route demands.
+//!
+//! Owns patterns, the route table and access. Never looks at a credential itself, only at the
+//! principal that verification established.
+
+pub mod access;
+pub mod pattern;
+pub mod route;
+pub mod table;
+
+pub use access::{Access, AccessDenied, Requirement};
+pub use pattern::{HostPattern, PathPattern, PatternError};
+pub use route::{InsecurePath, Methods, Route, Upgrade};
+pub use table::{RouteMiss, RouteMistake, RouteTable};

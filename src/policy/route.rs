@@ -1,0 +1,87 @@
+//! One route, compiled.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::policy::{Access, HostPattern, PathPattern};
+use crate::rate_limit::LimitPolicy;
+use crate::upstream_settings::{Timeouts, Upstream};
+
+/// The methods a route takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Methods {
+    /// Every method but TRACE and CONNECT.
+    Any,
+    /// These; GET covers HEAD.
+    Only(Vec<Method>),
+}
+
+impl Methods {
+    /// Whether a request with `method` falls under the route.
+    #[must_use]
+    pub fn covers(&self, method: &Method) -> bool {
+        match self {
+            Self::Any => *method != Method::TRACE && *method != Method::CONNECT,
+            Self::Only(listed) => {
+                listed.contains(method)
+                    || (*method == Method::HEAD && listed.contains(&Method::GET))
+            }
+        }
+    }
+}
+
+/// Whether a connection may change its protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upgrade {
+    /// Upgrades are not forwarded.
+    #[default]
+    Denied,
+    /// `upgrade: websocket`.
+    Websocket,
+}
+
+/// Readings of a path that the route takes although an upstream might disagree
+/// (`insecure_path`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InsecurePath {
+    /// `%2F` inside a segment.
+    pub encoded_slash: bool,
+    /// `//` that another reading merges.
+    pub double_slash: bool,
+    /// `;` parameters that another reading cuts.
+    pub semicolon: bool,
+}
+
+/// One route of the configuration.
+#[derive(Debug)]
+pub struct Route {
+    /// Position in the configuration: index into the shell's per-route metrics.
+    pub index: usize,
+    /// Metric label.
+    pub name: Arc<str>,
+    /// Hosts; empty is any host.
+    pub hosts: Vec<HostPattern>,
+    /// The path.
+    pub path: PathPattern,
+    /// The methods.
+    pub methods: Methods,
+    /// The demand.
+    pub access: Access,
+    /// Limits that apply, in order.
+    pub limits: Vec<Arc<LimitPolicy>>,
+    /// Where admitted requests go.
+    pub upstream: Arc<Upstream>,
+    /// Leave the credential on the forwarded request.
+    pub forward_credential: bool,
+    /// The largest accepted request body, in bytes; `None` is no limit.
+    pub body_limit: Option<u64>,
+    /// Timeouts: the route's own or the upstream's.
+    pub timeouts: Timeouts,
+    /// Protocol upgrades.
+    pub upgrade: Upgrade,
+    /// Path readings that are let through.
+    pub insecure_path: InsecurePath,
+    /// Forward X-HTTP-Method-Override and its kin.
+    pub insecure_method_override: bool,
+}

@@ -1,0 +1,1 @@
+//! The generic cell rate algorithm, as arithmetic.

@@ -1,0 +1,156 @@
+//! Time as an argument: wall-clock seconds for credentials, monotonic nanoseconds for limits.
+//!
+//! Owns the only place that reads a clock ([`Clock::now`]) and the spelling of durations and
+//! instants in configuration, key files and on the command line. Never decides anything.
+
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+use thiserror::Error;
+
+/// Seconds since the Unix epoch, as in a JWT `NumericDate` (RFC 7519 section 2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(pub u64);
+
+impl UnixTime {
+    /// This instant plus `duration`, in whole seconds; saturates at the end of time.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration.as_secs()))
+    }
+
+    /// This instant less `duration`, in whole seconds; saturates at the epoch.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(duration.as_secs()))
+    }
+}
+
+/// RFC 3339 in UTC, whole seconds: `2026-11-21T20:26:12Z`.
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = i64::try_from(self.0).unwrap_or(i64::MAX);
+        match time::OffsetDateTime::from_unix_timestamp(seconds) {
+            Ok(at) => write!(
+                f,
+                "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
+                at.year(),
+                u8::from(at.month()),
+                at.day(),
+                at.hour(),
+                at.minute(),
+                at.second()
+            ),
+            Err(_) => write!(f, "@{}", self.0),
+        }
+    }
+}
+
+/// Nanoseconds on a clock that never steps. Limits use it so that a stepped wall clock neither
+/// resets nor freezes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Monotonic(pub u64);
+
+/// The two readings every decision is made with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Wall clock, for `exp`, `nbf`, key expiry.
+    pub unix: UnixTime,
+    /// Steady clock, for rate limits.
+    pub monotonic: Monotonic,
+}
+
+/// The process clock. Everything below the shell gets a [`Now`] from its caller instead.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// Starts the clock; [`Monotonic`] counts from an hour before here, so that "long ago" can be
+    /// said without wrapping.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub fn start() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    /// Reads both clocks.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub fn now(&self) -> Now {
+        let unix = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let elapsed = self.origin.elapsed() + Duration::from_secs(3600);
+        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        Now { unix: UnixTime(unix), monotonic: Monotonic(nanos) }
+    }
+}
+
+/// Why a duration or an instant could not be read.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum TimeError {
+    /// Not `<number><unit>`.
+    #[error("{0:?} is not a duration: write a whole number and a unit, such as 250ms, 30s, 5m, 24h or 90d")]
+    Duration(String),
+    /// Not an RFC 3339 timestamp.
+    #[error("{0:?} is not a point in time: write RFC 3339, such as 2027-01-31T00:00:00Z")]
+    Instant(String),
+}
+
+/// Reads `250ms`, `30s`, `5m`, `24h`, `90d`: one whole number, one unit, nothing else.
+///
+/// # Errors
+/// [`TimeError::Duration`] with the text, when it has another form or overflows.
+pub fn parse_duration(text: &str) -> Result<Duration, TimeError> {
+    let wrong = || TimeError::Duration(text.to_owned());
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let millis_per_unit: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(millis_per_unit).map(Duration::from_millis).ok_or_else(wrong)
+}
+
+/// Reads an RFC 3339 timestamp at or after 1970, to the second.
+///
+/// # Errors
+/// [`TimeError::Instant`] with the text, when it is not one.
+pub fn parse_instant(text: &str) -> Result<UnixTime, TimeError> {
+    let wrong = || TimeError::Instant(text.to_owned());
+    let at =
+        time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339)
+            .map_err(|_| wrong())?;
+    u64::try_from(at.unix_timestamp()).map(UnixTime).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_one_number_and_one_unit() {
+        assert_eq!(parse_duration("90d"), Ok(Duration::from_secs(90 * 86_400)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        for wrong in ["", "s", "5", "5 s", "-5s", "1.5s", "5S", "1h30m", "99999999999999999999s"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn instants_are_rfc_3339_and_print_the_same_way() {
+        let at = parse_instant("2026-11-21T20:26:12Z").unwrap();
+        assert_eq!(at.to_string(), "2026-11-21T20:26:12Z");
+        assert_eq!(parse_instant("2026-11-21T22:26:12+02:00"), Ok(at));
+        for wrong in ["", "2026-11-21", "yesterday", "1969-12-31T23:59:59Z"] {
+            assert!(parse_instant(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -4,9 +4,11 @@
 //! default. Serde and YAML types stay in here. Never touches what runs: a [`Config`] is only
 //! data, and [`crate::snapshot`] makes something of its dynamic part.
 
+pub mod materials;
 pub mod mistake;
 pub mod model;
 
+pub use materials::Materials;
 pub use mistake::Mistake;
 pub use model::{
     AccessLog, AccessLogTarget, Admin, ApiKeySettings, Config, Dynamic, IssuerSource, KeySource,

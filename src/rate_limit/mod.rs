@@ -4,6 +4,7 @@
 //! somebody is, never waits.
 
 pub mod gcra;
+pub mod headers;
 pub mod quota;
 pub mod table;
 

@@ -1,0 +1,250 @@
+//! The decision, on one screen: who is this, may they, how often.
+//!
+//! Owns the order of the checks ([`Gate::admit`]) and [`Permit`], without which nothing is
+//! forwarded. Never builds a response (that is [`crate::rejection`]'s), never waits, never reads
+//! the clock, and asks each question of the module that owns it.
+
+mod evidence;
+mod limits;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+
+use crate::address::{Peer, TrustedProxies};
+use crate::api_key::KeyRing;
+use crate::credential::{CredentialKind, CredentialSources, Presented};
+use crate::framing::FramingError;
+use crate::jwt::Issuers;
+use crate::path::CanonicalPath;
+use crate::policy::pattern::normalize_host;
+use crate::policy::{Access, AccessDenied, Requirement, Route, RouteMiss, RouteTable};
+use crate::principal::Principal;
+use crate::rate_limit::{LimitTable, Standing};
+use crate::rejection::Rejection;
+use crate::time::Now;
+
+pub use evidence::{Evidence, Step, steps};
+pub use limits::tightest;
+
+/// What the gate sees of a request.
+#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "its fields hold credentials")]
+pub struct RequestHead<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The `Host` field or `:authority`, as received.
+    pub host: Option<&'a [u8]>,
+    /// The path of the request target, as received: everything before `?`.
+    pub path: &'a [u8],
+    /// All fields.
+    pub headers: &'a HeaderMap,
+    /// Who connected.
+    pub peer: Peer,
+}
+
+/// Whether limits are charged or only asked (`explain --live`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charging {
+    /// One request is charged to every limit that lets it through.
+    Charge,
+    /// Nothing is charged.
+    Peek,
+}
+
+/// The right to forward one request. Only [`Gate::admit`] makes one.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit {
+    route: Arc<Route>,
+    path: Option<String>,
+    principal: Option<Arc<Principal>>,
+    standings: Vec<Standing>,
+}
+
+impl Permit {
+    /// The route the request falls under.
+    #[must_use]
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// The path to forward, where it is not the received one (dot segments were removed).
+    #[must_use]
+    pub fn rewritten_path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+
+    /// Who the caller is; `None` on anonymous admission.
+    #[must_use]
+    pub fn principal(&self) -> Option<&Arc<Principal>> {
+        self.principal.as_ref()
+    }
+
+    /// Where the caller stands with every limit that was charged.
+    #[must_use]
+    pub fn standings(&self) -> &[Standing] {
+        &self.standings
+    }
+}
+
+/// Yes, or no and why.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Forward it.
+    Permit(Permit),
+    /// Refuse it.
+    Reject(Rejection),
+}
+
+/// A verdict and everything that was established on the way to it.
+#[derive(Debug)]
+pub struct Decision {
+    /// Yes or no.
+    pub verdict: Verdict,
+    /// What was found out, for log, `why` and `explain`.
+    pub evidence: Evidence,
+}
+
+/// Everything a decision needs: immutable, compiled into a snapshot, but for the limit table,
+/// which is shared with the snapshots before and after.
+#[derive(Debug)]
+pub struct Gate {
+    /// Routes.
+    pub routes: Arc<RouteTable>,
+    /// Where credentials are read from.
+    pub credentials: CredentialSources,
+    /// Trusted issuers.
+    pub issuers: Issuers,
+    /// API keys.
+    pub keys: Arc<KeyRing>,
+    /// Whose forwarded fields are believed.
+    pub trusted_proxies: TrustedProxies,
+    /// Who used how much.
+    pub limits: Arc<LimitTable>,
+}
+
+impl Gate {
+    /// Decides one request. Total: every input has a verdict, and nothing here can wait.
+    #[must_use]
+    pub fn admit(&self, head: &RequestHead<'_>, now: Now, charging: Charging) -> Decision {
+        let address = self.trusted_proxies.client_address(head.peer, head.headers);
+        let mut evidence = Evidence::new(address);
+        let verdict = match self.decide(head, now, charging, &mut evidence) {
+            Ok(permit) => Verdict::Permit(permit),
+            Err(rejection) => Verdict::Reject(rejection),
+        };
+        Decision { verdict, evidence }
+    }
+
+    /// The decision, top to bottom. The order is the contract's: nothing is spent on a caller
+    /// before the cheaper question was answered.
+    fn decide(
+        &self,
+        head: &RequestHead<'_>,
+        now: Now,
+        charging: Charging,
+        evidence: &mut Evidence,
+    ) -> Result<Permit, Rejection> {
+        let path = CanonicalPath::parse(head.path)?;
+        let route = self.route(head, &path)?;
+        evidence.route = Some(Arc::clone(route));
+        // Before any signature work: a flood costs us a table look-up.
+        self.charge_peer(route, now, charging, evidence)?;
+        let principal = match &route.access {
+            Access::Anonymous => None,
+            Access::Authenticated(requirement) => {
+                let presented = self.present(head.headers, evidence)?;
+                if presented == Presented::default() {
+                    return Err(Rejection::CredentialMissing);
+                }
+                Some(self.establish(presented, requirement, now, evidence)?)
+            }
+            Access::Optional(requirement) => {
+                let presented = self.present(head.headers, evidence)?;
+                if presented == Presented::default() {
+                    None
+                } else {
+                    Some(self.establish(presented, requirement, now, evidence)?)
+                }
+            }
+        };
+        self.charge_principal(route, now, charging, evidence)?;
+        Ok(Permit {
+            route: Arc::clone(route),
+            path: rewritten(&path, head.path),
+            principal,
+            standings: evidence.standings.clone(),
+        })
+    }
+
+    fn route(
+        &self,
+        head: &RequestHead<'_>,
+        path: &CanonicalPath<'_>,
+    ) -> Result<&Arc<Route>, Rejection> {
+        let host = match head.host {
+            Some(field) => Some(normalize_host(field).ok_or(FramingError::HostInvalid)?),
+            None => None,
+        };
+        self.routes.find(host.as_deref(), head.method, path).map_err(|miss| match miss {
+            RouteMiss::Unknown => Rejection::RouteUnknown,
+            RouteMiss::Method { allow } => Rejection::MethodUnknown { allow },
+            RouteMiss::Ambiguous { view } => Rejection::PathAmbiguous { view },
+        })
+    }
+
+    fn present<'h>(
+        &self,
+        headers: &'h HeaderMap,
+        evidence: &mut Evidence,
+    ) -> Result<Presented<'h>, Rejection> {
+        let presented = self.credentials.read(headers)?;
+        evidence.presented_jwt = presented.jwt.is_some();
+        evidence.presented_key = presented.key.is_some();
+        Ok(presented)
+    }
+
+    /// Verifies all that is presented and asks whether that is enough. Of a token and a key
+    /// together both must hold and both kinds be accepted; who the caller is and what they may is
+    /// the token's alone (R-210: never "any passes").
+    fn establish(
+        &self,
+        presented: Presented<'_>,
+        requirement: &Requirement,
+        now: Now,
+        evidence: &mut Evidence,
+    ) -> Result<Arc<Principal>, Rejection> {
+        // A kind that is not accepted is refused before its signature costs anything.
+        if presented.jwt.is_some() {
+            accepts(requirement, CredentialKind::Jwt)?;
+        }
+        if presented.key.is_some() {
+            accepts(requirement, CredentialKind::ApiKey)?;
+        }
+        if let Some(text) = presented.key {
+            evidence.key = Some(self.keys.verify(text, now.unix)?);
+        }
+        if let Some(text) = presented.jwt {
+            evidence.token = Some(self.issuers.verify(text, now.unix)?);
+        }
+        let principal = evidence.principal().ok_or(Rejection::CredentialMissing)?;
+        requirement.authorize(principal)?;
+        Ok(Arc::clone(principal))
+    }
+}
+
+fn accepts(requirement: &Requirement, kind: CredentialKind) -> Result<(), AccessDenied> {
+    if requirement.credentials.contains(&kind) { Ok(()) } else { Err(AccessDenied::Kind(kind)) }
+}
+
+fn rewritten(path: &CanonicalPath<'_>, received: &[u8]) -> Option<String> {
+    (path.as_str().as_bytes() != received).then(|| path.as_str().to_owned())
+}
+
+/// The address a decision was made for, in the words of the log.
+#[must_use]
+pub fn address_text(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
+}

@@ -1,0 +1,59 @@
+//! The immutable compiled state every request is decided with.
+//!
+//! Owns putting a [`Dynamic`] configuration and the files it names together with what is kept
+//! over reloads. A snapshot never changes after it is published; a request loads it exactly once.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::config::{Dynamic, Materials};
+use crate::gate::Gate;
+use crate::jwt::Issuers;
+use crate::rate_limit::LimitTable;
+
+/// What survives a reload: who used how much.
+#[derive(Clone, Debug)]
+pub struct Retained {
+    /// Shared by every snapshot.
+    pub limits: Arc<LimitTable>,
+}
+
+/// One published state.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts publications, from 1.
+    pub generation: u64,
+    /// Decides.
+    pub gate: Gate,
+    /// What the gate was compiled from: upstreams, identity headers, realm.
+    pub dynamic: Arc<Dynamic>,
+    /// The files it was compiled with.
+    pub materials: Arc<Materials>,
+}
+
+/// Where the current snapshot is: one load per request, one store per reload.
+pub type Snapshots = ArcSwap<Snapshot>;
+
+impl Snapshot {
+    /// Compiles. Cannot fail: whatever could was a mistake before.
+    #[must_use]
+    pub fn compile(
+        dynamic: Arc<Dynamic>,
+        materials: Arc<Materials>,
+        retained: &Retained,
+        generation: u64,
+    ) -> Self {
+        let issuers = dynamic.issuers.iter().map(|source| Arc::clone(&source.settings));
+        let issuers = issuers.zip(materials.key_sets.iter().cloned()).collect();
+        let gate = Gate {
+            routes: Arc::clone(&dynamic.routes),
+            credentials: dynamic.credentials.clone(),
+            issuers: Issuers::new(issuers),
+            keys: Arc::clone(&materials.key_ring),
+            trusted_proxies: dynamic.trusted_proxies.clone(),
+            limits: Arc::clone(&retained.limits),
+        };
+        Self { generation, gate, dynamic, materials }
+    }
+}

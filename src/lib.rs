@@ -14,6 +14,7 @@ pub mod principal;
 pub mod rate_limit;
 pub mod record;
 pub mod rejection;
+pub mod request_id;
 pub mod scope;
 pub mod secret;
 pub mod snapshot;

@@ -37,8 +37,8 @@ impl IdentityHeaders {
         claim_names: Vec<IdentityHeaderName>,
         pass_headers: &[HeaderName],
     ) -> Self {
-        let set_here: Vec<HeaderName> =
-            names.iter().chain(&claim_names).map(|name| name.as_header_name().clone()).collect();
+        let all = names.iter().cloned().chain(claim_names);
+        let set_here: Vec<_> = all.map(|name| name.as_header_name().clone()).collect();
         let is_set_here = |name: &HeaderName| {
             let folded = fold(name.as_str());
             set_here.iter().any(|ours| ours.as_str() == folded)

@@ -7,12 +7,27 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::rate_limit::{LimitHeaders, Standing};
 
 /// The largest integer of a structured field (RFC 9651 section 3.3.1).
 const INTEGER_MAX: u64 = 999_999_999_999_999;
+
+/// The field with what is left.
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// The field with what was granted.
+pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// [`limit_fields`] by name, ready to be added to an answer; nothing when no limit wants to be
+/// heard.
+pub fn fields(standings: &[Standing], refused: bool) -> Vec<(HeaderName, HeaderValue)> {
+    match limit_fields(standings, refused) {
+        Some(told) => vec![(RATE_LIMIT, told.rate_limit), (RATE_LIMIT_POLICY, told.policy)],
+        None => Vec::new(),
+    }
+}
 
 /// The two fields of one answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +62,21 @@ pub fn limit_fields(standings: &[Standing], refused: bool) -> Option<LimitFields
         return None;
     }
     Some(LimitFields { rate_limit: visible(rate_limit)?, policy: visible(policy)? })
+}
+
+/// The tightest standing of each limit, for the fields a caller sees: with a token and a key
+/// together a limit is asked twice.
+#[must_use]
+pub fn tightest(standings: &[Standing]) -> Vec<Standing> {
+    let mut seen: Vec<Standing> = Vec::with_capacity(standings.len());
+    for standing in standings {
+        match seen.iter_mut().find(|have| have.policy.name == standing.policy.name) {
+            Some(have) if standing.remaining < have.remaining => *have = standing.clone(),
+            Some(_) => {}
+            None => seen.push(standing.clone()),
+        }
+    }
+    seen
 }
 
 /// `Retry-After` for a refused request, in whole seconds: once they are over, every limit that

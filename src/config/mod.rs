@@ -6,16 +6,19 @@
 
 pub mod expand;
 pub mod key_file;
+pub mod keys;
 pub mod language;
 pub mod mistake;
 pub mod model;
 pub mod node;
+pub mod parse;
 pub mod report;
+pub mod sections;
 pub mod walk;
 pub mod yaml;
 
 pub use mistake::Mistake;
 pub use model::{
-    AccessLog, AccessLogTarget, Admin, ApiKeySettings, Config, Dynamic, IssuerSource, KeySource,
-    ListenAddress, Listener, Startup,
+    AccessLog, AccessLogTarget, Admin, ApiKeySettings, Config, Dynamic, FileReference,
+    IssuerSource, KeySource, ListenAddress, Listener, Startup,
 };

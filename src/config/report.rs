@@ -72,7 +72,7 @@ impl Report {
     #[must_use]
     pub fn into_mistakes(self) -> Vec<Mistake> {
         let mut mistakes = self.mistakes.into_inner();
-        mistakes.sort_by(|a, b| (a.line, a.column).cmp(&(b.line, b.column)));
+        mistakes.sort();
         mistakes.dedup();
         mistakes
     }

@@ -229,6 +229,31 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// What each item of a list, or the one value in its place, reads as; mistakes are left out.
+    /// `accepted` bounds how many there may be.
+    pub fn each<T>(
+        &self,
+        accepted: RangeInclusive<usize>,
+        read: impl FnMut(&Value<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let items = self.one_or_many()?;
+        self.check_count(items.len(), &accepted)?;
+        Some(items.iter().filter_map(read).collect())
+    }
+
+    /// Records a mistake when there are too few or too many of something.
+    pub fn check_count(&self, count: usize, accepted: &RangeInclusive<usize>) -> Option<()> {
+        if accepted.contains(&count) {
+            return Some(());
+        }
+        let message = match (count, accepted.start(), accepted.end()) {
+            (0, 1, _) => "is empty; at least one is needed".to_owned(),
+            (_, low, high) => format!("has {count} members; {low} to {high} are accepted"),
+        };
+        self.mistake(message);
+        None
+    }
+
     /// The keys and values of a mapping with names of the operator's choice.
     pub fn table(&self) -> Option<Vec<(&'a str, Value<'_>)>> {
         let entries = self.entries()?;

@@ -4,8 +4,15 @@
 //! default. Serde and YAML types stay in here. Never touches what runs: a [`Config`] is only
 //! data, and [`crate::snapshot`] makes something of its dynamic part.
 
+pub mod expand;
+pub mod key_file;
+pub mod language;
 pub mod mistake;
 pub mod model;
+pub mod node;
+pub mod report;
+pub mod walk;
+pub mod yaml;
 
 pub use mistake::Mistake;
 pub use model::{

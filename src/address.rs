@@ -56,6 +56,11 @@ pub fn limit_bytes(address: IpAddr) -> Vec<u8> {
 /// of these are dropped and rebuilt.
 #[must_use]
 pub fn is_forwarding_field(name: &HeaderName) -> bool {
-    let _ = name;
-    todo!("address helper")
+    let folded = crate::field_name::fold(name.as_str());
+    folded.starts_with("x-forwarded")
+        || folded.starts_with("x-original-")
+        || FORWARDING.contains(&folded.as_ref())
 }
+
+const FORWARDING: &[&str] =
+    &["forwarded", "x-real-ip", "x-rewrite-url", "true-client-ip", "x-client-ip"];

@@ -4,12 +4,14 @@
 //! somebody is, never waits.
 
 pub mod gcra;
+pub mod headers;
 pub mod quota;
 pub mod table;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use headers::{LimitFields, limit_fields, retry_after_secs};
 pub use quota::{Quota, QuotaError};
 pub use table::{Charge, LimitKey, LimitTable};
 

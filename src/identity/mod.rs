@@ -5,56 +5,15 @@
 //! such a name, on any route, and never sees a framework's request type: it says what to
 //! remove and what to set.
 
+mod name;
+
 use std::collections::BTreeSet;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use thiserror::Error;
 
 use crate::principal::Principal;
 
-/// A header name that may carry identity: not framing, hop-by-hop, routing or a credential.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct IdentityHeaderName(HeaderName);
-
-/// Why a header cannot carry identity.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum IdentityNameError {
-    /// Not a field name (RFC 9110 section 5.1).
-    #[error("{0:?} is not a header name")]
-    NotAName(String),
-    /// A name that changes framing, routing or who is believed.
-    #[error("{0:?} cannot carry identity: it frames, routes or authenticates messages")]
-    Reserved(String),
-}
-
-impl IdentityHeaderName {
-    /// Reads a header name.
-    ///
-    /// # Errors
-    /// [`IdentityNameError`].
-    pub fn parse(text: &str) -> Result<Self, IdentityNameError> {
-        let _ = text;
-        todo!("identity helper")
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_header_name(&self) -> &HeaderName {
-        &self.0
-    }
-}
-
-/// The names identity is set under: `identity:` in the configuration.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the contract's table of identity headers")]
-pub struct IdentityNames {
-    pub subject: IdentityHeaderName,
-    pub issuer: IdentityHeaderName,
-    pub client_id: IdentityHeaderName,
-    pub scopes: IdentityHeaderName,
-    pub credential: IdentityHeaderName,
-    pub credential_id: IdentityHeaderName,
-}
+pub use name::{IdentityHeaderName, IdentityNameError, IdentityNames};
 
 /// What is stripped and set, compiled from the configuration.
 #[derive(Clone, Debug)]

@@ -220,7 +220,6 @@ fn read_key(key: &Mapping<'_>, peppers: Option<&[&str]>) -> Option<KeyEntry> {
 }
 
 /// A field that may be absent: `Some(None)`. `None` is a mistake that is recorded.
-#[expect(clippy::option_option, reason = "absent and wrong are two things")]
 fn optional<'s, T>(
     key: &'s Mapping<'_>,
     name: &str,
@@ -309,9 +308,9 @@ fn read_claim(node: &Node<'_>, claim: &Value<'_>) -> Option<Json> {
             items.map(Json::Array)
         }
         NodeKind::Mapping(entries) => {
-            let fields = entries
-                .iter()
-                .map(|entry| Some((entry.key.clone().into_owned(), read_claim(&entry.value, claim)?)));
+            let fields = entries.iter().map(|entry| {
+                Some((entry.key.clone().into_owned(), read_claim(&entry.value, claim)?))
+            });
             fields.collect::<Option<_>>().map(Json::Object)
         }
     }
@@ -371,7 +370,11 @@ struct Seen {
 impl Seen {
     fn check(&mut self, report: &Report, place: Place, path: String, key: &KeyEntry) {
         if let Some(before) = self.ids.get(&key.id) {
-            report.add(place, path, format!("the id {:?} is taken by the key at {before}", &*key.id));
+            report.add(
+                place,
+                path,
+                format!("the id {:?} is taken by the key at {before}", &*key.id),
+            );
             return;
         }
         if let Some(before) = self.digests.get(&key.digest) {

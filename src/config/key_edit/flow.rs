@@ -92,7 +92,9 @@ impl Tokens<'_> {
         while let Some(byte) = bytes.get(self.at) {
             if byte.is_ascii_whitespace() {
                 self.at += 1;
-            } else if *byte == b'#' && self.at.checked_sub(1).is_none_or(|at| bytes[at].is_ascii_whitespace()) {
+            } else if *byte == b'#'
+                && self.at.checked_sub(1).is_none_or(|at| bytes[at].is_ascii_whitespace())
+            {
                 let line = bytes[self.at..].iter().take_while(|byte| **byte != b'\n').count();
                 self.at += line;
             } else {
@@ -184,9 +186,17 @@ mod tests {
         check("{a: b,}", &[("a", "b")], true);
         check("{}", &[], false);
         check(r#"{"a":"b, }",'c' : 'd''},'}"#, &[("\"a\"", "\"b, }\""), ("'c'", "'d''},'")], false);
-        check("{ a: it's # }, x: y\n , b: [c, {d: e}], }", &[("a", "it's"), ("b", "[c, {d: e}]")], true);
+        check(
+            "{ a: it's # }, x: y\n , b: [c, {d: e}], }",
+            &[("a", "it's"), ("b", "[c, {d: e}]")],
+            true,
+        );
         check("{ a: one\n   two, b: c#d }", &[("a", "one\n   two"), ("b", "c#d")], false);
-        check("{ a: \"\\\"}\", t: 2027-01-01T00:00:00Z }", &[("a", "\"\\\"}\""), ("t", "2027-01-01T00:00:00Z")], false);
+        check(
+            "{ a: \"\\\"}\", t: 2027-01-01T00:00:00Z }",
+            &[("a", "\"\\\"}\""), ("t", "2027-01-01T00:00:00Z")],
+            false,
+        );
     }
 
     #[test]

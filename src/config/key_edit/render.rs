@@ -71,8 +71,12 @@ fn limits(limits: &[(Box<str>, Quota)]) -> String {
 fn rate(quota: Quota) -> String {
     const SECOND_NS: u64 = 1_000_000_000;
     let per = quota.per_request_ns.get();
-    let units =
-        [("s", SECOND_NS), ("m", 60 * SECOND_NS), ("h", 3_600 * SECOND_NS), ("d", 86_400 * SECOND_NS)];
+    let units = [
+        ("s", SECOND_NS),
+        ("m", 60 * SECOND_NS),
+        ("h", 3_600 * SECOND_NS),
+        ("d", 86_400 * SECOND_NS),
+    ];
     let exact = units.into_iter().find(|(_, period)| {
         let count = period / per;
         count > 0 && period / count == per

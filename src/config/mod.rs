@@ -5,6 +5,7 @@
 //! data, and [`crate::snapshot`] makes something of its dynamic part.
 
 pub mod expand;
+pub mod key_edit;
 pub mod key_file;
 pub mod keys;
 pub mod language;

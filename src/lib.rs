@@ -1,8 +1,10 @@
 //! placeholder
+
 pub mod address;
 pub mod api_key;
 pub mod config;
 pub mod credential;
+pub mod field_name;
 pub mod framing;
 pub mod gate;
 pub mod header_text;

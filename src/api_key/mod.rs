@@ -12,7 +12,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use digest::Digest;
-pub use ring::{KeyRing, Peppers};
+pub use ring::{KeyRing, KeyState, KeySummary, Peppers, VerifiedKey};
 
 use crate::principal::Claims;
 use crate::rate_limit::Quota;

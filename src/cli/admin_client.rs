@@ -63,8 +63,9 @@ impl AdminClient {
         let request = self.request(method, path, body)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::fault(format!("runtime: {error}")))?;
-        let exchange = tokio::time::timeout(TIME_LIMIT, self.exchange(request));
-        let response = runtime.block_on(async { exchange.await }).map_err(|_| {
+        // The timer belongs to the runtime, so it is made inside.
+        let exchange = async { tokio::time::timeout(TIME_LIMIT, self.exchange(request)).await };
+        let response = runtime.block_on(exchange).map_err(|_| {
             let seconds = TIME_LIMIT.as_secs();
             Failure::fault(format!("{} did not answer in {seconds} s", self.address()))
         })??;

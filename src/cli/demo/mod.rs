@@ -24,8 +24,8 @@ const ADMIN_PORT: u16 = 9090;
 pub(super) fn run(logging: Logging) -> Outcome {
     let folder = Folder::create().map_err(|error| fault("a temporary folder", &error))?;
     let credentials = Credentials::generate()?;
-    let public = free_address(PUBLIC_PORT).map_err(|error| fault("a port", &error))?;
-    let admin = free_address(ADMIN_PORT).map_err(|error| fault("a port", &error))?;
+    let [public, admin] = free_addresses([PUBLIC_PORT, ADMIN_PORT])
+        .map_err(|error| fault("a port on loopback", &error))?;
     let upstream = echo::start(public, introduction(&folder, &credentials, public, admin))
         .map_err(|error| fault("the echo upstream", &error))?;
     let config = folder
@@ -46,10 +46,13 @@ fn fault(what: &str, error: &io::Error) -> Failure {
     Failure::fault(format!("{what}: {error}"))
 }
 
-/// The usual port where it is free, else one the kernel picks.
-fn free_address(usual: u16) -> io::Result<SocketAddr> {
+/// The usual ports where they are free, else what the kernel picks. Both are held until both are
+/// known, so that they differ.
+fn free_addresses(usual: [u16; 2]) -> io::Result<[SocketAddr; 2]> {
     let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    bind(usual).or_else(|_| bind(0))?.local_addr()
+    let [first, second] = usual.map(|port| bind(port).or_else(|_| bind(0)));
+    let (first, second) = (first?, second?);
+    Ok([first.local_addr()?, second.local_addr()?])
 }
 
 /// A folder only we can read, removed when dropped.
@@ -180,6 +183,9 @@ mod tests {
     fn a_port_in_use_is_left_alone() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        assert_ne!(free_address(port).unwrap().port(), port);
+        let [first, second] = free_addresses([port, port]).unwrap();
+        assert_ne!(first.port(), port);
+        assert_ne!(second.port(), port);
+        assert_ne!(first, second);
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod address;
 pub mod api_key;
+#[cfg(feature = "server")]
+pub mod cli;
 pub mod config;
 pub mod credential;
 pub mod field_name;
@@ -18,6 +20,8 @@ pub mod record;
 pub mod rejection;
 pub mod scope;
 pub mod secret;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod snapshot;
 pub mod time;
 pub mod upstream_settings;

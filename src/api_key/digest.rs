@@ -1,7 +1,27 @@
 //! What is stored instead of a key: `sha256:<hex>` or `hmac-sha256:<pepper>:<hex>`.
+//!
+//! Owns the two digests, their text form and how they are computed. A bare SHA-256 is enough for
+//! a key nobody can guess; a short or human-made key needs the pepper, so that a stolen key file
+//! alone cannot be searched. Never stores a key, and never prints a whole digest: the digest of a
+//! guessable key is as good as the key.
+
+use std::fmt;
+
+use aws_lc_rs::{digest, hmac};
+use thiserror::Error;
+
+/// The shortest presented key that may match a bare SHA-256, in bytes: 22 base64 characters carry
+/// 128 bits. Anything shorter could be found from the key file by trying.
+pub const BARE_KEY_BYTES_MIN: usize = 22;
+
+/// The longest key that is looked at, in bytes: as long as the longest token.
+pub const KEY_BYTES_MAX: usize = 8 * 1024;
+
+/// The longest pepper name, in bytes.
+const PEPPER_NAME_BYTES_MAX: usize = 128;
 
 /// The digest of a whole key text.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Digest {
     /// `sha256:<hex>`.
     Sha256([u8; 32]),
@@ -12,4 +32,210 @@ pub enum Digest {
         /// The tag.
         tag: [u8; 32],
     },
+}
+
+/// Why a text is not a digest. Says nothing of the text itself.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum DigestError {
+    /// Neither `sha256:` nor `hmac-sha256:`.
+    #[error("not a digest: sha256:<hex> and hmac-sha256:<pepper>:<hex> are accepted")]
+    Form,
+    /// Not 64 hexadecimal digits.
+    #[error("a SHA-256 digest has 64 hexadecimal digits, this one has {0} characters")]
+    Length(usize),
+    /// A character that is not a hexadecimal digit.
+    #[error("a digest has hexadecimal digits only (0-9, a-f)")]
+    NotHex,
+    /// A pepper name that is empty, too long or has other characters.
+    #[error("a pepper name has 1 to 128 letters, digits, '.', '_' or '-'")]
+    Pepper,
+}
+
+impl Digest {
+    /// Reads `sha256:<hex>` or `hmac-sha256:<pepper>:<hex>`. Hexadecimal digits may be of either
+    /// case.
+    ///
+    /// # Errors
+    /// [`DigestError`] saying what is accepted.
+    pub fn parse(text: &str) -> Result<Self, DigestError> {
+        if let Some(hex) = text.strip_prefix("sha256:") {
+            return Ok(Self::Sha256(parse_hex(hex)?));
+        }
+        let rest = text.strip_prefix("hmac-sha256:").ok_or(DigestError::Form)?;
+        let (pepper, hex) = rest.split_once(':').ok_or(DigestError::Form)?;
+        if !is_pepper_name(pepper) {
+            return Err(DigestError::Pepper);
+        }
+        Ok(Self::HmacSha256 { pepper: pepper.into(), tag: parse_hex(hex)? })
+    }
+
+    /// The bare digest of a key.
+    #[must_use]
+    pub fn sha256(key: &str) -> Self {
+        Self::Sha256(sha256_tag(key))
+    }
+
+    /// The digest of a key under a pepper.
+    #[must_use]
+    pub fn hmac_sha256(key: &str, pepper: &str, secret: &[u8]) -> Self {
+        let tag = hmac_tag(key, &hmac::Key::new(hmac::HMAC_SHA256, secret));
+        Self::HmacSha256 { pepper: pepper.into(), tag }
+    }
+
+    /// The pepper this digest needs, if any.
+    #[must_use]
+    pub fn pepper(&self) -> Option<&str> {
+        match self {
+            Self::Sha256(_) => None,
+            Self::HmacSha256 { pepper, .. } => Some(pepper),
+        }
+    }
+
+    /// The digest's bytes.
+    #[must_use]
+    pub fn tag(&self) -> &[u8; 32] {
+        match self {
+            Self::Sha256(tag) | Self::HmacSha256 { tag, .. } => tag,
+        }
+    }
+
+    /// The text form, as it stands in a key file. For writing key files only.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        use fmt::Write as _;
+        let mut text = match self {
+            Self::Sha256(_) => "sha256:".to_owned(),
+            Self::HmacSha256 { pepper, .. } => format!("hmac-sha256:{pepper}:"),
+        };
+        for byte in self.tag() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+}
+
+/// Only the kind: a digest of a guessable key must not stand in a log.
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sha256(_) => f.write_str("sha256:.."),
+            Self::HmacSha256 { pepper, .. } => write!(f, "hmac-sha256:{pepper}:.."),
+        }
+    }
+}
+
+/// Whether a text can name a pepper.
+#[must_use]
+pub fn is_pepper_name(text: &str) -> bool {
+    (1..=PEPPER_NAME_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+pub(super) fn sha256_tag(key: &str) -> [u8; 32] {
+    into_tag(digest::digest(&digest::SHA256, key.as_bytes()).as_ref())
+}
+
+pub(super) fn hmac_tag(key: &str, pepper: &hmac::Key) -> [u8; 32] {
+    into_tag(hmac::sign(pepper, key.as_bytes()).as_ref())
+}
+
+fn into_tag(bytes: &[u8]) -> [u8; 32] {
+    bytes.try_into().expect("SHA-256 and HMAC-SHA-256 have 32 bytes")
+}
+
+fn parse_hex(text: &str) -> Result<[u8; 32], DigestError> {
+    if text.len() != 64 {
+        return Err(DigestError::Length(text.chars().count()));
+    }
+    let mut tag = [0; 32];
+    for (byte, pair) in tag.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Ok(tag)
+}
+
+fn nibble(digit: u8) -> Result<u8, DigestError> {
+    match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        b'A'..=b'F' => Ok(digit - b'A' + 10),
+        _ => Err(DigestError::NotHex),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn known_answers_of_both_digests() {
+        // FIPS 180-4 "abc"; RFC 4231 test case 2.
+        assert_eq!(Digest::sha256("abc").to_text(), format!("sha256:{ABC}"));
+        assert_eq!(
+            Digest::hmac_sha256("what do ya want for nothing?", "p1", b"Jefe").to_text(),
+            "hmac-sha256:p1:5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+    }
+
+    #[test]
+    fn contract_key_files_hex_of_either_case_is_the_same_digest() {
+        let upper = Digest::parse(&format!("sha256:{}", ABC.to_uppercase())).unwrap();
+        assert_eq!(upper, Digest::sha256("abc"));
+        assert_eq!(upper.to_text(), format!("sha256:{ABC}"));
+    }
+
+    #[track_caller]
+    fn check_refused(text: &str, expected: DigestError) {
+        assert_eq!(Digest::parse(text), Err(expected), "{text:?}");
+    }
+
+    #[test]
+    fn contract_key_files_what_is_no_digest_is_refused() {
+        check_refused("", DigestError::Form);
+        check_refused(ABC, DigestError::Form);
+        check_refused(&format!("SHA256:{ABC}"), DigestError::Form);
+        check_refused(&format!("sha512:{ABC}"), DigestError::Form);
+        check_refused(&format!("hmac-sha256:{ABC}"), DigestError::Form);
+        check_refused("sha256:", DigestError::Length(0));
+        check_refused(&format!("sha256:{}", &ABC[1..]), DigestError::Length(63));
+        check_refused(&format!("sha256:{ABC}0"), DigestError::Length(65));
+        check_refused(&format!("sha256: {}", &ABC[1..]), DigestError::NotHex);
+        check_refused(&format!("sha256:+{}", &ABC[1..]), DigestError::NotHex);
+        check_refused(&format!("sha256:é{}", &ABC[2..]), DigestError::NotHex);
+        check_refused(&format!("hmac-sha256::{ABC}"), DigestError::Pepper);
+        check_refused(&format!("hmac-sha256:p 1:{ABC}"), DigestError::Pepper);
+        check_refused(&format!("hmac-sha256:p1:x:{ABC}"), DigestError::Length(66));
+    }
+
+    #[test]
+    fn r902_debug_and_errors_never_show_a_digest() {
+        for digest in [Digest::sha256("abc"), Digest::hmac_sha256("abc", "p1", b"pepper")] {
+            let text = digest.to_text();
+            let hex = text.rsplit(':').next().unwrap();
+            assert!(!format!("{digest:?}").contains(&hex[..6]));
+        }
+        let error = Digest::parse(&format!("sha256:{ABC}0")).unwrap_err();
+        assert!(!error.to_string().contains(&ABC[..6]));
+    }
+
+    proptest! {
+        #[test]
+        fn a_digest_reads_back_as_it_was_written(key in "\\PC{0,40}", pepper in "[a-z0-9._-]{1,9}") {
+            for digest in [Digest::sha256(&key), Digest::hmac_sha256(&key, &pepper, b"secret")] {
+                prop_assert_eq!(Digest::parse(&digest.to_text()), Ok(digest));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "\\PC{0,90}") {
+            let _ = Digest::parse(&text);
+            let _ = Digest::parse(&format!("sha256:{text}"));
+            let _ = Digest::parse(&format!("hmac-sha256:{text}"));
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use digest::Digest;
-pub use ring::{KeyRing, Peppers};
+pub use ring::{KeyRing, KeyState, KeySummary, Peppers, VerifiedKey};
 
 use crate::principal::Claims;
 use crate::rate_limit::Quota;
@@ -20,7 +20,7 @@ use crate::scope::ScopeSet;
 use crate::time::UnixTime;
 
 /// One key of a key file, parsed. Not a secret: it holds a digest.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct KeyEntry {
     /// Unique over all key files.
     pub id: Arc<str>,

@@ -22,7 +22,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tracing::level_filters::LevelFilter;
 
 use crate::access_log::AccessLog;
-use crate::config::{Mistake, Startup};
+use crate::admin::{self, AdminHandle};
+use crate::config::{ListenAddress, Mistake, Startup};
 use crate::front::Front;
 use crate::lifecycle::{self, Connections, Signals};
 use crate::listen::{ListenError, Place};
@@ -31,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::observers::Observers;
 use crate::proxy::Proxy;
 use crate::reload::{self, Corridor, Opened, Reloader, Sources};
+use crate::secret::Secret;
 use crate::state::Shared;
 use crate::time::Clock;
 use crate::upstream::{Resolver, TRIES_MAX, Upstreams};
@@ -82,19 +84,22 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
     let seed = random_seed().map_err(|error| ServeError::System("randomness", error))?;
     let opened = Corridor::open(&options.config, Sources::of_the_process(), seed)
         .map_err(ServeError::Mistakes)?;
-    let Opened { startup, admin_token: _, snapshot, corridor } = opened;
+    let Opened { startup, admin_token, snapshot, corridor } = opened;
     let observers = observers(&startup, options.log_format)?;
     let shared = Arc::new(Shared::new(snapshot, Clock::start(), observers));
     let reloader = Arc::new(Reloader::new(corridor, Arc::clone(&shared)));
     let places = places(&startup)?;
     reload::follow_sighup(Arc::clone(&reloader))
         .map_err(|error| ServeError::System("SIGHUP", error))?;
+    let admin = serve_admin(&startup, admin_token, &reloader)?;
     let _watching =
         reload::watch(reloader).map_err(|error| ServeError::System("watching files", error))?;
     let ended = Running::start(&startup, &places, &shared)?.until_the_end();
     if !shared.observers.access_log.flush(FLUSH_MAX) {
         tracing::warn!("the last lines of the access log may be lost");
     }
+    // Until here, so that a drain can be watched.
+    drop(admin);
     ended
 }
 
@@ -104,6 +109,23 @@ fn observers(startup: &Startup, format: LineFormat) -> Result<Observers, ServeEr
     let access_log = AccessLog::start(&startup.access_log, format, dropped)
         .map_err(|error| ServeError::System("access log", error))?;
     Ok(Observers { metrics, access_log, why: WhyRing::default() })
+}
+
+/// Started first, so that `/readyz` says no before the listeners are open.
+fn serve_admin(
+    startup: &Startup,
+    token: Option<Secret<String>>,
+    reloader: &Arc<Reloader>,
+) -> Result<Option<AdminHandle>, ServeError> {
+    let Some(settings) = &startup.admin else { return Ok(None) };
+    let admin = admin::Admin { address: settings.address.clone(), token };
+    let handle = admin::serve(admin, Arc::clone(reloader))
+        .map_err(|error| ServeError::System("admin listener", error))?;
+    match handle.address() {
+        ListenAddress::Tcp(address) => tracing::info!(%address, "admin"),
+        ListenAddress::Unix(path) => tracing::info!(address = %path.display(), "admin"),
+    }
+    Ok(Some(handle))
 }
 
 fn places(startup: &Startup) -> Result<Vec<Place>, ServeError> {

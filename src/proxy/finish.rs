@@ -4,7 +4,6 @@
 //! upstream's words into an answer of ours.
 
 use http::header::HOST;
-use pingora::protocols::http::v1::body::INVALID_CHUNK;
 use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
@@ -177,7 +176,8 @@ fn downstream_failure(error: &ErrorType) -> Failure {
     match error {
         // The only head pingora still refuses after we looked at it.
         ErrorType::InvalidHTTPHeader => Failure::Rejection(FramingError::Connection.into()),
-        chunk if *chunk == INVALID_CHUNK => Failure::Rejection(FramingError::Body.into()),
+        // pingora's name for it; the constant is private.
+        ErrorType::Custom("InvalidChunk") => Failure::Rejection(FramingError::Body.into()),
         // pingora's enum: reads, writes and time-outs of a caller that is gone or stuck.
         _ => Failure::Gone,
     }

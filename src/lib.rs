@@ -1,10 +1,12 @@
 //! placeholder
+
 pub mod address;
 pub mod api_key;
 #[cfg(feature = "server")]
 pub mod cli;
 pub mod config;
 pub mod credential;
+pub mod field_name;
 pub mod framing;
 pub mod gate;
 pub mod header_text;

@@ -35,6 +35,12 @@ impl Claims {
         Arc::clone(&NO_CLAIMS)
     }
 
+    /// All of them, by name.
+    #[must_use]
+    pub fn as_map(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
     /// A claim by name. A name that is there as written wins; otherwise dots step into objects
     /// (`realm_access.roles`).
     #[must_use]

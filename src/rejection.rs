@@ -399,7 +399,7 @@ impl Answer {
     fn push_limits(&mut self, standings: &[Standing]) {
         let retry_after = rate_limit::headers::retry_after_secs(standings);
         self.fields.push((header::RETRY_AFTER, HeaderValue::from(retry_after)));
-        self.fields.extend(rate_limit::headers::fields(standings, true));
+        self.fields.extend(rate_limit::headers::fields(&rate_limit::tightest(standings), true));
     }
 }
 

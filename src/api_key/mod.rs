@@ -20,7 +20,7 @@ use crate::scope::ScopeSet;
 use crate::time::UnixTime;
 
 /// One key of a key file, parsed. Not a secret: it holds a digest.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct KeyEntry {
     /// Unique over all key files.
     pub id: Arc<str>,

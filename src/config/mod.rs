@@ -4,13 +4,24 @@
 //! default. Serde and YAML types stay in here. Never touches what runs: a [`Config`] is only
 //! data, and [`crate::snapshot`] makes something of its dynamic part.
 
+pub mod expand;
+pub mod key_edit;
+pub mod key_file;
+pub mod keys;
+pub mod language;
 pub mod materials;
 pub mod mistake;
 pub mod model;
+pub mod node;
+pub mod parse;
+pub mod report;
+pub mod sections;
+pub mod walk;
+pub mod yaml;
 
 pub use materials::Materials;
 pub use mistake::Mistake;
 pub use model::{
-    AccessLog, AccessLogTarget, Admin, ApiKeySettings, Config, Dynamic, IssuerSource, KeySource,
-    ListenAddress, Listener, Startup,
+    AccessLog, AccessLogTarget, Admin, ApiKeySettings, Config, Dynamic, FileReference,
+    IssuerSource, KeySource, ListenAddress, Listener, Startup,
 };

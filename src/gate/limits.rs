@@ -10,7 +10,7 @@ use crate::address;
 use crate::gate::{Charging, Evidence, Gate};
 use crate::policy::Route;
 use crate::principal::Principal;
-use crate::rate_limit::{Charge, LimitBy, LimitKey, LimitPolicy, Standing};
+use crate::rate_limit::{Charge, LimitBy, LimitKey, LimitPolicy};
 use crate::rejection::Rejection;
 use crate::time::Now;
 
@@ -138,19 +138,4 @@ fn needs_no_credential(by: &LimitBy) -> bool {
         LimitBy::Address | LimitBy::Route => true,
         LimitBy::Principal | LimitBy::Credential | LimitBy::Client | LimitBy::Claim(_) => false,
     }
-}
-
-/// The tightest standing of each limit, for the fields a caller sees: with a token and a key
-/// together a limit is asked twice.
-#[must_use]
-pub fn tightest(standings: &[Standing]) -> Vec<Standing> {
-    let mut seen: Vec<Standing> = Vec::with_capacity(standings.len());
-    for standing in standings {
-        match seen.iter_mut().find(|have| have.policy.name == standing.policy.name) {
-            Some(have) if standing.remaining < have.remaining => *have = standing.clone(),
-            Some(_) => {}
-            None => seen.push(standing.clone()),
-        }
-    }
-    seen
 }

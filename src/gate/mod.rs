@@ -26,7 +26,6 @@ use crate::rejection::Rejection;
 use crate::time::Now;
 
 pub use evidence::{Evidence, Step, steps};
-pub use limits::tightest;
 
 /// What the gate sees of a request.
 #[derive(Clone, Copy)]

@@ -11,6 +11,8 @@ pub mod table;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use headers::tightest;
+pub use headers::{LimitFields, limit_fields, retry_after_secs};
 pub use quota::{Quota, QuotaError};
 pub use table::{Charge, LimitKey, LimitTable};
 

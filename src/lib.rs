@@ -18,6 +18,7 @@ pub mod principal;
 pub mod rate_limit;
 pub mod record;
 pub mod rejection;
+pub mod request_id;
 pub mod scope;
 pub mod secret;
 #[cfg(feature = "server")]

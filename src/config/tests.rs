@@ -615,7 +615,7 @@ fn contract_which_route_mistakes_of_the_table_stand_at_their_route() {
     let config = good(&format!("insecure_host_selected: true\n{hosts}"));
     assert_eq!(config.dynamic.insecure, ["insecure_host_selected"]);
     bad_route(
-        "path: a, hosts: ['a:80'], access: anonymous",
+        "path: a, hosts: ['a b'], access: anonymous",
         &["routes[0].path|", "routes[0].hosts[0]|"],
     );
     // A mistake elsewhere in a route does not hide the tie.

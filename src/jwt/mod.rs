@@ -10,6 +10,8 @@ pub mod algorithm;
 mod claims;
 mod compact;
 mod der;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
 mod header;
 mod json;
 mod jwk;

@@ -177,7 +177,7 @@ fn r316_no_claim_is_looked_at_before_the_signature_holds() {
         json!({ "nonce": "n" }),
     ] {
         let good = sign(Algorithm::Hs256, &header(Algorithm::Hs256), &with(payload(), &changes));
-        let reason = issuers.verify(&good, NOW).err().expect("a bad claim");
+        let reason = issuers.verify(&good, NOW).expect_err("a bad claim");
         assert_ne!(reason, JwtError::SignatureBad);
         let (signed, _) = good.rsplit_once('.').unwrap();
         let bad = format!("{signed}.{}", b64(&[7; 32]));

@@ -93,3 +93,34 @@ pub enum Shape {
     /// Anything: claims.
     Any,
 }
+
+/// Calls `see` with every key of `section` and below, and its path: `.routes[].access.scopes`.
+pub fn visit(section: &'static Section, path: &str, see: &mut dyn FnMut(&str, &'static Key)) {
+    for key in section.keys {
+        let path = format!("{path}.{}", key.name);
+        see(&path, key);
+        visit_shape(&key.shape, &path, see);
+    }
+}
+
+// The tables are finite and do not refer to themselves, so this ends.
+fn visit_shape(shape: &'static Shape, path: &str, see: &mut dyn FnMut(&str, &'static Key)) {
+    match shape {
+        Shape::List(inner) | Shape::OneOrMany(inner) | Shape::Table(inner) => {
+            visit_shape(inner, &format!("{path}[]"), see);
+        }
+        Shape::Section(section) => visit(section, path, see),
+        Shape::Either(shapes) => {
+            for inner in *shapes {
+                visit_shape(inner, path, see);
+            }
+        }
+        Shape::Text
+        | Shape::Truth
+        | Shape::Number(..)
+        | Shape::Duration
+        | Shape::Size
+        | Shape::Word(_)
+        | Shape::Any => {}
+    }
+}

@@ -68,6 +68,20 @@ struct Settings {
     insecure_method_override: Option<bool>,
 }
 
+/// What `defaults` says, and the section itself: a default that is there and mistaken is not
+/// missing.
+#[derive(Clone, Copy)]
+struct Inherited<'a> {
+    settings: &'a Settings,
+    section: Option<&'a Mapping<'a>>,
+}
+
+impl Inherited<'_> {
+    fn has(&self, key: &str) -> bool {
+        self.section.is_some_and(|section| section.has(key))
+    }
+}
+
 /// `routes` with `defaults`, compiled.
 pub fn routes(top: &Mapping<'_>, reading: &Reading<'_>, known: Known<'_>) -> Arc<RouteTable> {
     let host_selected =
@@ -76,6 +90,7 @@ pub fn routes(top: &Mapping<'_>, reading: &Reading<'_>, known: Known<'_>) -> Arc
     let defaults = defaults.as_ref().and_then(|value| value.section(&keys::DEFAULTS));
     let inherited = defaults.as_ref().map(|section| settings(section, reading, known));
     let inherited = inherited.unwrap_or_default();
+    let defaults = Inherited { settings: &inherited, section: defaults.as_ref() };
     let Some(value) = top.require("routes") else { return Arc::default() };
     let items = value.items().unwrap_or_default();
     if value.is_list() {
@@ -85,7 +100,7 @@ pub fn routes(top: &Mapping<'_>, reading: &Reading<'_>, known: Known<'_>) -> Arc
     let mut places: Vec<&Value<'_>> = Vec::with_capacity(items.len());
     for item in items.iter().take(ROUTES_MAX) {
         let Some(section) = item.section(&keys::ROUTE) else { continue };
-        let Some(route) = route(&section, reading, known, &inherited, routes.len()) else {
+        let Some(route) = route(&section, reading, known, defaults, routes.len()) else {
             continue;
         };
         routes.push(Arc::new(route));
@@ -127,16 +142,17 @@ fn route(
     section: &Mapping<'_>,
     reading: &Reading<'_>,
     known: Known<'_>,
-    inherited: &Settings,
+    defaults: Inherited<'_>,
     index: usize,
 ) -> Option<Route> {
+    let inherited = defaults.settings;
     let own = settings(section, reading, known);
-    if inherited.path.is_none() {
+    if !defaults.has("path") {
         let _ = section.require("path");
     }
     let access = section.require("access").and_then(|value| access(&value, known.authenticators));
     let upstream = own.upstream.or_else(|| inherited.upstream.clone()).or_else(|| {
-        if !section.has("upstream") {
+        if !section.has("upstream") && !defaults.has("upstream") {
             let names = known.upstreams.iter().map(|upstream| upstream.name.as_ref());
             section.value().mistake(format!(
                 "\"upstream\" is missing, here and in defaults; {}",

@@ -2,6 +2,8 @@
 
 pub mod address;
 pub mod api_key;
+#[cfg(feature = "server")]
+pub mod cli;
 pub mod config;
 pub mod credential;
 pub mod field_name;
@@ -16,8 +18,30 @@ pub mod principal;
 pub mod rate_limit;
 pub mod record;
 pub mod rejection;
+pub mod request_id;
 pub mod scope;
 pub mod secret;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod snapshot;
 pub mod time;
 pub mod upstream_settings;
+
+#[cfg(feature = "server")]
+pub mod access_log;
+#[cfg(feature = "server")]
+pub mod admin;
+#[cfg(feature = "server")]
+pub mod log;
+#[cfg(feature = "server")]
+pub mod log_text;
+#[cfg(feature = "server")]
+pub mod metrics;
+#[cfg(feature = "server")]
+pub mod observers;
+#[cfg(feature = "server")]
+pub mod reload;
+#[cfg(feature = "server")]
+pub mod state;
+#[cfg(feature = "server")]
+pub mod why;

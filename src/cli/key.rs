@@ -10,4 +10,7 @@ pub enum KeyCommand {
 /// Stub.
 /// # Errors
 /// Stub.
-pub fn run(command: &KeyCommand) -> Outcome { let _ = command; Ok(Exit::No) }
+pub fn run(command: &KeyCommand) -> Outcome {
+    let _ = command;
+    Ok(Exit::No)
+}

@@ -5,6 +5,8 @@
 //! snapshot that is published, and never keeps one back because of a mistake elsewhere.
 
 mod corridor;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod report;
 mod sighup;
 mod watch;

@@ -17,7 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::cli::{Failure, loading};
-use crate::config::{Admin, ListenAddress};
+use crate::config::ListenAddress;
+use crate::secret::Secret;
 
 /// A reload reads every file again, so this is longer than any other answer takes.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -28,7 +29,8 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 /// The admin listener of a configuration.
 #[derive(Debug)]
 pub(super) struct AdminClient {
-    admin: Admin,
+    address: ListenAddress,
+    token: Option<Secret<String>>,
 }
 
 /// What it answered.
@@ -41,12 +43,12 @@ pub(super) struct Response {
 impl AdminClient {
     /// The listener of the configuration in `file`.
     pub(super) fn from_config(file: &Path) -> Result<Self, Failure> {
-        let admin = loading::load_startup(file)?.admin;
+        let (admin, token) = loading::load_admin(file)?;
         let missing = || {
             let file = file.display();
             Failure::no(format!("{file} has no admin listener: add `admin: {{ address: ... }}`"))
         };
-        Ok(Self { admin: admin.ok_or_else(missing)? })
+        Ok(Self { address: admin.ok_or_else(missing)?.address, token })
     }
 
     /// Asks.
@@ -84,7 +86,7 @@ impl AdminClient {
         path: &str,
         body: Bytes,
     ) -> Result<Request<Full<Bytes>>, Failure> {
-        let host = match &self.admin.address {
+        let host = match &self.address {
             ListenAddress::Tcp(address) => reachable(*address).to_string(),
             ListenAddress::Unix(_) => "localhost".to_owned(),
         };
@@ -93,7 +95,7 @@ impl AdminClient {
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        if let Some(token) = &self.admin.token {
+        if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose()));
         }
         // The error of a header value does not print the value.
@@ -101,7 +103,7 @@ impl AdminClient {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response, Failure> {
-        match &self.admin.address {
+        match &self.address {
             ListenAddress::Tcp(address) => {
                 let stream = TcpStream::connect(reachable(*address)).await;
                 self.converse(stream.map_err(|error| self.nothing_listens(error))?, request).await
@@ -144,7 +146,7 @@ impl AdminClient {
     }
 
     fn address(&self) -> String {
-        match &self.admin.address {
+        match &self.address {
             ListenAddress::Tcp(address) => address.to_string(),
             ListenAddress::Unix(path) => format!("unix:{}", path.display()),
         }

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli::Failure;
-use crate::config::{Config, Materials};
+use crate::config::{Admin, Config, Materials};
+use crate::secret::Secret;
 
 /// A configuration and what it names.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
     Err(Failure::fault(format!("stub {}", path.display())))
 }
 
-pub(super) fn load_startup(path: &Path) -> Result<crate::config::Startup, Failure> {
-    load(path).map(|loaded| loaded.config.startup)
+/// The admin listener and its token, without the other files: a broken key file is no reason not
+/// to be told about it.
+pub(super) fn load_admin(path: &Path) -> Result<(Option<Admin>, Option<Secret<String>>), Failure> {
+    load(path).map(|loaded| (loaded.config.startup.admin, None))
 }

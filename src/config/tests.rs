@@ -368,7 +368,7 @@ fn api_keys_have_places_and_files() {
         names(
             "api_keys: { files: [k], from: [{ header: X-A }, { header: Authorization, scheme: Bearer }] }"
         ),
-        ["authorization", "x-a", "authorization"]
+        ["authorization", "x-a"]
     );
     bad("api_keys: {}", &["api_keys|\"files\" is missing"]);
     bad("api_keys: { files: [] }", &["api_keys.files|is empty"]);
@@ -601,6 +601,27 @@ fn route_keys_say_what_is_accepted() {
     bad(
         "routes: [{ path: /a, name: x, methods: [GET], access: anonymous }, { path: /a, name: x, methods: [PUT], access: anonymous }]",
         &["routes[1]|routes[0] has the name \"x\" already"],
+    );
+}
+
+#[test]
+fn contract_which_route_mistakes_of_the_table_stand_at_their_route() {
+    bad(
+        "routes: [{ path: /a, access: anonymous }, { path: /b, access: anonymous }, { path: /a, access: {} }]",
+        &["routes[2]|(the other route is routes[0] in line 7)"],
+    );
+    let hosts = "routes: [{ path: /a/**, access: {} }, { path: /a/**, hosts: [a.example], access: anonymous }]";
+    bad(hosts, &["routes[1]|insecure_host_selected: true"]);
+    let config = good(&format!("insecure_host_selected: true\n{hosts}"));
+    assert_eq!(config.dynamic.insecure, ["insecure_host_selected"]);
+    bad_route(
+        "path: a, hosts: ['a b'], access: anonymous",
+        &["routes[0].path|", "routes[0].hosts[0]|"],
+    );
+    // A mistake elsewhere in a route does not hide the tie.
+    bad(
+        "routes: [{ path: /a, access: anonymous, limits: [no] }, { path: /a, access: anonymous }]",
+        &["routes[0].limits[0]|there is no limit", "routes[1]|ties with"],
     );
 }
 

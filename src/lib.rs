@@ -32,6 +32,14 @@ pub mod access_log;
 #[cfg(feature = "server")]
 pub mod admin;
 #[cfg(feature = "server")]
+pub mod connection;
+#[cfg(feature = "server")]
+pub mod front;
+#[cfg(feature = "server")]
+pub mod lifecycle;
+#[cfg(feature = "server")]
+pub mod listen;
+#[cfg(feature = "server")]
 pub mod log;
 #[cfg(feature = "server")]
 pub mod log_text;
@@ -40,8 +48,12 @@ pub mod metrics;
 #[cfg(feature = "server")]
 pub mod observers;
 #[cfg(feature = "server")]
+pub mod proxy;
+#[cfg(feature = "server")]
 pub mod reload;
 #[cfg(feature = "server")]
 pub mod state;
+#[cfg(feature = "server")]
+pub mod upstream;
 #[cfg(feature = "server")]
 pub mod why;

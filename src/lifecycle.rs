@@ -1,11 +1,12 @@
 //! From signals to a process that ends with nothing lost.
 //!
-//! Owns what each signal means, the count of open connections, and waiting for the last of them
-//! (contract, "Commands": SIGHUP reloads, SIGTERM and SIGQUIT drain; SIGINT ends at once). Never
-//! decides what a reload does.
+//! Owns what the ending signals mean, the count of open connections, and waiting for the last of
+//! them (contract, "Commands": SIGTERM and SIGQUIT drain; SIGINT ends at once). SIGHUP is
+//! [`crate::reload`]'s.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
@@ -59,17 +60,49 @@ impl Drop for OpenConnection {
     }
 }
 
-/// The signals of a running process.
+/// Waits until no connection is open, at most `patience`, or until somebody insists by another
+/// SIGINT or SIGTERM. Whether none is open.
+pub async fn drained(connections: &Connections, patience: Duration) -> bool {
+    let all_closed = async {
+        loop {
+            connections.all_closed().await;
+            // A connection that was accepted just now is not counted yet.
+            tokio::time::sleep(SETTLE).await;
+            if connections.open() == 0 {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = all_closed => true,
+        () = tokio::time::sleep(patience) => false,
+        () = insisted() => false,
+    }
+}
+
+const SETTLE: Duration = Duration::from_millis(20);
+
+async fn insisted() {
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        (Err(_), _) | (_, Err(_)) => std::future::pending().await,
+    }
+}
+
+/// The signals that end a running process.
+#[derive(Debug)]
 pub struct Signals {
-    /// What SIGHUP does.
-    pub on_reload: Box<dyn Fn() + Send + Sync>,
     /// Where `readyz` looks.
     pub shared: Arc<Shared>,
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
-    /// Waits for the signal that ends the process; reloads on the way there.
     async fn recv(&self) -> ShutdownSignal {
         match Caught::register() {
             Ok(caught) => self.listen(caught).await,
@@ -83,7 +116,6 @@ impl ShutdownSignalWatch for Signals {
 }
 
 struct Caught {
-    reload: Signal,
     terminate: Signal,
     quit: Signal,
     interrupt: Signal,
@@ -92,7 +124,6 @@ struct Caught {
 impl Caught {
     fn register() -> std::io::Result<Self> {
         Ok(Self {
-            reload: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             quit: signal(SignalKind::quit())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -102,25 +133,15 @@ impl Caught {
 
 impl Signals {
     async fn listen(&self, mut caught: Caught) -> ShutdownSignal {
-        loop {
-            tokio::select! {
-                _ = caught.reload.recv() => (self.on_reload)(),
-                _ = caught.terminate.recv() => return self.drain("SIGTERM"),
-                _ = caught.quit.recv() => return self.drain("SIGQUIT"),
-                _ = caught.interrupt.recv() => {
-                    self.shared.readiness.drain();
-                    tracing::info!(signal = "SIGINT", "stopping at once");
-                    return ShutdownSignal::FastShutdown;
-                }
-            }
-        }
-    }
-
-    fn drain(&self, signal: &'static str) -> ShutdownSignal {
+        let (name, signal) = tokio::select! {
+            _ = caught.terminate.recv() => ("SIGTERM", ShutdownSignal::GracefulTerminate),
+            _ = caught.quit.recv() => ("SIGQUIT", ShutdownSignal::GracefulTerminate),
+            _ = caught.interrupt.recv() => ("SIGINT", ShutdownSignal::FastShutdown),
+        };
         // Before the listeners close, so that nothing new is sent here.
         self.shared.readiness.drain();
-        tracing::info!(signal, "draining: requests under way are finished");
-        ShutdownSignal::GracefulTerminate
+        tracing::info!(signal = name, "stopping");
+        signal
     }
 }
 

@@ -20,7 +20,11 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use tracing::level_filters::LevelFilter;
+
 use crate::config::Mistake;
+use crate::log_text::LineFormat;
+use crate::server::{Options, ServeError};
 
 /// What a command ends with (contract, "Commands").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +110,46 @@ pub enum LogLevel {
     Info,
     Debug,
     Trace,
+}
+
+impl Logging {
+    /// What the server is told.
+    fn serve(self, config: PathBuf) -> Options {
+        let Self { log_format, log_level } = self;
+        Options { config, log_format: log_format.into(), log_level: log_level.into() }
+    }
+}
+
+impl From<LogFormat> for LineFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::Mistakes(mistakes) => Self::Mistakes(mistakes),
+            ServeError::Listen(_) | ServeError::System(..) | ServeError::Ended(_) => {
+                Self::fault(error.to_string())
+            }
+        }
+    }
 }
 
 /// Arguments every command takes.

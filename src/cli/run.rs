@@ -28,6 +28,6 @@ pub(super) fn run(arguments: Run, logging: Logging) -> Outcome {
         let message = "--upgrade is not available yet: stop the running process, then start this";
         return Err(Failure::usage(message));
     }
-    server::run(server::Options { config: arguments.config.path, logging })?;
+    server::run(&logging.serve(arguments.config.path))?;
     Ok(Exit::Yes)
 }

@@ -104,7 +104,7 @@ impl Families {
             ),
             config_reloads: declare.counters(
                 "gatepost_config_reloads_total",
-                "Reloads by result; partial published some files and kept others.",
+                "Reloads by result; after a failure some file is at an older version than on disk.",
                 &["result"],
             ),
             restart_needed: declare.gauge(

@@ -139,12 +139,16 @@ impl Metrics {
         self.families.insecure_settings.set(signed(dynamic.insecure.len() as u64));
     }
 
-    /// Takes over what a reload, or the start, came to.
+    /// Counts a reload.
     pub fn reloaded(&self, report: &ReloadReport) {
+        self.families.config_reloads.with_label_values(&[report.result()]).inc();
+    }
+
+    /// Takes over how the files in force stand to those on disk.
+    pub fn standing(&self, report: &ReloadReport) {
         let families = &self.families;
-        families.config_reloads.with_label_values(&[report.result()]).inc();
-        families.config_last_reload_successful.set(i64::from(report.mistakes.is_empty()));
-        if report.mistakes.is_empty() {
+        families.config_last_reload_successful.set(i64::from(report.is_success()));
+        if report.is_success() {
             families.config_last_reload_success_timestamp.set(signed(report.time.seconds().0));
         }
         families.restart_needed.set(i64::from(!report.restart_needed.is_empty()));

@@ -64,6 +64,7 @@ impl Proxy {
             }
             Failure::Fault(fault) => {
                 ctx.fault = Some(fault);
+                log_fault(fault, error, ctx);
                 Some(Answer::to_fault(fault, ctx.wire_request_id()))
             }
         };
@@ -113,6 +114,24 @@ impl Proxy {
     }
 }
 
+/// What an upstream did, in words. Never pingora's own message: it can hold what an upstream or a
+/// client sent.
+fn log_fault(fault: Fault, error: &Error, ctx: &Context) {
+    let upstream = match &ctx.stage {
+        Stage::Admitted(permit) => &*permit.route().upstream.name,
+        Stage::New | Stage::Refused(_) => "-",
+    };
+    let cause = error.root_cause().downcast_ref::<std::io::Error>().map(ToString::to_string);
+    tracing::warn!(
+        request_id = %ctx.request_id,
+        upstream,
+        fault = fault.as_str(),
+        error = error.etype().as_str(),
+        cause = cause.unwrap_or_default(),
+        "a request failed"
+    );
+}
+
 fn to_rejection(ctx: &Context, rejection: &Rejection) -> Answer {
     Answer::to_rejection(rejection, &ctx.snapshot.dynamic.realm, ctx.wire_request_id())
 }
@@ -157,7 +176,8 @@ fn downstream_failure(error: &ErrorType) -> Failure {
     match error {
         // The only head pingora still refuses after we looked at it.
         ErrorType::InvalidHTTPHeader => Failure::Rejection(FramingError::Connection.into()),
-        ErrorType::InvalidChunk => Failure::Rejection(FramingError::Body.into()),
+        // pingora's name for it; the constant is private.
+        ErrorType::Custom("InvalidChunk") => Failure::Rejection(FramingError::Body.into()),
         // pingora's enum: reads, writes and time-outs of a caller that is gone or stuck.
         _ => Failure::Gone,
     }

@@ -4,11 +4,9 @@
 //! nominates, so that nothing of ours can be removed, and after everything a client could
 //! pass for ours was removed. Never forwards without a permit.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderName, HeaderValue, StatusCode, Version};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderName, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
@@ -17,17 +15,14 @@ use pingora::{Error, ErrorType, Result};
 use super::admit::{self, REQUEST_ID};
 use super::{Context, Proxy, Stage, connection};
 use crate::address::{self, Peer};
+use crate::field_name::{self, fold};
 use crate::framing;
-use crate::gate::{Permit, tightest};
+use crate::gate::Permit;
 use crate::policy::{Access, Route};
 use crate::rate_limit;
 use crate::rejection::{Fault, Rejection};
 use crate::snapshot::Snapshot;
 use crate::state::Ready;
-
-/// Fields by which a client asks for another method than the one that was decided on.
-const METHOD_OVERRIDES: [&str; 3] =
-    ["x-http-method-override", "x-http-method", "x-method-override"];
 
 impl Proxy {
     pub(super) async fn choose_peer(&self, ctx: &mut Context) -> Result<Box<HttpPeer>> {
@@ -91,7 +86,7 @@ fn set_limit_fields(response: &mut ResponseHeader, permit: &Permit) -> Result<()
     if permit.standings().is_empty() {
         return Ok(());
     }
-    let fields = rate_limit::headers::fields(&tightest(permit.standings()), false);
+    let fields = rate_limit::headers::fields(&rate_limit::tightest(permit.standings()), false);
     for (name, _) in &fields {
         response.remove_header(name);
     }
@@ -117,7 +112,7 @@ pub(super) fn rewrite_request(
         request.remove_header(&name);
     }
     set_target(request, permit)?;
-    set_forwarding_fields(session, request, peer)?;
+    set_forwarding_fields(session, request, peer, is_trusted)?;
     let principal = permit.principal().map(|principal| &**principal);
     for (name, value) in snapshot.dynamic.identity.to_set(principal) {
         request.insert_header(name, value.clone())?;
@@ -134,25 +129,19 @@ fn unwanted(
 ) -> Vec<HeaderName> {
     let mut names: Vec<_> = snapshot.dynamic.identity.to_strip(&request.headers).collect();
     let takes_credential = !route.forward_credential && route.access.reads_credentials();
-    let credentials = &snapshot.gate.credentials;
+    let is_credential = |name: &HeaderName| {
+        let mut known = snapshot.gate.credentials.header_names();
+        known.any(|known| fold(known.as_str()) == fold(name.as_str()))
+    };
     let others = request.headers.keys().filter(|name| {
-        let text = name.as_str();
-        is_spelling_of(text, REQUEST_ID)
-            || (!is_trusted && address::is_forwarding_field(name))
-            || (!route.insecure_method_override
-                && METHOD_OVERRIDES.iter().any(|known| is_spelling_of(text, known)))
-            || (takes_credential
-                && (**name == AUTHORIZATION
-                    || credentials.header_names().any(|known| is_spelling_of(text, known.as_str()))))
+        fold(name.as_str()) == REQUEST_ID
+            || (address::is_forwarding_field(name)
+                && (!is_trusted || address::is_disguised_forwarding_field(name)))
+            || (!route.insecure_method_override && field_name::is_method_override(name))
+            || (takes_credential && is_credential(name))
     });
     names.extend(others.cloned());
     names
-}
-
-/// Whether an upstream might take one name for the other: several fold `_` and `.` to `-`.
-fn is_spelling_of(name: &str, known: &str) -> bool {
-    let fold = |byte: u8| if matches!(byte, b'_' | b'.') { b'-' } else { byte };
-    name.len() == known.len() && name.bytes().zip(known.bytes()).all(|(a, b)| fold(a) == fold(b))
 }
 
 impl Access {
@@ -185,27 +174,16 @@ fn set_forwarding_fields(
     session: &Session,
     request: &mut RequestHeader,
     peer: Peer,
+    is_trusted: bool,
 ) -> Result<()> {
-    if let Peer::Ip(address) = peer {
-        let mut path = String::new();
-        for value in request.headers.get_all("x-forwarded-for") {
-            path.push_str(&String::from_utf8_lossy(value.as_bytes()));
-            path.push_str(", ");
-        }
-        let _ = write!(path, "{}", address.to_canonical());
-        if let Ok(value) = HeaderValue::try_from(path) {
-            request.insert_header("X-Forwarded-For", value)?;
-        }
-    }
-    if !request.headers.contains_key("x-forwarded-proto") {
-        let is_tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-        let scheme = if is_tls { "https" } else { "http" };
-        request.insert_header("X-Forwarded-Proto", scheme)?;
-    }
-    if !request.headers.contains_key("x-forwarded-host") {
-        if let Some(host) = admit::host(session.req_header()) {
-            request.insert_header("X-Forwarded-Host", host)?;
-        }
+    let is_tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    let scheme = if is_tls { "https" } else { "http" };
+    let host = admit::host(session.req_header()).unwrap_or_default();
+    let host = String::from_utf8_lossy(host);
+    let believed = is_trusted.then_some(&request.headers);
+    let values = address::forwarded_values(peer, believed, scheme, &host);
+    for (name, value) in values.iter() {
+        request.insert_header(name, value.clone())?;
     }
     Ok(())
 }
@@ -276,19 +254,4 @@ pub(super) fn decide_repeat(
         error.set_retry(false);
     }
     error
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn r601_spellings_an_upstream_folds_are_the_same_name() {
-        for name in ["x-request-id", "x_request_id", "x.request-id", "x_request.id"] {
-            assert!(is_spelling_of(name, REQUEST_ID), "{name}");
-        }
-        for name in ["x-request-idd", "x-request", "xrequestid", "x-request-ie", ""] {
-            assert!(!is_spelling_of(name, REQUEST_ID), "{name}");
-        }
-    }
 }

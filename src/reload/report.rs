@@ -20,22 +20,49 @@ pub struct ReloadReport {
 
 impl ReloadReport {
     /// Every word [`Self::result`] can say.
-    pub const RESULTS: [&'static str; 4] = ["published", "unchanged", "partial", "refused"];
+    pub const RESULTS: [&'static str; 2] = ["success", "failure"];
 
-    /// The outcome in one word, as the metric label `result`.
+    /// Whether it succeeded, as the metric label `result`.
     #[must_use]
     pub fn result(&self) -> &'static str {
-        match (self.mistakes.is_empty(), self.published) {
-            (true, true) => "published",
-            (true, false) => "unchanged",
-            (false, true) => "partial",
-            (false, false) => "refused",
-        }
+        if self.is_success() { "success" } else { "failure" }
     }
 
     /// Whether every file is in force as it is on disk.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.mistakes.is_empty()
+    }
+}
+
+impl ReloadReport {
+    /// Whether anything came of it that the report before did not say.
+    pub(super) fn is_news_after(&self, last: &Self) -> bool {
+        self.published
+            || self.mistakes != last.mistakes
+            || self.restart_needed != last.restart_needed
+    }
+
+    /// One line for the reload, one for each mistake.
+    pub(super) fn log(&self) {
+        let (generation, published) = (self.generation, self.published);
+        for mistake in &self.mistakes {
+            tracing::error!("{mistake}");
+        }
+        if !self.restart_needed.is_empty() {
+            let settings = self.restart_needed.join(", ");
+            tracing::warn!(settings, "changed settings wait for a restart");
+        }
+        if self.is_success() {
+            tracing::info!(generation, published, "reloaded");
+        } else {
+            let mistakes = self.mistakes.len();
+            tracing::error!(
+                generation,
+                published,
+                mistakes,
+                "reloaded: files with mistakes stay at their last good version"
+            );
+        }
     }
 }

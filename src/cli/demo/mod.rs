@@ -38,7 +38,7 @@ pub(super) fn run(logging: Logging) -> Outcome {
             ("api-key", credentials.api_key.expose()),
         ])
         .map_err(|error| fault("the demo's files", &error))?;
-    server::run(server::Options { config, logging })?;
+    server::run(&logging.serve(config))?;
     Ok(Exit::Yes)
 }
 

@@ -1,6 +1,8 @@
 //! placeholder
 pub mod address;
 pub mod api_key;
+#[cfg(feature = "server")]
+pub mod cli;
 pub mod config;
 pub mod credential;
 pub mod field_name;

@@ -181,7 +181,11 @@ mod tests {
         ring.record(&fixture::record(&decision, "/open/a"));
         assert!(ring.find("r-1").is_none());
         let fault = Outcome::Fault(Fault::UpstreamTimeout);
-        ring.record(&Record { outcome: fault, status: 504, ..fixture::record(&decision, "/open/a") });
+        ring.record(&Record {
+            outcome: fault,
+            status: 504,
+            ..fixture::record(&decision, "/open/a")
+        });
         let entry = ring.find("r-1").unwrap();
         assert_eq!(entry.status, 504);
         let step = entry.steps.last().unwrap();

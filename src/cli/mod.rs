@@ -19,7 +19,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-
 use tracing::level_filters::LevelFilter;
 
 use crate::api_key::format::RandomFault;
@@ -271,7 +270,7 @@ fn dispatch(Arguments { logging, command }: Arguments) -> Outcome {
         Command::Why(arguments) => why::why(&arguments),
         Command::Status(arguments) => why::status(&arguments),
         Command::Reload(config) => why::reload(&config.path),
-        Command::Key(command) => Ok(run_key(&command)),
+        Command::Key(command) => Ok(keys(&command)),
         Command::Schema => generated::schema(),
         Command::Completions { shell } => generated::completions(Arguments::command(), shell),
         Command::Man { out } => generated::man(Arguments::command(), out.as_deref()),
@@ -282,8 +281,8 @@ fn dispatch(Arguments { logging, command }: Arguments) -> Outcome {
     }
 }
 
-/// The key commands say what happened themselves and answer with a code.
-fn run_key(command: &key::KeyCommand) -> Exit {
+/// The key commands speak for themselves: they are given what a process has.
+fn keys(command: &key::KeyCommand) -> Exit {
     let now = Clock::start().now().unix;
     let mut fill = |bytes: &mut [u8]| aws_lc_rs::rand::fill(bytes).map_err(|_| RandomFault);
     let (mut stdin, mut stdout, mut stderr) = (io::stdin(), io::stdout(), io::stderr());

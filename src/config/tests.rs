@@ -479,8 +479,9 @@ fn contract_access_says_who_may() {
 
 #[test]
 fn contract_access_that_is_missing_or_contradicts_itself_is_a_mistake() {
-    let access =
-        |text: &str, expected: &[&str]| bad_route(&format!("path: /, access: {text}"), expected);
+    let access = |text: &str, expected: &[&str]| {
+        bad_route(&format!("path: /, access: {text}"), expected);
+    };
     bad_route("path: /", &["routes[0]|\"access\" is missing"]);
     access("", &["routes[0].access|has no value"]);
     access("anonymus", &["routes[0].access|did you mean \"anonymous\"?"]);
@@ -566,7 +567,7 @@ fn routes_inherit_from_defaults() {
 #[test]
 fn route_keys_say_what_is_accepted() {
     let route = |text: &str, expected: &[&str]| {
-        bad_route(&format!("path: /, access: anonymous, {text}"), expected)
+        bad_route(&format!("path: /, access: anonymous, {text}"), expected);
     };
     route("methods: []", &["routes[0].methods|is empty"]);
     route("methods: [get]", &["routes[0].methods[0]|methods are upper case: GET"]);

@@ -20,7 +20,7 @@ use crate::time;
 pub struct Value<'a> {
     report: &'a Report,
     node: &'a Node<'a>,
-    up: Option<&'a Value<'a>>,
+    up: Option<&'a Self>,
     step: Step<'a>,
 }
 

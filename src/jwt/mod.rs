@@ -10,7 +10,7 @@ pub mod algorithm;
 mod claims;
 mod compact;
 mod der;
-#[cfg(any(fuzzing, test))]
+#[cfg(any(feature = "fuzzing", test))]
 pub mod fuzz;
 mod header;
 mod json;

@@ -97,7 +97,9 @@ pub(crate) fn keys_yaml(scopes: &[&str], id: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, KEY.as_bytes());
     let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let scopes = scopes.join(", ");
-    format!("keys:\n  - {{ id: {id}, digest: 'sha256:{hex}', subject: alice, scopes: [{scopes}] }}\n")
+    format!(
+        "keys:\n  - {{ id: {id}, digest: 'sha256:{hex}', subject: alice, scopes: [{scopes}] }}\n"
+    )
 }
 
 /// Through the corridor.

@@ -33,10 +33,7 @@ impl Sources {
     /// The file system and the environment of the process.
     #[must_use]
     pub fn of_the_process() -> Self {
-        Self {
-            disk: Box::new(LocalDisk),
-            environment: Box::new(|name| std::env::var(name).ok()),
-        }
+        Self { disk: Box::new(LocalDisk), environment: Box::new(|name| std::env::var(name).ok()) }
     }
 }
 

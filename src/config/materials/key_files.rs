@@ -57,7 +57,7 @@ impl<'a> Loading<'a> {
         let (files, peppers) = (keys?, peppers?);
         let claim_headers = &self.dynamic.api_keys.claim_headers;
         if let Some(built) = &self.last_good.ring
-            && same(&built.files, &files, |a, b| Arc::ptr_eq(a, b))
+            && same(&built.files, &files, Arc::ptr_eq)
             && same(&built.peppers, &peppers, |a, b| a.0 == b.0 && Arc::ptr_eq(&a.1, &b.1))
             && built.claim_headers == *claim_headers
         {

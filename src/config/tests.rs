@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
+use proptest::prelude::*;
 
+use super::disk::LocalDisk;
 use super::language::{Shape, visit};
 use super::node::{Node, NodeKind};
 use super::report::Report;
@@ -681,6 +683,100 @@ fn hostile_documents_are_refused_in_bounded_time() {
     let many: String = (0..100_000).map(|n| format!("k{n}: 1\n")).collect();
     assert!(parse(&many).unwrap_err().len() <= 1_000);
     assert!(Config::parse_bytes(Path::new("f"), b"\xff\xfe\x00", &|_| None).is_err());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("g.yaml");
+    let load = || Config::load(&file, &LocalDisk, &|_| None);
+    let mistakes = load().unwrap_err();
+    assert!(mistakes[0].to_string().contains("g.yaml:1:1: cannot read the file: "), "{mistakes:?}");
+    std::fs::write(&file, BASE).unwrap();
+    let config = load().unwrap();
+    let names: Vec<_> =
+        config.dynamic.files().map(|f| f.path.strip_prefix(folder.path()).unwrap()).collect();
+    assert_eq!(names, [Path::new("jwks.json"), Path::new("keys.yaml")]);
+}
+
+/// The configuration of the contract, less what this version does not have.
+const CONTRACT: &str = "\
+# yaml-language-server: $schema=gatepost.schema.json
+listeners:
+  - address: 0.0.0.0:8080              # or unix:/run/gatepost/public.sock
+admin:
+  address: 127.0.0.1:9090
+trusted_proxies: []
+
+upstreams:
+  app:
+    url: http://127.0.0.1:3000
+    timeouts: { connect: 1s, response: 30s, idle: 60s, keepalive: 4s }
+
+issuers:
+  - issuer: https://login.example.com
+    name: corp
+    audiences: [orders-api]
+    algorithms: [RS256, ES256]
+    keys: { file: jwks.json }
+    types: [at+jwt, JWT, none]
+    audience_claim: aud
+    scope_claims: [scope, scp]
+    scopes: [read, write]
+    leeway: 30s
+    max_lifetime: 24h
+    claims: { email: X-Auth-Email, realm_access.roles: X-Auth-Roles }
+
+api_keys:
+  header: X-API-Key
+  files: [keys.yaml]
+  peppers: { p1: pepper.txt }
+
+limits:
+  per-caller:  { rate: 100/s, burst: 200, by: principal }
+  per-address: { rate: 20/s, burst: 40, by: address }
+
+defaults: { upstream: app }
+routes:
+  - { path: /public/**, access: anonymous }
+  - path: /api/**
+    name: api-read
+    methods: [GET, HEAD]
+    access: { scopes: [read] }
+    limits: [per-caller, per-address]
+  - path: /api/**
+    methods: [POST, PUT, PATCH, DELETE]
+    access: { scopes: [write], credentials: [jwt, api_key] }
+";
+
+#[test]
+fn contract_configuration_is_accepted() {
+    let config = parse(CONTRACT).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
+    let names: Vec<_> = config.dynamic.routes.routes().iter().map(|r| r.name.as_ref()).collect();
+    assert_eq!(names, ["/public/**", "api-read", "POST,PUT,PATCH,DELETE /api/**"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// What an editor, a merge or a fuzzer leaves behind: no panic, every mistake one line and in
+    /// order.
+    #[test]
+    fn a_damaged_document_is_a_list_of_mistakes(
+        cuts in prop::collection::vec((0usize..REFERENCE.len(), 0usize..40, "[ -~\n]{0,6}"), 1..6),
+    ) {
+        let mut bytes = REFERENCE.as_bytes().to_vec();
+        for (at, length, instead) in cuts {
+            let start = at.min(bytes.len());
+            let end = (start + length).min(bytes.len());
+            bytes.splice(start..end, instead.bytes());
+        }
+        if let Err(mistakes) = Config::parse_bytes(Path::new("f"), &bytes, &|_| None) {
+            prop_assert!(!mistakes.is_empty() && mistakes.is_sorted());
+            for mistake in mistakes {
+                prop_assert!(!mistake.to_string().contains(char::is_control), "{mistake}");
+            }
+        }
+    }
 }
 
 // ---- The files in config/ ----

@@ -94,10 +94,28 @@ fn look_up(criterion: &mut Criterion) {
 }
 
 fn build(criterion: &mut Criterion) {
-    criterion.bench_function("route_table_build/10000", |bencher| {
-        let routes = routes(10_000);
-        bencher.iter(|| RouteTable::new(black_box(routes.clone()), false).is_ok());
+    let mut group = criterion.benchmark_group("route_table_build");
+    group.sample_size(10);
+    let plain = routes(10_000);
+    // The dearest check for contradictions: every host-bound pattern meets every hostless one.
+    let tenants = routes(10_000).into_iter().map(|route| {
+        let route = Arc::into_inner(route).unwrap();
+        let host = format!("t{}.example.com", route.index);
+        let is_bound = route.index % 2 == 0;
+        Arc::new(Route {
+            hosts: is_bound.then(|| HostPattern::parse(&host).unwrap()).into_iter().collect(),
+            path: if is_bound { PathPattern::parse("/**").unwrap() } else { route.path },
+            access: plain[0].access.clone(),
+            ..route
+        })
     });
+    let tenants: Vec<_> = tenants.collect();
+    for (name, routes) in [("plain", &plain), ("tenants", &tenants)] {
+        group.bench_function(BenchmarkId::new(name, routes.len()), |bencher| {
+            bencher.iter(|| RouteTable::new(black_box(routes.clone()), false).is_ok());
+        });
+    }
+    group.finish();
 }
 
 criterion_group!(benches, look_up, build);

@@ -243,9 +243,8 @@ impl Connection {
                 return Poll::Pending;
             }
             let deadline = self.opened + Duration::from_nanos(nanos);
-            let timer = self
-                .read_timer
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            let timer =
+                self.read_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
             }
@@ -265,9 +264,8 @@ impl Connection {
             self.write_timer = None;
             return result;
         }
-        let timer = self
-            .write_timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL_MAX)));
+        let timer =
+            self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL_MAX)));
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing")))
     }
@@ -298,8 +296,7 @@ impl AsyncRead for Connection {
             this.deliver_buffered(out);
             return Poll::Ready(Ok(()));
         }
-        let read =
-            if this.deliver > 0 { this.poll_deliver(cx, out) } else { this.poll_idle(cx) };
+        let read = if this.deliver > 0 { this.poll_deliver(cx, out) } else { this.poll_idle(cx) };
         if read.is_pending() && this.poll_upstream_deadline(cx).is_ready() {
             this.upstream_late.store(true, Ordering::Relaxed);
             this.upstream_expected_no_more();

@@ -327,8 +327,20 @@ const IS_TOKEN: [bool; 256] = {
         table[byte] = as_byte.is_ascii_alphanumeric()
             || matches!(
                 as_byte,
-                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_'
-                    | b'`' | b'|' | b'~'
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
             );
         byte += 1;
     }
@@ -404,8 +416,22 @@ mod tests {
     #[test]
     fn r401_a_length_is_one_plain_number() {
         for field in [
-            "+5", "-5", "0x5", "  5", " 5 ", " 5\t", "\t5", " 5, 5", " 5,5", "", " ", " 5a", " 1e1",
-            " 18446744073709551616", " 5;", " \u{663}",
+            "+5",
+            "-5",
+            "0x5",
+            "  5",
+            " 5 ",
+            " 5\t",
+            "\t5",
+            " 5, 5",
+            " 5,5",
+            "",
+            " ",
+            " 5a",
+            " 1e1",
+            " 18446744073709551616",
+            " 5;",
+            " \u{663}",
         ] {
             refused(get(&format!("Content-Length:{field}\r\n")), FramingError::Length);
         }
@@ -419,9 +445,21 @@ mod tests {
     #[test]
     fn r103_r401_a_transfer_coding_is_exactly_chunked() {
         for field in [
-            " gzip", " gzip, chunked", " chunked, gzip", " chunked,", " chunked, chunked", " xchunked",
-            " chunked ", "  chunked", " \tchunked", " chunked;q=1", " \"chunked\"", "", " identity",
-            " chunked\u{b}", " Chunke\u{212a}",
+            " gzip",
+            " gzip, chunked",
+            " chunked, gzip",
+            " chunked,",
+            " chunked, chunked",
+            " xchunked",
+            " chunked ",
+            "  chunked",
+            " \tchunked",
+            " chunked;q=1",
+            " \"chunked\"",
+            "",
+            " identity",
+            " chunked\u{b}",
+            " Chunke\u{212a}",
         ] {
             let head = get(&format!("Transfer-Encoding:{field}\r\n"));
             let error = Head::parse(&head).err();

@@ -24,7 +24,9 @@ const PROBE_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// Another process listens there.
-    #[error("listener {0}: the address is in use: stop the process that listens there, or set another address")]
+    #[error(
+        "listener {0}: the address is in use: stop the process that listens there, or set another address"
+    )]
     InUse(Place),
     /// A file that is not a socket is in the place of one.
     #[error("listener {0}: there is a file that is not a socket: remove it, or set another path")]
@@ -82,7 +84,9 @@ impl Place {
     #[must_use]
     pub fn answers(&self) -> bool {
         match self {
-            Self::Tcp(address) => TcpStream::connect_timeout(&reachable(*address), PROBE_MAX).is_ok(),
+            Self::Tcp(address) => {
+                TcpStream::connect_timeout(&reachable(*address), PROBE_MAX).is_ok()
+            }
             Self::Unix(path) => UnixStream::connect(path).is_ok(),
         }
     }

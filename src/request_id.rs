@@ -112,7 +112,9 @@ mod tests {
     fn contract_identity_headers_only_a_valid_foreign_id_is_kept() {
         assert_eq!(parse_foreign(b"a.B_9-"), Some("a.B_9-"));
         assert!(parse_foreign(&[b'a'; 128]).is_some());
-        for wrong in [&b""[..], b" ", b"a b", b"a\r\nb", b"a,b", b"\xc3\xa9", b"\"", b"a/b", &[b'a'; 129]] {
+        for wrong in
+            [&b""[..], b" ", b"a b", b"a\r\nb", b"a,b", b"\xc3\xa9", b"\"", b"a/b", &[b'a'; 129]]
+        {
             assert_eq!(parse_foreign(wrong), None, "{wrong:?}");
         }
     }

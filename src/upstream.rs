@@ -91,8 +91,9 @@ impl Upstreams {
         tries: &mut Tries,
     ) -> Result<Box<HttpPeer>, Fault> {
         let mut peer = match &upstream.address {
-            UpstreamAddress::Unix(path) => HttpPeer::new_uds(path, false, String::new())
-                .map_err(|_| Fault::UpstreamConnect)?,
+            UpstreamAddress::Unix(path) => {
+                HttpPeer::new_uds(path, false, String::new()).map_err(|_| Fault::UpstreamConnect)?
+            }
             UpstreamAddress::Tcp { host, port } => {
                 let address = self.address(host, timeouts.connect, tries).await?;
                 HttpPeer::new(SocketAddr::new(address, *port), false, String::new())
@@ -365,7 +366,8 @@ mod tests {
             options.idle_timeout,
         ];
         assert!(waits.iter().all(Option::is_some));
-        let policies = (options.http_upstream_request_policy, other.options.http_upstream_request_policy);
+        let policies =
+            (options.http_upstream_request_policy, other.options.http_upstream_request_policy);
         assert_eq!(
             policies,
             (HttpUpstreamRequestPolicy::deny_upgrades(), HttpUpstreamRequestPolicy::standard())

@@ -130,3 +130,98 @@ fn shortened_steps(record: &Record<'_>) -> Vec<Step> {
     all.shrink_to_fit();
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reload::fixture::{self, MemoryDisk};
+
+    fn ring_with(ids: impl Iterator<Item = String>) -> WhyRing {
+        let opened = fixture::open(&MemoryDisk::filled());
+        let decision = fixture::decide(&opened.snapshot, "/api/a", &[]);
+        let ring = WhyRing::default();
+        for id in ids {
+            ring.record(&Record { request_id: &id, ..fixture::record(&decision, "/api/a") });
+        }
+        ring
+    }
+
+    #[test]
+    fn contract_admin_the_ring_is_bounded_and_forgets_the_oldest() {
+        let ring = ring_with((0..ENTRIES_MAX + 2).map(|number| format!("r{number}")));
+        assert_eq!(ring.entries.lock().unwrap().len(), ENTRIES_MAX);
+        assert!(ring.find("r0").is_none());
+        assert!(ring.find("r1").is_none());
+        assert!(ring.find("r2").is_some());
+        assert!(ring.find("").is_none());
+        let last = ring.find(&format!("r{}", ENTRIES_MAX + 1)).unwrap();
+        assert_eq!(last.outcome.reason(), Some("credential_missing"));
+        assert_eq!(last.route.as_deref(), Some("api"));
+        let step = last.steps.last().unwrap();
+        assert!(!step.passed);
+        assert_eq!(step.question, "credential");
+    }
+
+    #[test]
+    fn a_caller_finds_a_request_by_the_id_it_saw() {
+        let opened = fixture::open(&MemoryDisk::filled());
+        let decision = fixture::decide(&opened.snapshot, "/api/a", &[]);
+        let ring = WhyRing::default();
+        let record = fixture::record(&decision, "/api/a");
+        ring.record(&Record { peer_request_id: Some("theirs"), ..record });
+        assert_eq!(ring.find("theirs").unwrap().request_id.as_ref(), "r-1");
+        assert_eq!(ring.find("r-1").unwrap().peer_request_id.as_deref(), Some("theirs"));
+    }
+
+    #[test]
+    fn admitted_requests_are_not_remembered_and_faults_are() {
+        let opened = fixture::open(&MemoryDisk::filled());
+        let decision = fixture::decide(&opened.snapshot, "/open/a", &[]);
+        let ring = WhyRing::default();
+        ring.record(&fixture::record(&decision, "/open/a"));
+        assert!(ring.find("r-1").is_none());
+        let fault = Outcome::Fault(Fault::UpstreamTimeout);
+        ring.record(&Record {
+            outcome: fault,
+            status: 504,
+            ..fixture::record(&decision, "/open/a")
+        });
+        let entry = ring.find("r-1").unwrap();
+        assert_eq!(entry.status, 504);
+        let step = entry.steps.last().unwrap();
+        assert_eq!((step.question, step.passed), ("upstream", false));
+        assert!(step.answer.starts_with("upstream_timeout: "));
+    }
+
+    #[test]
+    fn r902_no_credential_and_no_query_is_remembered() {
+        let opened = fixture::open(&MemoryDisk::filled());
+        for (path, fields) in [
+            ("/api/a", vec![("authorization", format!("Bearer {}", fixture::TOKEN))]),
+            ("/admin/a", vec![("x-api-key", fixture::KEY.to_owned())]),
+            ("/api/a", vec![("x-api-key", format!("{}x", fixture::KEY))]),
+            ("/api/a", vec![("authorization", format!("Basic {}", fixture::KEY))]),
+        ] {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
+            let decision = fixture::decide(&opened.snapshot, path, &fields);
+            let path = format!("{path}?token={}", fixture::KEY);
+            let ring = WhyRing::default();
+            ring.record(&fixture::record(&decision, &path));
+            let entry = format!("{:?}", ring.find("r-1").expect(&path));
+            assert!(!entry.contains("canary") && !entry.contains(fixture::TOKEN), "{entry}");
+            assert!(!entry.contains("token="), "{entry}");
+        }
+    }
+
+    #[test]
+    fn entries_are_bounded() {
+        let opened = fixture::open(&MemoryDisk::filled());
+        let decision = fixture::decide(&opened.snapshot, "/api/a", &[]);
+        let long = "x".repeat(100_000);
+        let ring = WhyRing::default();
+        let record = fixture::record(&decision, &long);
+        ring.record(&Record { method: &long, host: &long, peer_request_id: Some(&long), ..record });
+        let entry = ring.find("r-1").unwrap();
+        assert!(format!("{entry:?}").len() < 4096);
+    }
+}

@@ -43,8 +43,7 @@ pub(super) fn router(reloader: Arc<Reloader>, guard: Guard) -> Router {
     let open = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz));
     let scraped = Router::new().route("/metrics", get(metrics));
     let read = Router::new().route("/status", get(status_page)).route("/why/{id}", get(why));
-    let change =
-        Router::new().route("/reload", post(reload)).route("/explain", post(explain_page));
+    let change = Router::new().route("/reload", post(reload)).route("/explain", post(explain_page));
     open.merge(guarded(scraped, Demand::Token))
         .merge(guarded(read, Demand::Read))
         .merge(guarded(change, Demand::Change))
@@ -54,7 +53,11 @@ pub(super) fn router(reloader: Arc<Reloader>, guard: Guard) -> Router {
         .with_state(reloader)
 }
 
-async fn admit(State((guard, demand)): State<(Guard, Demand)>, request: Request, next: Next) -> Answer {
+async fn admit(
+    State((guard, demand)): State<(Guard, Demand)>,
+    request: Request,
+    next: Next,
+) -> Answer {
     let (parts, body) = request.into_parts();
     guard.admit(&parts, demand)?;
     Ok(next.run(Request::from_parts(parts, body)).await)

@@ -38,7 +38,8 @@ impl IntoResponse for Problem {
         let mut body = format!("{:#}", Value::Object(self.members));
         body.push('\n');
         let media_type = HeaderValue::from_static("application/problem+json");
-        let mut response = (self.status, [(header::CONTENT_TYPE, media_type)], body).into_response();
+        let mut response =
+            (self.status, [(header::CONTENT_TYPE, media_type)], body).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer realm=\"gatepost admin\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use crate::cli::loading::{self, Loaded};
-use crate::cli::{Exit, Outcome, print};
+use crate::cli::{Exit, Outcome, loading, print};
+use crate::config::{Config, Materials};
 use crate::time::Clock;
 
 pub(super) const EXAMPLE: &str = "\
@@ -16,19 +16,19 @@ Prints every mistake as file:line:column: path: what is wrong, and what is accep
 Exit 0, or 78 when there are mistakes.";
 
 pub(super) fn run(path: &Path) -> Outcome {
-    let loaded = loading::load(path)?;
-    for setting in &loaded.config.dynamic.insecure {
+    let (config, materials) = loading::load(path)?;
+    for setting in &config.dynamic.insecure {
         eprintln!("gatepost: {}: {setting} is weaker than the safe default", path.display());
     }
-    print(&format!("{}: ok: {}\n", path.display(), summary(&loaded)))?;
+    print(&format!("{}: ok: {}\n", path.display(), summary(&config, &materials)))?;
     Ok(Exit::Yes)
 }
 
-fn summary(loaded: &Loaded) -> String {
-    let dynamic = &loaded.config.dynamic;
-    let keys = loaded.materials.key_ring.count(Clock::start().now().unix).iter().sum();
+fn summary(config: &Config, materials: &Materials) -> String {
+    let dynamic = &config.dynamic;
+    let keys = materials.key_ring.count(Clock::start().now().unix).iter().sum();
     [
-        count(loaded.config.startup.listeners.len(), "listener"),
+        count(config.startup.listeners.len(), "listener"),
         count(dynamic.upstreams.len(), "upstream"),
         count(dynamic.issuers.len(), "issuer"),
         count(keys, "API key"),

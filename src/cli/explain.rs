@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Peer;
 use crate::cli::admin_client::AdminClient;
-use crate::cli::loading::{self, Loaded};
-use crate::cli::{ConfigFile, Exit, Failure, Outcome, print};
+use crate::cli::{ConfigFile, Exit, Failure, Outcome, loading, print};
 use crate::gate::{Charging, Decision, RequestHead, Verdict};
 use crate::rate_limit::LimitTable;
 use crate::rejection::{Answer, Reason};
@@ -244,11 +243,11 @@ impl Account {
 
 /// Decides here, with a configuration read afresh and limits nobody has used.
 fn decide(arguments: &Explain, request: &Request) -> Result<(Account, String), Failure> {
-    let Loaded { config, materials } = loading::load(&arguments.config.path)?;
+    let (config, materials) = loading::load(&arguments.config.path)?;
     let realm = config.dynamic.realm.clone();
     // A table for this one request: its seed protects nothing.
     let retained = Retained { limits: Arc::new(LimitTable::new(1, [0, 0])) };
-    let snapshot = Snapshot::compile(Arc::new(config.dynamic), materials, &retained, 0);
+    let snapshot = Snapshot::compile(Arc::new(config.dynamic), Arc::new(materials), &retained, 0);
     let now = Clock::start().now();
     let decision = snapshot.gate.admit(&request.head(), now, Charging::Charge);
     let account = Account::new(&decision, &realm);

@@ -19,12 +19,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-
 use tracing::level_filters::LevelFilter;
 
+use crate::api_key::format::RandomFault;
 use crate::config::Mistake;
 use crate::log_text::LineFormat;
 use crate::server::{Options, ServeError};
+use crate::time::Clock;
 
 /// What a command ends with (contract, "Commands").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,7 +270,7 @@ fn dispatch(Arguments { logging, command }: Arguments) -> Outcome {
         Command::Why(arguments) => why::why(&arguments),
         Command::Status(arguments) => why::status(&arguments),
         Command::Reload(config) => why::reload(&config.path),
-        Command::Key(command) => key::run(&command),
+        Command::Key(command) => Ok(keys(&command)),
         Command::Schema => generated::schema(),
         Command::Completions { shell } => generated::completions(Arguments::command(), shell),
         Command::Man { out } => generated::man(Arguments::command(), out.as_deref()),
@@ -277,6 +278,20 @@ fn dispatch(Arguments { logging, command }: Arguments) -> Outcome {
         Command::User(_) => not_available("user"),
         Command::App(_) => not_available("app"),
         Command::Token(_) => not_available("token"),
+    }
+}
+
+/// The key commands speak for themselves: they are given what a process has.
+fn keys(command: &key::KeyCommand) -> Exit {
+    let now = Clock::start().now().unix;
+    let mut fill = |bytes: &mut [u8]| aws_lc_rs::rand::fill(bytes).map_err(|_| RandomFault);
+    let (mut stdin, mut stdout, mut stderr) = (io::stdin(), io::stdout(), io::stderr());
+    match key::run(command, &mut stdin, &mut stdout, &mut stderr, now, &mut fill) {
+        0 => Exit::Yes,
+        1 => Exit::No,
+        2 => Exit::Usage,
+        78 => Exit::Configuration,
+        _ => Exit::Fault,
     }
 }
 

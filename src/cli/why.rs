@@ -61,7 +61,8 @@ pub(super) fn why(arguments: &Why) -> Outcome {
             "{id:?} is not a request id: 1 to 128 letters, digits, `.`, `_` and `-`"
         )));
     }
-    let response = AdminClient::from_config(&arguments.config.path)?.fetch(&format!("/why/{id}"))?;
+    let response =
+        AdminClient::from_config(&arguments.config.path)?.fetch(&format!("/why/{id}"))?;
     if response.status == StatusCode::NOT_FOUND {
         return Err(Failure::no(format!(
             "{id} is not known: recent refusals are remembered, admitted requests are not"

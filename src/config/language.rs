@@ -81,15 +81,15 @@ pub enum Shape {
     /// One of these words.
     Word(&'static [&'static str]),
     /// A list.
-    List(&'static Shape),
+    List(&'static Self),
     /// One value or a list of them.
-    OneOrMany(&'static Shape),
+    OneOrMany(&'static Self),
     /// A mapping from names of the operator's choice.
-    Table(&'static Shape),
+    Table(&'static Self),
     /// A mapping with fixed keys.
     Section(&'static Section),
     /// Any of these.
-    Either(&'static [Shape]),
+    Either(&'static [Self]),
     /// Anything: claims.
     Any,
 }

@@ -124,7 +124,7 @@ mod tests {
     fn every_key_is_described() {
         crate::config::language::visit(&keys::TOP, "", &mut |path, key| {
             assert!(!key.about.is_empty() && !key.about.ends_with('.'), "{path}");
-            assert!(!(key.required && !key.default.is_empty()), "{path}");
+            assert!(!key.required || key.default.is_empty(), "{path}");
         });
     }
 }

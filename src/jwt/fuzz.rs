@@ -67,13 +67,30 @@ pub fn verify(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const GOOD: &str = r#"{"iss":"i","sub":"s","aud":["a"],"exp":1900000000,"scope":"x"}"#;
+
+    proptest! {
+        #[test]
+        fn r314_no_input_panics_or_is_let_in(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            at in any::<prop::sample::Index>(),
+            text in "[ -~]{0,4}",
+        ) {
+            verify(&bytes);
+            let mut changed = format!("{{\"alg\":\"HS256\"}}\n{GOOD}");
+            changed.insert_str(at.index(changed.len()), &text);
+            verify(changed.as_bytes());
+        }
+    }
 
     #[test]
     fn seeds_run_and_the_oracle_is_reached() {
-        let good = r#"{"iss":"i","sub":"s","aud":["a"],"exp":1900000000,"scope":"x"}"#;
         for seed in
-            ["", "a.b.c", "\n", good, "{\"alg\":\"none\"}\n{}", "-----BEGIN PUBLIC KEY-----"]
+            ["", "a.b.c", "\n", GOOD, "{\"alg\":\"none\"}\n{}", "-----BEGIN PUBLIC KEY-----"]
         {
             verify(seed.as_bytes());
         }
@@ -82,7 +99,7 @@ mod tests {
         let signed = format!(
             "{}.{}",
             URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#),
-            URL_SAFE_NO_PAD.encode(good)
+            URL_SAFE_NO_PAD.encode(GOOD)
         );
         let mac = hmac::sign(&key, signed.as_bytes());
         assert!(ISSUERS.verify(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac)), NOW).is_ok());

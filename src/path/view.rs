@@ -58,7 +58,6 @@ impl Source {
         match self {
             Self::AsIs => Cow::Borrowed(text),
             Self::Authority => Cow::Borrowed(without_authority(text)),
-            Self::Once => decode(text),
             Self::Twice => chain(decode(text), decode),
             Self::Nfkc => chain(decode(text), nfkc),
             Self::Backslash => chain(chain(decode(text), nfkc), slashed),
@@ -66,7 +65,7 @@ impl Source {
                 let cut: Vec<&str> = text.split('/').map(cut_parameters).collect();
                 chain(Cow::Owned(cut.join("/")), decode)
             }
-            Self::CutOnce => decode(text),
+            Self::Once | Self::CutOnce => decode(text),
         }
     }
 }
@@ -227,7 +226,7 @@ fn trim_tail(segment: &str) -> &str {
 pub(crate) fn name(source: Source, mask: u8) -> &'static str {
     match (source, mask) {
         (Source::AsIs, 0) => "dot_segments",
-        (Source::AsIs, CUT) => "semicolon_cut",
+        (Source::AsIs, CUT) | (Source::CutOnce, 0) => "semicolon_cut",
         (Source::AsIs, TAIL) => "trailing_dot_or_space_cut",
         (Source::AsIs, LOWER) => "lower_case",
         (Source::AsIs, MERGE) => "slashes_merged",
@@ -236,7 +235,6 @@ pub(crate) fn name(source: Source, mask: u8) -> &'static str {
         (Source::Twice, 0) => "decoded_twice",
         (Source::Nfkc, 0) => "nfkc",
         (Source::Backslash, 0) => "backslash_as_slash",
-        (Source::CutOnce, 0) => "semicolon_cut",
         (_, _) => "combined",
     }
 }

@@ -30,6 +30,38 @@ pub enum Found {
     Nothing,
 }
 
+/// A table with every kind of pattern, and access that differs wherever it can.
+///
+/// # Panics
+/// Never: the routes are constants.
+#[must_use]
+pub fn sample_table() -> RouteTable {
+    let routes = [
+        route(&[], &[], "/**", Access::Anonymous),
+        route(&[], &[], "/admin/**", scoped("admin")),
+        route(&[], &[], "/API/*/b", scoped("read")),
+        route(&[], &[], "/api/**", scoped("write")),
+        route(&[], &[Method::POST], "/a/*/c", scoped("c")),
+        route(&["h.test"], &[], "/caf\u{e9}/**", scoped("d")),
+        route(&["*.test"], &[], "/a;v=1/b./**", scoped("e")),
+    ];
+    RouteTable::new(routes.into_iter().map(Arc::new).collect(), false)
+        .expect("constant routes that do not contradict each other")
+}
+
+/// Everything that holds for any bytes as a path: what a fuzz target calls.
+///
+/// # Panics
+/// When it does not hold.
+pub fn exercise(table: &RouteTable, raw: &[u8]) {
+    for host in [None, Some("h.test"), Some("x.test")] {
+        check(table, host, &Method::GET, raw);
+    }
+    let Ok(path) = CanonicalPath::parse(raw) else { return };
+    let again = CanonicalPath::parse(path.as_str().as_bytes()).expect("a canonical path is one");
+    assert_eq!(again.as_str(), path.as_str());
+}
+
 /// Panics when the table admits what it must not, or finds another route than the naive matcher.
 pub fn check(table: &RouteTable, host: Option<&str>, method: &Method, raw: &[u8]) {
     let Ok(path) = CanonicalPath::parse(raw) else { return };

@@ -104,10 +104,8 @@ impl RouteTable {
     ) -> Result<&Arc<Route>, RouteMiss> {
         let text = view::upper_hex(path.as_str());
         let slot = self.index.find(host, &text);
-        let takes_encoded_slash = slot.is_some_and(|slot| {
-            self.routes_of(slot).any(|route| route.insecure_path.encoded_slash)
-        });
-        if path.has_encoded_slash() && !takes_encoded_slash {
+        let may_take = |slot| self.routes_of(slot).any(|route| route.insecure_path.encoded_slash);
+        if path.has_encoded_slash() && !slot.is_some_and(may_take) {
             return Err(RouteMiss::Ambiguous { view: "encoded_slash" });
         }
         let slot = slot.ok_or(RouteMiss::Unknown)?;
@@ -192,8 +190,10 @@ impl<'a> Readings<'a> {
     /// Asks one reading, with dot segments as they are and removed.
     fn read(&mut self, reading: Reading, source: &str) -> Result<(), RouteMiss> {
         let view = view::name(reading.source, reading.mask);
-        self.bytes_left =
-            self.bytes_left.checked_sub(source.len()).ok_or(RouteMiss::Ambiguous { view })?;
+        self.bytes_left = self
+            .bytes_left
+            .checked_sub(source.len())
+            .ok_or(RouteMiss::Ambiguous { view: "too_many_readings" })?;
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         view::fold(source, reading.mask, &mut text);

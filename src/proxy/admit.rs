@@ -104,8 +104,7 @@ impl Proxy {
         let now = self.shared.clock.now();
         let gate = &ctx.snapshot.gate;
         // A bug in a decision costs one request, and lets nobody in.
-        let decision =
-            catch_unwind(AssertUnwindSafe(|| gate.admit(head, now, Charging::Charge)));
+        let decision = catch_unwind(AssertUnwindSafe(|| gate.admit(head, now, Charging::Charge)));
         ctx.deciding = self.since(now.monotonic);
         decision.map_err(|_| {
             tracing::error!(request_id = %ctx.request_id, "the gate panicked");

@@ -4,8 +4,8 @@
 //! Nothing here knows who may do what: without a [`Permit`] nothing is forwarded, and forwarding
 //! without one is a fault.
 
-pub mod answer;
 mod admit;
+pub mod answer;
 mod finish;
 mod forward;
 

@@ -163,7 +163,8 @@ impl Corridor {
 
     /// The configuration, if it is another one than before and good.
     fn fresh_config(&self, mistakes: &mut Vec<Mistake>) -> Option<(Config, [u8; 32])> {
-        let bytes = read_config(&self.file, &self.sources).map_err(|one| mistakes.push(one)).ok()?;
+        let bytes =
+            read_config(&self.file, &self.sources).map_err(|one| mistakes.push(one)).ok()?;
         let fingerprint = fingerprint(&bytes);
         if fingerprint == self.fingerprint {
             return None;
@@ -240,9 +241,10 @@ fn read(
     let config = Config::parse_bytes(file, &bytes, &sources.environment)?;
     let (materials, mut mistakes) = materials::load(&config.dynamic, last_good, &*sources.disk);
     let insecure_modes = config.dynamic.insecure_file_modes;
-    let admin_token = config.startup.admin.as_ref().map_or(Ok(None), |admin| {
-        materials::admin_token(admin, insecure_modes, &*sources.disk)
-    });
+    let admin_token =
+        config.startup.admin.as_ref().map_or(Ok(None), |admin| {
+            materials::admin_token(admin, insecure_modes, &*sources.disk)
+        });
     let admin_token = admin_token.unwrap_or_else(|mistake| {
         mistakes.push(mistake);
         None

@@ -5,6 +5,8 @@
 //! snapshot that is published, and never keeps one back because of a mistake elsewhere.
 
 mod corridor;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod report;
 mod sighup;
 mod watch;
@@ -31,10 +33,7 @@ impl Sources {
     /// The file system and the environment of the process.
     #[must_use]
     pub fn of_the_process() -> Self {
-        Self {
-            disk: Box::new(LocalDisk),
-            environment: Box::new(|name| std::env::var(name).ok()),
-        }
+        Self { disk: Box::new(LocalDisk), environment: Box::new(|name| std::env::var(name).ok()) }
     }
 }
 

@@ -109,7 +109,9 @@ fn contract_commands_explain_here_and_live() {
         let run = sidecar.sandbox.run(&[&base, live].concat());
         assert_eq!(run.exit, 1, "{run:?}");
         assert!(run.stdout.contains("401") && run.stdout.contains("credential_missing"), "{run:?}");
-        let run = sidecar.sandbox.run(&[&base, live, &["--json", "--header", "X-API-Key: nope"]].concat());
+        let run = sidecar
+            .sandbox
+            .run(&[&base, live, &["--json", "--header", "X-API-Key: nope"]].concat());
         let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
         assert_eq!((&json["verdict"], &json["reason"]), (&"refused".into(), &"key_unknown".into()));
         assert_eq!(json["status"], 401);
@@ -140,19 +142,37 @@ fn contract_metrics_requests_and_rejections() {
     let all = sidecar.metrics();
     let has = |name: &str, labels: &[&str], value: &str| {
         let mut lines = all.lines().filter(|line| line.starts_with(&format!("{name}{{")));
-        let found = lines.any(|line| labels.iter().all(|label| line.contains(label)) && line.ends_with(value));
+        let found = lines
+            .any(|line| labels.iter().all(|label| line.contains(label)) && line.ends_with(value));
         assert!(found, "{name} {labels:?} {value}\n{all}");
     };
-    has("gatepost_requests_total", &["route=\"everything\"", "outcome=\"admitted\"", "code=\"200\""], " 2");
-    has("gatepost_requests_total", &["route=\"everything\"", "outcome=\"refused\"", "code=\"401\""], " 1");
-    has("gatepost_rejections_total", &["route=\"everything\"", "reason=\"credential_missing\""], " 1");
+    has(
+        "gatepost_requests_total",
+        &["route=\"everything\"", "outcome=\"admitted\"", "code=\"200\""],
+        " 2",
+    );
+    has(
+        "gatepost_requests_total",
+        &["route=\"everything\"", "outcome=\"refused\"", "code=\"401\""],
+        " 1",
+    );
+    has(
+        "gatepost_rejections_total",
+        &["route=\"everything\"", "reason=\"credential_missing\""],
+        " 1",
+    );
     has("gatepost_request_duration_seconds_count", &["route=\"everything\""], " 3");
     has("gatepost_api_keys", &["state=\"active\""], " 1");
     has("gatepost_build_info", &["version="], " 1");
     for name in [
-        "gatepost_auth_duration_seconds", "gatepost_config_generation", "gatepost_config_last_reload_successful",
-        "gatepost_config_last_reload_success_timestamp_seconds", "gatepost_restart_needed",
-        "gatepost_insecure_settings", "gatepost_access_log_dropped_total", "gatepost_rate_limit_decisions_total",
+        "gatepost_auth_duration_seconds",
+        "gatepost_config_generation",
+        "gatepost_config_last_reload_successful",
+        "gatepost_config_last_reload_success_timestamp_seconds",
+        "gatepost_restart_needed",
+        "gatepost_insecure_settings",
+        "gatepost_access_log_dropped_total",
+        "gatepost_rate_limit_decisions_total",
     ] {
         assert!(all.contains(&format!("# TYPE {name} ")), "{name}\n{all}");
     }
@@ -168,7 +188,11 @@ fn r904_callers_make_no_series() {
     let before = count();
     for number in 0..50 {
         let (path, key) = (format!("/{number}"), format!("some-unknown-key-{number}"));
-        sidecar.request(&format!("M{number}"), &path, &[("Host", &format!("h{number}")), ("X-API-Key", &key)]);
+        sidecar.request(
+            &format!("M{number}"),
+            &path,
+            &[("Host", &format!("h{number}")), ("X-API-Key", &key)],
+        );
     }
     let after = count();
     assert!(after <= before + 6, "{before} series became {after}");
@@ -181,7 +205,11 @@ fn contract_metrics_promtool_check_metrics_passes() {
     sidecar.get("/x", &[("X-API-Key", KEY)]);
     let required = std::env::var_os("GATEPOST_PROMTOOL").is_some();
     let mut command = Command::new("promtool");
-    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
@@ -202,7 +230,11 @@ fn contract_access_log_text_and_fields() {
     let response = sidecar.get("/orders?secret=1", &[("Authorization", &token)]);
     let line = sidecar.log_line(&response);
     for (field, value) in [
-        ("route", "everything"), ("outcome", "admitted"), ("subject", "ada"), ("credential_id", "token-1"), ("path", "/orders"),
+        ("route", "everything"),
+        ("outcome", "admitted"),
+        ("subject", "ada"),
+        ("credential_id", "token-1"),
+        ("path", "/orders"),
     ] {
         assert_eq!(line[field], value, "{field}: {line:#}");
     }

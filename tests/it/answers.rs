@@ -75,7 +75,10 @@ fn contract_answers_the_precise_reason_is_not_for_the_caller() {
     let mut wrong = claims();
     wrong["aud"] = "elsewhere".into();
     let wrong = signer().sign("rsa", "RS256", &wrong);
-    let (unknown, bad) = (signer().sign("other-rsa", "RS256", &claims()), format!("{}AAAA", &wrong[..wrong.len() - 4]));
+    let (unknown, bad) = (
+        signer().sign("other-rsa", "RS256", &claims()),
+        format!("{}AAAA", &wrong[..wrong.len() - 4]),
+    );
     let mut bodies = [wrong, unknown, bad].map(|token| {
         let response = sidecar.get("/read", &[("Authorization", &bearer(&token))]);
         let id = response.field("x-request-id").unwrap();
@@ -99,7 +102,8 @@ fn contract_answers_a_refusal_keeps_the_connection() {
     let response = client.send(head("POST", "/read", &[length])).send(&body).response();
     assert_eq!(response.status, 401);
     client.send(head("POST", "/read", &[("Transfer-Encoding", "chunked")]));
-    let response = client.send(format!("{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len())).response();
+    let response =
+        client.send(format!("{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len())).response();
     assert_eq!(response.status, 401);
     assert_eq!(client.exchange("GET", "/get", &[]).status, 200, "still in step");
 }
@@ -145,7 +149,12 @@ fn r401_what_can_be_framed_in_two_ways_is_refused_and_closed() {
 #[test]
 fn contract_answers_what_is_no_request_gets_a_bare_answer_and_a_close() {
     let (sidecar, _upstream) = started();
-    for message in ["\x16\x03\x01\x02\0\x01\0\r\n\r\n", "hello\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n"] {
+    for message in [
+        "\x16\x03\x01\x02\0\x01\0\r\n\r\n",
+        "hello\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+    ] {
         let mut client = sidecar.connect();
         let response = client.send(message).finish().response();
         assert!((400..506).contains(&response.status), "{message:?}: {}", response.status);
@@ -172,6 +181,9 @@ fn contract_answers_body_limit_is_kept_while_streaming() {
     client.send(head("POST", "/small", &fields)).send("14\r\n01234567890123456789\r\n0\r\n\r\n");
     assert_eq!(client.response().status, 413);
     let mut client = sidecar.connect();
-    let response = client.send(head("POST", "/small", &fields)).send("a\r\n0123456789\r\n0\r\n\r\n").response();
+    let response = client
+        .send(head("POST", "/small", &fields))
+        .send("a\r\n0123456789\r\n0\r\n\r\n")
+        .response();
     assert_eq!(response.status, 200);
 }

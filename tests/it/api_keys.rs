@@ -1,6 +1,6 @@
 //! Contract, "Key files": keys of any maker by digest, and our own.
 
-use crate::support::{KEY, Recorder, Sidecar, digest_of, openssl, standard};
+use crate::support::{KEY, Recorder, Sidecar, digest_of, peppered_digest_of, standard};
 
 const ROUTES: &str = "routes: [{ path: /**, access: { scopes: [read] } }]\n";
 
@@ -74,7 +74,10 @@ fn contract_key_files_a_short_key_never_matches_a_bare_digest() {
     let entry = |key: &str, id: &str| {
         format!("  - {{ id: {id}, digest: \"sha256:{}\", scopes: [read] }}\n", digest_of(key))
     };
-    sandbox.write("keys.yaml", &format!("keys:\n{}{}", entry(short, "short"), entry(enough, "enough")));
+    sandbox.write(
+        "keys.yaml",
+        &format!("keys:\n{}{}", entry(short, "short"), entry(enough, "enough")),
+    );
     let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
     accepted(&sidecar, enough);
     refused(&sidecar, short, "key_unknown");
@@ -86,13 +89,11 @@ fn contract_key_files_a_pepper_makes_short_keys_good() {
     let (sandbox, config) = standard(upstream.url());
     let pepper = "0123456789abcdef0123456789abcdef";
     sandbox.write("pepper.txt", pepper);
-    let mac = format!("key:{pepper}");
-    let tag = openssl(&["dgst", "-sha256", "-r", "-mac", "HMAC", "-macopt", &mac], b"short");
-    let tag = String::from_utf8(tag).unwrap();
-    let digest = format!("hmac-sha256:p1:{}", tag.split(' ').next().unwrap());
+    let digest = format!("hmac-sha256:p1:{}", peppered_digest_of("short", pepper));
     let file = format!("keys: [{{ id: peppered, digest: \"{digest}\", scopes: [read] }}]\n");
     sandbox.write("keys.yaml", &file);
-    let config = config.replace("files: [keys.yaml]", "files: [keys.yaml], peppers: { p1: pepper.txt }");
+    let config =
+        config.replace("files: [keys.yaml]", "files: [keys.yaml], peppers: { p1: pepper.txt }");
     let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
     accepted(&sidecar, "short");
     refused(&sidecar, "shorx", "key_unknown");
@@ -114,8 +115,18 @@ fn contract_configuration_a_bearer_that_is_not_a_jwt_can_be_a_key() {
 fn contract_commands_a_created_key_works_until_it_is_disabled() {
     let upstream = Recorder::start();
     let (sandbox, config) = standard(upstream.url());
-    let create =
-        ["key", "create", "--file", "keys.yaml", "--name", "Ada", "--scope", "read", "--subject", "ada"];
+    let create = [
+        "key",
+        "create",
+        "--file",
+        "keys.yaml",
+        "--name",
+        "Ada",
+        "--scope",
+        "read",
+        "--subject",
+        "ada",
+    ];
     let created = sandbox.run(&create);
     assert_eq!(created.exit, 0, "{created:?}");
     let words = created.stdout.split_whitespace();

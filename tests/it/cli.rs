@@ -31,7 +31,13 @@ limits: { x: { rate: fast, burst: 1, by: principal } }
     let run = sandbox.run(&["check", "--config", "gatepost.yaml"]);
     assert_eq!((run.exit, run.stdout.as_str()), (78, ""), "{run:?}");
     let line = 1 + yaml.lines().position(|line| line == "routes:").unwrap();
-    for (offset, path) in [(1, "routes[0]"), (2, "routes[1]"), (3, "routes[2].limits[0]"), (4, "routes[3].path"), (5, "limits.x.rate")] {
+    for (offset, path) in [
+        (1, "routes[0]"),
+        (2, "routes[1]"),
+        (3, "routes[2].limits[0]"),
+        (4, "routes[3].path"),
+        (5, "limits.x.rate"),
+    ] {
         let place = format!("gatepost.yaml:{}:", line + offset);
         let found = run.stderr.lines().any(|one| one.contains(&place) && one.contains(path));
         assert!(found, "{place} {path}: {}", run.stderr);
@@ -88,7 +94,8 @@ fn contract_configuration_secrets_others_can_read_are_refused() {
     let (sandbox, config) = standard("http://127.0.0.1:1");
     let pepper = sandbox.write("pepper.txt", "0123456789abcdef0123456789abcdef");
     std::fs::set_permissions(&pepper, PermissionsExt::from_mode(0o644)).unwrap();
-    let config = config.replace("files: [keys.yaml]", "files: [keys.yaml], peppers: { p: pepper.txt }");
+    let config =
+        config.replace("files: [keys.yaml]", "files: [keys.yaml], peppers: { p: pepper.txt }");
     sandbox.write("gatepost.yaml", &format!("{HEAD}{config}{ROUTES}"));
     let run = sandbox.run(&["check", "--config", "gatepost.yaml"]);
     assert_eq!(run.exit, 78, "{run:?}");
@@ -103,8 +110,16 @@ fn contract_configuration_secrets_others_can_read_are_refused() {
 fn contract_commands_bad_usage_is_2_and_help_is_0() {
     let sandbox = Sandbox::new();
     for arguments in [
-        &[][..], &["frobnicate"], &["run"], &["run", "--config", "x", "--upgrade"], &["check"], &["why"],
-        &["user", "list"], &["app", "create"], &["token", "list"], &["plugin", "run", "x", "--", "y"],
+        &[][..],
+        &["frobnicate"],
+        &["run"],
+        &["run", "--config", "x", "--upgrade"],
+        &["check"],
+        &["why"],
+        &["user", "list"],
+        &["app", "create"],
+        &["token", "list"],
+        &["plugin", "run", "x", "--", "y"],
         &["explain", "--config", "x", "--method", "G T", "--path", "/"],
         &["explain", "--config", "x", "--method", "GET", "--path", "/", "--header", "nonsense"],
     ] {
@@ -113,7 +128,19 @@ fn contract_commands_bad_usage_is_2_and_help_is_0() {
         assert!(run.stderr.starts_with("gatepost: ") || run.stderr.contains("Usage"), "{run:?}");
         assert_eq!(run.stdout, "", "{run:?}");
     }
-    for command in ["demo", "run", "check", "explain", "why", "status", "reload", "key", "schema", "completions", "man"] {
+    for command in [
+        "demo",
+        "run",
+        "check",
+        "explain",
+        "why",
+        "status",
+        "reload",
+        "key",
+        "schema",
+        "completions",
+        "man",
+    ] {
         let run = sandbox.run(&[command, "--help"]);
         assert_eq!(run.exit, 0, "{run:?}");
         assert!(run.stdout.contains("gatepost "), "{run:?}");
@@ -134,7 +161,10 @@ fn contract_commands_generated_texts() {
     assert!(run.exit == 0 && run.stdout.contains(".TH gatepost"), "{run:?}");
     let run = sandbox.run(&["man", "--out", "."]);
     assert_eq!(run.exit, 0, "{run:?}");
-    assert!(files_below(&sandbox.path(""), "gatepost-key-create.1").len() == 1, "one page per command");
+    assert!(
+        files_below(&sandbox.path(""), "gatepost-key-create.1").len() == 1,
+        "one page per command"
+    );
     let run = sandbox.run(&["schema"]);
     let schema: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     for key in ["listeners", "routes", "issuers", "api_keys", "limits"] {

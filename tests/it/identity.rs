@@ -52,14 +52,28 @@ fn contract_identity_headers_forward_credential() {
     assert_eq!(sidecar.get("/keep/x", &[("X-API-Key", KEY)]).status, 200);
     assert_eq!(upstream.last().field("x-api-key"), Some(KEY));
     assert_eq!(sidecar.get("/public/x", &[("X-API-Key", "anything")]).status, 200);
-    assert_eq!(upstream.last().field("x-api-key"), Some("anything"), "anonymous: neither read nor removed");
+    assert_eq!(
+        upstream.last().field("x-api-key"),
+        Some("anything"),
+        "anonymous: neither read nor removed"
+    );
 }
 
 /// Every spelling an upstream might fold into one of ours.
 const SPELLINGS: &[&str] = &[
-    "X-Auth-Subject", "x-auth-subject", "X_Auth_Subject", "X-Auth_Subject", "x_auth-subject",
-    "X.Auth.Subject", "X-Auth.Subject", "X--Auth-Subject", "X-Auth--Subject", "X-Auth-Anything",
-    "X_AUTH_SCOPES", "X-Auth-Credential_Id", "X-Auth-",
+    "X-Auth-Subject",
+    "x-auth-subject",
+    "X_Auth_Subject",
+    "X-Auth_Subject",
+    "x_auth-subject",
+    "X.Auth.Subject",
+    "X-Auth.Subject",
+    "X--Auth-Subject",
+    "X-Auth--Subject",
+    "X-Auth-Anything",
+    "X_AUTH_SCOPES",
+    "X-Auth-Credential_Id",
+    "X-Auth-",
 ];
 
 #[test]
@@ -109,8 +123,14 @@ fn r603_connection_cannot_take_our_headers_away() {
     let (sandbox, config) = standard(upstream.url());
     let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
     for nominated in [
-        "X-Auth-Subject", "x-auth-subject, close", "close, X-Auth-Scopes, X-Auth-Credential", "Host",
-        "X-Request-Id", "Authorization", "X-API-Key", "Content-Length",
+        "X-Auth-Subject",
+        "x-auth-subject, close",
+        "close, X-Auth-Scopes, X-Auth-Credential",
+        "Host",
+        "X-Request-Id",
+        "Authorization",
+        "X-API-Key",
+        "Content-Length",
     ] {
         let fields = [("X-API-Key", KEY), ("Connection", nominated)];
         let response = sidecar.get("/", &fields);
@@ -119,7 +139,11 @@ fn r603_connection_cannot_take_our_headers_away() {
         }
         assert_eq!(response.status, 200, "{nominated}: not weaker, not stronger");
         let recorded = upstream.last();
-        for (name, value) in [("X-Auth-Subject", "key:existing"), ("X-Auth-Scopes", "read"), ("X-Auth-Credential", "api_key")] {
+        for (name, value) in [
+            ("X-Auth-Subject", "key:existing"),
+            ("X-Auth-Scopes", "read"),
+            ("X-Auth-Credential", "api_key"),
+        ] {
             assert_eq!(recorded.field(name), Some(value), "{nominated}: {}", recorded.head);
         }
         assert!(recorded.field("x-request-id").is_some(), "{nominated}");
@@ -132,7 +156,8 @@ fn r604_trailers_set_no_identity() {
     let (sandbox, config) = standard(upstream.url());
     let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
     let mut client = sidecar.connect();
-    let fields = [("X-API-Key", KEY), ("Transfer-Encoding", "chunked"), ("Trailer", "X-Auth-Subject")];
+    let fields =
+        [("X-API-Key", KEY), ("Transfer-Encoding", "chunked"), ("Trailer", "X-Auth-Subject")];
     client.send(crate::support::head("POST", "/", &fields));
     client.send("2\r\nhi\r\n0\r\nX-Auth-Subject: root\r\n\r\n");
     let status = client.response().status;
@@ -146,9 +171,15 @@ fn r202_forwarding_headers_are_rebuilt() {
     let (sandbox, config) = standard(upstream.url());
     let sidecar = sandbox.start_tcp(&format!("{config}{ROUTES}"));
     let lies = [
-        ("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-Host", "evil.example"), ("X-Forwarded-Proto", "https"),
-        ("X-Forwarded-Prefix", "/evil"), ("X_Forwarded_For", "6.6.6.6"), ("Forwarded", "for=6.6.6.6"),
-        ("X-Real-IP", "6.6.6.6"), ("X-Original-URL", "/evil"), ("X-Rewrite-URL", "/evil"),
+        ("X-Forwarded-For", "6.6.6.6"),
+        ("X-Forwarded-Host", "evil.example"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Prefix", "/evil"),
+        ("X_Forwarded_For", "6.6.6.6"),
+        ("Forwarded", "for=6.6.6.6"),
+        ("X-Real-IP", "6.6.6.6"),
+        ("X-Original-URL", "/evil"),
+        ("X-Rewrite-URL", "/evil"),
         ("X-HTTP-Method-Override", "EVIL"),
     ];
     assert_eq!(sidecar.get("/public/x", &lies).status, 200);

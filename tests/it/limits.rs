@@ -72,7 +72,11 @@ routes: [{ path: /**, access: anonymous, limits: [per-address] }]
     let status = |chain: &str| sidecar.get("/", &[("X-Forwarded-For", chain)]).status;
     assert_eq!(status("192.0.2.1"), 200);
     assert_eq!(status("192.0.2.1"), 429);
-    assert_eq!(status("6.6.6.6, 192.0.2.1"), 429, "what is left of the client is the client's word");
+    assert_eq!(
+        status("6.6.6.6, 192.0.2.1"),
+        429,
+        "what is left of the client is the client's word"
+    );
     assert_eq!(status("192.0.2.2, 127.0.0.2"), 200, "trusted addresses are walked over");
     assert_eq!(status("2001:db8::1"), 200);
     assert_eq!(status("2001:db8::2"), 429, "an IPv6 client is its /64");

@@ -59,7 +59,12 @@ routes:
     check(&sidecar, ("GET", "/in/side", &[]), 404, "route_unknown");
     check(&sidecar, ("GET", "/host", &[]), 404, "route_unknown");
     check(&sidecar, ("GET", "/host", &[("Host", "SHOP.example.:80")]), 200, "");
-    check(&sidecar, ("GET", "/host", &[("X-Forwarded-Host", "shop.example")]), 404, "route_unknown");
+    check(
+        &sidecar,
+        ("GET", "/host", &[("X-Forwarded-Host", "shop.example")]),
+        404,
+        "route_unknown",
+    );
     assert_eq!(upstream.requests().len(), 1);
 }
 
@@ -81,7 +86,8 @@ routes:
     let mut all = claims();
     all["scope"] = "write read".into();
     all["tenant"] = "acme".into();
-    let (plain, all) = (signer().sign("rsa", "RS256", &claims()), signer().sign("rsa", "RS256", &all));
+    let (plain, all) =
+        (signer().sign("rsa", "RS256", &claims()), signer().sign("rsa", "RS256", &all));
     let (plain, all) = (bearer(&plain), bearer(&all));
     let (plain, all) = ([("Authorization", &*plain)], [("Authorization", &*all)]);
     let key = [("X-API-Key", KEY)];
@@ -116,7 +122,12 @@ fn contract_credentials_how_they_are_read() {
     let keys = [("X-API-Key", KEY), ("x-api-key", KEY)];
     check(&sidecar, ("GET", "/", &keys), 400, "credential_repeated");
     check(&sidecar, ("GET", "/", &[("Authorization", "Bearer")]), 400, "credential_malformed");
-    check(&sidecar, ("GET", "/", &[("Authorization", "Basic YTpi")]), 401, "credential_scheme_unknown");
+    check(
+        &sidecar,
+        ("GET", "/", &[("Authorization", "Basic YTpi")]),
+        401,
+        "credential_scheme_unknown",
+    );
     check(&sidecar, ("GET", &format!("/?access_token={token}"), &[]), 401, "credential_missing");
     let both = [("Authorization", &*good), ("X-API-Key", KEY)];
     check(&sidecar, ("GET", "/", &both), 200, "");
@@ -142,8 +153,16 @@ routes:
 ";
     let sidecar = sandbox.start(&format!("{config}{routes}"));
     for target in [
-        "/public%2fadmin", "/public/%2e%2e/x", "/public\\admin", "/public/%5cadmin", "/..", "/a/../../b",
-        "/public/%00", "/public/%zz", "/public/%2", "/public/%c0%af",
+        "/public%2fadmin",
+        "/public/%2e%2e/x",
+        "/public\\admin",
+        "/public/%5cadmin",
+        "/..",
+        "/a/../../b",
+        "/public/%00",
+        "/public/%zz",
+        "/public/%2",
+        "/public/%c0%af",
     ] {
         check(&sidecar, ("GET", target, &[]), 400, "path_invalid");
     }
@@ -152,5 +171,9 @@ routes:
     }
     assert_eq!(upstream.requests().len(), 0);
     check(&sidecar, ("GET", "/public/./a", &[]), 200, "");
-    assert_eq!(upstream.last().request_line(), "GET /public/a HTTP/1.1", "decided on and forwarded");
+    assert_eq!(
+        upstream.last().request_line(),
+        "GET /public/a HTTP/1.1",
+        "decided on and forwarded"
+    );
 }

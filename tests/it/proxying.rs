@@ -88,7 +88,8 @@ fn contract_proxying_multipart_is_untouched() {
     let upstream = Recorder::start();
     let (sandbox, config) = standard(upstream.url());
     let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
-    let mut body = b"--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x\"\r\n\r\n".to_vec();
+    let mut body =
+        b"--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x\"\r\n\r\n".to_vec();
     body.extend((0..300_000_u32).map(|number| number.to_le_bytes()[0]));
     body.extend_from_slice(b"\r\n--b--\r\n");
     let length = body.len().to_string();
@@ -173,7 +174,8 @@ fn contract_answers_upstream_down_broken_slow() {
         assert!(response.field("x-request-id").is_some());
         let line = sidecar.log_line(&response);
         assert_eq!((&line["outcome"], &line["reason"]), (&"fault".into(), &kind.into()));
-        let failures = format!("gatepost_upstream_failures_total{{kind=\"{kind}\",upstream=\"{path}\"}}");
+        let failures =
+            format!("gatepost_upstream_failures_total{{kind=\"{kind}\",upstream=\"{path}\"}}");
         assert!(sidecar.metric(&failures) >= 1.0, "{failures}");
     }
 }

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::support::{KEY, Recorder, Sandbox, Sidecar, claims, bearer, digest_of, eventually, signer, standard};
+use crate::support::{
+    KEY, Recorder, Sandbox, Sidecar, bearer, claims, digest_of, eventually, signer, standard,
+};
 
 const ROUTES: &str = "routes: [{ path: /**, access: { scopes: [read] } }]\n";
 
@@ -89,7 +91,9 @@ fn contract_reload_a_mistake_leaves_what_runs_alone() {
     let (sandbox, config) = standard(upstream.url());
     let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
     let generation = sidecar.metric("gatepost_config_generation");
-    sidecar.configure(&format!("{config}routes: [{{ path: /** }}, {{ path: 3, acess: anonymous }}]\n"));
+    sidecar.configure(&format!(
+        "{config}routes: [{{ path: /** }}, {{ path: 3, acess: anonymous }}]\n"
+    ));
     let response = sidecar.reload();
     assert_eq!(response.status, 422, "{}", response.text());
     let mistakes = response.json()["mistakes"].clone();

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::support::{KEY, Recorder, Sandbox, bearer, claims, head, signer, signing_input, standard};
+use crate::support::{
+    KEY, Recorder, Sandbox, bearer, claims, head, signer, signing_input, standard,
+};
 
 #[test]
 fn r902_canaries_are_in_no_output() {
@@ -25,19 +27,33 @@ routes:
   - { path: /keep, access: { scopes: [read] }, forward_credential: true }
   - { path: /**, access: { scopes: [read] } }
 ";
-    let config = config.replace("upstreams: { app", "upstreams: { down: { url: \"unix:@dir@/nobody\" }, app");
+    let config = config
+        .replace("upstreams: { app", "upstreams: { down: { url: \"unix:@dir@/nobody\" }, app");
     let sidecar = sandbox.start(&format!("{config}{routes}"));
     let good = signer().sign("ed25519", "EdDSA", &claims());
     let mut expired = claims();
     expired["exp"] = 1.into();
     let expired = signer().sign("rsa", "RS256", &expired);
-    let unknown = format!("{}.{}", signing_input(&json!({"alg": "EdDSA", "kid": "canary-kid"}), &claims()), "c".repeat(86));
+    let unknown = format!(
+        "{}.{}",
+        signing_input(&json!({"alg": "EdDSA", "kid": "canary-kid"}), &claims()),
+        "c".repeat(86)
+    );
     let tokens = [good, expired, unknown, "canary-token".to_owned(), "a.b.canary-part".to_owned()];
-    let keys = [KEY.to_owned(), "canary-unknown-key-0123456789".to_owned(), format!("gp_key_canary{}", "0".repeat(43))];
+    let keys = [
+        KEY.to_owned(),
+        "canary-unknown-key-0123456789".to_owned(),
+        format!("gp_key_canary{}", "0".repeat(43)),
+    ];
     let mut responses = Vec::new();
-    for path in ["/", "/few", "/few", "/admin", "/down", "/keep", "/nowhere?token=canary-query", "/%2e%2e"] {
+    for path in
+        ["/", "/few", "/few", "/admin", "/down", "/keep", "/nowhere?token=canary-query", "/%2e%2e"]
+    {
         for token in &tokens {
-            responses.push(sidecar.get(path, &[("Authorization", &bearer(token)), ("Cookie", "s=canary-cookie")]));
+            responses.push(
+                sidecar
+                    .get(path, &[("Authorization", &bearer(token)), ("Cookie", "s=canary-cookie")]),
+            );
             responses.push(sidecar.get(path, &[("Authorization", &format!("Basic {token}"))]));
             responses.push(sidecar.get(path, &[("Authorization", token)]));
         }
@@ -47,10 +63,15 @@ routes:
         }
     }
     // What cannot be parsed, and what ends in the middle.
-    for garbage in ["GET /?canary-query HTTP/1.1\r\nAuthorization: Bearer canary-broken\nX\r\n\r\n", "canary-line\r\n\r\n"] {
+    for garbage in [
+        "GET /?canary-query HTTP/1.1\r\nAuthorization: Bearer canary-broken\nX\r\n\r\n",
+        "canary-line\r\n\r\n",
+    ] {
         sidecar.connect().send(garbage).finish().is_closed();
     }
-    sidecar.connect().send(&head("GET", "/?canary-query", &[("Authorization", "Bearer canary-cut")])[..60]);
+    sidecar
+        .connect()
+        .send(&head("GET", "/?canary-query", &[("Authorization", "Bearer canary-cut")])[..60]);
 
     let mut outputs = Vec::new();
     for response in &responses {
@@ -66,19 +87,35 @@ routes:
         let run = sidecar.sandbox.run(&[command, &config].concat());
         outputs.push(format!("{run:?}"));
     }
-    for credential in tokens.iter().map(|token| format!("Authorization: Bearer {token}")).chain(keys.iter().map(|key| format!("X-API-Key: {key}"))) {
+    for credential in tokens
+        .iter()
+        .map(|token| format!("Authorization: Bearer {token}"))
+        .chain(keys.iter().map(|key| format!("X-API-Key: {key}")))
+    {
         for live in [&[][..], &["--live"]] {
             let explain = ["explain", "--method", "GET", "--path", "/", "--header", &credential];
-            outputs.push(format!("{:?}", sidecar.sandbox.run(&[&explain[..], &config, live].concat())));
+            outputs.push(format!(
+                "{:?}",
+                sidecar.sandbox.run(&[&explain[..], &config, live].concat())
+            ));
         }
     }
     outputs.extend([sidecar.metrics(), sidecar.stdout(), sidecar.stderr()]);
 
-    let signatures = tokens.iter().map(|token| token.rsplit('.').next().unwrap_or(token).to_owned());
-    let payloads = tokens.iter().filter_map(|token| token.split('.').nth(1)).filter(|part| part.len() > 8).map(str::to_owned);
-    let mut canaries: Vec<String> = signatures.chain(payloads).chain(keys.iter().cloned()).collect();
+    let signatures =
+        tokens.iter().map(|token| token.rsplit('.').next().unwrap_or(token).to_owned());
+    let payloads = tokens
+        .iter()
+        .filter_map(|token| token.split('.').nth(1))
+        .filter(|part| part.len() > 8)
+        .map(str::to_owned);
+    let mut canaries: Vec<String> =
+        signatures.chain(payloads).chain(keys.iter().cloned()).collect();
     canaries.extend([pepper.to_owned(), secret.to_owned()]);
-    canaries.extend(["canary-query", "canary-cookie", "canary-broken", "canary-cut", "canary-admin"].map(str::to_owned));
+    canaries.extend(
+        ["canary-query", "canary-cookie", "canary-broken", "canary-cut", "canary-admin"]
+            .map(str::to_owned),
+    );
     for output in &outputs {
         for canary in &canaries {
             assert!(!output.contains(canary.as_str()), "{canary} is in: {output}");
@@ -90,10 +127,17 @@ routes:
 fn r902_a_mistake_does_not_quote_a_secret() {
     let (sandbox, config) = standard("http://127.0.0.1:1");
     let sandbox: Sandbox = sandbox;
-    sandbox.write("keys.yaml", "keys:\n  - { id: a, digest: canary-digest }\n  - canary-key-pasted-here\n");
-    sandbox.write("jwks.json", "{\"keys\": [{\"kty\": \"oct\", \"k\": \"canary-secret-in-a-jwks\"}, canary");
+    sandbox.write(
+        "keys.yaml",
+        "keys:\n  - { id: a, digest: canary-digest }\n  - canary-key-pasted-here\n",
+    );
+    sandbox.write(
+        "jwks.json",
+        "{\"keys\": [{\"kty\": \"oct\", \"k\": \"canary-secret-in-a-jwks\"}, canary",
+    );
     sandbox.write("pepper.txt", "canary");
-    let config = config.replace("files: [keys.yaml]", "files: [keys.yaml], peppers: { p: pepper.txt }");
+    let config =
+        config.replace("files: [keys.yaml]", "files: [keys.yaml], peppers: { p: pepper.txt }");
     let head = "listeners: [{ address: \"unix:@dir@/p.sock\" }]\n";
     let routes = "routes: [{ path: /, access: anonymous }]\n";
     sandbox.write("gatepost.yaml", &format!("{head}{config}{routes}"));

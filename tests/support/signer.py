@@ -4,6 +4,7 @@ Reads one JSON request a line on standard input and answers each with one line o
 """
 
 import base64
+import hashlib
 import json
 import sys
 
@@ -84,7 +85,18 @@ def hmac_with(key_text, header, claims):
     return signed + "." + b64(mac.finalize())
 
 
+def digest(text, pepper=None):
+    """SHA-256, or HMAC-SHA-256 with a pepper, as hexadecimal digits."""
+    data = text.encode()
+    if pepper is None:
+        return hashlib.sha256(data).hexdigest()
+    mac = hmac.HMAC(pepper.encode(), hashes.SHA256())
+    mac.update(data)
+    return mac.finalize().hex()
+
+
 OPERATIONS = {
+    "digest": digest,
     "jwk": jwk,
     "pem": pem,
     "secret": lambda: SECRET.decode(),

@@ -60,8 +60,9 @@ impl Credentials {
         let api_key = format::generate(Kind::ApiKey, &mut fill)
             .map_err(|error| Failure::fault(error.to_string()))?;
         let digest = Digest::sha256(api_key.expose()).to_text();
-        let key_file =
-            format!("keys:\n  - {{ id: demo, name: demo, digest: \"{digest}\", scopes: [read] }}\n");
+        let key_file = format!(
+            "keys:\n  - {{ id: demo, name: demo, digest: \"{digest}\", scopes: [read] }}\n"
+        );
         let key_set = signer.key_set();
         Ok(Self { key_set, token, token_without_scope, api_key, key_file, expires })
     }

@@ -17,13 +17,24 @@ pub const KEY: &str = "an-existing-key-of-another-maker-0123456789";
 /// A key file with [`KEY`] as `existing`, which may read.
 pub fn api_key_file() -> String {
     let digest = digest_of(KEY);
-    format!("keys:\n  - {{ id: existing, name: Existing, digest: \"sha256:{digest}\", scopes: [read] }}\n")
+    format!(
+        "keys:\n  - {{ id: existing, name: Existing, digest: \"sha256:{digest}\", scopes: [read] }}\n"
+    )
 }
 
-/// SHA-256 as `openssl` prints it.
+/// SHA-256 as Python prints it.
 pub fn digest_of(text: &str) -> String {
-    let output = openssl(&["dgst", "-sha256", "-r"], text.as_bytes());
-    String::from_utf8(output).unwrap().split(' ').next().unwrap().to_owned()
+    signer().ask_text(&json!(["digest", text]))
+}
+
+/// HMAC-SHA-256 as Python prints it.
+pub fn peppered_digest_of(text: &str, pepper: &str) -> String {
+    signer().ask_text(&json!(["digest", text, pepper]))
+}
+
+/// Whether there is an `openssl` to ask.
+pub fn has_openssl() -> bool {
+    Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_ok()
 }
 
 /// Runs openssl with something on standard input.
@@ -31,7 +42,7 @@ pub fn digest_of(text: &str) -> String {
 pub fn openssl(arguments: &[&str], stdin: &[u8]) -> Vec<u8> {
     let mut command = Command::new("openssl");
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("openssl is installed");
+    let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(stdin).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

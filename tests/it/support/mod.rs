@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, Response, head};
 pub use credentials::{
-    KEY, api_key_file, claims, compact, digest_of, now, openssl, signer, signing_input,
+    KEY, api_key_file, claims, compact, digest_of, has_openssl, now, openssl, peppered_digest_of,
+    signer, signing_input,
 };
-pub use sidecar::{Run, Sandbox, Sidecar, free_address};
-pub use upstream::{Recorded, Recorder, Reply, Wsgi};
+pub use sidecar::{Sandbox, Sidecar};
+pub use upstream::{Recorder, Reply, Wsgi};
 
 /// The longest a test waits for anything. Reached only when something is broken.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -42,7 +43,10 @@ pub fn root() -> &'static Path {
 /// A Python that has what tests/requirements.txt names.
 pub fn python(script: &str) -> Command {
     let packages = root().join(".venv");
-    assert!(packages.join(".installed").exists(), "run `make test` once: it installs tests/requirements.txt");
+    assert!(
+        packages.join(".installed").exists(),
+        "run `make test` once: it installs tests/requirements.txt"
+    );
     let mut command = Command::new("python3");
     command.env("PYTHONPATH", packages).arg(root().join("tests/support").join(script));
     command

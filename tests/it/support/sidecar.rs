@@ -61,7 +61,8 @@ impl Sandbox {
 
     /// As [`Self::run`], with something on standard input.
     pub fn run_with(&self, arguments: &[&str], stdin: &str) -> Run {
-        let mut child = gatepost(self.folder.path(), arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            gatepost(self.folder.path(), arguments).stdin(Stdio::piped()).spawn().unwrap();
         // A command that does not read its input may be gone by now.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         let output = child.wait_with_output().unwrap();
@@ -96,11 +97,19 @@ impl Sandbox {
         self.write("gatepost.yaml", &format!("{prelude}{config}"));
         let admin = format!("unix:{}", self.path("admin.sock").display());
         let arguments = ["--log-format", "json", "run", "--config", "gatepost.yaml"];
-        let mut child = gatepost(self.folder.path(), &arguments).stdin(Stdio::null()).spawn().unwrap();
+        let mut child =
+            gatepost(self.folder.path(), &arguments).stdin(Stdio::null()).spawn().unwrap();
         let stdout = collect(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());
-        let mut sidecar =
-            Sidecar { sandbox: self, child, stdout, stderr, public: public.to_owned(), admin, prelude };
+        let mut sidecar = Sidecar {
+            sandbox: self,
+            child,
+            stdout,
+            stderr,
+            public: public.to_owned(),
+            admin,
+            prelude,
+        };
         sidecar.await_ready();
         sidecar
     }
@@ -161,11 +170,6 @@ impl Sidecar {
     #[track_caller]
     pub fn connect(&self) -> Client {
         Client::connect(&self.public)
-    }
-
-    /// Where the public listener is.
-    pub fn public(&self) -> &str {
-        &self.public
     }
 
     /// One request on a connection of its own.

@@ -13,8 +13,6 @@ use super::{eventually, python};
 /// One request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// Which connection, counted from 0.
-    pub connection: usize,
     /// The head, without the empty line.
     pub head: String,
     /// The body, without its framing.
@@ -62,7 +60,9 @@ impl Reply {
 
     pub fn text(body: &str) -> Self {
         let length = body.len();
-        Self::Bytes(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes())
+        Self::Bytes(
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes(),
+        )
     }
 }
 
@@ -115,14 +115,10 @@ impl Recorder {
         let into = Arc::clone(&log);
         std::thread::spawn(move || {
             while let Some(stream) = incoming() {
-                let connection = {
-                    let mut connections = into.connections.lock().unwrap();
-                    *connections += 1;
-                    *connections - 1
-                };
+                *into.connections.lock().unwrap() += 1;
                 let reader = duplicate(&stream);
                 let (log, answer) = (Arc::clone(&into), Arc::clone(&answer));
-                std::thread::spawn(move || converse(reader, stream, connection, &log, &answer));
+                std::thread::spawn(move || converse(reader, stream, &log, &answer));
             }
         });
         Self { url, log }
@@ -176,9 +172,9 @@ impl<S: Read> Read for Logged<'_, S> {
     }
 }
 
-fn converse<S: Read + Write>(reader: S, mut writer: S, connection: usize, log: &Log, answer: &Answer) {
+fn converse<S: Read + Write>(reader: S, mut writer: S, log: &Log, answer: &Answer) {
     let mut reader = BufReader::new(Logged { stream: reader, log });
-    while let Some(recorded) = read_request(&mut reader, connection) {
+    while let Some(recorded) = read_request(&mut reader) {
         log.requests.lock().unwrap().push(recorded.clone());
         match answer(&recorded) {
             Reply::Bytes(bytes) => {
@@ -199,7 +195,7 @@ fn converse<S: Read + Write>(reader: S, mut writer: S, connection: usize, log: &
     }
 }
 
-fn read_request(reader: &mut impl BufRead, connection: usize) -> Option<Recorded> {
+fn read_request(reader: &mut impl BufRead) -> Option<Recorded> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if reader.read_line(&mut head).ok()? == 0 {
@@ -207,7 +203,7 @@ fn read_request(reader: &mut impl BufRead, connection: usize) -> Option<Recorded
         }
     }
     head.truncate(head.len() - 4);
-    let mut recorded = Recorded { connection, head, body: Vec::new() };
+    let mut recorded = Recorded { head, body: Vec::new() };
     if recorded.field("transfer-encoding").is_some() {
         recorded.body = read_chunks(reader)?;
     } else if let Some(length) = recorded.field("content-length") {

@@ -1,6 +1,6 @@
 //! Contract, "Commands": exit codes, help, and mistakes with their places.
 
-use crate::support::{Sandbox, files_below, root, standard};
+use crate::support::{Sandbox, files_below, root, signer, standard};
 
 const HEAD: &str = "listeners: [{ address: \"127.0.0.1:0\" }]\n";
 const ROUTES: &str = "routes: [{ path: /**, access: anonymous }]\n";

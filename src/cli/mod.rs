@@ -183,7 +183,7 @@ Exit codes:  0 done or yes, 1 no, 2 bad usage, 70 our fault, 78 bad configuratio
 #[derive(Clone, Debug, Args)]
 pub struct ConfigFile {
     /// The configuration.
-    #[arg(long = "config", short = 'c', value_name = "FILE")]
+    #[arg(id = "config", long, short, value_name = "FILE")]
     pub path: PathBuf,
 }
 

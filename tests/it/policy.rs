@@ -153,7 +153,7 @@ routes:
 ";
     let sidecar = sandbox.start(&format!("{config}{routes}"));
     for target in [
-        "/public%2fadmin",
+        "/other%2fadmin",
         "/public/%2e%2e/x",
         "/public\\admin",
         "/public/%5cadmin",

@@ -1,3 +1,5 @@
+//! The pages, without a socket where none is needed.
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -37,7 +39,7 @@ impl Pages {
         let reloader = fixture::reloader(&disk);
         let address = ListenAddress::Tcp(([127, 0, 0, 1], 9090).into());
         let token = token.map(|token| Secret::new(token.to_owned()));
-        let router = pages::router(Arc::clone(&reloader), Guard::new(&address, token.as_ref()));
+        let router = pages::router(Arc::clone(&reloader), &Guard::new(&address, token.as_ref()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { disk, reloader, service: TowerToHyperService::new(router), runtime }
     }

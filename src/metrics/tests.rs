@@ -1,3 +1,5 @@
+//! What is counted, under which labels, and that nothing else can become a label.
+
 use std::collections::BTreeSet;
 
 use super::*;

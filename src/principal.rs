@@ -210,7 +210,9 @@ mod tests {
 
     #[test]
     fn a_dotted_name_steps_into_objects_and_an_exact_name_wins() {
-        let set = claims(json!({ "a": { "b": ["x", 1, true, null, {}] }, "c.d": "exact", "c": { "d": "nested" } }));
+        let set = claims(
+            json!({ "a": { "b": ["x", 1, true, null, {}] }, "c.d": "exact", "c": { "d": "nested" } }),
+        );
         assert_eq!(set.texts("a.b"), ["x", "1", "true"]);
         assert_eq!(set.texts("c.d"), ["exact"]);
         assert!(set.texts("a").is_empty());

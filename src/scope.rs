@@ -9,7 +9,9 @@ use thiserror::Error;
 
 /// A text that is not a scope token.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{0:?} is not a scope token: visible ASCII without space, \" and \\ is accepted (RFC 6749 section 3.3)")]
+#[error(
+    "{0:?} is not a scope token: visible ASCII without space, \" and \\ is accepted (RFC 6749 section 3.3)"
+)]
 pub struct ScopeError(pub String);
 
 /// A set of scope tokens, sorted and without repeats. Usually a handful, so a sorted slice beats

@@ -120,7 +120,9 @@ impl Clock {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TimeError {
     /// Not `<number><unit>`.
-    #[error("{0:?} is not a duration: write a whole number and a unit, such as 250ms, 30s, 5m, 24h or 90d")]
+    #[error(
+        "{0:?} is not a duration: write a whole number and a unit, such as 250ms, 30s, 5m, 24h or 90d"
+    )]
     Duration(String),
     /// Not an RFC 3339 timestamp.
     #[error("{0:?} is not a point in time: write RFC 3339, such as 2027-01-31T00:00:00Z")]
@@ -153,9 +155,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, TimeError> {
 /// [`TimeError::Instant`] with the text, when it is not one.
 pub fn parse_instant(text: &str) -> Result<UnixTime, TimeError> {
     let wrong = || TimeError::Instant(text.to_owned());
-    let at =
-        time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339)
-            .map_err(|_| wrong())?;
+    let at = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339)
+        .map_err(|_| wrong())?;
     u64::try_from(at.unix_timestamp()).map(UnixTime).map_err(|_| wrong())
 }
 

@@ -324,6 +324,13 @@ fn print_mistakes(mistakes: impl Iterator<Item = String>) {
     eprintln!("gatepost: {count} {plural} in the configuration");
 }
 
+/// Text for a terminal: what came from a caller must not command it.
+fn escape(text: &str) -> String {
+    let escaped =
+        |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}
+
 /// Writes to standard output. A reader that went away is not an error of ours.
 fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {

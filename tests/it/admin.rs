@@ -212,9 +212,15 @@ fn r904_callers_make_no_series() {
         let (method, path) = (format!("M{number}"), format!("/{number}"));
         let (key, host) = (format!("some-unknown-key-{number}"), format!("h{number}.example"));
         let token = bearer(&format!("{number}.{number}.{number}"));
-        sidecar.request(&method, &path, &[("Host", &host), ("X-API-Key", &key)]);
-        sidecar.request(&method, &path, &[("Host", &host), ("Authorization", &token)]);
-        sidecar.request(&method, &format!("/%2e%2e/{number}"), &[("Host", &host)]);
+        let attempts = [
+            (&path, [("Host", &*host), ("X-API-Key", &*key)]),
+            (&path, [("Host", &*host), ("Authorization", &*token)]),
+            (&format!("/%2e%2e{path}"), [("Host", &*host), ("X-Any", "thing")]),
+        ];
+        for (target, fields) in attempts {
+            // Counted once it can be asked about.
+            sidecar.why(&sidecar.request(&method, target, &fields));
+        }
     };
     attack(0);
     let before = count();

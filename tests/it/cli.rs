@@ -176,6 +176,7 @@ fn contract_commands_generated_texts() {
 fn contract_configuration_every_example_passes_check() {
     // With what an operator would put beside them.
     let (sandbox, _) = standard("http://127.0.0.1:1");
+    sandbox.write("jwks.json", &signer().jwks(&[("rsa", "RS256")]));
     sandbox.write("pepper.txt", "0123456789abcdef0123456789abcdef");
     sandbox
         .write("partner.key", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");

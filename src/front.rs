@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::HeaderMap;
 use pingora::apps::{HttpServerApp, ServerApp};
-use pingora::protocols::http::ServerSession;
 use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -122,7 +122,8 @@ impl Front {
         });
         let written = matches!(written.await, Ok(Ok(())));
         let trusted = &snapshot.gate.trusted_proxies;
-        let address = connection.peer().and_then(|peer| trusted.client_address(peer, &HeaderMap::new()));
+        let address =
+            connection.peer().and_then(|peer| trusted.client_address(peer, &HeaderMap::new()));
         let now = self.shared.clock.now();
         self.shared.observers.record(&Record {
             time: crate::time::Clock::unix_millis(),

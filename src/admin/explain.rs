@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::address::Peer;
 use crate::admin::pages::step;
 use crate::gate::{Charging, RequestHead, Verdict};
-use crate::rejection::Answer;
+use crate::rejection::{Answer, Reason};
 use crate::state::Shared;
 
 /// A request to decide about.
@@ -96,8 +96,8 @@ impl Question {
         Decided {
             verdict,
             status: status.as_u16(),
-            reason: reason.map(|reason| reason.as_str()),
-            meaning: reason.map(|reason| reason.meaning()),
+            reason: reason.map(Reason::as_str),
+            meaning: reason.map(Reason::meaning),
             route: decision.evidence.route.as_ref().map(|route| route.name.to_string()),
             generation: snapshot.generation,
             steps: decision.steps().iter().map(step).collect(),

@@ -1,3 +1,5 @@
+//! Every file at its last good version, on a disk in memory.
+
 use super::*;
 use crate::gate::Verdict;
 use crate::principal::Principal;

@@ -1,3 +1,5 @@
+//! Changes as editors and Kubernetes make them, on a real disk.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 

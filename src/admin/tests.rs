@@ -94,10 +94,10 @@ fn contract_admin_what_each_page_demands() {
         ("/livez", "GET", 200, 200),
         ("/readyz", "GET", 503, 503),
         ("/metrics", "GET", 401, 200),
-        ("/status", "GET", 401, 421),
-        ("/why/r-1", "GET", 401, 421),
-        ("/reload", "POST", 401, 421),
-        ("/explain", "POST", 401, 421),
+        ("/status", "GET", 401, 403),
+        ("/why/r-1", "GET", 401, 403),
+        ("/reload", "POST", 401, 403),
+        ("/explain", "POST", 401, 403),
     ] {
         let intent = ("x-gatepost-admin", "1");
         let host = ("host", "localhost");
@@ -111,6 +111,9 @@ fn contract_admin_what_each_page_demands() {
     for path in ["/reload", "/explain"] {
         let page = open.ask("POST", path, &[("host", "localhost")], "");
         assert_eq!(page.status, 403, "{path}");
+        assert_eq!(page.json()["code"], "intent_missing");
+        let page = open.ask("POST", path, &[evil, ("x-gatepost-admin", "1")], "");
+        assert_eq!(page.json()["code"], "host_unknown");
         assert_eq!(page.media_type, "application/problem+json");
         let page = open.ask("GET", path, &[("host", "localhost"), ("x-gatepost-admin", "1")], "");
         assert_eq!(page.status, 405, "{path}");

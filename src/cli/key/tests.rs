@@ -45,7 +45,7 @@ impl Desk {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    fn path(&self) -> PathBuf {
         self.folder.path().join("keys.yaml")
     }
 

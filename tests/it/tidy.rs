@@ -1,7 +1,6 @@
 //! The architecture, held: what the compiler cannot see. Every failure says the remedy.
 
 use std::fs;
-use std::path::PathBuf;
 
 use gatepost::rejection::Reason;
 
@@ -32,26 +31,24 @@ struct Source {
     file: String,
     module: String,
     text: String,
+    is_test: bool,
 }
 
 fn sources() -> Vec<Source> {
-    let source = |path: &PathBuf| {
+    let source = |path: &std::path::PathBuf| {
         let file = path.strip_prefix(root().join("src")).unwrap().to_string_lossy().into_owned();
         let module = file.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
-        Source { file, module, text: fs::read_to_string(path).unwrap() }
+        let is_test = file.ends_with("tests.rs") || file.contains("/tests/");
+        Source { file, module, text: fs::read_to_string(path).unwrap(), is_test }
     };
     files_below(&root().join("src"), ".rs").iter().map(source).collect()
 }
 
 impl Source {
-    fn is_test(&self) -> bool {
-        self.file.ends_with("tests.rs") || self.file.contains("/tests/")
-    }
-
     /// The lines that are neither comments nor tests.
     fn code(&self) -> impl Iterator<Item = &str> {
         let lines = self.text.lines().take_while(|line| line.trim() != "mod tests {");
-        lines.filter(|line| !self.is_test() && !line.trim_start().starts_with("//"))
+        lines.filter(|line| !self.is_test && !line.trim_start().starts_with("//"))
     }
 
     /// `src/file: line` for every line of code that `holds`.
@@ -70,9 +67,8 @@ fn layer(module: &str) -> usize {
 
 /// The top-level modules a line names: every lower-case word after `crate::`.
 fn named(line: &str) -> impl Iterator<Item = &str> {
-    let words = line.split("crate::").skip(1).filter_map(|rest| {
-        rest.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '_').next()
-    });
+    let other = |c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '_';
+    let words = line.split("crate::").skip(1).filter_map(move |rest| rest.split(other).next());
     words.filter(|word| !word.is_empty())
 }
 
@@ -122,7 +118,7 @@ fn architecture_only_proxy_speaks_to_pingora_about_requests() {
 #[test]
 fn style_every_file_has_one_subject_and_says_it() {
     let sources = sources();
-    let silent = sources.iter().filter(|one| !one.text.starts_with("//!") && !one.is_test());
+    let silent = sources.iter().filter(|one| !one.text.starts_with("//!") && !one.is_test);
     let names = |source: &Source| format!("src/{}", source.file);
     none(silent.map(names), "begin with //! and what the file owns and never does");
     let long = sources.iter().filter(|one| one.code().count() > 480);
@@ -140,8 +136,8 @@ fn metrics_what_is_declared_is_recorded() {
         let mut users = sources.iter().filter(|one| one.file != "metrics/families.rs");
         users.any(|one| !one.lines(|line| line.contains(name.as_str())).is_empty())
     };
-    let remedy = "declared and never recorded: record it in src/metrics, or remove it";
-    none(names.iter().filter(|name| !recorded(name)).cloned(), remedy);
+    let unused = names.iter().filter(|name| !recorded(name)).cloned();
+    none(unused, "declared and never recorded: record it in src/metrics, or remove it");
 }
 
 #[test]

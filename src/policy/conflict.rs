@@ -4,14 +4,17 @@
 //! and a host-bound route that demands less than a hostless one. The `Host` field is the
 //! caller's to choose, so the latter would let a caller pick the weaker demand.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use http::Method;
 
 use crate::policy::index::{Common, HOSTLESS, Index, NodeId, SlotId};
 use crate::policy::pattern::Segment;
-use crate::policy::{Methods, PathPattern, Route, RouteMistake};
+use crate::policy::{Access, Methods, PathPattern, Route, RouteMistake};
+use crate::upstream_settings::UpstreamAddress;
 
 /// Every pair of routes that tie: the same host and path pattern and a common method.
 pub(super) fn ties(routes: &[Arc<Route>], index: &Index) -> Vec<RouteMistake> {
@@ -62,23 +65,77 @@ fn ties_of(slot: &[usize], routes: &[Arc<Route>]) -> Vec<(usize, usize)> {
 }
 
 /// Host-bound routes that demand less than a hostless route over the same path, method and
-/// upstream; one mistake for each such route.
+/// upstream; one mistake for each such route. Routes of a kind (a tenant each, say) are searched
+/// for once when there is nothing to find.
 pub(super) fn weaker_hosts(routes: &[Arc<Route>], index: &Index) -> Vec<RouteMistake> {
+    let access = number(routes.iter().map(|route| &route.access));
+    let upstream = number(routes.iter().map(|route| upstream_key(route)));
+    let kind = number(
+        routes
+            .iter()
+            .enumerate()
+            .map(|(at, route)| (&route.path, &route.methods, upstream[at], access[at])),
+    );
+    let mut hostless: Vec<Option<&Access>> = vec![None; routes.len()];
+    for (at, route) in routes.iter().enumerate().filter(|(_, route)| route.hosts.is_empty()) {
+        hostless[access[at]] = Some(&route.access);
+    }
+    let mut is_clean = vec![false; routes.len()];
     let mut mistakes = Vec::new();
-    for (at, route) in routes.iter().enumerate().filter(|(_, route)| !route.hosts.is_empty()) {
-        let search = Search { routes, index, bound: route };
-        let Some(other) = search.below(HOSTLESS, &mut Vec::new()) else { continue };
-        mistakes.push(RouteMistake {
-            route: at,
-            other,
-            message: format!(
-                "demands less than route {:?} ({}), which takes the same requests of every other host to the same upstream, and callers choose the host they name; demand at least as much, or set `insecure_host_selected: true`",
-                routes[other].name,
-                routes[other].path.as_str(),
-            ),
-        });
+    for (at, route) in routes.iter().enumerate() {
+        if route.hosts.is_empty() || is_clean[kind[at]] {
+            continue;
+        }
+        let demands_less_than: Vec<bool> = hostless
+            .iter()
+            .map(|other| other.is_some_and(|other| !route.access.demands_at_least(other)))
+            .collect();
+        let offends = |other: usize| {
+            demands_less_than[access[other]]
+                && upstream[other] == upstream[at]
+                && route.methods.overlap(&routes[other].methods)
+        };
+        let has_near_miss = Cell::new(false);
+        let search = Search {
+            routes,
+            index,
+            bound: route,
+            offends: &offends,
+            has_near_miss: &has_near_miss,
+        };
+        let is_possible = demands_less_than.contains(&true);
+        let found = is_possible.then(|| search.below(HOSTLESS, &mut Vec::new())).flatten();
+        is_clean[kind[at]] = found.is_none() && !has_near_miss.get();
+        mistakes.extend(found.map(|other| weaker_host(routes, at, other)));
     }
     mistakes
+}
+
+fn weaker_host(routes: &[Arc<Route>], route: usize, other: usize) -> RouteMistake {
+    let message = format!(
+        "demands less than route {:?} ({}), which takes the same requests of every other host to the same upstream, and callers choose the host they name; demand at least as much, or set `insecure_host_selected: true`",
+        routes[other].name,
+        routes[other].path.as_str(),
+    );
+    RouteMistake { route, other, message }
+}
+
+/// Where a route's requests go, whatever the upstream is called.
+fn upstream_key(route: &Route) -> (&str, Option<u16>) {
+    match &route.upstream.address {
+        UpstreamAddress::Tcp { host, port } => (host, Some(*port)),
+        UpstreamAddress::Unix(path) => (path, None),
+    }
+}
+
+/// Numbers for keys, the same for equal ones, below their count.
+fn number<K: Eq + Hash>(keys: impl Iterator<Item = K>) -> Vec<usize> {
+    let mut numbers = HashMap::new();
+    keys.map(|key| {
+        let next = numbers.len();
+        *numbers.entry(key).or_insert(next)
+    })
+    .collect()
 }
 
 /// Walks the hostless patterns that have a path in common with a host-bound one.
@@ -86,6 +143,10 @@ struct Search<'a> {
     routes: &'a [Arc<Route>],
     index: &'a Index,
     bound: &'a Route,
+    /// Whether the bound route would demand less than this hostless one where they meet.
+    offends: &'a dyn Fn(usize) -> bool,
+    /// Set when something was found but for a more specific pattern of the bound route's host.
+    has_near_miss: &'a Cell<bool>,
 }
 
 impl<'a> Search<'a> {
@@ -126,22 +187,19 @@ impl<'a> Search<'a> {
     /// A route of a hostless slot that the bound route demands less than, for a path that both
     /// patterns match and that neither side has a more specific pattern for.
     fn offender(&self, slot: SlotId, prefix: &Common<'a>, is_deep: bool) -> Option<usize> {
-        let offends = |other: &&usize| {
-            let other = &self.routes[**other];
-            let is_same_upstream = other.upstream.address == self.bound.upstream.address;
-            is_same_upstream
-                && !self.bound.access.demands_at_least(&other.access)
-                && self.bound.methods.overlap(&other.methods)
-        };
-        let offender = self.index.slot(slot).iter().find(offends).copied()?;
+        let slots = self.index.slot(slot);
+        let offender = slots.iter().copied().find(|&other| (self.offends)(other))?;
         let (common, common_is_deep) = self.common(prefix, is_deep);
-        let wins_hostless = self.index.cover(HOSTLESS, &common, common_is_deep) == Some(slot);
-        let wins_bound =
-            self.bound.hosts.iter().filter_map(|host| self.index.root_of(host)).any(|root| {
-                let slot = self.index.cover(root, &common, common_is_deep);
-                slot.is_some_and(|slot| self.has_path(slot, &self.bound.path))
-            });
-        (wins_hostless && wins_bound).then_some(offender)
+        if self.index.cover(HOSTLESS, &common, common_is_deep) != Some(slot) {
+            return None;
+        }
+        let mut roots = self.bound.hosts.iter().filter_map(|host| self.index.root_of(host));
+        let wins_bound = roots.any(|root| {
+            let slot = self.index.cover(root, &common, common_is_deep);
+            slot.is_some_and(|slot| self.has_path(slot, &self.bound.path))
+        });
+        self.has_near_miss.set(self.has_near_miss.get() || !wins_bound);
+        wins_bound.then_some(offender)
     }
 
     /// The pattern of all paths that the bound pattern and a hostless one both match, which have

@@ -7,7 +7,7 @@ use crate::principal::Principal;
 use crate::scope::ScopeSet;
 
 /// What a route demands. Never a boolean: a route without one cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Credentials are neither read nor removed.
     Anonymous,
@@ -19,7 +19,7 @@ pub enum Access {
 }
 
 /// Everything given must hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Requirement {
     /// Accepted kinds, sorted; never empty.
     pub credentials: Vec<CredentialKind>,

@@ -4,7 +4,8 @@
 //! and a host-bound route that demands less than a hostless one. The `Host` field is the
 //! caller's to choose, so the latter would let a caller pick the weaker demand.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use http::Method;
@@ -12,6 +13,7 @@ use http::Method;
 use crate::policy::index::{Common, HOSTLESS, Index, NodeId, SlotId};
 use crate::policy::pattern::Segment;
 use crate::policy::{Methods, PathPattern, Route, RouteMistake};
+use crate::upstream_settings::UpstreamAddress;
 
 /// Every pair of routes that tie: the same host and path pattern and a common method.
 pub(super) fn ties(routes: &[Arc<Route>], index: &Index) -> Vec<RouteMistake> {
@@ -63,100 +65,152 @@ fn ties_of(slot: &[usize], routes: &[Arc<Route>]) -> Vec<(usize, usize)> {
 
 /// Host-bound routes that demand less than a hostless route over the same path, method and
 /// upstream; one mistake for each such route.
+///
+/// Patterns are compared once for each distinct pattern of host-bound routes, and demands once
+/// for each kind of route it meets, so that a thousand tenants with `/**` cost little.
 pub(super) fn weaker_hosts(routes: &[Arc<Route>], index: &Index) -> Vec<RouteMistake> {
-    let mut mistakes = Vec::new();
-    for (at, route) in routes.iter().enumerate().filter(|(_, route)| !route.hosts.is_empty()) {
-        let search = Search { routes, index, bound: route };
-        let Some(other) = search.below(HOSTLESS, &mut Vec::new()) else { continue };
-        mistakes.push(RouteMistake {
-            route: at,
-            other,
-            message: format!(
-                "demands less than route {:?} ({}), which takes the same requests of every other host to the same upstream, and callers choose the host they name; demand at least as much, or set `insecure_host_selected: true`",
-                routes[other].name,
-                routes[other].path.as_str(),
-            ),
-        });
+    let path = number(routes.iter().map(|route| &route.path));
+    let kind =
+        number(routes.iter().map(|route| (upstream_key(route), &route.methods, &route.access)));
+    let mut groups: Vec<Vec<usize>> = vec![Vec::new(); routes.len()];
+    for (at, route) in routes.iter().enumerate() {
+        if !route.hosts.is_empty() {
+            groups[path[at]].push(at);
+        }
     }
+    let mut mistakes = Vec::new();
+    for group in groups.iter().filter(|group| !group.is_empty()) {
+        let meetings = Search::of(&routes[group[0]].path, index);
+        let mut kinds: BTreeMap<usize, Vec<(usize, &Meeting<'_>)>> = BTreeMap::new();
+        for meeting in &meetings {
+            for &other in index.slot(meeting.slot) {
+                kinds.entry(kind[other]).or_default().push((other, meeting));
+            }
+        }
+        for &at in group {
+            let weaker_than = kinds.values().filter(|met| offends(&routes[at], &routes[met[0].0]));
+            let other = weaker_than
+                .flatten()
+                .filter(|(_, meeting)| wins(&routes[at], meeting, routes, index))
+                .map(|(other, _)| *other)
+                .min();
+            mistakes.extend(other.map(|other| weaker_host(routes, at, other)));
+        }
+    }
+    mistakes.sort_by_key(|mistake| mistake.route);
     mistakes
+}
+
+/// Whether `bound` demands less than a hostless route, where their paths meet.
+fn offends(bound: &Route, hostless: &Route) -> bool {
+    upstream_key(bound) == upstream_key(hostless)
+        && bound.methods.overlap(&hostless.methods)
+        && !bound.access.demands_at_least(&hostless.access)
+}
+
+/// Whether requests for a host of `bound` are taken by its pattern where it meets the other, and
+/// not by a more specific pattern of that host.
+fn wins(bound: &Route, meeting: &Meeting<'_>, routes: &[Arc<Route>], index: &Index) -> bool {
+    let mut roots = bound.hosts.iter().filter_map(|host| index.root_of(host));
+    roots.any(|root| {
+        let slot = index.cover(root, &meeting.common, meeting.is_deep);
+        let mut takers = slot.into_iter().flat_map(|slot| index.slot(slot));
+        takers.any(|&route| routes[route].path == bound.path)
+    })
+}
+
+fn weaker_host(routes: &[Arc<Route>], route: usize, other: usize) -> RouteMistake {
+    let message = format!(
+        "demands less than route {:?} ({}), which takes the same requests of every other host to the same upstream, and callers choose the host they name; demand at least as much, or set `insecure_host_selected: true`",
+        routes[other].name,
+        routes[other].path.as_str(),
+    );
+    RouteMistake { route, other, message }
+}
+
+/// Where a route's requests go, whatever the upstream is called.
+fn upstream_key(route: &Route) -> (&str, Option<u16>) {
+    match &route.upstream.address {
+        UpstreamAddress::Tcp { host, port } => (host, Some(*port)),
+        UpstreamAddress::Unix(path) => (path, None),
+    }
+}
+
+/// Numbers for keys, the same for equal ones, below their count.
+fn number<K: Eq + Hash>(keys: impl Iterator<Item = K>) -> Vec<usize> {
+    let mut numbers = HashMap::new();
+    keys.map(|key| {
+        let next = numbers.len();
+        *numbers.entry(key).or_insert(next)
+    })
+    .collect()
+}
+
+/// Where a host-bound pattern meets a hostless one that is the most specific there.
+struct Meeting<'a> {
+    slot: SlotId,
+    /// The pattern of all paths that both match.
+    common: Common<'a>,
+    is_deep: bool,
 }
 
 /// Walks the hostless patterns that have a path in common with a host-bound one.
 struct Search<'a> {
-    routes: &'a [Arc<Route>],
+    own: &'a PathPattern,
     index: &'a Index,
-    bound: &'a Route,
+    meetings: Vec<Meeting<'a>>,
 }
 
 impl<'a> Search<'a> {
+    fn of(own: &'a PathPattern, index: &'a Index) -> Vec<Meeting<'a>> {
+        let mut search = Self { own, index, meetings: Vec::new() };
+        search.below(HOSTLESS, &mut Vec::new());
+        search.meetings
+    }
+
     /// `prefix` is what both patterns match up to `node`. The recursion is as deep as the longest
     /// pattern.
-    fn below(&self, node: NodeId, prefix: &mut Common<'a>) -> Option<usize> {
+    fn below(&mut self, node: NodeId, prefix: &mut Common<'a>) {
         let node = self.index.node(node);
-        let own = self.bound.path.segments();
+        let own = self.own.segments();
         let is_past_end = prefix.len() >= own.len();
-        let deep = node.deep.map(|slot| (slot, true));
-        let exact = node.exact.filter(|_| is_past_end).map(|slot| (slot, false));
-        let here = deep.into_iter().chain(exact);
-        let offender =
-            here.filter_map(|(slot, is_deep)| self.offender(slot, prefix, is_deep)).next();
-        if offender.is_some() || (is_past_end && !self.bound.path.is_deep()) {
-            return offender;
+        if let Some(slot) = node.deep {
+            let rest = own.get(prefix.len()..).unwrap_or_default();
+            let common = prefix.iter().copied().chain(rest.iter().map(Segment::literal));
+            self.meet(slot, common.collect(), self.own.is_deep());
+        }
+        if let Some(slot) = node.exact.filter(|_| is_past_end) {
+            self.meet(slot, prefix.clone(), false);
+        }
+        if is_past_end && !self.own.is_deep() {
+            return;
         }
         match own.get(prefix.len()) {
             Some(Segment::Literal(literal)) => {
-                let children = node.literals.get(literal).into_iter().chain(&node.any);
-                children.copied().find_map(|child| self.step(child, prefix, Some(literal)))
+                for &child in node.literals.get(literal).into_iter().chain(&node.any) {
+                    self.step(child, prefix, Some(literal));
+                }
             }
             Some(Segment::Any) | None => {
-                let literals = node.literals.iter().map(|(text, &child)| (child, Some(&**text)));
-                let any = node.any.map(|child| (child, None));
-                literals.chain(any).find_map(|(child, both)| self.step(child, prefix, both))
+                for (literal, &child) in &node.literals {
+                    self.step(child, prefix, Some(literal));
+                }
+                if let Some(child) = node.any {
+                    self.step(child, prefix, None);
+                }
             }
         }
     }
 
-    fn step(&self, child: NodeId, prefix: &mut Common<'a>, both: Option<&'a str>) -> Option<usize> {
+    fn step(&mut self, child: NodeId, prefix: &mut Common<'a>, both: Option<&'a str>) {
         prefix.push(both);
-        let offender = self.below(child, prefix);
+        self.below(child, prefix);
         prefix.pop();
-        offender
     }
 
-    /// A route of a hostless slot that the bound route demands less than, for a path that both
-    /// patterns match and that neither side has a more specific pattern for.
-    fn offender(&self, slot: SlotId, prefix: &Common<'a>, is_deep: bool) -> Option<usize> {
-        let offends = |other: &&usize| {
-            let other = &self.routes[**other];
-            let is_same_upstream = other.upstream.address == self.bound.upstream.address;
-            is_same_upstream
-                && !self.bound.access.demands_at_least(&other.access)
-                && self.bound.methods.overlap(&other.methods)
-        };
-        let offender = self.index.slot(slot).iter().find(offends).copied()?;
-        let (common, common_is_deep) = self.common(prefix, is_deep);
-        let wins_hostless = self.index.cover(HOSTLESS, &common, common_is_deep) == Some(slot);
-        let wins_bound =
-            self.bound.hosts.iter().filter_map(|host| self.index.root_of(host)).any(|root| {
-                let slot = self.index.cover(root, &common, common_is_deep);
-                slot.is_some_and(|slot| self.has_path(slot, &self.bound.path))
-            });
-        (wins_hostless && wins_bound).then_some(offender)
-    }
-
-    /// The pattern of all paths that the bound pattern and a hostless one both match, which have
-    /// `prefix` in common.
-    fn common(&self, prefix: &Common<'a>, is_deep: bool) -> (Common<'a>, bool) {
-        let own = &self.bound.path;
-        let mut common = prefix.clone();
-        if is_deep {
-            let rest = own.segments().get(prefix.len()..).unwrap_or_default();
-            common.extend(rest.iter().map(Segment::literal));
+    fn meet(&mut self, slot: SlotId, common: Common<'a>, is_deep: bool) {
+        if self.index.cover(HOSTLESS, &common, is_deep) == Some(slot) {
+            self.meetings.push(Meeting { slot, common, is_deep });
         }
-        (common, is_deep && own.is_deep())
-    }
-
-    fn has_path(&self, slot: SlotId, path: &PathPattern) -> bool {
-        self.index.slot(slot).iter().any(|&route| self.routes[route].path == *path)
     }
 }

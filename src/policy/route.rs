@@ -9,7 +9,7 @@ use crate::rate_limit::LimitPolicy;
 use crate::upstream_settings::{Timeouts, Upstream};
 
 /// The methods a route takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Methods {
     /// Every method but TRACE and CONNECT.
     Any,

@@ -550,7 +550,7 @@ proptest! {
     #[test]
     fn r503_the_table_finds_what_the_naive_matcher_finds_and_admits_no_ambiguity(
         routes in route_set(),
-        paths in prop::collection::vec(nasty_path(), 24),
+        paths in prop::collection::vec(nasty_path(), 12),
         insecure in any::<[bool; 3]>(),
     ) {
         let [encoded_slash, double_slash, semicolon] = insecure;

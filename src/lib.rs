@@ -3,6 +3,7 @@
 pub mod address;
 pub mod api_key;
 pub mod config;
+pub mod cors;
 pub mod credential;
 pub mod field_name;
 pub mod framing;

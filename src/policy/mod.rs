@@ -10,5 +10,5 @@ pub mod table;
 
 pub use access::{Access, AccessDenied, Requirement};
 pub use pattern::{HostPattern, PathPattern, PatternError};
-pub use route::{InsecurePath, Methods, Route, Upgrade};
+pub use route::{InsecurePath, Methods, Preflight, Route, Upgrade};
 pub use table::{RouteMiss, RouteMistake, RouteTable};

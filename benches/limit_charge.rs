@@ -14,7 +14,7 @@ use gatepost::rate_limit::{
 use gatepost::time::Monotonic;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-const CALLERS: u64 = 100_000;
+const CALLERS: u64 = 10_000;
 
 fn policy(name: &str) -> Arc<LimitPolicy> {
     let quota = Quota::parse("1000000/s", NonZeroU32::new(1_000_000));

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use crate::gate::Evidence;
-use crate::rejection::{Fault, Reason};
+use crate::rejection::{Fault, Reason, Rejection};
+use crate::time::UnixMillis;
 
 /// How a request ended, as the metric label `outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,14 +21,23 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every word [`Self::as_str`] can say, in the order of [`Self::index`].
+    pub const WORDS: [&'static str; 3] = ["admitted", "refused", "fault"];
+
+    /// Position of the word in [`Self::WORDS`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Admitted => 0,
+            Self::Refused(_) => 1,
+            Self::Fault(_) => 2,
+        }
+    }
+
     /// The word in log and metric.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Admitted => "admitted",
-            Self::Refused(_) => "refused",
-            Self::Fault(_) => "fault",
-        }
+        Self::WORDS[self.index()]
     }
 
     /// The word for why, if it was not admitted.
@@ -44,6 +54,8 @@ impl Outcome {
 /// One finished request. Borrowed: it is written out while the request is still there.
 #[derive(Debug)]
 pub struct Record<'a> {
+    /// When it ended.
+    pub time: UnixMillis,
     /// Our request id.
     pub request_id: &'a str,
     /// The id a trusted peer sent, which was kept on the wire instead of ours.
@@ -56,6 +68,8 @@ pub struct Record<'a> {
     pub host: &'a str,
     /// How it ended.
     pub outcome: Outcome,
+    /// The refusal behind [`Outcome::Refused`], for the steps that `why` shows.
+    pub rejection: Option<&'a Rejection>,
     /// The status the caller saw; 0 when the caller was gone before one was sent.
     pub status: u16,
     /// Route, principal, address, limits.
@@ -72,4 +86,12 @@ pub struct Record<'a> {
     pub bytes_out: u64,
     /// The snapshot it was decided with.
     pub generation: u64,
+}
+
+impl Record<'_> {
+    /// The path up to a query, should one have been left on it: queries hold secrets.
+    #[must_use]
+    pub fn path_without_query(&self) -> &str {
+        self.path.split(['?', '#']).next().unwrap_or("")
+    }
 }

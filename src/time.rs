@@ -46,6 +46,26 @@ impl fmt::Display for UnixTime {
     }
 }
 
+/// Milliseconds since the Unix epoch: when something happened, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub u64);
+
+impl UnixMillis {
+    /// The whole seconds of it.
+    #[must_use]
+    pub fn seconds(self) -> UnixTime {
+        UnixTime(self.0 / 1000)
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds: `2026-11-21T20:26:12.345Z`.
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = self.seconds().to_string();
+        write!(f, "{}.{:03}Z", whole.trim_end_matches('Z'), self.0 % 1000)
+    }
+}
+
 /// Nanoseconds on a clock that never steps. Limits use it so that a stepped wall clock neither
 /// resets nor freezes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +105,14 @@ impl Clock {
         let elapsed = self.origin.elapsed() + Duration::from_secs(3600);
         let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
         Now { unix: UnixTime(unix), monotonic: Monotonic(nanos) }
+    }
+
+    /// The wall clock for logs: decisions use [`Self::now`].
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub fn unix_millis() -> UnixMillis {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        UnixMillis(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -150,6 +178,7 @@ mod tests {
         let at = parse_instant("2026-11-21T20:26:12Z").unwrap();
         assert_eq!(at.to_string(), "2026-11-21T20:26:12Z");
         assert_eq!(parse_instant("2026-11-21T22:26:12+02:00"), Ok(at));
+        assert_eq!(UnixMillis(at.0 * 1000 + 7).to_string(), "2026-11-21T20:26:12.007Z");
         for wrong in ["", "2026-11-21", "yesterday", "1969-12-31T23:59:59Z"] {
             assert!(parse_instant(wrong).is_err(), "{wrong:?}");
         }

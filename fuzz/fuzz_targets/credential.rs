@@ -35,6 +35,9 @@ fuzz_target!(|data: &[u8]| {
         }
         assert!(headers.get_all("authorization").iter().count() <= 1, "a repeated field was read");
         let given = headers.contains_key("authorization");
-        assert!(!given || presented.jwt.is_some() || presented.key.is_some(), "a bad one is not none");
+        assert!(
+            !given || presented.jwt.is_some() || presented.key.is_some(),
+            "a bad one is not none"
+        );
     }
 });

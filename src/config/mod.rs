@@ -4,6 +4,7 @@
 //! default. Serde and YAML types stay in here. Never touches what runs: a [`Config`] is only
 //! data, and [`crate::snapshot`] makes something of its dynamic part.
 
+pub mod disk;
 pub mod expand;
 pub mod key_edit;
 pub mod key_file;
@@ -15,6 +16,7 @@ pub mod model;
 pub mod node;
 pub mod parse;
 pub mod report;
+pub mod schema;
 pub mod sections;
 pub mod walk;
 pub mod yaml;
@@ -25,3 +27,6 @@ pub use model::{
     AccessLog, AccessLogTarget, Admin, ApiKeySettings, Config, Dynamic, FileReference,
     IssuerSource, KeySource, ListenAddress, Listener, Startup,
 };
+
+#[cfg(test)]
+mod tests;

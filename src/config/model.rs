@@ -174,3 +174,14 @@ pub struct Dynamic {
     /// Every `insecure_...` setting in force, by its path, for the start-up log and the metric.
     pub insecure: Vec<String>,
 }
+
+impl Dynamic {
+    /// Every file that is read for this configuration, for those who watch them.
+    pub fn files(&self) -> impl Iterator<Item = &FileReference> {
+        let key_sets = self.issuers.iter().map(|issuer| match &issuer.keys {
+            KeySource::File(file) | KeySource::SecretFile(file) => file,
+        });
+        let peppers = self.api_keys.peppers.iter().map(|(_, file)| file);
+        key_sets.chain(&self.api_keys.files).chain(peppers)
+    }
+}

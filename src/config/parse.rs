@@ -1,15 +1,17 @@
 //! From the text of a configuration to [`Config`], or every mistake in it.
 //!
 //! Owns the order in which sections are read: what is referred to comes before what refers to
-//! it. Never reads a file or the environment: text and look-up are arguments, so that fuzzing
-//! and tests walk the very path that `run` does.
+//! it. Never reads the disk or the environment itself: both are arguments, so that fuzzing and
+//! tests walk the very path that `run` does.
 
 use std::path::Path;
 
+use crate::config::disk::Disk;
 use crate::config::expand::{Environment, expand};
 use crate::config::keys;
 use crate::config::mistake::Mistake;
 use crate::config::model::{Config, Dynamic};
+use crate::config::node::Place;
 use crate::config::report::Report;
 use crate::config::sections::{
     Reading, api_keys, identity, issuers, limits, network, routes, upstreams,
@@ -19,6 +21,25 @@ use crate::config::yaml::{self, Budget};
 use crate::credential::CredentialSources;
 
 impl Config {
+    /// Reads the configuration in `file`.
+    ///
+    /// # Errors
+    /// Every mistake, in the order of the file; that it cannot be read is one.
+    pub fn load(
+        file: &Path,
+        disk: &dyn Disk,
+        environment: Environment<'_>,
+    ) -> Result<Self, Vec<Mistake>> {
+        match disk.read(file, Budget::CONFIGURATION.bytes) {
+            Ok(content) => Self::parse_bytes(file, &content.bytes, environment),
+            Err(error) => {
+                let report = Report::new(file);
+                report.add(Place::default(), "", format!("cannot read the file: {error}"));
+                Err(report.into_mistakes())
+            }
+        }
+    }
+
     /// Reads a configuration. `file` gives its name and the folder that names in it are relative
     /// to; `environment` is asked for each `${NAME}`.
     ///
@@ -99,6 +120,7 @@ fn dynamic(
         issuers,
         api_keys,
         credentials: CredentialSources::new(places),
+        failed_credentials: limits::failed_credentials(top),
         limits,
         identity,
         routes,

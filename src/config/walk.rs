@@ -20,7 +20,7 @@ use crate::time;
 pub struct Value<'a> {
     report: &'a Report,
     node: &'a Node<'a>,
-    up: Option<&'a Value<'a>>,
+    up: Option<&'a Self>,
     step: Step<'a>,
 }
 
@@ -538,7 +538,7 @@ mod tests {
         let (seen, mistakes) = read("nam: 1\ntruth: x\nnumber: 3\nlist: 1\n");
         assert_eq!(seen, ["number 3"]);
         assert_eq!(mistakes.len(), 4, "{mistakes:?}");
-        assert_eq!(mistakes[1], "f:1:1: \"must\" is missing: it must");
+        assert_eq!(mistakes[0], "f:1:1: \"must\" is missing: it must");
     }
 
     #[test]

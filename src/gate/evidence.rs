@@ -34,7 +34,9 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    pub(super) fn new(address: Option<IpAddr>) -> Self {
+    /// Nothing but the address is known yet.
+    #[must_use]
+    pub fn new(address: Option<IpAddr>) -> Self {
         Self {
             address,
             route: None,

@@ -20,8 +20,9 @@ use crate::credential::{CredentialKind, CredentialSources, Presented};
 use crate::framing::FramingError;
 use crate::jwt::Issuers;
 use crate::path::CanonicalPath;
-use crate::policy::pattern::normalize_host;
-use crate::policy::{Access, AccessDenied, Preflight, Requirement, Route, RouteMiss, RouteTable};
+use crate::policy::{
+    Access, AccessDenied, Preflight, Requirement, Route, RouteMiss, RouteTable, normalize_host,
+};
 use crate::principal::Principal;
 use crate::rate_limit::LimitTable;
 use crate::rejection::Rejection;

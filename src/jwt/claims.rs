@@ -138,3 +138,61 @@ fn claim_headers<'a>(
     }
     Ok(headers.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(claims: &Value, names: &[&str], expected: &[(&str, &str)]) {
+        let claims = Claims::new(claims.as_object().expect("claims").clone());
+        let headers: Vec<_> = names
+            .iter()
+            .map(|name| HeaderName::try_from(format!("x-{}", name.replace('.', "-"))).unwrap())
+            .collect();
+        let names = names.iter().copied().zip(&headers);
+        let set = claim_headers(&claims, names).unwrap();
+        let set: Vec<_> = set.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
+        assert_eq!(set, expected);
+    }
+
+    #[test]
+    fn contract_claims_become_headers_and_an_absent_claim_none() {
+        let claims = json!({
+            "email": "j@x", "n": 7, "yes": true, "realm": { "roles": ["a", "b"] }, "none": null,
+            "empty": [], "object": { "a": 1 }, "blank": "",
+        });
+        let all = ["email", "n", "yes", "realm.roles", "missing", "none", "empty", "object"];
+        let expected =
+            [("x-email", "j@x"), ("x-n", "7"), ("x-yes", "true"), ("x-realm-roles", "a,b")];
+        check(&claims, &all, &expected);
+        check(&claims, &["blank"], &[("x-blank", "")]);
+        check(&claims, &["realm.roles.x", "realm", "email.x"], &[]);
+    }
+
+    #[test]
+    fn r315_r602_a_claim_cannot_add_a_line_or_an_item() {
+        let claims =
+            json!({ "one": "a,b\r\nX-Evil: 1", "many": ["a,b", "c\r\nd"], "lone": ["a,b"] });
+        check(
+            &claims,
+            &["one", "many", "lone"],
+            &[("x-one", "a,b%0D%0AX-Evil:%201"), ("x-many", "a%2Cb,c%0D%0Ad"), ("x-lone", "a%2Cb")],
+        );
+    }
+
+    #[test]
+    fn r315_claim_headers_are_bounded_together() {
+        let over = |claims: &Value, names: &[&str]| {
+            let claims = Claims::new(claims.as_object().expect("claims").clone());
+            let header = HeaderName::from_static("x-claim");
+            claim_headers(&claims, names.iter().map(|&name| (name, &header))).is_err()
+        };
+        let half = json!({ "plain": "x".repeat(4096), "wide": "\u{e9}".repeat(1366) });
+        assert!(!over(&half, &["plain"]) && !over(&half, &["plain", "plain"]));
+        assert!(over(&half, &["plain", "plain", "plain"]));
+        assert!(over(&half, &["wide"]));
+    }
+}

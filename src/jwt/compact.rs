@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn r301_r309_exactly_three_parts_and_a_signature() {
-        let parsed = Compact::parse("e30.e30.AA").ok().expect("three parts");
+        let Ok(parsed) = Compact::parse("e30.e30.AA") else { panic!("three parts") };
         assert_eq!(parsed.signed, b"e30.e30");
         assert_eq!(
             (parsed.header, parsed.payload, parsed.signature),

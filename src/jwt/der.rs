@@ -147,3 +147,48 @@ impl<'a> Reader<'a> {
         if self.0.is_empty() { Ok(()) } else { Err(DerError::Malformed) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT_RSA: &[u8] = &[0x30, 0x07, 0x02, 0x02, 0x00, 0xff, 0x02, 0x01, 0x03];
+
+    #[track_caller]
+    fn check(der: &[u8], expected: Result<(u8, u8), DerError>) {
+        let read = pkcs1(der).map(|key| match key {
+            PublicKey::Rsa { modulus, exponent } => (modulus[0], exponent[0]),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(read, expected, "{der:02x?}");
+    }
+
+    #[test]
+    fn r306_only_whole_well_formed_der_is_read() {
+        check(SHORT_RSA, Ok((0xff, 3)));
+        let malformed = Err(DerError::Malformed);
+        for length in 0..SHORT_RSA.len() {
+            check(&SHORT_RSA[..length], malformed);
+        }
+        check(&[SHORT_RSA, &[0]].concat(), malformed);
+        check(&[0x30, 0x81, 7, 2, 2, 0, 0xff, 2, 1, 3], malformed);
+        check(&[0x30, 0x82, 0, 7, 2, 2, 0, 0xff, 2, 1, 3], malformed);
+        check(&[0x30, 0x80, 2, 2, 0, 0xff, 2, 1, 3, 0, 0], malformed);
+        check(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff], malformed);
+        check(&[0x30, 6, 2, 1, 0xff, 2, 1, 3], malformed);
+        check(&[0x30, 6, 4, 1, 0x7f, 2, 1, 3], malformed);
+        check(&[0x30, 5, 2, 0, 2, 1, 3], malformed);
+    }
+
+    #[test]
+    fn r306_keys_of_other_kinds_are_told_from_garbage() {
+        let without_key = [0x30, 7, 0x30, 5, 6, 3, 0x2b, 0x65, 0x71];
+        assert_eq!(spki(&without_key), Err(DerError::Malformed));
+        let ed448 = [0x30, 0x0b, 0x30, 5, 6, 3, 0x2b, 0x65, 0x71, 3, 2, 0, 1];
+        assert_eq!(spki(&ed448), Err(DerError::OtherKind));
+        let unused_bits = [0x30, 0x0b, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 2, 1, 1];
+        assert_eq!(spki(&unused_bits), Err(DerError::Malformed));
+        assert_eq!(certificate(SHORT_RSA), Err(DerError::Malformed));
+        assert!(is_public_key(SHORT_RSA) && is_public_key(&ed448) && !is_public_key(b"0123"));
+    }
+}

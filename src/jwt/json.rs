@@ -20,7 +20,7 @@ const DEPTH_MAX: u8 = 32;
 pub(super) enum Origin {
     /// A token of at most 8 KiB: the largest group lists of known issuers fit.
     Token,
-    /// A key file of the operator: [`super::key_set::KEYS_MAX`] keys with certificates.
+    /// A key file of the operator: a hundred keys with certificates fit.
     KeyFile,
 }
 

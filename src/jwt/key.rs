@@ -2,7 +2,8 @@
 //!
 //! Owns what a key must be to verify anything: kind, size, a point on its curve, enough secret
 //! bytes (RFC 7518 sections 3.2 to 3.5, RFC 8725 section 3.5). A key is parsed once, when it is
-//! loaded. Never picks its algorithm by what a token says.
+//! loaded. Never picks its algorithm by what a token says, and does not look for the
+//! fingerprint of weak RSA generators (ROCA): such a key is the issuer's to replace.
 
 use std::fmt;
 

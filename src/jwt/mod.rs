@@ -10,10 +10,13 @@ pub mod algorithm;
 mod claims;
 mod compact;
 mod der;
+#[cfg(any(feature = "fuzzing", test))]
+pub mod fuzz;
 mod header;
 mod json;
 mod jwk;
 mod key;
+pub mod key_file;
 pub mod key_set;
 mod pem;
 mod validity;
@@ -26,7 +29,8 @@ use thiserror::Error;
 
 pub use algorithm::{Algorithm, KeyKind};
 pub use key::VerifyingKey;
-pub use key_set::{KeyFileFormat, KeyMistake, KeySet};
+pub use key_file::{KeyFileFormat, KeyMistake};
+pub use key_set::KeySet;
 pub use verifier::{Issuers, VerifiedToken};
 
 use crate::identity::IdentityHeaderName;
@@ -48,7 +52,8 @@ pub struct IssuerSettings {
     pub types: Vec<Option<Box<str>>>,
     /// The claim that holds the audience; `aud` unless configured.
     pub audience_claim: Box<str>,
-    /// The claims that hold scopes; all that are present are joined.
+    /// The claims that hold scopes; all that are present are joined. Dots step into objects. A
+    /// value that is not a scope token refuses the whole token.
     pub scope_claims: Vec<Box<str>>,
     /// The most this issuer may grant; `None` is no cap.
     pub scopes_cap: Option<ScopeSet>,
@@ -75,7 +80,7 @@ pub enum JwtError {
     #[error("issuer {0:?} is not configured")]
     IssuerUnknown(String),
     /// No key of the issuer has this `kid` (or none is fit for a token without one).
-    #[error("issuer {issuer} has no key {kid:?} for this token")]
+    #[error("issuer {issuer} has no key for {}", described(.kid.as_deref()))]
     KeyUnknown {
         /// The issuer's short name.
         issuer: Arc<str>,
@@ -111,6 +116,13 @@ pub enum JwtError {
     /// An ID token, which proves a login and grants nothing.
     #[error("an ID token is not an access token")]
     IdToken,
+}
+
+fn described(kid: Option<&str>) -> String {
+    match kid {
+        Some(kid) => format!("a token with kid {kid:?}"),
+        None => "a token without kid: its key must be the only one of that algorithm".to_owned(),
+    }
 }
 
 #[cfg(test)]

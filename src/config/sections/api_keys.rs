@@ -42,7 +42,7 @@ pub fn places(top: &Mapping<'_>) -> Vec<KeySource> {
     let Some(section) = value.section(&keys::API_KEYS) else { return Vec::new() };
     let mut places: Vec<KeySource> = Vec::new();
     match (section.find("header"), section.find("from")) {
-        (Some(short), None) => places.extend(place(&short, None)),
+        (Some(short), None) => places.extend(place(&short, false, None)),
         (None, Some(list)) => {
             let items = list.items().unwrap_or_default();
             if list.is_list() {
@@ -51,8 +51,9 @@ pub fn places(top: &Mapping<'_>) -> Vec<KeySource> {
             for item in items {
                 let Some(section) = item.section(&keys::KEY_PLACE) else { continue };
                 let scheme = section.find("scheme");
+                let read = scheme.as_ref().and_then(|value| value.parse(scheme_token));
                 let Some(header) = section.require("header") else { continue };
-                let Some(source) = place(&header, scheme.as_ref()) else { continue };
+                let Some(source) = place(&header, scheme.is_some(), read) else { continue };
                 let again = |other: &KeySource| {
                     other.header == source.header && same_scheme(other, &source)
                 };
@@ -81,8 +82,7 @@ fn same_scheme(a: &KeySource, b: &KeySource) -> bool {
     }
 }
 
-fn place(value: &Value<'_>, scheme: Option<&Value<'_>>) -> Option<KeySource> {
-    let scheme_name = scheme.and_then(|value| value.parse(scheme_token));
+fn place(value: &Value<'_>, has_scheme: bool, scheme: Option<Box<str>>) -> Option<KeySource> {
     let header = header(value)?;
     if NO_PLACE.contains(&header.as_str()) {
         value.mistake(format!(
@@ -90,10 +90,10 @@ fn place(value: &Value<'_>, scheme: Option<&Value<'_>>) -> Option<KeySource> {
             header.as_str()
         ));
     }
-    if header == http::header::AUTHORIZATION && scheme.is_none() {
+    if header == http::header::AUTHORIZATION && !has_scheme {
         value.mistake("Authorization always has a scheme: write from: [{ header: Authorization, scheme: Bearer }]");
     }
-    Some(KeySource { header, scheme: scheme_name })
+    Some(KeySource { header, scheme })
 }
 
 /// An authentication scheme: a token (RFC 9110 section 11.1).

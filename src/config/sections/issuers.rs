@@ -81,7 +81,16 @@ fn issuer(section: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Option
     let claim_headers = claim_headers(section, taken);
     let name = match section.find("name") {
         Some(value) => value.parse(issuer_name).map(str::to_owned),
-        None => iss.map(|iss| default_name(iss).to_owned()),
+        None => iss.and_then(|iss| {
+            let name = default_name(iss);
+            if name == API_KEY_NAME {
+                section
+                    .value()
+                    .mistake(format!("{name:?} stands for API keys; add another `name`"));
+                return None;
+            }
+            Some(name.to_owned())
+        }),
     };
     let settings = IssuerSettings {
         issuer: iss?.into(),
@@ -121,10 +130,14 @@ fn issuer_name(text: &str) -> Result<&str, String> {
 
 /// The host of an issuer that is a URL, else the whole of it.
 fn default_name(issuer: &str) -> &str {
-    let host = issuer
-        .split_once("://")
-        .map(|(_, rest)| rest.split(['/', '?', '#', ':']).next().unwrap_or_default());
-    host.filter(|host| !host.is_empty()).unwrap_or(issuer)
+    let Some((_, rest)) = issuer.split_once("://") else { return issuer };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // An IPv6 address keeps its brackets.
+    let host = match authority.split_once(']') {
+        Some((address, _)) => &authority[..=address.len()],
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    if host.is_empty() { issuer } else { host }
 }
 
 fn algorithm(text: &str) -> Result<Algorithm, String> {
@@ -208,7 +221,9 @@ mod tests {
             ("https://login.example.com:8443/realms/a?b", "login.example.com"),
             ("accounts.example.com", "accounts.example.com"),
             ("urn:example:issuer", "urn:example:issuer"),
+            ("https://[::1]:8443/a", "[::1]"),
             ("https://", "https://"),
+            ("https://:1", "https://:1"),
         ] {
             assert_eq!(default_name(issuer), name);
         }

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod api_keys;
+pub mod cors;
 pub mod identity;
 pub mod issuers;
 pub mod limits;
@@ -38,7 +39,12 @@ impl<'r> Reading<'r> {
 
     /// A file name, relative to the file that names it.
     pub fn file(&self, value: &Value<'_>) -> Option<FileReference> {
-        let path = self.folder.join(value.text()?);
+        let name = value.text()?;
+        if name.contains(char::is_control) {
+            value.mistake("a file name has no control characters");
+            return None;
+        }
+        let path = self.folder.join(name);
         let named_at = Mistake {
             file: value.report().file().to_owned(),
             line: u64::from(value.place().line),

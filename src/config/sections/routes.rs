@@ -12,6 +12,7 @@ use crate::config::keys;
 use crate::config::model::IssuerSource;
 use crate::config::sections::Reading;
 use crate::config::sections::access::{Authenticators, access};
+use crate::config::sections::cors::{cors, preflight};
 use crate::config::sections::upstreams::{TimeoutSettings, timeouts};
 use crate::config::walk::{Mapping, Value, suggest};
 use crate::policy::{HostPattern, InsecurePath, Methods, PathPattern, Route, RouteTable, Upgrade};
@@ -66,6 +67,21 @@ struct Settings {
     upgrade: Option<Upgrade>,
     insecure_path: Option<InsecurePath>,
     insecure_method_override: Option<bool>,
+    insecure_observe: Option<bool>,
+}
+
+/// What `defaults` says, and the section itself: a default that is there and mistaken is not
+/// missing.
+#[derive(Clone, Copy)]
+struct Inherited<'a> {
+    settings: &'a Settings,
+    section: Option<&'a Mapping<'a>>,
+}
+
+impl Inherited<'_> {
+    fn has(&self, key: &str) -> bool {
+        self.section.is_some_and(|section| section.has(key))
+    }
 }
 
 /// `routes` with `defaults`, compiled.
@@ -76,6 +92,7 @@ pub fn routes(top: &Mapping<'_>, reading: &Reading<'_>, known: Known<'_>) -> Arc
     let defaults = defaults.as_ref().and_then(|value| value.section(&keys::DEFAULTS));
     let inherited = defaults.as_ref().map(|section| settings(section, reading, known));
     let inherited = inherited.unwrap_or_default();
+    let defaults = Inherited { settings: &inherited, section: defaults.as_ref() };
     let Some(value) = top.require("routes") else { return Arc::default() };
     let items = value.items().unwrap_or_default();
     if value.is_list() {
@@ -85,7 +102,7 @@ pub fn routes(top: &Mapping<'_>, reading: &Reading<'_>, known: Known<'_>) -> Arc
     let mut places: Vec<&Value<'_>> = Vec::with_capacity(items.len());
     for item in items.iter().take(ROUTES_MAX) {
         let Some(section) = item.section(&keys::ROUTE) else { continue };
-        let Some(route) = route(&section, reading, known, &inherited, routes.len()) else {
+        let Some(route) = route(&section, reading, known, defaults, routes.len()) else {
             continue;
         };
         routes.push(Arc::new(route));
@@ -127,16 +144,17 @@ fn route(
     section: &Mapping<'_>,
     reading: &Reading<'_>,
     known: Known<'_>,
-    inherited: &Settings,
+    defaults: Inherited<'_>,
     index: usize,
 ) -> Option<Route> {
+    let inherited = defaults.settings;
     let own = settings(section, reading, known);
-    if inherited.path.is_none() {
+    if !defaults.has("path") {
         let _ = section.require("path");
     }
     let access = section.require("access").and_then(|value| access(&value, known.authenticators));
     let upstream = own.upstream.or_else(|| inherited.upstream.clone()).or_else(|| {
-        if !section.has("upstream") {
+        if !section.has("upstream") && !defaults.has("upstream") {
             let names = known.upstreams.iter().map(|upstream| upstream.name.as_ref());
             section.value().mistake(format!(
                 "\"upstream\" is missing, here and in defaults; {}",
@@ -151,6 +169,13 @@ fn route(
     let methods = own.methods.or_else(|| inherited.methods.clone()).unwrap_or(Methods::Any);
     let name = own.name.or_else(|| inherited.name.clone());
     let timeouts = own.timeouts.or(inherited.timeouts).unwrap_or_default();
+    // A default `cors` takes the methods of the route that inherits it.
+    let source = [Some(section), defaults.section].into_iter().flatten();
+    let mut source = source.filter(|section| section.has("cors") || section.has("preflight"));
+    let source = source.next();
+    let cors =
+        source.and_then(|section| section.find("cors")).and_then(|value| cors(&value, &methods));
+    let preflight = source.map(|section| preflight(section, cors.as_ref())).unwrap_or_default();
     Some(Route {
         index,
         name: name.unwrap_or_else(|| label(&hosts, &methods, &path)).into(),
@@ -172,6 +197,9 @@ fn route(
             .insecure_method_override
             .or(inherited.insecure_method_override)
             .unwrap_or(false),
+        cors,
+        preflight,
+        insecure_observe: own.insecure_observe.or(inherited.insecure_observe).unwrap_or(false),
     })
 }
 
@@ -217,6 +245,7 @@ fn settings(section: &Mapping<'_>, reading: &Reading<'_>, known: Known<'_>) -> S
             .find("insecure_path")
             .and_then(|value| insecure_path(&value, reading)),
         insecure_method_override: reading.insecure_switch(section.find("insecure_method_override")),
+        insecure_observe: reading.insecure_switch(section.find("insecure_observe")),
     }
 }
 
@@ -243,7 +272,7 @@ fn methods(value: &Value<'_>) -> Option<Methods> {
 }
 
 /// Methods are compared byte for byte (RFC 9110 section 9.1), so `get` would match nothing.
-fn method(text: &str) -> Result<Method, String> {
+pub(super) fn method(text: &str) -> Result<Method, String> {
     if text != text.to_ascii_uppercase() {
         return Err(format!(
             "{text:?} is not a method; methods are upper case: {}",

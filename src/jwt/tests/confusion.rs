@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::fixture::*;
-use crate::jwt::{Algorithm, Issuers, JwtError, KeyFileFormat, KeySet};
+use crate::jwt::{Algorithm, Issuers, JwtError, KeyFileFormat, KeyMistake, KeySet};
 
 #[test]
 fn every_algorithm_verifies_its_own_tokens_and_no_others() {
@@ -97,9 +97,18 @@ fn r302_a_secret_file_with_a_public_key_in_it_is_a_mistake() {
                 continue;
             }
             let read = KeySet::parse(&bytes, KeyFileFormat::Secret, &listed);
-            assert!(read.is_err(), "{algorithm} key as {spelling}");
+            assert_refused_as_key(read, &format!("{algorithm} key as {spelling}"));
+            let jwk = json!({ "kty": "oct", "k": b64(&bytes), "alg": "HS256" }).to_string();
+            let read = KeySet::parse(jwk.as_bytes(), KeyFileFormat::JwksOrPem, &listed);
+            assert_refused_as_key(read, &format!("{algorithm} key as {spelling} in a JWK"));
         }
     }
+}
+
+#[track_caller]
+fn assert_refused_as_key(read: Result<KeySet, Vec<KeyMistake>>, what: &str) {
+    let mistakes = read.expect_err(what);
+    assert!(mistakes[0].message.contains("not an HMAC secret"), "{what}: {mistakes:?}");
 }
 
 #[test]
@@ -177,7 +186,7 @@ fn r316_no_claim_is_looked_at_before_the_signature_holds() {
         json!({ "nonce": "n" }),
     ] {
         let good = sign(Algorithm::Hs256, &header(Algorithm::Hs256), &with(payload(), &changes));
-        let reason = issuers.verify(&good, NOW).err().expect("a bad claim");
+        let reason = issuers.verify(&good, NOW).expect_err("a bad claim");
         assert_ne!(reason, JwtError::SignatureBad);
         let (signed, _) = good.rsplit_once('.').unwrap();
         let bad = format!("{signed}.{}", b64(&[7; 32]));

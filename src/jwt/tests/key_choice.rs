@@ -101,3 +101,13 @@ fn r304_keys_stay_with_their_issuer() {
     assert!(matches!(both.verify(&token, NOW), Err(JwtError::KeyUnknown { .. })));
     assert!(Issuers::default().verify(&token, NOW).is_err());
 }
+
+#[test]
+fn an_unknown_key_is_named_for_the_operator() {
+    let said = |kid: Option<&str>| {
+        let kid = kid.map(str::to_owned);
+        JwtError::KeyUnknown { issuer: "corp".into(), kid }.to_string()
+    };
+    assert_eq!(said(Some("a\n")), "issuer corp has no key for a token with kid \"a\\n\"");
+    assert!(said(None).starts_with("issuer corp has no key for a token without kid: "));
+}

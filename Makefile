@@ -1,0 +1,54 @@
+# Every target does its own set-up. `make` lists them.
+PYTHON  ?= python3
+FILTER  ?=
+SECONDS ?= 60
+TARGET  ?= jwt
+CONFIG  ?= config/example.yaml
+SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
+TESTED  := .venv/.installed
+# The fuzzer's instrumentation needs a compiler that takes unstable flags.
+FUZZ    := $(shell cargo +nightly --version >/dev/null 2>&1 && echo "cargo +nightly" || echo "env RUSTC_BOOTSTRAP=1 cargo")
+
+.PHONY: help setup demo test check bench fuzz run ci
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: ## install what a build needs (cmake, for the zlib in pingora)
+	@command -v cmake >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install cmake' \
+	  || { echo 'gatepost: install cmake first, for example: sudo apt-get install cmake' >&2; exit 1; }
+
+demo: setup ## build, and try everything in one process on loopback
+	cargo build --release --locked
+	@exec target/release/gatepost demo
+
+test: setup $(TESTED) ## the whole suite, or FILTER=words of it
+	cargo test --locked $(FILTER)
+
+# The packages go into a plain folder: that works with and without python3-venv, and whoever
+# manages the system's own packages.
+$(TESTED): tests/requirements.txt
+	@rm -rf .venv
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 \
+	  || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install python3-pip' \
+	  || { echo 'gatepost: install pip first, for example: sudo apt-get install python3-pip' >&2; exit 1; }
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target .venv -r $<
+	@touch $@
+
+check: setup ## format, lints, documentation, the core alone: quick, before every commit
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+
+bench: setup ## the benchmarks, or FILTER=words of them
+	cargo bench --locked $(if $(FILTER),-- $(FILTER))
+
+fuzz: setup ## fuzz TARGET=jwt|path|config|credential for SECONDS=60
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2
+	$(FUZZ) fuzz run $(TARGET) -- -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048
+
+run: setup ## run with CONFIG=file
+	cargo run --release --locked -- run --config $(CONFIG)
+
+ci: ## everything the checks on a push do
+	.ci/run

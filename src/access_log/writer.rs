@@ -1,0 +1,204 @@
+//! The thread that writes.
+//!
+//! Owns the open target: batches, reopening, and what happens when a target is gone or full: lines
+//! are counted as dropped, it is said once, and writing is tried again with the next batch.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crossbeam_channel::{Receiver, Sender, select};
+use prometheus::IntCounter;
+
+/// Bytes gathered before a write: one system call for about a hundred lines.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// What the writer is told besides lines.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Open the file again.
+    Reopen,
+    /// Write all that is queued, then say so.
+    Flush(Sender<()>),
+}
+
+/// Opens a log file for appending; only its owner and group may read it.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
+/// The target and what is known about it.
+#[derive(Debug)]
+pub(super) struct Writer<W = File> {
+    target: W,
+    /// For reopening; `None` for a target that has no name.
+    path: Option<PathBuf>,
+    dropped: IntCounter,
+    /// The last write failed.
+    failing: bool,
+    /// The last line is only partly there.
+    torn: bool,
+}
+
+impl<W: Write> Writer<W> {
+    pub(super) fn new(target: W, path: Option<PathBuf>, dropped: IntCounter) -> Self {
+        Self { target, path, dropped, failing: false, torn: false }
+    }
+
+    /// Writes a batch of whole lines; what cannot be written is counted.
+    fn write(&mut self, batch: &mut Vec<u8>) {
+        if batch.is_empty() {
+            return;
+        }
+        let lead = usize::from(self.torn);
+        if self.torn {
+            batch.insert(0, b'\n');
+        }
+        let (written, result) = write_counted(&mut self.target, batch);
+        if written > 0 {
+            self.torn = batch.get(written - 1) != Some(&b'\n');
+        }
+        let unwritten = &batch[written.max(lead)..];
+        let lost = unwritten.iter().filter(|byte| **byte == b'\n').count();
+        match result {
+            Ok(()) if self.failing => {
+                self.failing = false;
+                tracing::info!("access log: lines are written again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                self.dropped.inc_by(lost as u64);
+                if !self.failing {
+                    self.failing = true;
+                    tracing::error!(%error, "access log: lines are lost until they can be written again");
+                }
+            }
+        }
+        batch.clear();
+    }
+}
+
+impl Writer<File> {
+    /// Writes until both queues are closed.
+    pub(super) fn run(mut self, lines: &Receiver<Vec<u8>>, orders: &Receiver<Order>) {
+        let mut batch = Vec::with_capacity(BATCH_BYTES);
+        loop {
+            select! {
+                recv(lines) -> line => match line {
+                    Ok(line) => {
+                        batch.extend_from_slice(&line);
+                        self.write_queued(&mut batch, lines, BATCH_BYTES);
+                    }
+                    Err(_) => return,
+                },
+                recv(orders) -> order => match order {
+                    Ok(order) => self.follow(order, &mut batch, lines),
+                    // The other queue closes with this one.
+                    Err(_) => return self.write_all_queued(&mut batch, lines),
+                },
+            }
+        }
+    }
+
+    fn follow(&mut self, order: Order, batch: &mut Vec<u8>, lines: &Receiver<Vec<u8>>) {
+        // What was queued before the order is written before it is followed.
+        self.write_all_queued(batch, lines);
+        match order {
+            Order::Reopen => self.reopen(),
+            // Nobody may wait any more.
+            Order::Flush(done) => drop(done.try_send(())),
+        }
+    }
+
+    fn reopen(&mut self) {
+        let Some(path) = &self.path else { return };
+        match open(path) {
+            Ok(target) => {
+                self.target = target;
+                self.torn = false;
+            }
+            Err(error) => {
+                tracing::error!(%error, file = %path.display(), "access log: cannot be opened again");
+            }
+        }
+    }
+
+    fn write_all_queued(&mut self, batch: &mut Vec<u8>, lines: &Receiver<Vec<u8>>) {
+        // Only what waits now: requests go on and this must end.
+        let mut waiting = lines.len();
+        while waiting > 0 {
+            let Ok(line) = lines.try_recv() else { break };
+            batch.extend_from_slice(&line);
+            waiting -= 1;
+            if batch.len() >= BATCH_BYTES {
+                self.write(batch);
+            }
+        }
+        self.write(batch);
+    }
+
+    fn write_queued(&mut self, batch: &mut Vec<u8>, lines: &Receiver<Vec<u8>>, bytes_max: usize) {
+        while batch.len() < bytes_max {
+            let Ok(line) = lines.try_recv() else { break };
+            batch.extend_from_slice(&line);
+        }
+        self.write(batch);
+    }
+}
+
+/// As `write_all`, and how much went out before an error.
+fn write_counted(target: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while written < bytes.len() {
+        match target.write(&bytes[written..]) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with room for so many bytes.
+    struct Disk {
+        room: usize,
+        content: Vec<u8>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(self.room);
+            if count == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= count;
+            self.content.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_loses_and_counts_lines_and_writing_goes_on_when_there_is_room() {
+        let dropped = IntCounter::new("dropped", "lines").unwrap();
+        let disk = Disk { room: 6, content: Vec::new() };
+        let mut writer = Writer::new(disk, None, dropped.clone());
+        writer.write(&mut b"one\ntwo\nthree\n".to_vec());
+        assert_eq!(dropped.get(), 2, "the second went out in part, the third not at all");
+        writer.write(&mut b"four\n".to_vec());
+        assert_eq!(dropped.get(), 3, "and so is every line while the disk is full");
+        writer.target.room = 100;
+        writer.write(&mut b"five\n".to_vec());
+        assert_eq!(dropped.get(), 3);
+        assert_eq!(writer.target.content, b"one\ntw\nfive\n", "a torn line spoils no other");
+    }
+}

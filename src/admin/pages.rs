@@ -1,0 +1,210 @@
+//! The pages of the admin listener and what each demands.
+//!
+//! Owns the table of pages. Never changes anything but through [`Reloader`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::admin::explain;
+use crate::admin::guard::{Demand, Guard};
+use crate::admin::problem::Problem;
+use crate::admin::status;
+use crate::gate::{Step, address_text};
+use crate::metrics::Metrics;
+use crate::record::Outcome;
+use crate::reload::Reloader;
+use crate::state::Ready;
+use crate::time::Clock;
+use crate::why::WhyEntry;
+
+/// The largest request body.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a body may take.
+const BODY_TIME: Duration = Duration::from_secs(5);
+
+type Context = State<Arc<Reloader>>;
+type Answer = Result<Response, Problem>;
+
+pub(super) fn router(reloader: Arc<Reloader>, guard: Guard) -> Router {
+    let guarded = |router: Router<Arc<Reloader>>, demand| {
+        router.route_layer(middleware::from_fn_with_state((guard.clone(), demand), admit))
+    };
+    let open = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz));
+    let scraped = Router::new().route("/metrics", get(metrics));
+    let read = Router::new().route("/status", get(status_page)).route("/why/{id}", get(why));
+    let change = Router::new().route("/reload", post(reload)).route("/explain", post(explain_page));
+    open.merge(guarded(scraped, Demand::Token))
+        .merge(guarded(read, Demand::Read))
+        .merge(guarded(change, Demand::Change))
+        .fallback(unknown)
+        .method_not_allowed_fallback(method_unknown)
+        .layer(middleware::map_response(harden))
+        .with_state(reloader)
+}
+
+async fn admit(
+    State((guard, demand)): State<(Guard, Demand)>,
+    request: Request,
+    next: Next,
+) -> Answer {
+    let (parts, body) = request.into_parts();
+    guard.admit(&parts, demand)?;
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// Nothing here is for caches or for guessing browsers.
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn livez() -> &'static str {
+    "alive\n"
+}
+
+async fn readyz(State(reloader): Context) -> (StatusCode, &'static str) {
+    match reloader.shared().readiness.state() {
+        Ready::Yes => (StatusCode::OK, "ready\n"),
+        Ready::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        Ready::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    }
+}
+
+async fn metrics(State(reloader): Context) -> Response {
+    let shared = reloader.shared();
+    let text = shared.observers.metrics.render(&shared.snapshots.load(), shared.clock.now().unix);
+    ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response()
+}
+
+async fn status_page(State(reloader): Context) -> Answer {
+    pretty(&status::of(&reloader))
+}
+
+async fn why(State(reloader): Context, Path(id): Path<String>) -> Answer {
+    let entry = reloader.shared().observers.why.find(&id).ok_or_else(|| {
+        let detail = "no recent refusal or fault has this request id";
+        Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+    })?;
+    pretty(&WhyPage::of(&entry))
+}
+
+async fn reload(State(reloader): Context) -> Answer {
+    // Reading files blocks; everything else here must go on.
+    let report = tokio::task::spawn_blocking(move || reloader.reload()).await;
+    let report = report.map_err(|_| fault("the reload ended in a fault"))?;
+    let generation = report.generation;
+    if report.is_success() {
+        return pretty(&json!({
+            "generation": generation,
+            "published": report.published,
+            "restart_needed": report.restart_needed,
+        }));
+    }
+    let mistakes: Vec<_> = report.mistakes.iter().map(ToString::to_string).collect();
+    let detail = "files with mistakes stay at their last good version, the others are in force";
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "mistakes", detail)
+        .with("generation", json!(generation))
+        .with("published", json!(report.published))
+        .with("restart_needed", json!(report.restart_needed))
+        .with("mistakes", json!(mistakes)))
+}
+
+async fn explain_page(State(reloader): Context, body: Body) -> Answer {
+    let read = axum::body::to_bytes(body, BODY_BYTES_MAX);
+    let body = tokio::time::timeout(BODY_TIME, read).await;
+    let wrong = |detail| Problem::new(StatusCode::BAD_REQUEST, "invalid_request", detail);
+    let body = body.map_err(|_| wrong("the body did not come in time".to_owned()))?;
+    let body = body.map_err(|_| {
+        let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes, or broke off");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    })?;
+    let question = explain::Question::parse(&body).map_err(wrong)?;
+    pretty(&question.ask(reloader.shared()))
+}
+
+async fn unknown() -> Problem {
+    let detail = "there are /metrics, /livez, /readyz, /status, /why/REQUEST_ID, /reload, /explain";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+}
+
+async fn method_unknown() -> Problem {
+    let detail = "changes are POST, everything else is GET";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+fn pretty(page: &impl Serialize) -> Answer {
+    let mut body = serde_json::to_string_pretty(page).map_err(|_| fault("cannot be written"))?;
+    body.push('\n');
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn fault(detail: &str) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+}
+
+/// What `why` answers.
+#[derive(Debug, Serialize)]
+struct WhyPage<'a> {
+    request_id: &'a str,
+    peer_request_id: Option<&'a str>,
+    time: String,
+    outcome: &'static str,
+    reason: Option<&'static str>,
+    meaning: Option<String>,
+    status: u16,
+    method: &'a str,
+    host: &'a str,
+    path: &'a str,
+    address: String,
+    route: Option<&'a str>,
+    generation: u64,
+    steps: Vec<Value>,
+}
+
+impl<'a> WhyPage<'a> {
+    fn of(entry: &'a WhyEntry) -> Self {
+        Self {
+            request_id: &entry.request_id,
+            peer_request_id: entry.peer_request_id.as_deref(),
+            time: entry.time.to_string(),
+            outcome: entry.outcome.as_str(),
+            reason: entry.outcome.reason(),
+            meaning: match entry.outcome {
+                Outcome::Admitted => None,
+                Outcome::Refused(reason) => Some(reason.meaning().to_owned()),
+                Outcome::Fault(fault) => Some(fault.to_string()),
+            },
+            status: entry.status,
+            method: &entry.method,
+            host: &entry.host,
+            path: &entry.path,
+            address: address_text(entry.address),
+            route: entry.route.as_deref(),
+            generation: entry.generation,
+            steps: entry.steps.iter().map(step).collect(),
+        }
+    }
+}
+
+/// A step as `why` and `explain` answer it.
+pub(super) fn step(step: &Step) -> Value {
+    json!({ "question": step.question, "passed": step.passed, "answer": step.answer })
+}
+
+/// Uptime, ages: whole seconds between two instants for people.
+pub(super) fn seconds_since(then: crate::time::UnixMillis) -> u64 {
+    Clock::unix_millis().0.saturating_sub(then.0) / 1000
+}

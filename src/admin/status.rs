@@ -1,0 +1,212 @@
+//! `GET /status`: what is in force.
+//!
+//! Owns the form of the page. Lists are bounded; no digest, no key material and no secret is on
+//! it.
+
+use serde::Serialize;
+
+use crate::admin::pages::seconds_since;
+use crate::config::{IssuerSource, KeySource};
+use crate::jwt::VerifyingKey;
+use crate::rate_limit::{LimitBy, LimitPolicy};
+use crate::reload::{LoadedKeySet, Reloader};
+use crate::snapshot::Snapshot;
+use crate::state::{Ready, Shared};
+use crate::upstream_settings::{Upstream, UpstreamAddress};
+
+/// Members of a list that are shown; how many there are is always said.
+const LISTED_MAX: usize = 1000;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    generation: u64,
+    started: String,
+    uptime_seconds: u64,
+    ready: bool,
+    config_file: String,
+    last_reload: LastReload,
+    restart_needed: Vec<&'static str>,
+    insecure: Vec<String>,
+    routes: usize,
+    upstreams: Vec<UpstreamStatus>,
+    issuers: Vec<IssuerStatus>,
+    api_keys: ApiKeys,
+    limits: Limits,
+    access_log: AccessLogStatus,
+}
+
+#[derive(Debug, Serialize)]
+struct LastReload {
+    ok: bool,
+    time: String,
+    mistakes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct UpstreamStatus {
+    name: String,
+    address: String,
+}
+
+#[derive(Debug, Serialize)]
+struct IssuerStatus {
+    name: String,
+    issuer: String,
+    file: String,
+    loaded: String,
+    age_seconds: u64,
+    keys: usize,
+    listed: Vec<KeyStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct KeyStatus {
+    kid: Option<String>,
+    algorithm: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct ApiKeys {
+    files: Vec<String>,
+    active: usize,
+    disabled: usize,
+    expired: usize,
+    not_yet_valid: usize,
+    listed: Vec<ApiKeyStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct ApiKeyStatus {
+    id: String,
+    name: Option<String>,
+    state: &'static str,
+    expires: Option<String>,
+    last_use: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Limits {
+    entries: usize,
+    capacity: usize,
+    policies: Vec<LimitStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct LimitStatus {
+    name: String,
+    by: String,
+    burst: u32,
+    per_second: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct AccessLogStatus {
+    dropped: u64,
+}
+
+/// The page as of now.
+pub(super) fn of(reloader: &Reloader) -> Status {
+    let shared: &Shared = reloader.shared();
+    let snapshot = shared.snapshots.load_full();
+    let last = reloader.last();
+    let dynamic = &snapshot.dynamic;
+    let key_sets = reloader.key_sets();
+    Status {
+        version: env!("CARGO_PKG_VERSION"),
+        generation: snapshot.generation,
+        started: shared.started.to_string(),
+        uptime_seconds: seconds_since(shared.started),
+        ready: shared.readiness.state() == Ready::Yes,
+        config_file: reloader.file().display().to_string(),
+        last_reload: LastReload {
+            ok: last.is_success(),
+            time: last.time.to_string(),
+            mistakes: last.mistakes.iter().map(ToString::to_string).collect(),
+        },
+        restart_needed: last.restart_needed.clone(),
+        insecure: dynamic.insecure.clone(),
+        routes: dynamic.routes.routes().len(),
+        upstreams: dynamic.upstreams.iter().map(|upstream| upstream_status(upstream)).collect(),
+        issuers: dynamic.issuers.iter().zip(&*key_sets).map(issuer_status).collect(),
+        api_keys: api_keys(&snapshot, shared),
+        limits: limits(&snapshot),
+        access_log: AccessLogStatus { dropped: shared.observers.access_log.dropped() },
+    }
+}
+
+fn upstream_status(upstream: &Upstream) -> UpstreamStatus {
+    let address = match &upstream.address {
+        UpstreamAddress::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+        UpstreamAddress::Tcp { host, port } => format!("{host}:{port}"),
+        UpstreamAddress::Unix(path) => format!("unix:{path}"),
+    };
+    UpstreamStatus { name: upstream.name.to_string(), address }
+}
+
+fn issuer_status((source, loaded): (&IssuerSource, &LoadedKeySet)) -> IssuerStatus {
+    let file = match &source.keys {
+        KeySource::File(file) | KeySource::SecretFile(file) => &file.path,
+    };
+    IssuerStatus {
+        name: source.settings.name.to_string(),
+        issuer: source.settings.issuer.to_string(),
+        file: file.display().to_string(),
+        loaded: loaded.since.to_string(),
+        age_seconds: seconds_since(loaded.since),
+        keys: loaded.keys.len(),
+        listed: loaded.keys.iter().take(LISTED_MAX).map(key_status).collect(),
+    }
+}
+
+fn key_status(key: &VerifyingKey) -> KeyStatus {
+    KeyStatus { kid: key.kid().map(str::to_owned), algorithm: key.algorithm().as_str() }
+}
+
+fn api_keys(snapshot: &Snapshot, shared: &Shared) -> ApiKeys {
+    let now = shared.clock.now().unix;
+    let ring = &snapshot.gate.keys;
+    let [active, disabled, expired, not_yet_valid] = ring.count(now);
+    let files = &snapshot.dynamic.api_keys.files;
+    let listed = ring.summaries(now).take(LISTED_MAX).map(|key| ApiKeyStatus {
+        id: key.id.to_owned(),
+        name: key.name.map(str::to_owned),
+        state: key.state.as_str(),
+        expires: key.expires.map(|at| at.to_string()),
+        last_use: key.last_use.map(|at| at.to_string()),
+    });
+    ApiKeys {
+        files: files.iter().map(|file| file.path.display().to_string()).collect(),
+        active,
+        disabled,
+        expired,
+        not_yet_valid,
+        listed: listed.collect(),
+    }
+}
+
+fn limits(snapshot: &Snapshot) -> Limits {
+    let table = &snapshot.gate.limits;
+    Limits {
+        entries: table.len(),
+        capacity: table.capacity(),
+        policies: snapshot.dynamic.limits.iter().map(|limit| limit_status(limit)).collect(),
+    }
+}
+
+fn limit_status(limit: &LimitPolicy) -> LimitStatus {
+    let by = match &limit.by {
+        LimitBy::Principal => "principal".to_owned(),
+        LimitBy::Credential => "credential".to_owned(),
+        LimitBy::Client => "client".to_owned(),
+        LimitBy::Address => "address".to_owned(),
+        LimitBy::Route => "route".to_owned(),
+        LimitBy::Claim(name) => format!("claim:{name}"),
+    };
+    LimitStatus {
+        name: limit.name.to_string(),
+        by,
+        burst: limit.quota.burst.get(),
+        per_second: 1e9 / limit.quota.per_request_ns.get() as f64,
+    }
+}

@@ -1,0 +1,177 @@
+//! Speaks to the admin listener of a running gatepost.
+//!
+//! Owns one request over a fresh connection, with a time limit and a size limit. Never retries:
+//! a person is waiting, and `reload` must not be done twice.
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::cli::{Failure, loading};
+use crate::config::ListenAddress;
+use crate::secret::Secret;
+
+/// A reload reads every file again, so this is longer than any other answer takes.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// `/status` grows with the number of keys; anything beyond this is not an answer of ours.
+const BODY_BYTES_MAX: usize = 64 << 20;
+
+/// The admin listener of a configuration.
+#[derive(Debug)]
+pub(super) struct AdminClient {
+    address: ListenAddress,
+    token: Option<Secret<String>>,
+}
+
+/// What it answered.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+}
+
+impl AdminClient {
+    /// The listener of the configuration in `file`.
+    pub(super) fn from_config(file: &Path) -> Result<Self, Failure> {
+        let (admin, token) = loading::load_admin(file)?;
+        let missing = || {
+            let file = file.display();
+            Failure::no(format!("{file} has no admin listener: add `admin: {{ address: ... }}`"))
+        };
+        Ok(Self { address: admin.ok_or_else(missing)?.address, token })
+    }
+
+    /// Asks.
+    pub(super) fn fetch(&self, path: &str) -> Result<Response, Failure> {
+        self.send(Method::GET, path, Bytes::new())
+    }
+
+    /// Asks for a change, or with a body.
+    pub(super) fn post(&self, path: &str, body: Bytes) -> Result<Response, Failure> {
+        self.send(Method::POST, path, body)
+    }
+
+    fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response, Failure> {
+        let request = self.request(method, path, body)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::fault(format!("runtime: {error}")))?;
+        // The timer belongs to the runtime, so it is made inside.
+        let exchange = async { tokio::time::timeout(TIME_LIMIT, self.exchange(request)).await };
+        let response = runtime.block_on(exchange).map_err(|_| {
+            let seconds = TIME_LIMIT.as_secs();
+            Failure::fault(format!("{} did not answer in {seconds} s", self.address()))
+        })??;
+        if response.status == StatusCode::UNAUTHORIZED {
+            let address = self.address();
+            return Err(Failure::no(format!(
+                "{address} refuses our token: is gatepost running with this token_file?"
+            )));
+        }
+        Ok(response)
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Failure> {
+        let host = match &self.address {
+            ListenAddress::Tcp(address) => reachable(*address).to_string(),
+            ListenAddress::Unix(_) => "localhost".to_owned(),
+        };
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
+        request = request.header("x-gatepost-admin", "1");
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose()));
+        }
+        // The error of a header value does not print the value.
+        request.body(Full::new(body)).map_err(|error| Failure::usage(error.to_string()))
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response, Failure> {
+        match &self.address {
+            ListenAddress::Tcp(address) => {
+                let stream = TcpStream::connect(reachable(*address)).await;
+                self.converse(stream.map_err(|error| self.nothing_listens(error))?, request).await
+            }
+            ListenAddress::Unix(path) => {
+                let stream = UnixStream::connect(path).await;
+                self.converse(stream.map_err(|error| self.nothing_listens(error))?, request).await
+            }
+        }
+    }
+
+    async fn converse<S>(
+        &self,
+        stream: S,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let broken = |error: &dyn Display| {
+            let address = self.address();
+            Failure::fault(format!("{address}: {error}: is that gatepost's admin listener?"))
+        };
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(|error| broken(&error))?;
+        // Ends with the runtime, which lives for this one request.
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| broken(&error))?.to_bytes();
+        Ok(Response { status, body })
+    }
+
+    fn nothing_listens(&self, error: impl Display) -> Failure {
+        let address = self.address();
+        Failure::no(format!(
+            "nothing listens on {address} ({error}): is gatepost running with this configuration?"
+        ))
+    }
+
+    fn address(&self) -> String {
+        match &self.address {
+            ListenAddress::Tcp(address) => address.to_string(),
+            ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+}
+
+/// Where to connect for what is listened on: "every address" is reached through loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_reached_through_loopback() {
+        let reach = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(reach("0.0.0.0:9090"), "127.0.0.1:9090");
+        assert_eq!(reach("[::]:9090"), "[::1]:9090");
+        assert_eq!(reach("10.0.0.7:9090"), "10.0.0.7:9090");
+    }
+}

@@ -1,0 +1,71 @@
+//! The demo's upstream: answers every request with what it received.
+//!
+//! Owns a listener on loopback and a thread of its own. Never part of the sidecar: it shows what
+//! an API behind it gets to see.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
+use axum::response::Json;
+use http::{HeaderMap, Method, Uri};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use crate::cli::demo::announce;
+
+/// The echo reads a body to tell its length; a demo needs no more than this.
+const BODY_BYTES_MAX: usize = 16 << 20;
+
+/// How often the sidecar's listener is tried before nothing is announced: five seconds.
+const ATTEMPTS_MAX: usize = 100;
+
+/// Starts the upstream on a port the kernel picks, and prints `introduction` once something
+/// listens on `public`.
+pub(super) fn start(public: SocketAddr, introduction: String) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let serve = async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        tokio::spawn(announce_when_ready(public, introduction));
+        let router = Router::new().fallback(echo).layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+        axum::serve(listener, router).await
+    };
+    let run = move || {
+        if let Err(error) = runtime.block_on(serve) {
+            eprintln!("gatepost: the echo upstream: {error}");
+        }
+    };
+    std::thread::Builder::new().name("echo".to_owned()).spawn(run)?;
+    Ok(address)
+}
+
+async fn announce_when_ready(public: SocketAddr, introduction: String) {
+    for _ in 0..ATTEMPTS_MAX {
+        if TcpStream::connect(public).await.is_ok() {
+            return announce(&introduction);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn echo(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Json<Value> {
+    let mut fields: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, value) in &headers {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        fields.entry(name.as_str()).or_default().push(value);
+    }
+    Json(json!({
+        "method": method.as_str(),
+        "path": uri.path(),
+        "query": uri.query(),
+        "headers": fields,
+        "body_bytes": body.len(),
+    }))
+}

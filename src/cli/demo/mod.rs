@@ -1,0 +1,191 @@
+//! `gatepost demo`: everything in one process on loopback.
+//!
+//! Owns a private folder with a generated configuration, keys and tokens, an echo upstream, and
+//! the lines to copy. The sidecar itself is the one `run` starts. Never listens beyond loopback,
+//! and removes its folder when it ends.
+
+mod credentials;
+mod echo;
+
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::cli::{Exit, Failure, Logging, Outcome, print};
+use crate::server;
+use credentials::Credentials;
+
+/// Where the demo listens when nobody else does.
+const PUBLIC_PORT: u16 = 8080;
+const ADMIN_PORT: u16 = 9090;
+
+pub(super) fn run(logging: Logging) -> Outcome {
+    let folder = Folder::create().map_err(|error| fault("a temporary folder", &error))?;
+    let credentials = Credentials::generate()?;
+    let [public, admin] = free_addresses([PUBLIC_PORT, ADMIN_PORT])
+        .map_err(|error| fault("a port on loopback", &error))?;
+    let upstream = echo::start(public, introduction(&folder, &credentials, public, admin))
+        .map_err(|error| fault("the echo upstream", &error))?;
+    let config = folder
+        .write_all(&[
+            ("gatepost.yaml", &configuration(public, admin, upstream)),
+            ("issuer.jwks.json", &credentials.key_set),
+            ("keys.yaml", &credentials.key_file),
+            ("token", &credentials.token),
+            ("token-without-scope", &credentials.token_without_scope),
+            ("api-key", credentials.api_key.expose()),
+        ])
+        .map_err(|error| fault("the demo's files", &error))?;
+    server::run(&logging.serve(config))?;
+    Ok(Exit::Yes)
+}
+
+fn fault(what: &str, error: &io::Error) -> Failure {
+    Failure::fault(format!("{what}: {error}"))
+}
+
+/// The usual ports where they are free, else what the kernel picks. Both are held until both are
+/// known, so that they differ.
+fn free_addresses(usual: [u16; 2]) -> io::Result<[SocketAddr; 2]> {
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let [first, second] = usual.map(|port| bind(port).or_else(|_| bind(0)));
+    let (first, second) = (first?, second?);
+    Ok([first.local_addr()?, second.local_addr()?])
+}
+
+/// A folder only we can read, removed when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn create() -> io::Result<Self> {
+        let mut name = [0_u8; 8];
+        aws_lc_rs::rand::fill(&mut name).map_err(|_| io::Error::other("no random bytes"))?;
+        let name = format!("gatepost-demo-{:016x}", u64::from_le_bytes(name));
+        let path = std::env::temp_dir().join(name);
+        // Not recursive: a folder that is there already is somebody else's.
+        DirBuilder::new().mode(0o700).create(&path)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o700))?;
+        Ok(Self(path))
+    }
+
+    /// Writes the files, readable by us alone, and returns the path of the first.
+    fn write_all(&self, files: &[(&str, &str)]) -> io::Result<PathBuf> {
+        for (name, content) in files {
+            let path = self.0.join(name);
+            let mut options = OpenOptions::new();
+            let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
+            file.write_all(content.as_bytes())?;
+        }
+        Ok(self.0.join(files[0].0))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed now is in the temporary folder and holds worthless keys.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn configuration(public: SocketAddr, admin: SocketAddr, upstream: SocketAddr) -> String {
+    format!(
+        "\
+listeners: [{{ address: \"{public}\" }}]
+admin: {{ address: \"{admin}\" }}
+upstreams:
+  echo: {{ url: \"http://{upstream}\" }}
+issuers:
+  - issuer: {issuer}
+    name: demo
+    audiences: [{audience}]
+    algorithms: [ES256]
+    keys: {{ file: issuer.jwks.json }}
+api_keys: {{ header: X-API-Key, files: [keys.yaml] }}
+limits:
+  per-caller: {{ rate: 100/s, burst: 200, by: principal }}
+  two-a-minute: {{ rate: 2/m, burst: 2, by: principal }}
+defaults: {{ upstream: echo }}
+routes:
+  - {{ path: /public/**, access: anonymous }}
+  - {{ path: /api/**, methods: [GET], access: {{ scopes: [read] }}, limits: [per-caller] }}
+  - {{ path: /api/**, methods: [POST, PUT, PATCH, DELETE], access: {{ scopes: [write] }} }}
+  - {{ path: /limited/**, access: {{ scopes: [read] }}, limits: [two-a-minute] }}
+",
+        issuer = credentials::ISSUER,
+        audience = credentials::AUDIENCE,
+    )
+}
+
+/// What is printed once the sidecar listens. The credentials are read from their files, so that
+/// none of them is in the terminal or in the shell's history.
+fn introduction(
+    folder: &Folder,
+    credentials: &Credentials,
+    public: SocketAddr,
+    admin: SocketAddr,
+) -> String {
+    let dir = folder.path().display();
+    let until = credentials.expires;
+    format!(
+        r#"
+gatepost demo: an API behind a sidecar on http://{public}
+Configuration, keys and tokens (good until {until}) are in {dir}, until this ends.
+
+  D={dir}
+  curl -i http://{public}/public/hello                                                  # 200, anonymous
+  curl -i http://{public}/api/orders                                                    # 401, no credential
+  curl -i http://{public}/api/orders -H "Authorization: Bearer $(cat $D/token)"          # 200, a token
+  curl -i http://{public}/api/orders -H "X-API-Key: $(cat $D/api-key)"                   # 200, an API key
+  curl -i http://{public}/api/orders -H "Authorization: Bearer $(cat $D/token-without-scope)"  # 403
+  curl -i http://{public}/api/orders -H "Authorization: Bearer nonsense"                 # 401, a bad token
+  for i in 1 2 3; do curl -i http://{public}/limited/x -H "X-API-Key: $(cat $D/api-key)"; done  # 200 200 429
+
+Say why (the id is in X-Request-Id of every answer):
+  gatepost why REQUEST_ID --config $D/gatepost.yaml
+  gatepost explain --config $D/gatepost.yaml --method GET --path /api/orders
+  gatepost status --config $D/gatepost.yaml
+Metrics:
+  curl http://{admin}/metrics
+
+Ctrl-C ends it.
+"#
+    )
+}
+
+/// Called by the echo upstream when the sidecar answers.
+fn announce(introduction: &str) {
+    // Without a terminal there is nobody to read it, and the demo goes on.
+    let _ = print(introduction);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_folder_is_private_and_goes_away() {
+        let folder = Folder::create().unwrap();
+        let path = folder.path().to_owned();
+        let file = folder.write_all(&[("a", "b")]).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&file)), (0o700, 0o600));
+        drop(folder);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_port_in_use_is_left_alone() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let [first, second] = free_addresses([port, port]).unwrap();
+        assert_ne!(first.port(), port);
+        assert_ne!(second.port(), port);
+        assert_ne!(first, second);
+    }
+}

@@ -1,0 +1,303 @@
+//! `gatepost explain`: the decision about one request and each step that led to it.
+//!
+//! Owns building a request head from arguments and printing the account of the decision. Asks
+//! the same gate as the server. Never prints a credential: the account holds none (R-902).
+
+use std::fs;
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use clap::Args;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use serde::{Deserialize, Serialize};
+
+use crate::address::Peer;
+use crate::cli::admin_client::AdminClient;
+use crate::cli::{ConfigFile, Exit, Failure, Outcome, loading, print};
+use crate::gate::{Charging, Decision, RequestHead, Verdict};
+use crate::rate_limit::LimitTable;
+use crate::rejection::{Answer, Reason};
+use crate::snapshot::{Retained, Snapshot};
+use crate::time::Clock;
+
+pub(super) const EXAMPLE: &str = "\
+Examples:
+  gatepost explain -c gatepost.yaml --method GET --path /api/orders --header 'X-API-Key: ...'
+  printf 'Authorization: Bearer %s' \"$TOKEN\" |
+    gatepost explain -c gatepost.yaml --method GET --path /api/orders --header @-
+
+Exit 0 when the request would be admitted, 1 when it would be refused.";
+
+/// All header lines together; more is not a request that would be admitted.
+const HEADER_BYTES_MAX: u64 = 64 << 10;
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The method.
+    #[arg(long, value_name = "M")]
+    method: String,
+    /// The path as it would be sent; a query is allowed and has no influence.
+    #[arg(long, value_name = "P")]
+    path: String,
+    /// A header field; `@FILE` reads fields from a file, `@-` from standard input, one a line.
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE | @FILE | @-")]
+    headers: Vec<String>,
+    /// Who connects: an IP address, or `unix`.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1", value_parser = parse_peer)]
+    peer: Peer,
+    /// The host; short for a Host header.
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Ask the running process, with its limits as they are. Charges nothing.
+    #[arg(long)]
+    live: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Explain) -> Outcome {
+    let request = Request::from_arguments(arguments)?;
+    let (account, raw) =
+        if arguments.live { ask(arguments, &request)? } else { decide(arguments, &request)? };
+    if arguments.json {
+        print(&format!("{raw}\n"))?;
+    } else {
+        print(&account.to_text())?;
+    }
+    Ok(if account.verdict == "admitted" { Exit::Yes } else { Exit::No })
+}
+
+/// The request to decide about.
+struct Request {
+    method: Method,
+    path: String,
+    host: Option<HeaderValue>,
+    headers: HeaderMap,
+    peer: Peer,
+}
+
+impl Request {
+    fn from_arguments(arguments: &Explain) -> Result<Self, Failure> {
+        let wrong = |text: &str| Failure::usage(format!("--method {text:?} is not a method"));
+        let method = Method::from_bytes(arguments.method.as_bytes());
+        let method = method.map_err(|_| wrong(&arguments.method))?;
+        let path = arguments.path.split('?').next().unwrap_or_default().to_owned();
+        if path.is_empty() {
+            return Err(Failure::usage("--path is empty: it begins with a slash"));
+        }
+        let mut headers = HeaderMap::new();
+        for text in &arguments.headers {
+            read_fields(text, &mut headers)?;
+        }
+        if let Some(host) = &arguments.host {
+            if headers.contains_key(header::HOST) {
+                return Err(Failure::usage("--host and a Host header together: give one of them"));
+            }
+            let value = HeaderValue::try_from(host.as_str());
+            let wrong = || Failure::usage(format!("--host {host:?} is not a host"));
+            headers.insert(header::HOST, value.map_err(|_| wrong())?);
+        }
+        let host = headers.get(header::HOST).cloned();
+        Ok(Self { method, path, host, headers, peer: arguments.peer })
+    }
+
+    fn head(&self) -> RequestHead<'_> {
+        RequestHead {
+            method: &self.method,
+            host: self.host.as_ref().map(HeaderValue::as_bytes),
+            path: self.path.as_bytes(),
+            headers: &self.headers,
+            peer: self.peer,
+        }
+    }
+
+    /// As `POST /explain` takes it.
+    fn to_json(&self) -> Result<Bytes, Failure> {
+        let mut headers = Vec::with_capacity(self.headers.len());
+        for (name, value) in &self.headers {
+            let text = value.to_str().map_err(|_| {
+                Failure::usage(format!("header {name}: --live takes visible ASCII only"))
+            })?;
+            headers.push([name.as_str(), text]);
+        }
+        let peer = match self.peer {
+            Peer::Ip(ip) => ip.to_string(),
+            Peer::Unix => "unix".to_owned(),
+        };
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        let document = serde_json::json!({
+            "method": self.method.as_str(),
+            "path": self.path,
+            "host": host,
+            "headers": headers,
+            "peer": peer,
+        });
+        Ok(Bytes::from(document.to_string()))
+    }
+}
+
+fn parse_peer(text: &str) -> Result<Peer, String> {
+    if text == "unix" {
+        return Ok(Peer::Unix);
+    }
+    let ip: Result<IpAddr, _> = text.parse();
+    ip.map(Peer::Ip).map_err(|_| "write an IP address, or unix".to_owned())
+}
+
+/// One `Name: value`, or a file of such lines. A mistake names the place, never the value: it may
+/// be a credential.
+fn read_fields(text: &str, headers: &mut HeaderMap) -> Result<(), Failure> {
+    let Some(source) = text.strip_prefix('@') else {
+        return push_field(text, "--header", headers);
+    };
+    let content = read_source(source)
+        .map_err(|error| Failure::usage(format!("--header @{source}: {error}")))?;
+    for (index, line) in content.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+        push_field(line, &format!("--header @{source}: line {}", index + 1), headers)?;
+    }
+    Ok(())
+}
+
+fn read_source(source: &str) -> io::Result<String> {
+    let mut content = String::new();
+    let mut read = |from: &mut dyn Read| from.take(HEADER_BYTES_MAX).read_to_string(&mut content);
+    match source {
+        "-" => read(&mut io::stdin().lock())?,
+        file => read(&mut fs::File::open(file)?)?,
+    };
+    Ok(content)
+}
+
+fn push_field(line: &str, place: &str, headers: &mut HeaderMap) -> Result<(), Failure> {
+    let wrong = || Failure::usage(format!("{place} is not a field: write 'Name: value'"));
+    let (name, value) = line.split_once(':').ok_or_else(wrong)?;
+    let name = HeaderName::try_from(name).map_err(|_| wrong())?;
+    let value = HeaderValue::try_from(value.trim_matches([' ', '\t'])).map_err(|_| wrong())?;
+    headers.append(name, value);
+    Ok(())
+}
+
+/// The account of a decision, as the admin listener gives it too.
+#[derive(Debug, Deserialize, Serialize)]
+struct Account {
+    verdict: String,
+    status: u16,
+    reason: Option<String>,
+    route: Option<String>,
+    steps: Vec<AccountStep>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct AccountStep {
+    question: String,
+    passed: bool,
+    answer: String,
+}
+
+impl Account {
+    fn new(decision: &Decision, realm: &str) -> Self {
+        let (verdict, status, reason) = match &decision.verdict {
+            Verdict::Permit(_) => ("admitted", StatusCode::OK, None),
+            Verdict::Reject(rejection) => {
+                let answer = Answer::to_rejection(rejection, realm, "");
+                ("refused", answer.status, Some(rejection.reason().as_str().to_owned()))
+            }
+        };
+        let steps = decision.steps().into_iter().map(|step| AccountStep {
+            question: step.question.to_owned(),
+            passed: step.passed,
+            answer: step.answer,
+        });
+        Self {
+            verdict: verdict.to_owned(),
+            status: status.as_u16(),
+            reason,
+            route: decision.evidence.route.as_ref().map(|route| route.name.to_string()),
+            steps: steps.collect(),
+        }
+    }
+
+    /// The verdict on the first line, then a line for each step.
+    fn to_text(&self) -> String {
+        let mut text = match &self.reason {
+            None => format!("{}\n", self.verdict),
+            Some(reason) => {
+                let known = Reason::ALL.iter().find(|known| known.as_str() == reason);
+                let meaning = known.map_or("", |known| known.meaning());
+                format!("{} with {}: {reason}: {meaning}\n", self.verdict, self.status)
+            }
+        };
+        for step in &self.steps {
+            let mark = if step.passed { "ok" } else { "no" };
+            text.push_str(&format!("  {mark}  {:<10} {}\n", step.question, step.answer));
+        }
+        text
+    }
+}
+
+/// Decides here, with a configuration read afresh and limits nobody has used.
+fn decide(arguments: &Explain, request: &Request) -> Result<(Account, String), Failure> {
+    let (config, materials) = loading::load(&arguments.config.path)?;
+    let realm = config.dynamic.realm.clone();
+    // A table for this one request: its seed protects nothing.
+    let retained = Retained { limits: Arc::new(LimitTable::new(1, [0, 0])) };
+    let snapshot = Snapshot::compile(Arc::new(config.dynamic), Arc::new(materials), &retained, 0);
+    let now = Clock::start().now();
+    let decision = snapshot.gate.admit(&request.head(), now, Charging::Charge);
+    let account = Account::new(&decision, &realm);
+    let raw = serde_json::to_string(&account);
+    Ok((account, raw.map_err(|error| Failure::fault(error.to_string()))?))
+}
+
+/// Lets the running process decide.
+fn ask(arguments: &Explain, request: &Request) -> Result<(Account, String), Failure> {
+    let client = AdminClient::from_config(&arguments.config.path)?;
+    let response = client.post("/explain", request.to_json()?)?;
+    let raw = String::from_utf8_lossy(&response.body).trim_end().to_owned();
+    if response.status != StatusCode::OK {
+        return Err(Failure::fault(format!("the admin listener says {}: {raw}", response.status)));
+    }
+    let account = serde_json::from_str(&raw);
+    let account = account.map_err(|error| {
+        Failure::fault(format!("the admin listener is of another version: {error}"))
+    })?;
+    Ok((account, raw))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_a_name_a_colon_and_a_value() {
+        let mut headers = HeaderMap::new();
+        push_field("X-API-Key:  abc ", "here", &mut headers).unwrap();
+        push_field("Accept:", "here", &mut headers).unwrap();
+        assert_eq!(headers["x-api-key"], "abc");
+        assert_eq!(headers["accept"], "");
+        for wrong in ["", "abc", ": b", "a b: c", "a\u{e9}: c"] {
+            assert!(push_field(wrong, "here", &mut headers).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn r902_a_mistaken_header_line_is_not_repeated() {
+        let failure = push_field("Bearer canary", "--header", &mut HeaderMap::new()).unwrap_err();
+        assert!(!format!("{failure:?}").contains("canary"));
+    }
+
+    #[test]
+    fn a_peer_is_an_address_or_unix() {
+        assert_eq!(parse_peer("unix"), Ok(Peer::Unix));
+        assert_eq!(parse_peer("::1"), Ok(Peer::Ip("::1".parse().unwrap())));
+        for wrong in ["", "localhost", "10.0.0.0/8", "10.0.0.1:80"] {
+            assert!(parse_peer(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Reading a configuration and the files it names, for the commands that do not serve.
+//!
+//! Owns nothing of its own: the same function as `run` is called, so that a configuration that
+//! `check` accepts is one that `run` accepts.
+
+use std::path::Path;
+
+use crate::cli::Failure;
+use crate::config::yaml::Budget;
+use crate::config::{Admin, Config, Materials, Mistake, materials};
+use crate::reload::{self, Sources};
+use crate::secret::Secret;
+
+/// A configuration and what the files it names hold.
+pub(super) fn load(path: &Path) -> Result<(Config, Materials), Failure> {
+    reload::load_for_check(path).map_err(Failure::Mistakes)
+}
+
+/// The admin listener and its token, without the other files: a broken key file is no reason not
+/// to be told about it.
+pub(super) fn load_admin(path: &Path) -> Result<(Option<Admin>, Option<Secret<String>>), Failure> {
+    let sources = Sources::of_the_process();
+    let content = sources.disk.read(path, Budget::CONFIGURATION.bytes).map_err(|error| {
+        let (file, message) = (path.to_owned(), error.to_string());
+        Failure::Mistakes(vec![Mistake { file, line: 0, column: 0, path: String::new(), message }])
+    })?;
+    let config = Config::parse_bytes(path, &content.bytes, &sources.environment);
+    let config = config.map_err(Failure::Mistakes)?;
+    let Some(admin) = config.startup.admin else { return Ok((None, None)) };
+    let exposed = config.dynamic.insecure_file_modes;
+    let token = materials::admin_token(&admin, exposed, &*sources.disk);
+    let token = token.map_err(|mistake| Failure::Mistakes(vec![mistake]))?;
+    Ok((Some(admin), token))
+}

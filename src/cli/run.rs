@@ -1,0 +1,33 @@
+//! `gatepost run`: the sidecar.
+//!
+//! Owns nothing but the arguments: [`crate::server`] wires everything together.
+
+use clap::Args;
+
+use crate::cli::{ConfigFile, Exit, Failure, Logging, Outcome};
+use crate::server;
+
+pub(super) const EXAMPLE: &str = "\
+Example:
+  gatepost run --config /etc/gatepost/gatepost.yaml
+
+SIGHUP reads configuration and key files again. SIGTERM and SIGQUIT finish the requests under way.";
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Not available yet.
+    #[arg(long, hide = true)]
+    upgrade: bool,
+}
+
+pub(super) fn run(arguments: Run, logging: Logging) -> Outcome {
+    if arguments.upgrade {
+        let message = "--upgrade is not available yet: stop the running process, then start this";
+        return Err(Failure::usage(message));
+    }
+    server::run(&logging.serve(arguments.config.path))?;
+    Ok(Exit::Yes)
+}

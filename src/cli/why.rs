@@ -1,0 +1,222 @@
+//! `gatepost why`, `status` and `reload`: questions to the running process.
+//!
+//! Owns how its answers look in a terminal. The process says what it says in JSON; nothing is
+//! worked out again here.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use clap::Args;
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::cli::admin_client::{AdminClient, Response};
+use crate::cli::{ConfigFile, Exit, Failure, Outcome, print, print_mistakes};
+
+pub(super) const WHY_EXAMPLE: &str = "\
+Example:
+  gatepost why 0198c0ffee --config gatepost.yaml
+
+The id is in X-Request-Id and in the body of every refusal. Exit 1 when the id is not (or no
+longer) known.";
+
+pub(super) const STATUS_EXAMPLE: &str = "\
+Example:
+  gatepost status --config gatepost.yaml";
+
+pub(super) const RELOAD_EXAMPLE: &str = "\
+Example:
+  gatepost reload --config gatepost.yaml
+
+Exit 0 when what is on disk is in force, 78 when there are mistakes: then every file stays at its
+last good version.";
+
+/// Arguments of `why`.
+#[derive(Debug, Args)]
+pub(super) struct Why {
+    /// The request id.
+    #[arg(value_name = "REQUEST_ID")]
+    id: String,
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn why(arguments: &Why) -> Outcome {
+    let id = &arguments.id;
+    if !is_request_id(id) {
+        return Err(Failure::usage(format!(
+            "{id:?} is not a request id: 1 to 128 letters, digits, `.`, `_` and `-`"
+        )));
+    }
+    let response =
+        AdminClient::from_config(&arguments.config.path)?.fetch(&format!("/why/{id}"))?;
+    if response.status == StatusCode::NOT_FOUND {
+        return Err(Failure::no(format!(
+            "{id} is not known: recent refusals are remembered, admitted requests are not"
+        )));
+    }
+    show(&response, arguments.json)
+}
+
+pub(super) fn status(arguments: &Status) -> Outcome {
+    let response = AdminClient::from_config(&arguments.config.path)?.fetch("/status")?;
+    show(&response, arguments.json)
+}
+
+pub(super) fn reload(config: &Path) -> Outcome {
+    let response = AdminClient::from_config(config)?.post("/reload", Bytes::new())?;
+    let answer = document(&response)?;
+    if response.status == StatusCode::UNPROCESSABLE_ENTITY {
+        let mistakes = answer["mistakes"].as_array().map_or(&[][..], Vec::as_slice);
+        print_mistakes(mistakes.iter().map(mistake_text));
+        return Ok(Exit::Configuration);
+    }
+    if response.status != StatusCode::OK {
+        return Err(unexpected(&response));
+    }
+    print(&format!("reloaded: generation {}\n", answer["generation"]))?;
+    Ok(Exit::Yes)
+}
+
+/// The form of the contract, "Identity headers"; nothing else can be in a path.
+fn is_request_id(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=128).contains(&text.len()) && text.bytes().all(good)
+}
+
+fn show(response: &Response, json: bool) -> Outcome {
+    if response.status != StatusCode::OK {
+        return Err(unexpected(response));
+    }
+    let document = document(response)?;
+    if json {
+        print(&format!("{}\n", String::from_utf8_lossy(&response.body).trim_end()))?;
+    } else {
+        let mut text = String::new();
+        outline(&document, 0, &mut text);
+        print(&text)?;
+    }
+    Ok(Exit::Yes)
+}
+
+fn document(response: &Response) -> Result<Value, Failure> {
+    serde_json::from_slice(&response.body).map_err(|_| unexpected(response))
+}
+
+fn unexpected(response: &Response) -> Failure {
+    let body = String::from_utf8_lossy(&response.body);
+    let body: String = body.trim_end().chars().take(500).collect();
+    Failure::fault(format!("the admin listener says {}: {}", response.status, body.escape_debug()))
+}
+
+fn mistake_text(mistake: &Value) -> String {
+    mistake.as_str().map_or_else(|| mistake.to_string(), str::to_owned)
+}
+
+/// JSON as an indented outline. Strings of the process are escaped: a path in them is the
+/// caller's, and a terminal obeys control characters.
+fn outline(value: &Value, depth: usize, text: &mut String) {
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match scalar(value) {
+                    Some(scalar) => text.push_str(&format!("{indent}{name}: {scalar}\n")),
+                    None => {
+                        text.push_str(&format!("{indent}{name}:\n"));
+                        outline(value, depth + 1, text);
+                    }
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                match scalar(item).or_else(|| one_line(item)) {
+                    Some(line) => text.push_str(&format!("{indent}- {line}\n")),
+                    None => outline(item, depth + 1, text),
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            text.push_str(&format!("{indent}{}\n", scalar(value).unwrap_or_default()));
+        }
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => Some("-".to_owned()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(string) => Some(escaped(string)),
+        Value::Array(items) if items.is_empty() => Some("none".to_owned()),
+        Value::Object(fields) if fields.is_empty() => Some("none".to_owned()),
+        Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// A step of a decision as in `explain`; any other flat object as `name value, name value`.
+fn one_line(item: &Value) -> Option<String> {
+    let fields = item.as_object()?;
+    if let (Some(question), Some(passed), Some(answer)) =
+        (fields.get("question"), fields.get("passed"), fields.get("answer"))
+    {
+        let mark = if passed == &Value::Bool(true) { "ok" } else { "no" };
+        let question = question.as_str().unwrap_or_default();
+        let answer = escaped(answer.as_str().unwrap_or_default());
+        return Some(format!("{mark}  {question:<10} {answer}"));
+    }
+    let parts: Option<Vec<_>> = fields
+        .iter()
+        .map(|(name, value)| scalar(value).map(|scalar| format!("{name} {scalar}")))
+        .collect();
+    parts.map(|parts| parts.join(", "))
+}
+
+fn escaped(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_safe_in_a_path() {
+        assert!(is_request_id("0198-Ab.c_d"));
+        let long = "a".repeat(129);
+        for wrong in ["", "a/b", "..%2f", "a b", "a?b", long.as_str()] {
+            assert!(!is_request_id(wrong), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn r903_an_outline_has_no_control_characters_of_a_caller() {
+        let document = serde_json::json!({
+            "path": "/a\u{1b}[2J",
+            "steps": [{"question": "route", "passed": false, "answer": "b\n\u{9b}c"}],
+            "keys": [],
+            "list": [{"a": {"b": 1}}],
+        });
+        let mut text = String::new();
+        outline(&document, 0, &mut text);
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        assert!(text.contains("no  route      b\\n"), "{text}");
+        assert!(text.contains("keys: none"), "{text}");
+    }
+}

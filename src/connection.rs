@@ -1,0 +1,495 @@
+//! One downstream connection, seen from below pingora.
+//!
+//! Owns the bytes: a head is read whole and looked at before pingora gets any of it, and pingora
+//! gets exactly one request at a time, so that nothing after it is taken for its body. Owns the
+//! deadlines pingora has none for: a whole head (R-1001), a stalled write, an upstream that does
+//! not answer. Never parses a head (that is [`crate::framing`]'s) and never answers.
+
+use std::fmt;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::{SslDigest, TlsRef};
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    Stream, TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::framing::{self, BodyLength, HEAD_BYTES_MAX};
+
+/// How long a connection may be idle before the first byte of a request (R-1002).
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// How long a head may take from its first byte to its last (R-1001).
+const HEAD_MAX: Duration = Duration::from_secs(10);
+/// How long the peer may take nothing of what is written to it.
+const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+/// What is asked of the socket at once while a head is read; most heads fit.
+const READ_BYTES: usize = 4096;
+/// `deliver` when only pingora knows where the request ends.
+const UNTIL_CLOSED: u64 = u64::MAX;
+
+/// A downstream connection. Filters see it by reference, so what they change is atomic.
+pub struct Connection {
+    inner: Stream,
+    /// Read, not yet delivered.
+    buffer: BytesMut,
+    /// How many bytes of the current request are still to be delivered.
+    deliver: u64,
+    opened: Instant,
+    /// Until when the upstream must show life: nanoseconds after `opened`, 0 for no deadline.
+    upstream_deadline: AtomicU64,
+    /// By how much a sign of life moves the deadline, in nanoseconds.
+    upstream_patience: AtomicU64,
+    upstream_late: AtomicBool,
+    tunnel: AtomicBool,
+    read_timer: Option<Pin<Box<Sleep>>>,
+    write_timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What came of waiting for a head.
+#[derive(Debug, PartialEq, Eq)]
+pub enum HeadRead {
+    /// It is there: so many bytes of [`Connection::received`].
+    Complete(usize),
+    /// It is larger than [`HEAD_BYTES_MAX`].
+    TooLarge,
+    /// The peer closed, was silent, or took too long.
+    Gone,
+}
+
+impl Connection {
+    /// Wraps an accepted connection.
+    #[must_use]
+    pub fn new(inner: Stream) -> Self {
+        Self {
+            inner,
+            buffer: BytesMut::new(),
+            deliver: 0,
+            opened: Instant::now(),
+            upstream_deadline: AtomicU64::new(0),
+            upstream_patience: AtomicU64::new(0),
+            upstream_late: AtomicBool::new(false),
+            tunnel: AtomicBool::new(false),
+            read_timer: None,
+            write_timer: None,
+        }
+    }
+
+    /// Waits for the first bytes of the next request. False when none will come. Cancel-safe.
+    pub async fn wait(&mut self) -> bool {
+        if !self.buffer.is_empty() {
+            return true;
+        }
+        matches!(tokio::time::timeout(IDLE_MAX, self.read_more()).await, Ok(Ok(1..)))
+    }
+
+    /// Reads on until the head is there.
+    pub async fn read_head(&mut self) -> HeadRead {
+        if let Some(end) = framing::head_end(&self.buffer, 0) {
+            return complete(end);
+        }
+        tokio::time::timeout(HEAD_MAX, self.read_rest_of_head()).await.unwrap_or(HeadRead::Gone)
+    }
+
+    async fn read_rest_of_head(&mut self) -> HeadRead {
+        loop {
+            let searched = self.buffer.len();
+            if searched > HEAD_BYTES_MAX {
+                return HeadRead::TooLarge;
+            }
+            if !matches!(self.read_more().await, Ok(1..)) {
+                return HeadRead::Gone;
+            }
+            if let Some(end) = framing::head_end(&self.buffer, searched) {
+                return complete(end);
+            }
+        }
+    }
+
+    async fn read_more(&mut self) -> io::Result<usize> {
+        self.buffer.reserve(READ_BYTES);
+        self.inner.read_buf(&mut self.buffer).await
+    }
+
+    /// What has arrived and was not delivered.
+    #[must_use]
+    pub fn received(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Lets the request be read whose head, `head_bytes` long, was looked at.
+    pub fn deliver(&mut self, head_bytes: usize, body: BodyLength) {
+        self.deliver = match body {
+            BodyLength::Known(length) => length.saturating_add(head_bytes as u64),
+            BodyLength::Chunked => UNTIL_CLOSED,
+        };
+        self.upstream_expected_no_more();
+        self.upstream_late.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the last request was read to its end, so that another may follow.
+    #[must_use]
+    pub fn is_at_a_boundary(&self) -> bool {
+        matches!(self.deliver, 0 | UNTIL_CLOSED) && !self.tunnel.load(Ordering::Relaxed)
+    }
+
+    /// From now on the upstream must show life within `patience`, again and again.
+    pub fn expect_upstream_within(&self, patience: Duration) {
+        let patience = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+        self.upstream_patience.store(patience, Ordering::Relaxed);
+        self.move_upstream_deadline(patience);
+    }
+
+    /// The upstream owes nothing any more.
+    pub fn upstream_expected_no_more(&self) {
+        self.upstream_deadline.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the upstream missed its deadline.
+    #[must_use]
+    pub fn upstream_is_late(&self) -> bool {
+        self.upstream_late.load(Ordering::Relaxed)
+    }
+
+    /// The upstream agreed to change the protocol: all that comes is passed on.
+    pub fn open_tunnel(&self) {
+        self.upstream_expected_no_more();
+        self.tunnel.store(true, Ordering::Relaxed);
+    }
+
+    fn move_upstream_deadline(&self, patience: u64) {
+        let elapsed = u64::try_from(self.opened.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.upstream_deadline.store(elapsed.saturating_add(patience), Ordering::Relaxed);
+    }
+
+    /// Delivers what was read before, and no more than belongs to the request.
+    fn deliver_buffered(&mut self, out: &mut ReadBuf<'_>) {
+        let wanted = usize::try_from(self.deliver).unwrap_or(usize::MAX);
+        let count = self.buffer.len().min(out.remaining()).min(wanted);
+        out.put_slice(&self.buffer[..count]);
+        self.buffer.advance(count);
+        self.delivered(count);
+    }
+
+    fn delivered(&mut self, count: usize) {
+        if self.deliver != UNTIL_CLOSED {
+            self.deliver = self.deliver.saturating_sub(count as u64);
+        }
+    }
+
+    fn poll_deliver(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let wanted = usize::try_from(self.deliver).unwrap_or(usize::MAX);
+        let before = out.filled().len();
+        if wanted >= out.remaining() {
+            ready!(Pin::new(&mut self.inner).poll_read(cx, out))?;
+            self.delivered(out.filled().len() - before);
+        } else {
+            let mut part = ReadBuf::new(out.initialize_unfilled_to(wanted));
+            ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
+            let count = part.filled().len();
+            out.advance(count);
+            self.delivered(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The request is delivered. Notices when the peer goes; what it sends instead is kept for
+    /// the next request. Once something is kept nothing more is read, which bounds it.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.buffer.is_empty() {
+            return Poll::Pending;
+        }
+        let read = ready!(pin!(self.read_more()).poll(cx))?;
+        if read == 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Ready when the upstream's time is up. Only asked when there is nothing to read.
+    fn poll_upstream_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let nanos = self.upstream_deadline.load(Ordering::Relaxed);
+            if nanos == 0 {
+                return Poll::Pending;
+            }
+            let deadline = self.opened + Duration::from_nanos(nanos);
+            let timer =
+                self.read_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
+            ready!(timer.as_mut().poll(cx));
+            if self.upstream_deadline.load(Ordering::Relaxed) == nanos {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn poll_stalled<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.write_timer = None;
+            return result;
+        }
+        let timer =
+            self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL_MAX)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing")))
+    }
+
+    /// Something was passed on to the caller: as long as that goes on the upstream is not late.
+    fn wrote(&self) {
+        if self.upstream_deadline.load(Ordering::Relaxed) != 0 {
+            self.move_upstream_deadline(self.upstream_patience.load(Ordering::Relaxed));
+        }
+    }
+}
+
+fn complete(end: usize) -> HeadRead {
+    if end > HEAD_BYTES_MAX { HeadRead::TooLarge } else { HeadRead::Complete(end) }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.tunnel.load(Ordering::Relaxed) {
+            this.deliver = UNTIL_CLOSED;
+        }
+        if this.deliver > 0 && !this.buffer.is_empty() {
+            this.deliver_buffered(out);
+            return Poll::Ready(Ok(()));
+        }
+        let read = if this.deliver > 0 { this.poll_deliver(cx, out) } else { this.poll_idle(cx) };
+        if read.is_pending() && this.poll_upstream_deadline(cx).is_ready() {
+            this.upstream_late.store(true, Ordering::Relaxed);
+            this.upstream_expected_no_more();
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "upstream is late")));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.inner).poll_write(cx, bytes);
+        this.wrote();
+        this.poll_stalled(cx, result)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bytes);
+        this.wrote();
+        this.poll_stalled(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.inner).poll_flush(cx);
+        this.poll_stalled(cx, result)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.inner).poll_shutdown(cx);
+        this.poll_stalled(cx, result)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Connection {
+    async fn shutdown(&mut self) {
+        // Through `poll_shutdown`, which ends when the peer reads nothing.
+        let _ = tokio::io::AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for Connection {
+    fn id(&self) -> UniqueIDType {
+        self.inner.id()
+    }
+}
+
+impl Ssl for Connection {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.inner.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
+    }
+}
+
+impl GetTimingDigest for Connection {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner.get_timing_digest()
+    }
+}
+
+impl GetProxyDigest for Connection {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.inner.get_proxy_digest()
+    }
+}
+
+impl GetSocketDigest for Connection {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner.get_socket_digest()
+    }
+}
+
+impl Peek for Connection {}
+
+/// Never shows what was received.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let received = self.buffer.len();
+        f.debug_struct("Connection").field("received", &received).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    fn pair() -> (tokio::io::DuplexStream, Connection) {
+        let (client, server) = tokio::io::duplex(1 << 17);
+        (client, Connection::new(Box::new(server)))
+    }
+
+    async fn read_some(connection: &mut Connection) -> Vec<u8> {
+        let mut out = BytesMut::with_capacity(1 << 16);
+        connection.read_buf(&mut out).await.unwrap();
+        out.to_vec()
+    }
+
+    #[tokio::test]
+    async fn r402_one_request_is_delivered_and_the_next_is_kept() {
+        let (mut client, mut connection) = pair();
+        client.write_all(b"POST / \r\n\r\nabcGET / \r\n\r\n").await.unwrap();
+        assert!(connection.wait().await);
+        assert_eq!(connection.read_head().await, HeadRead::Complete(11));
+        connection.deliver(11, BodyLength::Known(3));
+        assert_eq!(read_some(&mut connection).await, b"POST / \r\n\r\nabc");
+        assert!(connection.is_at_a_boundary());
+        assert!(connection.wait().await);
+        assert_eq!(connection.read_head().await, HeadRead::Complete(10));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_comes_later_ends_where_it_ends() {
+        let (mut client, mut connection) = pair();
+        client.write_all(b"POST / \r\n\r\nab").await.unwrap();
+        assert!(connection.wait().await);
+        assert_eq!(connection.read_head().await, HeadRead::Complete(11));
+        connection.deliver(11, BodyLength::Known(5));
+        assert_eq!(read_some(&mut connection).await.len(), 13);
+        assert!(!connection.is_at_a_boundary());
+        client.write_all(b"cdeGET").await.unwrap();
+        assert_eq!(read_some(&mut connection).await, b"cde");
+        assert!(connection.is_at_a_boundary());
+    }
+
+    #[tokio::test]
+    async fn r107_a_head_is_bounded() {
+        let (mut client, mut connection) = pair();
+        client.write_all(&vec![b'a'; HEAD_BYTES_MAX + READ_BYTES]).await.unwrap();
+        assert!(connection.wait().await);
+        assert_eq!(connection.read_head().await, HeadRead::TooLarge);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r1001_a_head_has_a_deadline_however_steadily_it_drips() {
+        let (mut client, mut connection) = pair();
+        client.write_all(b"G").await.unwrap();
+        assert!(connection.wait().await);
+        let began = Instant::now();
+        let drip = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if client.write_all(b"x").await.is_err() {
+                    return;
+                }
+            }
+        });
+        assert_eq!(connection.read_head().await, HeadRead::Gone);
+        assert_eq!(began.elapsed(), HEAD_MAX);
+        drip.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r1002_an_idle_connection_ends() {
+        let (_client, mut connection) = pair();
+        assert!(!connection.wait().await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_shows_life_is_not_late_and_one_that_does_not_is() {
+        let (mut client, mut connection) = pair();
+        client.write_all(b"GET / \r\n\r\n").await.unwrap();
+        assert!(connection.wait().await);
+        assert_eq!(connection.read_head().await, HeadRead::Complete(10));
+        connection.deliver(10, BodyLength::Known(0));
+        read_some(&mut connection).await;
+        connection.expect_upstream_within(Duration::from_secs(2));
+        let began = Instant::now();
+        let mut out = [0; 1];
+        let early = tokio::time::timeout(Duration::from_secs(1), connection.read(&mut out)).await;
+        assert!(early.is_err());
+        connection.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        assert!(connection.read(&mut out).await.is_err());
+        assert_eq!(began.elapsed(), Duration::from_secs(3));
+        assert!(connection.upstream_is_late());
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_passes_everything_on() {
+        let (mut client, mut connection) = pair();
+        client.write_all(b"GET / \r\n\r\n").await.unwrap();
+        assert!(connection.wait().await);
+        assert_eq!(connection.read_head().await, HeadRead::Complete(10));
+        connection.deliver(10, BodyLength::Known(0));
+        read_some(&mut connection).await;
+        connection.open_tunnel();
+        client.write_all(b"frame").await.unwrap();
+        assert_eq!(read_some(&mut connection).await, b"frame");
+        assert!(!connection.is_at_a_boundary());
+    }
+}

@@ -1,0 +1,301 @@
+//! What stands before pingora: every head is looked at here first.
+//!
+//! Owns the loop over the requests of one connection, the refusal of heads that pingora must not
+//! see (400, 405, 414, 431, each with an id, a log line and a close) and the count of open
+//! connections. Never decides who may do what: that is [`crate::gate`]'s, in [`crate::proxy`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::HeaderMap;
+use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::protocols::{GetSocketDigest, Stream};
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::address::Peer;
+use crate::connection::{Connection, HeadRead};
+use crate::framing::{BodyLength, FIELDS_MAX, HEAD_BYTES_MAX, Head, TARGET_BYTES_MAX};
+use crate::gate::Evidence;
+use crate::lifecycle::Connections;
+use crate::proxy::Proxy;
+use crate::proxy::answer::LINGER;
+use crate::record::{Outcome, Record};
+use crate::rejection::{Answer, Rejection};
+use crate::request_id::RequestId;
+use crate::state::Shared;
+use crate::time::Now;
+
+/// Requests served on one connection before it is closed, so that no connection lives forever.
+const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
+/// How long writing a refusal may take.
+const REFUSAL_MAX: Duration = Duration::from_secs(5);
+
+/// The application pingora's listeners hand connections to.
+#[expect(missing_debug_implementations, reason = "pingora's proxy has none")]
+pub struct Front {
+    proxy: Arc<HttpProxy<Proxy>>,
+    shared: Arc<Shared>,
+    connections: Arc<Connections>,
+}
+
+#[async_trait]
+impl ServerApp for Front {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let _open = self.connections.enter();
+        self.serve(Box::new(Connection::new(stream)), shutdown.clone()).await;
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+impl Front {
+    /// Puts the front before a proxy.
+    #[must_use]
+    pub fn new(
+        proxy: Arc<HttpProxy<Proxy>>,
+        shared: Arc<Shared>,
+        connections: Arc<Connections>,
+    ) -> Self {
+        Self { proxy, shared, connections }
+    }
+
+    async fn serve(&self, mut connection: Box<Connection>, mut shutdown: ShutdownWatch) {
+        for left in (0..REQUESTS_PER_CONNECTION_MAX).rev() {
+            if !wait(&mut connection, &mut shutdown).await {
+                break;
+            }
+            let began = self.shared.clock.now();
+            let checked = match connection.read_head().await {
+                HeadRead::Gone => break,
+                HeadRead::TooLarge => Err(too_large(connection.received())),
+                HeadRead::Complete(bytes) => {
+                    let head = Head::parse(&connection.received()[..bytes]);
+                    head.map_err(Rejection::from).and_then(check).map(|body| (bytes, body))
+                }
+            };
+            match checked {
+                Ok((head_bytes, body)) => connection.deliver(head_bytes, body),
+                Err(rejection) => {
+                    self.refuse(&mut connection, &rejection, began).await;
+                    break;
+                }
+            }
+            match self.pass_on(connection, left, &shutdown).await {
+                Some(reused) if reused.is_at_a_boundary() => connection = reused,
+                Some(_) | None => return,
+            }
+        }
+    }
+
+    /// Lets pingora serve one request; the connection comes back when another may follow.
+    async fn pass_on(
+        &self,
+        connection: Box<Connection>,
+        left: u32,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Box<Connection>> {
+        let mut session = ServerSession::new_http1(connection);
+        session.set_keepalive_reuses_remaining(Some(left));
+        let reused = self.proxy.process_new_http(session, shutdown).await?;
+        let (stream, _settings) = reused.consume();
+        stream.into_any().downcast().ok()
+    }
+
+    async fn refuse(&self, connection: &mut Connection, rejection: &Rejection, began: Now) {
+        let id = crate::proxy::next_request_id();
+        let snapshot = self.shared.snapshots.load_full();
+        let answer = Answer::to_rejection(rejection, &snapshot.dynamic.realm, id.as_str());
+        let line = Line::guess(connection.received());
+        let written = tokio::time::timeout(REFUSAL_MAX, async {
+            connection.write_all(&wire_form(&answer, id, line.method == "HEAD")).await?;
+            connection.shutdown().await
+        });
+        let written = matches!(written.await, Ok(Ok(())));
+        let peer = peer(connection);
+        let trusted = &snapshot.gate.trusted_proxies;
+        let address = peer.and_then(|peer| trusted.client_address(peer, &HeaderMap::new()));
+        let now = self.shared.clock.now();
+        self.shared.observers.record(&Record {
+            time: crate::time::Clock::unix_millis(),
+            request_id: id.as_str(),
+            peer_request_id: None,
+            method: &line.method,
+            path: &line.path,
+            host: "",
+            outcome: Outcome::Refused(rejection.reason()),
+            rejection: Some(rejection),
+            status: if written { answer.status.as_u16() } else { 0 },
+            evidence: &Evidence::new(address),
+            total: Duration::from_nanos(now.monotonic.0.saturating_sub(began.monotonic.0)),
+            deciding: Duration::ZERO,
+            upstream: None,
+            bytes_in: 0,
+            bytes_out: answer.body.len() as u64,
+            generation: snapshot.generation,
+        });
+        linger(connection).await;
+    }
+}
+
+/// Who connected; `None` when the socket no longer knows.
+fn peer(connection: &Connection) -> Option<Peer> {
+    match connection.get_socket_digest()?.peer_addr()? {
+        SocketAddr::Inet(address) => Some(Peer::Ip(address.ip())),
+        SocketAddr::Unix(_) => Some(Peer::Unix),
+    }
+}
+
+/// Waits for the next request. Once shutting down, only what has already arrived is served.
+async fn wait(connection: &mut Connection, shutdown: &mut ShutdownWatch) -> bool {
+    tokio::select! {
+        biased;
+        came = connection.wait() => came,
+        () = shut_down(shutdown) => false,
+    }
+}
+
+async fn shut_down(shutdown: &mut ShutdownWatch) {
+    // An error means that the server is gone, which is a shutdown too.
+    let _ = shutdown.wait_for(|is_shutting_down| *is_shutting_down).await;
+}
+
+/// The limits of a head, and the methods that are never forwarded.
+fn check(head: Head<'_>) -> Result<BodyLength, Rejection> {
+    if head.target.len() > TARGET_BYTES_MAX {
+        return Err(Rejection::TargetTooLong { limit: TARGET_BYTES_MAX });
+    }
+    if head.fields > FIELDS_MAX {
+        return Err(Rejection::HeadersTooLarge { limit: "100 fields" });
+    }
+    if head.method == b"CONNECT" {
+        return Err(Rejection::MethodUnknown { allow: String::new() });
+    }
+    Ok(head.body)
+}
+
+/// A head that is too large although it has not ended: which part of it is?
+fn too_large(received: &[u8]) -> Rejection {
+    let line = received.iter().position(|byte| *byte == b'\n').unwrap_or(HEAD_BYTES_MAX);
+    if line > TARGET_BYTES_MAX {
+        Rejection::TargetTooLong { limit: TARGET_BYTES_MAX }
+    } else {
+        Rejection::HeadersTooLarge { limit: "64 KiB" }
+    }
+}
+
+/// What a refused head seems to ask for: for the log only.
+struct Line {
+    method: String,
+    path: String,
+}
+
+impl Line {
+    fn guess(received: &[u8]) -> Self {
+        const SHOWN_BYTES_MAX: usize = 1024;
+        let line = received.trim_ascii_start().split(|byte| *byte == b'\n').next();
+        let mut words = line.unwrap_or_default().split(|byte| *byte == b' ');
+        let mut word = |end: u8| {
+            let word = words.next().unwrap_or_default().split(|byte| *byte == end).next();
+            let word = word.unwrap_or_default().trim_ascii();
+            String::from_utf8_lossy(&word[..word.len().min(SHOWN_BYTES_MAX)]).into_owned()
+        };
+        Self { method: word(b'?'), path: word(b'?') }
+    }
+}
+
+/// An answer as it goes over the wire. Always ends the connection.
+fn wire_form(answer: &Answer, id: RequestId, is_head: bool) -> Vec<u8> {
+    let mut text = format!(
+        "HTTP/1.1 {} {}\r\nX-Request-Id: {id}\r\nContent-Length: {}\r\nConnection: close\r\n",
+        answer.status.as_u16(),
+        answer.status.canonical_reason().unwrap_or(""),
+        answer.body.len(),
+    )
+    .into_bytes();
+    for (name, value) in &answer.fields {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(b"\r\n");
+    if !is_head {
+        text.extend_from_slice(&answer.body);
+    }
+    text
+}
+
+/// Takes what still comes for a moment: closing with unread bytes would reset the connection and
+/// could take the answer with it.
+async fn linger(connection: &mut Connection) {
+    connection.deliver(0, BodyLength::Chunked);
+    let mut sink = [0; 4096];
+    let mut left = LINGER.bytes_max;
+    let _ = tokio::time::timeout(LINGER.time_max, async {
+        while let Ok(count @ 1..) = connection.read(&mut sink).await {
+            left = left.saturating_sub(count as u64);
+            if left == 0 {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::FramingError;
+
+    #[test]
+    fn r107_limits_of_a_head() {
+        let head = |target: usize, fields: usize| {
+            let fields = "x: y\r\n".repeat(fields);
+            format!("GET /{} HTTP/1.1\r\nHost: a\r\n{fields}\r\n", "a".repeat(target))
+        };
+        let status = |text: String| {
+            let checked = Head::parse(text.as_bytes()).map_err(Rejection::from).and_then(check);
+            checked.err().map(|no| Answer::to_rejection(&no, "r", "i").status.as_u16())
+        };
+        assert_eq!(status(head(TARGET_BYTES_MAX - 1, FIELDS_MAX - 1)), None);
+        assert_eq!(status(head(TARGET_BYTES_MAX, 0)), Some(414));
+        assert_eq!(status(head(0, FIELDS_MAX)), Some(431));
+        assert_eq!(status("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n".into()), Some(405));
+        assert!(matches!(too_large(&[b'a'; 70_000]), Rejection::TargetTooLong { .. }));
+        assert!(matches!(too_large(b"GET /\r\naa"), Rejection::HeadersTooLarge { .. }));
+    }
+
+    #[test]
+    fn contract_answers_a_refused_head_has_an_id_a_length_and_a_close() {
+        let rejection = Rejection::Framing(FramingError::LineEnd);
+        let id = crate::request_id::RequestIds::new([1, 2]).next_id();
+        let answer = Answer::to_rejection(&rejection, "r", id.as_str());
+        let text = String::from_utf8(wire_form(&answer, id, false)).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
+        assert!(head.contains(&format!("\r\nX-Request-Id: {id}\r\n")), "{head}");
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
+        assert!(head.contains("\r\nConnection: close"), "{head}");
+        assert!(wire_form(&answer, id, true).ends_with(b"\r\n\r\n"));
+    }
+
+    #[test]
+    fn r902_a_guessed_line_has_no_query() {
+        let line = Line::guess(b"\r\nGET /a?token=b HTTP/1.1\nHost");
+        assert_eq!((&*line.method, &*line.path), ("GET", "/a"));
+        let line = Line::guess(b"\x16\x03\x01");
+        assert_eq!((line.method.len(), &*line.path), (3, ""));
+    }
+}

@@ -1,0 +1,174 @@
+//! Where requests come in.
+//!
+//! Owns asking whether an address can be listened on before anything starts: pingora would retry
+//! for half a minute and then go on without it, and would remove whatever file is in the place of
+//! a Unix socket. Never accepts a connection.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use thiserror::Error;
+
+use crate::config::ListenAddress;
+
+/// How long one look whether somebody listens may take.
+const PROBE_MAX: Duration = Duration::from_secs(1);
+
+/// Why an address cannot be listened on.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// Another process listens there.
+    #[error(
+        "listener {0}: the address is in use: stop the process that listens there, or set another address"
+    )]
+    InUse(Place),
+    /// A file that is not a socket is in the place of one.
+    #[error("listener {0}: there is a file that is not a socket: remove it, or set another path")]
+    NotASocket(Place),
+    /// The system refuses.
+    #[error("listener {0}: {1}")]
+    Refused(Place, io::Error),
+}
+
+/// An address as the configuration spells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// TCP; the port is known even where the configuration left the choice to the system.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Place {
+    /// Asks the system whether this address can be listened on, now.
+    ///
+    /// # Errors
+    /// [`ListenError`], with the address and the remedy.
+    pub fn check(address: &ListenAddress) -> Result<Self, ListenError> {
+        match address {
+            ListenAddress::Tcp(address) => check_tcp(*address),
+            ListenAddress::Unix(path) => check_unix(path),
+        }
+    }
+
+    /// What pingora is to listen on.
+    #[must_use]
+    pub fn endpoint(&self) -> ListenerConfig {
+        let endpoint = match self {
+            Self::Tcp(address) => ListenerConfig::tcp(address.to_string()),
+            // For the owner and the group: whoever may connect is believed to be a local peer.
+            Self::Unix(path) => ListenerConfig::uds(path.to_string_lossy())
+                .permissions(std::fs::Permissions::from_mode(0o660)),
+        };
+        // `Connection` reads heads into a buffer of its own.
+        let buffers = L4BufferSettings { read: Some(0), write: None };
+        endpoint.l4_buffer(buffers)
+    }
+
+    /// Whether somebody listens there.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        match self {
+            Self::Tcp(address) => {
+                TcpStream::connect_timeout(&reachable(*address), PROBE_MAX).is_ok()
+            }
+            Self::Unix(path) => UnixStream::connect(path).is_ok(),
+        }
+    }
+}
+
+/// From here, "every address" is the loopback one.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    address
+}
+
+fn check_tcp(address: SocketAddr) -> Result<Place, ListenError> {
+    let place = Place::Tcp(address);
+    let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => ListenError::InUse(place.clone()),
+        _ => ListenError::Refused(place.clone(), error),
+    })?;
+    let bound = listener.local_addr().map_err(|error| ListenError::Refused(place, error))?;
+    Ok(Place::Tcp(bound))
+}
+
+/// A socket nobody listens on is left over from a process that died: it may be replaced.
+fn check_unix(path: &Path) -> Result<Place, ListenError> {
+    let place = Place::Unix(path.to_owned());
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => return Err(ListenError::NotASocket(place)),
+        Ok(_) if place.answers() => return Err(ListenError::InUse(place)),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            if let Err(error) = std::fs::metadata(folder) {
+                return Err(ListenError::Refused(place, error));
+            }
+        }
+        Err(error) => return Err(ListenError::Refused(place, error)),
+    }
+    Ok(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn an_address_in_use_is_told_with_the_remedy() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = Place::check(&ListenAddress::Tcp(address)).unwrap_err().to_string();
+        assert!(error.contains(&address.to_string()), "{error}");
+        assert!(error.contains("in use") && error.contains("stop the process"), "{error}");
+        drop(taken);
+        assert_eq!(Place::check(&ListenAddress::Tcp(address)).unwrap(), Place::Tcp(address));
+    }
+
+    #[test]
+    fn a_port_left_to_the_system_is_known_afterwards() {
+        let place = Place::check(&ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+        assert!(matches!(place, Place::Tcp(address) if address.port() != 0));
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let check = || Place::check(&ListenAddress::Unix(path.clone()));
+        assert!(check().is_ok());
+        let listener = UnixListener::bind(&path).unwrap();
+        assert!(matches!(check(), Err(ListenError::InUse(_))));
+        drop(listener);
+        assert!(check().is_ok());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "precious").unwrap();
+        assert!(matches!(check(), Err(ListenError::NotASocket(_))));
+        let missing = ListenAddress::Unix(folder.path().join("no/such"));
+        assert!(matches!(Place::check(&missing), Err(ListenError::Refused(..))));
+    }
+}

@@ -1,0 +1,161 @@
+//! Every metric family there is: name, help, labels, buckets.
+//!
+//! Owns the contract's table "Metrics". A family is declared here and recorded in
+//! [`crate::metrics`]; nothing else makes one. Labels with words of ours come before names of the
+//! operator's: the registry hashes label values one after the other without a separator, and no
+//! word of ours is the beginning of another.
+
+use prometheus::core::Collector;
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+/// From half a millisecond, below which the network drowns everything, to the patience of a
+/// caller.
+const REQUEST_BUCKETS_S: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// From a look-up to an RSA-4096 signature on a busy machine.
+const AUTH_BUCKETS_S: &[f64] = &[
+    0.000_001,
+    0.000_002_5,
+    0.000_005,
+    0.000_01,
+    0.000_025,
+    0.000_05,
+    0.000_1,
+    0.000_25,
+    0.000_5,
+    0.001,
+    0.0025,
+    0.01,
+    0.1,
+];
+
+/// The families.
+#[derive(Debug)]
+pub struct Families {
+    pub requests: IntCounterVec,
+    pub rejections: IntCounterVec,
+    pub request_duration: HistogramVec,
+    pub auth_duration: HistogramVec,
+    pub upstream_failures: IntCounterVec,
+    pub api_keys: IntGaugeVec,
+    pub rate_limit_decisions: IntCounterVec,
+    pub config_generation: IntGauge,
+    pub config_last_reload_successful: IntGauge,
+    pub config_last_reload_success_timestamp: IntGauge,
+    pub config_reloads: IntCounterVec,
+    pub restart_needed: IntGauge,
+    pub insecure_settings: IntGauge,
+    pub access_log_dropped: IntCounter,
+    pub build_info: IntGaugeVec,
+}
+
+impl Families {
+    /// Declares every family in `registry`.
+    pub(super) fn declare(registry: &Registry) -> Self {
+        let declare = Declare(registry);
+        Self {
+            requests: declare.counters(
+                "gatepost_requests_total",
+                "Requests by how they ended; code is the status the caller saw, none if it was gone, other if unregistered.",
+                &["outcome", "code", "route"],
+            ),
+            rejections: declare.counters(
+                "gatepost_rejections_total",
+                "Refused requests by reason.",
+                &["reason", "route"],
+            ),
+            request_duration: declare.histograms(
+                "gatepost_request_duration_seconds",
+                "From the first byte of a request's head to the last of its response.",
+                &["route"],
+                REQUEST_BUCKETS_S,
+            ),
+            auth_duration: declare.histograms(
+                "gatepost_auth_duration_seconds",
+                "Spent on deciding a request, by the kind of credential it presented.",
+                &["credential"],
+                AUTH_BUCKETS_S,
+            ),
+            upstream_failures: declare.counters(
+                "gatepost_upstream_failures_total",
+                "Requests that were admitted and failed behind us or in us.",
+                &["kind", "upstream"],
+            ),
+            api_keys: declare.gauges("gatepost_api_keys", "API keys by state.", &["state"]),
+            rate_limit_decisions: declare.counters(
+                "gatepost_rate_limit_decisions_total",
+                "How often each limit let a request through or refused it.",
+                &["result", "limit"],
+            ),
+            config_generation: declare.gauge(
+                "gatepost_config_generation",
+                "Counts published configurations, from 1.",
+            ),
+            config_last_reload_successful: declare.gauge(
+                "gatepost_config_last_reload_successful",
+                "Whether every file in use is at the version on disk.",
+            ),
+            config_last_reload_success_timestamp: declare.gauge(
+                "gatepost_config_last_reload_success_timestamp_seconds",
+                "When every file was last found good.",
+            ),
+            config_reloads: declare.counters(
+                "gatepost_config_reloads_total",
+                "Reloads by result; after a failure some file is at an older version than on disk.",
+                &["result"],
+            ),
+            restart_needed: declare.gauge(
+                "gatepost_restart_needed",
+                "Whether a changed setting waits for a restart.",
+            ),
+            insecure_settings: declare.gauge(
+                "gatepost_insecure_settings",
+                "Settings in force that weaken a safe default.",
+            ),
+            access_log_dropped: declare.add(
+                IntCounter::new(
+                    "gatepost_access_log_dropped_total",
+                    "Access log lines that could not be written.",
+                ),
+            ),
+            build_info: declare.gauges(
+                "gatepost_build_info",
+                "Always 1; the labels say what is running.",
+                &["version"],
+            ),
+        }
+    }
+}
+
+struct Declare<'a>(&'a Registry);
+
+impl Declare<'_> {
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.add(IntGauge::new(name, help))
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.add(HistogramVec::new(options, labels))
+    }
+
+    fn add<C: Collector + Clone + 'static>(&self, family: prometheus::Result<C>) -> C {
+        let family =
+            family.expect("names, labels and buckets above are constants that a test checks");
+        self.0
+            .register(Box::new(family.clone()))
+            .expect("each name above is declared once, which a test checks");
+        family
+    }
+}

@@ -1,0 +1,210 @@
+//! Counts and durations for Prometheus (the contract, "Metrics").
+//!
+//! Owns the registry and which facts of a request feed which series. Labels come only from closed
+//! sets: the routes, limits and upstreams of the configuration and words of our own.
+//! Never a path, subject, key or token.
+
+mod code;
+mod families;
+mod route;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
+use prometheus::{Encoder, Histogram, IntCounter, Registry, TextEncoder};
+
+use crate::credential::CredentialKind;
+use crate::gate::Evidence;
+use crate::metrics::families::Families;
+use crate::metrics::route::{LimitSeries, RouteSeries, UpstreamSeries};
+use crate::record::{Outcome, Record};
+use crate::reload::ReloadReport;
+use crate::snapshot::Snapshot;
+use crate::time::UnixTime;
+
+/// What a request without a route counts under.
+const ROUTE_NONE: &str = "none";
+
+/// What a request counts under whose route left the configuration while it ran.
+const ROUTE_REMOVED: &str = "removed";
+
+/// The states of an API key, in the order of [`crate::api_key::KeyRing::count`].
+const KEY_STATES: [&str; 4] = ["active", "disabled", "expired", "not_yet_valid"];
+
+/// The `credential` of `gatepost_auth_duration_seconds` when nothing was presented.
+const CREDENTIAL_NONE: &str = "anonymous";
+
+type Named<T> = std::collections::HashMap<Arc<str>, Arc<T>, RandomState>;
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    series: ArcSwap<Series>,
+    /// Requests without a route, and with a removed one. Always among the series, too, should
+    /// the operator give a route one of these names.
+    none: Arc<RouteSeries>,
+    removed: Arc<RouteSeries>,
+    /// Token, key, nothing presented.
+    deciding: [Histogram; 3],
+}
+
+/// The series of what is configured now.
+#[derive(Debug, Default)]
+struct Series {
+    routes: Named<RouteSeries>,
+    limits: Named<LimitSeries>,
+    upstreams: Named<UpstreamSeries>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Declares every metric in a registry of its own.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let families = Families::declare(&registry);
+        families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        for result in ReloadReport::RESULTS {
+            // Zero from the start, so that the first failure is an increase.
+            families.config_reloads.with_label_values(&[result]).reset();
+        }
+        let kinds =
+            [CredentialKind::Jwt.as_str(), CredentialKind::ApiKey.as_str(), CREDENTIAL_NONE];
+        let deciding = kinds.map(|kind| families.auth_duration.with_label_values(&[kind]));
+        Self {
+            registry,
+            families,
+            series: ArcSwap::default(),
+            none: Arc::new(RouteSeries::new(ROUTE_NONE.into())),
+            removed: Arc::new(RouteSeries::new(ROUTE_REMOVED.into())),
+            deciding,
+        }
+    }
+
+    /// Counts one request.
+    pub fn record(&self, record: &Record<'_>) {
+        let families = &self.families;
+        let evidence = record.evidence;
+        let series = self.series.load();
+        let route = match &evidence.route {
+            Some(route) => series.routes.get(&route.name).map_or(&*self.removed, Arc::as_ref),
+            None => &*self.none,
+        };
+        route.record(families, record);
+        self.deciding(evidence).observe(record.deciding.as_secs_f64());
+        for standing in &evidence.standings {
+            if let Some(limit) = series.limits.get(&standing.policy.name) {
+                limit.record(families, standing.allowed);
+            }
+        }
+        if let (Outcome::Fault(fault), Some(route)) = (record.outcome, &evidence.route)
+            && let Some(upstream) = series.upstreams.get(&route.upstream.name)
+        {
+            upstream.record(families, fault);
+        }
+    }
+
+    /// The counter of access log lines that were lost; the log counts in it.
+    #[must_use]
+    pub fn access_log_dropped(&self) -> IntCounter {
+        self.families.access_log_dropped.clone()
+    }
+
+    /// Makes room for what a new snapshot has and forgets the series of what it no longer has.
+    pub fn publish(&self, snapshot: &Snapshot) {
+        let old = self.series.load_full();
+        let dynamic = &snapshot.dynamic;
+        let names = dynamic.routes.routes().iter().map(|route| &route.name);
+        let mut routes = renew(&old.routes, names, RouteSeries::new);
+        routes.insert(ROUTE_NONE.into(), Arc::clone(&self.none));
+        routes.insert(ROUTE_REMOVED.into(), Arc::clone(&self.removed));
+        let names = dynamic.limits.iter().map(|limit| &limit.name);
+        let limits = renew(&old.limits, names, LimitSeries::new);
+        let names = dynamic.upstreams.iter().map(|upstream| &upstream.name);
+        let upstreams = renew(&old.upstreams, names, UpstreamSeries::new);
+        let new = Arc::new(Series { routes, limits, upstreams });
+        self.series.store(Arc::clone(&new));
+        gone(&old.routes, &new.routes).for_each(|series| series.forget(&self.families));
+        gone(&old.limits, &new.limits).for_each(|series| series.forget(&self.families));
+        gone(&old.upstreams, &new.upstreams).for_each(|series| series.forget(&self.families));
+        self.families.config_generation.set(signed(snapshot.generation));
+        self.families.insecure_settings.set(signed(dynamic.insecure.len() as u64));
+    }
+
+    /// Counts a reload.
+    pub fn reloaded(&self, report: &ReloadReport) {
+        self.families.config_reloads.with_label_values(&[report.result()]).inc();
+    }
+
+    /// Takes over how the files in force stand to those on disk.
+    pub fn standing(&self, report: &ReloadReport) {
+        let families = &self.families;
+        families.config_last_reload_successful.set(i64::from(report.is_success()));
+        if report.is_success() {
+            families.config_last_reload_success_timestamp.set(signed(report.time.seconds().0));
+        }
+        families.restart_needed.set(i64::from(!report.restart_needed.is_empty()));
+    }
+
+    /// The text a scrape gets. What changes with time alone is counted now.
+    #[must_use]
+    pub fn render(&self, snapshot: &Snapshot, now: UnixTime) -> Vec<u8> {
+        let counts = snapshot.gate.keys.count(now);
+        for (state, count) in KEY_STATES.iter().zip(counts) {
+            self.families.api_keys.with_label_values(&[state]).set(signed(count as u64));
+        }
+        self.text()
+    }
+
+    /// The media type of [`Self::render`].
+    pub const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
+
+    fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        // Writing to a Vec cannot fail, and the registry only has families with series.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        text
+    }
+
+    fn deciding(&self, evidence: &Evidence) -> &Histogram {
+        let [token, key, nothing] = &self.deciding;
+        match (evidence.presented_jwt, evidence.presented_key) {
+            (true, _) => token,
+            (false, true) => key,
+            (false, false) => nothing,
+        }
+    }
+}
+
+fn renew<'a, T>(
+    old: &Named<T>,
+    names: impl Iterator<Item = &'a Arc<str>>,
+    new: impl Fn(Arc<str>) -> T,
+) -> Named<T> {
+    let mut named = Named::default();
+    for name in names {
+        named.entry(Arc::clone(name)).or_insert_with(|| {
+            old.get(name).map_or_else(|| Arc::new(new(Arc::clone(name))), Arc::clone)
+        });
+    }
+    named
+}
+
+fn gone<'a, T>(old: &'a Named<T>, new: &'a Named<T>) -> impl Iterator<Item = &'a Arc<T>> {
+    old.iter().filter(|(name, _)| !new.contains_key(*name)).map(|(_, series)| series)
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! From a session to a verdict.
+//!
+//! Owns what the gate is told about a request, and the bounds every downstream session gets.
+//! Never answers itself.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, HOST};
+use pingora::http::RequestHeader;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::proxy::Session;
+
+use super::{Context, Proxy, connection};
+use crate::address::Peer;
+use crate::framing;
+use crate::gate::{Charging, Decision, Permit, RequestHead, Verdict};
+use crate::rejection::{Fault, Rejection};
+use crate::request_id;
+
+/// How long a piece of a request body may take (R-1001).
+const BODY_READ_MAX: Duration = Duration::from_secs(10);
+/// How long writing one piece of a response may take altogether.
+const WRITE_MAX: Duration = Duration::from_secs(120);
+/// How long an idle connection is kept, in seconds; [`crate::connection`] enforces the same.
+const KEEPALIVE_SECS: u64 = 30;
+/// The field by which a trusted peer names a request.
+pub(super) const REQUEST_ID: &str = "x-request-id";
+
+/// Why a request is not forwarded.
+pub(super) enum No {
+    Rejection(Rejection),
+    Fault(Fault),
+}
+
+impl From<Rejection> for No {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejection(rejection)
+    }
+}
+
+impl From<Fault> for No {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Gives a session its bounds. pingora has none, or would keep connections forever.
+pub(super) fn bound(session: &mut Session) {
+    session.set_read_timeout(Some(BODY_READ_MAX));
+    session.set_write_timeout(Some(WRITE_MAX));
+    session.set_total_drain_timeout(Some(BODY_READ_MAX));
+    // Where it is off, the client did not ask for it.
+    if session.get_keepalive().is_some() {
+        session.set_keepalive(Some(KEEPALIVE_SECS));
+    }
+}
+
+/// The path a request asks for, as received.
+pub(super) fn path(request: &RequestHeader) -> &[u8] {
+    framing::path_and_query(request.raw_path()).0
+}
+
+/// The host a request is for: the field, else that of an absolute-form target. They do not differ
+///
+pub(super) fn host(request: &RequestHeader) -> Option<&[u8]> {
+    match request.headers.get(HOST) {
+        Some(host) => Some(host.as_bytes()),
+        None => framing::authority(request.raw_path()),
+    }
+}
+
+/// Who connected; `None` when the socket no longer knows.
+pub(super) fn peer(session: &Session) -> Option<Peer> {
+    match session.client_addr()? {
+        SocketAddr::Inet(address) => Some(Peer::Ip(address.ip())),
+        SocketAddr::Unix(_) => Some(Peer::Unix),
+    }
+}
+
+impl Proxy {
+    /// Asks the gate.
+    pub(super) fn admit(&self, session: &Session, ctx: &mut Context) -> Result<Permit, No> {
+        // Only a connection of ours has looked at the head that pingora parsed.
+        connection(session).ok_or(Fault::Internal)?;
+        let request = session.req_header();
+        let peer = peer(session).ok_or(Fault::Internal)?;
+        if ctx.snapshot.gate.trusted_proxies.trusts(peer) {
+            let id = request.headers.get(REQUEST_ID);
+            let id = id.and_then(|id| request_id::parse_foreign(id.as_bytes()));
+            ctx.peer_request_id = id.map(Into::into);
+        }
+        let head = RequestHead {
+            method: &request.method,
+            host: host(request),
+            path: path(request),
+            headers: &request.headers,
+            peer,
+        };
+        let Decision { verdict, evidence } = self.decide(&head, ctx)?;
+        ctx.evidence = Some(evidence);
+        match verdict {
+            Verdict::Permit(permit) => check_length(request, permit),
+            Verdict::Reject(rejection) => Err(rejection.into()),
+        }
+    }
+
+    fn decide(&self, head: &RequestHead<'_>, ctx: &mut Context) -> Result<Decision, No> {
+        let now = self.shared.clock.now();
+        let gate = &ctx.snapshot.gate;
+        // A bug in a decision costs one request, and lets nobody in.
+        let decision = catch_unwind(AssertUnwindSafe(|| gate.admit(head, now, Charging::Charge)));
+        ctx.deciding = self.since(now.monotonic);
+        decision.map_err(|_| {
+            tracing::error!(request_id = %ctx.request_id, "the gate panicked");
+            No::Fault(Fault::Internal)
+        })
+    }
+}
+
+/// Refuses a body that is declared larger than the route takes.
+fn check_length(request: &RequestHeader, permit: Permit) -> Result<Permit, No> {
+    let declared = request.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let declared = declared.and_then(|length| length.parse::<u64>().ok()).unwrap_or(0);
+    match permit.route().body_limit {
+        Some(limit) if declared > limit => Err(Rejection::BodyTooLarge { limit }.into()),
+        Some(_) | None => Ok(permit),
+    }
+}

@@ -1,0 +1,255 @@
+//! The running process: the only place where things are wired together.
+//!
+//! Owns the order of the start (configuration, observers, listeners, admin, watcher, proxy), of
+//! the end (readiness, listeners, the last connection, the log), and pingora's settings. Never
+//! decides anything about a request.
+
+use std::io;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use pingora::proxy::http_proxy;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{ExecutionPhase, RunArgs, Server};
+use pingora::services::background::background_service;
+use pingora::services::listening::Service;
+use thiserror::Error;
+use tokio::sync::broadcast::error::RecvError;
+use tracing::level_filters::LevelFilter;
+
+use crate::access_log::AccessLog;
+use crate::admin::{self, AdminHandle};
+use crate::config::{ListenAddress, Mistake, Startup};
+use crate::front::Front;
+use crate::lifecycle::{self, Connections, Signals};
+use crate::listen::{ListenError, Place};
+use crate::log_text::LineFormat;
+use crate::metrics::Metrics;
+use crate::observers::Observers;
+use crate::proxy::Proxy;
+use crate::reload::{self, Corridor, Opened, Reloader, Sources};
+use crate::secret::Secret;
+use crate::state::Shared;
+use crate::time::Clock;
+use crate::upstream::{Resolver, TRIES_MAX, Upstreams};
+use crate::why::WhyRing;
+
+/// How long the listeners may take to open.
+const OPEN_MAX: Duration = Duration::from_secs(10);
+/// Between two looks whether they are.
+const OPEN_LOOK: Duration = Duration::from_millis(5);
+/// How long the last lines of the access log may take.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// What `run` is told on the command line.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration.
+    pub config: PathBuf,
+    /// The form of log lines.
+    pub log_format: LineFormat,
+    /// The least important log line that is written.
+    pub log_level: LevelFilter,
+}
+
+/// Why the process did not start, or ended by itself.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// Every mistake in the configuration and the files it names.
+    #[error("the configuration has mistakes")]
+    Mistakes(Vec<Mistake>),
+    /// A listener.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Something the process needs from the system.
+    #[error("{0}: {1}")]
+    System(&'static str, #[source] io::Error),
+    /// The listeners did not open, or the server ended without being asked to.
+    #[error("{0}")]
+    Ended(&'static str),
+}
+
+/// Runs until a signal ends the process. Everything the process needs is asked for before the
+/// first connection is accepted.
+///
+/// # Errors
+/// [`ServeError`], which has not been logged.
+pub fn run(options: &Options) -> Result<(), ServeError> {
+    // Set up before, in a process that runs several servers: the first one wins.
+    let _ = crate::log::init(options.log_format, options.log_level);
+    let seed = random_seed().map_err(|error| ServeError::System("randomness", error))?;
+    let opened = Corridor::open(&options.config, Sources::of_the_process(), seed)
+        .map_err(ServeError::Mistakes)?;
+    let Opened { startup, admin_token, snapshot, corridor } = opened;
+    let observers = observers(&startup, options.log_format)?;
+    let shared = Arc::new(Shared::new(snapshot, Clock::start(), observers));
+    let reloader = Arc::new(Reloader::new(corridor, Arc::clone(&shared)));
+    let places = places(&startup)?;
+    reload::follow_sighup(Arc::clone(&reloader))
+        .map_err(|error| ServeError::System("SIGHUP", error))?;
+    let admin = serve_admin(&startup, admin_token, &reloader)?;
+    let _watching =
+        reload::watch(reloader).map_err(|error| ServeError::System("watching files", error))?;
+    let ended = Running::start(&startup, &places, &shared)?.until_the_end();
+    if !shared.observers.access_log.flush(FLUSH_MAX) {
+        tracing::warn!("the last lines of the access log may be lost");
+    }
+    // Until here, so that a drain can be watched.
+    drop(admin);
+    ended
+}
+
+fn observers(startup: &Startup, format: LineFormat) -> Result<Observers, ServeError> {
+    let metrics = Metrics::new();
+    let dropped = metrics.access_log_dropped();
+    let access_log = AccessLog::start(&startup.access_log, format, dropped)
+        .map_err(|error| ServeError::System("access log", error))?;
+    Ok(Observers { metrics, access_log, why: WhyRing::default() })
+}
+
+/// Started first, so that `/readyz` says no before the listeners are open.
+fn serve_admin(
+    startup: &Startup,
+    token: Option<Secret<String>>,
+    reloader: &Arc<Reloader>,
+) -> Result<Option<AdminHandle>, ServeError> {
+    let Some(settings) = &startup.admin else { return Ok(None) };
+    let admin = admin::Admin { address: settings.address.clone(), token };
+    let handle = admin::serve(admin, Arc::clone(reloader))
+        .map_err(|error| ServeError::System("admin listener", error))?;
+    match handle.address() {
+        ListenAddress::Tcp(address) => tracing::info!(%address, "admin"),
+        ListenAddress::Unix(path) => tracing::info!(address = %path.display(), "admin"),
+    }
+    Ok(Some(handle))
+}
+
+fn places(startup: &Startup) -> Result<Vec<Place>, ServeError> {
+    let listeners = startup.listeners.iter();
+    Ok(listeners.map(|listener| Place::check(&listener.address)).collect::<Result<_, _>>()?)
+}
+
+fn random_seed() -> io::Result<[u64; 2]> {
+    let mut bytes = [[0; 8]; 2];
+    aws_lc_rs::rand::fill(bytes.as_flattened_mut())
+        .map_err(|_| io::Error::other("the system has none"))?;
+    Ok(bytes.map(u64::from_ne_bytes))
+}
+
+/// pingora on a thread of its own: it would sleep through the whole grace period even when there
+/// is nothing left to wait for.
+struct Running {
+    phases: tokio::sync::broadcast::Receiver<ExecutionPhase>,
+    connections: Arc<Connections>,
+    shutdown_timeout: Duration,
+}
+
+impl Running {
+    fn start(
+        startup: &Startup,
+        places: &[Place],
+        shared: &Arc<Shared>,
+    ) -> Result<Self, ServeError> {
+        let connections = Arc::new(Connections::default());
+        let server = server(startup, places, shared, &connections);
+        let phases = server.watch_execution_phase();
+        let signals = Signals { shared: Arc::clone(shared) };
+        let (alive, ended) = sync_channel::<()>(0);
+        thread::Builder::new()
+            .name("server".to_owned())
+            .spawn(move || {
+                let _alive = alive;
+                server.run(RunArgs { shutdown_signal: Box::new(signals) });
+            })
+            .map_err(|error| ServeError::System("a thread", error))?;
+        wait_until_open(places, &ended)?;
+        shared.readiness.serve();
+        let listeners: Vec<_> = places.iter().map(ToString::to_string).collect();
+        let generation = shared.snapshots.load().generation;
+        tracing::info!(listeners = listeners.join(", "), generation, "ready");
+        Ok(Self { phases, connections, shutdown_timeout: startup.shutdown_timeout })
+    }
+
+    fn until_the_end(mut self) -> Result<(), ServeError> {
+        loop {
+            match self.phases.blocking_recv() {
+                Ok(ExecutionPhase::ShutdownGracePeriod) => return self.drain(),
+                Ok(ExecutionPhase::ShutdownRuntimes | ExecutionPhase::Terminated) => return Ok(()),
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => {
+                    return Err(ServeError::Ended("the server ended without being asked to"));
+                }
+            }
+        }
+    }
+
+    fn drain(&self) -> Result<(), ServeError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| ServeError::System("a runtime", error))?;
+        let drained = lifecycle::drained(&self.connections, self.shutdown_timeout);
+        if runtime.block_on(drained) {
+            tracing::info!("stopped: every request was finished");
+        } else {
+            let connections = self.connections.open();
+            tracing::warn!(connections, "stopped before every connection was done");
+        }
+        Ok(())
+    }
+}
+
+/// Waits until every listener answers.
+fn wait_until_open(places: &[Place], ended: &Receiver<()>) -> Result<(), ServeError> {
+    let mut looks = OPEN_MAX.as_millis() / OPEN_LOOK.as_millis();
+    while !places.iter().all(Place::answers) {
+        looks -= 1;
+        match ended.recv_timeout(OPEN_LOOK) {
+            Err(RecvTimeoutError::Timeout) if looks > 0 => {}
+            Ok(()) | Err(_) => return Err(ServeError::Ended("the listeners did not open")),
+        }
+    }
+    Ok(())
+}
+
+fn server(
+    startup: &Startup,
+    places: &[Place],
+    shared: &Arc<Shared>,
+    connections: &Arc<Connections>,
+) -> Server {
+    let settings = settings(startup);
+    let mut server = Server::new_with_opt_and_conf(None, settings);
+    server.bootstrap();
+    let upstreams = Arc::new(Upstreams::default());
+    let resolver = Resolver { shared: Arc::clone(shared), upstreams: Arc::clone(&upstreams) };
+    server.add_service(background_service("names of upstreams", resolver));
+    let proxy = Proxy::new(Arc::clone(shared), upstreams);
+    let proxy = Arc::new(http_proxy(&server.configuration, proxy));
+    let front = Front::new(proxy, Arc::clone(shared), Arc::clone(connections));
+    let mut service = Service::new("gatepost".to_owned(), front);
+    for place in places {
+        service.add_listener(place.endpoint());
+    }
+    server.add_service(service);
+    server
+}
+
+fn settings(startup: &Startup) -> ServerConf {
+    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+    ServerConf {
+        threads: startup.threads.unwrap_or_else(cores),
+        upstream_keepalive_pool_size: startup.upstream_pool,
+        // Tries, not retries: every address once, and one repetition on a fresh connection.
+        max_retries: TRIES_MAX + 1,
+        // We leave before it ends.
+        grace_period_seconds: Some(startup.shutdown_timeout.as_secs() + 5),
+        graceful_shutdown_timeout_seconds: Some(1),
+        // Neither is used: no file of ours in a folder anybody can write to.
+        pid_file: String::new(),
+        upgrade_sock: String::new(),
+        ..ServerConf::default()
+    }
+}

@@ -1,0 +1,146 @@
+//! Contract, "Key files": keys of any maker by digest, and our own.
+
+use crate::support::{KEY, Recorder, Sidecar, digest_of, peppered_digest_of, standard};
+
+const ROUTES: &str = "routes: [{ path: /**, access: { scopes: [read] } }]\n";
+
+#[track_caller]
+fn accepted(sidecar: &Sidecar, key: &str) {
+    let response = sidecar.get("/", &[("X-API-Key", key)]);
+    if response.status != 200 {
+        panic!("{}: {:#}", response.status, sidecar.why(&response));
+    }
+}
+
+#[track_caller]
+fn refused(sidecar: &Sidecar, key: &str, reason: &str) {
+    let response = sidecar.get("/", &[("X-API-Key", key)]);
+    let why = sidecar.why(&response);
+    assert_eq!((response.status, &why["reason"]), (401, &reason.into()), "{why:#}");
+}
+
+#[test]
+fn contract_key_files_an_existing_key_by_its_digest() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
+    accepted(&sidecar, KEY);
+    let recorded = upstream.last();
+    assert_eq!(recorded.field("x-auth-subject"), Some("key:existing"));
+    assert_eq!(recorded.field("x-auth-issuer"), Some("urn:gatepost:api-key"));
+    assert_eq!(recorded.field("x-auth-credential"), Some("api_key"));
+    assert_eq!(recorded.field("x-auth-credential-id"), Some("existing"));
+    assert_eq!(recorded.field("x-auth-scopes"), Some("read"));
+    assert_eq!(recorded.field("x-api-key"), None, "the key stays with us");
+    refused(&sidecar, &KEY[1..], "key_unknown");
+    refused(&sidecar, &KEY.to_uppercase(), "key_unknown");
+    refused(&sidecar, &format!("gp_key_{}", "a".repeat(49)), "key_malformed");
+    refused(&sidecar, "gp_key_", "key_malformed");
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+#[test]
+fn contract_key_files_states() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let key = |name: &str| format!("{name}-key-of-enough-characters");
+    let entry = |name: &str, more: &str| {
+        let digest = digest_of(&key(name));
+        format!("  - {{ id: {name}, digest: \"sha256:{digest}\", scopes: [read]{more} }}\n")
+    };
+    let file = [
+        "keys:\n".to_owned(),
+        entry("good", ", expires: 2099-01-01T00:00:00Z, not_before: 2020-01-01T00:00:00Z"),
+        entry("off", ", enabled: false"),
+        entry("old", ", expires: 2020-01-01T00:00:00Z"),
+        entry("early", ", not_before: 2099-01-01T00:00:00Z"),
+        entry("none", "").replace("[read]", "[]"),
+    ];
+    sandbox.write("keys.yaml", &file.concat());
+    let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
+    accepted(&sidecar, &key("good"));
+    refused(&sidecar, &key("off"), "key_disabled");
+    refused(&sidecar, &key("old"), "key_expired");
+    refused(&sidecar, &key("early"), "key_not_yet_valid");
+    let response = sidecar.get("/", &[("X-API-Key", &key("none"))]);
+    assert_eq!(response.status, 403);
+}
+
+#[test]
+fn contract_key_files_a_short_key_never_matches_a_bare_digest() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let (short, enough) = ("a23456789012345678901", "a234567890123456789012");
+    let entry = |key: &str, id: &str| {
+        format!("  - {{ id: {id}, digest: \"sha256:{}\", scopes: [read] }}\n", digest_of(key))
+    };
+    sandbox.write(
+        "keys.yaml",
+        &format!("keys:\n{}{}", entry(short, "short"), entry(enough, "enough")),
+    );
+    let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
+    accepted(&sidecar, enough);
+    refused(&sidecar, short, "key_unknown");
+}
+
+#[test]
+fn contract_key_files_a_pepper_makes_short_keys_good() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let pepper = "0123456789abcdef0123456789abcdef";
+    sandbox.write("pepper.txt", pepper);
+    let digest = format!("hmac-sha256:p1:{}", peppered_digest_of("short", pepper));
+    let file = format!("keys: [{{ id: peppered, digest: \"{digest}\", scopes: [read] }}]\n");
+    sandbox.write("keys.yaml", &file);
+    let config =
+        config.replace("files: [keys.yaml]", "files: [keys.yaml], peppers: { p1: pepper.txt }");
+    let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
+    accepted(&sidecar, "short");
+    refused(&sidecar, "shorx", "key_unknown");
+}
+
+#[test]
+fn contract_configuration_a_bearer_that_is_not_a_jwt_can_be_a_key() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let from = "from: [{ header: Authorization, scheme: Bearer }]";
+    let config = config.replace("header: X-API-Key", from);
+    let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
+    let response = sidecar.get("/", &[("Authorization", &format!("bearer {KEY}"))]);
+    assert_eq!(response.status, 200);
+    assert_eq!(sidecar.get("/", &[("X-API-Key", KEY)]).status, 401);
+}
+
+#[test]
+fn contract_commands_a_created_key_works_until_it_is_disabled() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let create = [
+        "key",
+        "create",
+        "--file",
+        "keys.yaml",
+        "--name",
+        "Ada",
+        "--scope",
+        "read",
+        "--subject",
+        "ada",
+    ];
+    let created = sandbox.run(&create);
+    assert_eq!(created.exit, 0, "{created:?}");
+    let words = created.stdout.split_whitespace();
+    let key = words.map(|word| word.trim_matches('"')).find(|word| word.starts_with("gp_key_"));
+    let key = key.expect("the key is printed").to_owned();
+    let found = sandbox.run_with(&["key", "find", "--file", "keys.yaml"], &format!("{key}\n"));
+    assert_eq!(found.exit, 0, "{found:?}");
+    let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
+    accepted(&sidecar, &key);
+    assert_eq!(upstream.last().field("x-auth-subject"), Some("ada"));
+    let id = upstream.last().field("x-auth-credential-id").unwrap().to_owned();
+    let disabled = sidecar.sandbox.run(&["key", "disable", "--file", "keys.yaml", &id]);
+    assert_eq!(disabled.exit, 0, "{disabled:?}");
+    assert_eq!(sidecar.reload().status, 200);
+    refused(&sidecar, &key, "key_disabled");
+    accepted(&sidecar, KEY);
+}

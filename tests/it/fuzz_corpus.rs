@@ -1,0 +1,52 @@
+//! Every seed and every past finding of the fuzz targets, replayed without a fuzzer.
+//!
+//! The targets are compiled as they are, with [`crate::fuzz_target`] in the fuzzer's place. What
+//! a fuzzer finds becomes a file in `fuzz/corpus/` before it becomes a fix.
+
+use std::fs;
+
+use crate::support::{files_below, root};
+
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/config.rs"]
+mod config;
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/credential.rs"]
+mod credential;
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/jwt.rs"]
+mod jwt;
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/path.rs"]
+mod path;
+
+#[track_caller]
+fn replay(target: &str, run: fn(&[u8])) {
+    let seeds = files_below(&root().join("fuzz/corpus").join(target), "");
+    assert!(!seeds.is_empty(), "fuzz/corpus/{target} has no seeds: add some");
+    for seed in seeds {
+        // Named before it runs: a panic in the target does not know its seed.
+        println!("{}", seed.display());
+        run(&fs::read(&seed).unwrap());
+    }
+}
+
+#[test]
+fn fuzz_config_seeds() {
+    replay("config", config::run);
+}
+
+#[test]
+fn fuzz_credential_seeds() {
+    replay("credential", credential::run);
+}
+
+#[test]
+fn fuzz_jwt_seeds() {
+    replay("jwt", jwt::run);
+}
+
+#[test]
+fn fuzz_path_seeds() {
+    replay("path", path::run);
+}

@@ -1,0 +1,270 @@
+//! A folder of files and the program that is run on them.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Client, Response, eventually};
+
+/// A folder for one test. In every file written, `@dir@` becomes its path.
+pub struct Sandbox {
+    folder: TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Run {
+    pub exit: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Sandbox {
+    pub fn new() -> Self {
+        Self { folder: tempfile::Builder::new().prefix("gp").tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file that only we can read.
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).unwrap();
+        }
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let content = content.replace("@dir@", &self.folder.path().to_string_lossy());
+        options.open(&path).unwrap().write_all(content.as_bytes()).unwrap();
+        path
+    }
+
+    /// Replaces a file by renaming a new one over it, as editors and deployments do.
+    pub fn replace(&self, name: &str, content: &str) {
+        let fresh = self.write(&format!(".{name}.new"), content);
+        fs::rename(fresh, self.path(name)).unwrap();
+    }
+
+    /// Runs a command to its end, in the folder.
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        self.run_with(arguments, "")
+    }
+
+    /// As [`Self::run`], with something on standard input.
+    pub fn run_with(&self, arguments: &[&str], stdin: &str) -> Run {
+        let mut child =
+            gatepost(self.folder.path(), arguments).stdin(Stdio::piped()).spawn().unwrap();
+        // A command that does not read its input may be gone by now.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        Run {
+            exit: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs the sidecar on `gatepost.yaml` with Unix sockets `public.sock` and `admin.sock`,
+    /// which are put before `config`.
+    #[track_caller]
+    pub fn start(self, config: &str) -> Sidecar {
+        let listeners = "listeners: [{ address: \"unix:@dir@/public.sock\" }]\n";
+        let public = format!("unix:{}", self.path("public.sock").display());
+        self.start_on(&public, listeners, config)
+    }
+
+    /// As [`Self::start`], on a port of loopback.
+    #[track_caller]
+    pub fn start_tcp(self, config: &str) -> Sidecar {
+        let public = free_address();
+        let listeners = format!("listeners: [{{ address: \"{public}\" }}]\n");
+        self.start_on(&public, &listeners, config)
+    }
+
+    #[track_caller]
+    fn start_on(self, public: &str, listeners: &str, config: &str) -> Sidecar {
+        let admin = "admin: { address: \"unix:@dir@/admin.sock\" }\n";
+        let prelude = format!("{listeners}{admin}");
+        self.write("gatepost.yaml", &format!("{prelude}{config}"));
+        let admin = format!("unix:{}", self.path("admin.sock").display());
+        let arguments = ["--log-format", "json", "run", "--config", "gatepost.yaml"];
+        let mut child =
+            gatepost(self.folder.path(), &arguments).stdin(Stdio::null()).spawn().unwrap();
+        let stdout = collect(child.stdout.take().unwrap());
+        let stderr = collect(child.stderr.take().unwrap());
+        let mut sidecar = Sidecar {
+            sandbox: self,
+            child,
+            stdout,
+            stderr,
+            public: public.to_owned(),
+            admin,
+            prelude,
+        };
+        sidecar.await_ready();
+        sidecar
+    }
+}
+
+fn gatepost(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+    command.current_dir(folder).args(arguments).env_remove("RUST_LOG");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// An address nobody listens on at the moment.
+pub fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+fn collect(from: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let all = Arc::new(Mutex::new(String::new()));
+    let into = Arc::clone(&all);
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).split(b'\n') {
+            let Ok(line) = line else { return };
+            let mut all = into.lock().unwrap();
+            all.push_str(&String::from_utf8_lossy(&line));
+            all.push('\n');
+        }
+    });
+    all
+}
+
+/// A running sidecar, ended when dropped.
+pub struct Sidecar {
+    pub sandbox: Sandbox,
+    child: Child,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+    public: String,
+    admin: String,
+    prelude: String,
+}
+
+impl Sidecar {
+    #[track_caller]
+    fn await_ready(&mut self) {
+        eventually("the sidecar to be ready", || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("gatepost ended with {status}: {}{}", self.stdout(), self.stderr());
+            }
+            Client::try_connect(&self.public).ok()?;
+            let mut admin = Client::try_connect(&self.admin).ok()?;
+            let answer = admin.exchange("GET", "/readyz", &[("Host", "localhost")]);
+            (answer.status == 200).then_some(())
+        });
+    }
+
+    /// A new connection to the public listener.
+    #[track_caller]
+    pub fn connect(&self) -> Client {
+        Client::connect(&self.public)
+    }
+
+    /// One request on a connection of its own.
+    #[track_caller]
+    pub fn request(&self, method: &str, target: &str, fields: &[(&str, &str)]) -> Response {
+        self.connect().exchange(method, target, fields)
+    }
+
+    #[track_caller]
+    pub fn get(&self, target: &str, fields: &[(&str, &str)]) -> Response {
+        self.request("GET", target, fields)
+    }
+
+    /// One request to the admin listener.
+    #[track_caller]
+    pub fn admin(&self, method: &str, target: &str, fields: &[(&str, &str)]) -> Response {
+        let fields = [&[("Host", "localhost")], fields].concat();
+        Client::connect(&self.admin).exchange(method, target, &fields)
+    }
+
+    #[track_caller]
+    pub fn metrics(&self) -> String {
+        let response = self.admin("GET", "/metrics", &[]);
+        assert_eq!(response.status, 200);
+        response.text()
+    }
+
+    /// The value of one series, written as the exposition has it; 0 when it is not there.
+    #[track_caller]
+    pub fn metric(&self, series: &str) -> f64 {
+        let all = self.metrics();
+        let line = all.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// The account of a refusal, once it is there.
+    #[track_caller]
+    pub fn why(&self, response: &Response) -> Value {
+        let id = response.field("x-request-id").expect("a request id").to_owned();
+        eventually("the account of a refusal", || {
+            let answer = self.admin("GET", &format!("/why/{id}"), &[]);
+            (answer.status == 200).then(|| answer.json())
+        })
+    }
+
+    /// Writes another configuration in place; listener and admin stay.
+    pub fn configure(&self, config: &str) {
+        self.sandbox.replace("gatepost.yaml", &format!("{}{config}", self.prelude));
+    }
+
+    /// `POST /reload`.
+    #[track_caller]
+    pub fn reload(&self) -> Response {
+        let length = ("Content-Length", "0");
+        self.admin("POST", "/reload", &[("X-Gatepost-Admin", "1"), length])
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Waits for the end and returns its code.
+    #[track_caller]
+    pub fn wait(&mut self) -> Option<i32> {
+        eventually("gatepost to end", || self.child.try_wait().unwrap()).code()
+    }
+
+    pub fn stdout(&self) -> String {
+        self.stdout.lock().unwrap().clone()
+    }
+
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// The access-log line of a response, once it is there.
+    #[track_caller]
+    pub fn log_line(&self, response: &Response) -> Value {
+        let id = response.field("x-request-id").expect("a request id");
+        eventually("an access-log line", || {
+            let all = self.stdout();
+            let line = all.lines().find(|line| line.contains(id))?;
+            Some(serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        })
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the sidecar wrote\n{}{}", self.stdout(), self.stderr());
+        }
+    }
+}

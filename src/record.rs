@@ -16,6 +16,8 @@ pub enum Outcome {
     Admitted,
     /// Refused by us, for the reason.
     Refused(Reason),
+    /// Forwarded under `insecure_observe`, and would have been refused for the reason.
+    WouldRefuse(Reason),
     /// Admitted, but something behind us or in us failed.
     Fault(Fault),
 }
@@ -45,7 +47,7 @@ impl Outcome {
     pub const fn reason(self) -> Option<&'static str> {
         match self {
             Self::Admitted => None,
-            Self::Refused(reason) => Some(reason.as_str()),
+            Self::Refused(reason) | Self::WouldRefuse(reason) => Some(reason.as_str()),
             Self::Fault(fault) => Some(fault.as_str()),
         }
     }

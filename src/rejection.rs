@@ -386,6 +386,12 @@ impl Answer {
         Self::new(fault.wire(), request_id)
     }
 
+    /// The answer to a CORS preflight: nothing but fields.
+    #[must_use]
+    pub fn to_preflight(fields: Vec<(HeaderName, HeaderValue)>) -> Self {
+        Self { status: StatusCode::NO_CONTENT, fields, body: Bytes::new(), close: false }
+    }
+
     fn new(wire: Wire, request_id: &str) -> Self {
         let title = wire.status.canonical_reason().unwrap_or("Error");
         let body = format!(

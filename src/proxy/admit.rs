@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::proxy::Session;
@@ -31,6 +32,8 @@ pub(super) const REQUEST_ID: &str = "x-request-id";
 pub(super) enum No {
     Rejection(Rejection),
     Fault(Fault),
+    /// A preflight, which we answer with these fields.
+    Preflight(Vec<(HeaderName, HeaderValue)>),
 }
 
 impl From<Rejection> for No {
@@ -101,6 +104,11 @@ impl Proxy {
         ctx.evidence = Some(evidence);
         match verdict {
             Verdict::Permit(permit) => check_length(request, permit),
+            Verdict::Observe(permit, rejection) => {
+                ctx.observed = Some(rejection);
+                check_length(request, permit)
+            }
+            Verdict::Preflight(fields) => Err(No::Preflight(fields)),
             Verdict::Reject(rejection) => Err(rejection.into()),
         }
     }

@@ -1,7 +1,7 @@
 //! What verifying a token costs beside the bare signature check it contains.
 //!
-//! `cargo bench --no-default-features --bench jwt_verify`. The budget: `gatepost/ALG` at most 1.1
-//! times `bare/ALG` for public keys.
+//! `cargo bench --no-default-features --features mimalloc --bench jwt_verify`, with the allocator
+//! of the binary. The budget: `gatepost/ALG` at most 1.1 times `bare/ALG` for public keys.
 #![expect(clippy::unwrap_used, reason = "a bench may stop")]
 
 use std::hint::black_box;
@@ -20,6 +20,10 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use criterion::{Criterion, criterion_group, criterion_main};
 use gatepost::jwt::{Algorithm, IssuerSettings, Issuers, KeyFileFormat, KeySet};
 use gatepost::time::UnixTime;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 

@@ -1,5 +1,7 @@
 //! What one route look-up costs, and that it does not grow with the number of routes.
 
+#![expect(clippy::unwrap_used, reason = "the routes are constants")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -81,7 +83,7 @@ fn look_up(criterion: &mut Criterion) {
         }
     }
     // The dearest path that is accepted: long, and everything in it can be read in two ways.
-    let nasty = "/files/A.;x=%C3%89%20//./b%2525".repeat(60);
+    let nasty = "/A.;x=%C3%89%20%EF%BD%81aaaaaaaaaaa//b%2525".repeat(50);
     let table = RouteTable::new(routes(1_000), false).unwrap();
     group.bench_function("nasty", |bencher| {
         bencher.iter(|| {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
@@ -24,6 +25,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use crate::address::Peer;
 use crate::framing::{self, BodyLength, HEAD_BYTES_MAX};
 
 /// How long a connection may be idle before the first byte of a request (R-1002).
@@ -84,10 +86,27 @@ impl Connection {
         }
     }
 
+    /// Who connected; `None` when the socket does not know.
+    #[must_use]
+    pub fn peer(&self) -> Option<Peer> {
+        let digest = self.inner.get_socket_digest()?;
+        match (digest.peer_addr(), digest.local_addr()) {
+            (Some(SocketAddr::Inet(peer)), _) => Some(Peer::Ip(peer.ip())),
+            // A client of a Unix socket has no name; the socket itself has one. A TCP peer whose
+            // address got lost must not pass for a local one.
+            (Some(SocketAddr::Unix(_)), _) | (None, Some(SocketAddr::Unix(_))) => Some(Peer::Unix),
+            (None, Some(SocketAddr::Inet(_)) | None) => None,
+        }
+    }
+
     /// Waits for the first bytes of the next request. False when none will come. Cancel-safe.
     pub async fn wait(&mut self) -> bool {
         if !self.buffer.is_empty() {
             return true;
+        }
+        if self.buffer.capacity() > 2 * READ_BYTES {
+            // One large head must not cost its memory for as long as the connection lives.
+            self.buffer = BytesMut::new();
         }
         matches!(tokio::time::timeout(IDLE_MAX, self.read_more()).await, Ok(Ok(1..)))
     }

@@ -10,14 +10,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::HeaderMap;
 use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::l4::socket::SocketAddr;
-use pingora::protocols::{GetSocketDigest, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::address::Peer;
 use crate::connection::{Connection, HeadRead};
 use crate::framing::{BodyLength, FIELDS_MAX, HEAD_BYTES_MAX, Head, TARGET_BYTES_MAX};
 use crate::gate::Evidence;
@@ -123,9 +121,9 @@ impl Front {
             connection.shutdown().await
         });
         let written = matches!(written.await, Ok(Ok(())));
-        let peer = peer(connection);
         let trusted = &snapshot.gate.trusted_proxies;
-        let address = peer.and_then(|peer| trusted.client_address(peer, &HeaderMap::new()));
+        let address =
+            connection.peer().and_then(|peer| trusted.client_address(peer, &HeaderMap::new()));
         let now = self.shared.clock.now();
         self.shared.observers.record(&Record {
             time: crate::time::Clock::unix_millis(),
@@ -146,14 +144,6 @@ impl Front {
             generation: snapshot.generation,
         });
         linger(connection).await;
-    }
-}
-
-/// Who connected; `None` when the socket no longer knows.
-fn peer(connection: &Connection) -> Option<Peer> {
-    match connection.get_socket_digest()?.peer_addr()? {
-        SocketAddr::Inet(address) => Some(Peer::Ip(address.ip())),
-        SocketAddr::Unix(_) => Some(Peer::Unix),
     }
 }
 

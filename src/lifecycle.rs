@@ -4,14 +4,16 @@
 //! them (contract, "Commands": SIGTERM and SIGQUIT drain; SIGINT ends at once). SIGHUP is
 //! [`crate::reload`]'s.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::state::Shared;
 
@@ -60,57 +62,81 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Waits until no connection is open, at most `patience`, or until somebody insists by another
-/// SIGINT or SIGTERM. Whether none is open.
-pub async fn drained(connections: &Connections, patience: Duration) -> bool {
-    let all_closed = async {
-        loop {
-            connections.all_closed().await;
-            // A connection that was accepted just now is not counted yet.
-            tokio::time::sleep(SETTLE).await;
-            if connections.open() == 0 {
-                return;
-            }
+/// How a process was asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// SIGTERM, SIGQUIT: what is under way is finished.
+    Drain,
+    /// SIGINT, or a second signal: nothing is waited for.
+    AtOnce,
+}
+
+/// The signals that end the process. They are caught from the moment this exists, so that none is
+/// lost while the process still starts.
+#[derive(Clone, Debug)]
+pub struct Signals(watch::Receiver<Option<Ending>>);
+
+impl Signals {
+    /// Starts catching. `/readyz` says no from the first signal on.
+    ///
+    /// # Errors
+    /// When the system has no thread or no way to catch them.
+    pub fn catch(shared: Arc<Shared>) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let caught = {
+            let _inside = runtime.enter();
+            Caught::register()?
+        };
+        let (tell, told) = watch::channel(None);
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || runtime.block_on(caught.follow(&shared, &tell)))?;
+        Ok(Self(told))
+    }
+
+    /// Waits for the process to be asked to end.
+    pub async fn ending(&mut self) -> Ending {
+        match self.0.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(ending)) => *ending,
+            // The thread is gone: a process that cannot be told to stop must not run.
+            Ok(None) | Err(_) => Ending::AtOnce,
         }
-    };
-    tokio::select! {
-        () = all_closed => true,
-        () = tokio::time::sleep(patience) => false,
-        () = insisted() => false,
+    }
+
+    /// Waits until the process is to end at once.
+    async fn insisted(&mut self) {
+        let _ = self.0.wait_for(|ending| *ending == Some(Ending::AtOnce)).await;
+    }
+
+    /// Waits until no connection is open, at most `patience`, or until somebody insists. Whether
+    /// none is open.
+    pub async fn drained(&mut self, connections: &Connections, patience: Duration) -> bool {
+        let all_closed = async {
+            loop {
+                connections.all_closed().await;
+                // A connection that was accepted just now is not counted yet.
+                tokio::time::sleep(SETTLE).await;
+                if connections.open() == 0 {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = all_closed => true,
+            () = tokio::time::sleep(patience) => false,
+            () = self.insisted() => false,
+        }
     }
 }
 
 const SETTLE: Duration = Duration::from_millis(20);
 
-async fn insisted() {
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        (Err(_), _) | (_, Err(_)) => std::future::pending().await,
-    }
-}
-
-/// The signals that end a running process.
-#[derive(Debug)]
-pub struct Signals {
-    /// Where `readyz` looks.
-    pub shared: Arc<Shared>,
-}
-
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        match Caught::register() {
-            Ok(caught) => self.listen(caught).await,
-            Err(error) => {
-                // A process that cannot be told to stop must not run.
-                tracing::error!(%error, "signals cannot be received");
-                ShutdownSignal::FastShutdown
-            }
+        match self.clone().ending().await {
+            Ending::Drain => ShutdownSignal::GracefulTerminate,
+            Ending::AtOnce => ShutdownSignal::FastShutdown,
         }
     }
 }
@@ -122,32 +148,52 @@ struct Caught {
 }
 
 impl Caught {
-    fn register() -> std::io::Result<Self> {
+    fn register() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             quit: signal(SignalKind::quit())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
-}
 
-impl Signals {
-    async fn listen(&self, mut caught: Caught) -> ShutdownSignal {
-        let (name, signal) = tokio::select! {
-            _ = caught.terminate.recv() => ("SIGTERM", ShutdownSignal::GracefulTerminate),
-            _ = caught.quit.recv() => ("SIGQUIT", ShutdownSignal::GracefulTerminate),
-            _ = caught.interrupt.recv() => ("SIGINT", ShutdownSignal::FastShutdown),
-        };
-        // Before the listeners close, so that nothing new is sent here.
-        self.shared.readiness.drain();
-        tracing::info!(signal = name, "stopping");
-        signal
+    async fn follow(mut self, shared: &Shared, tell: &watch::Sender<Option<Ending>>) {
+        loop {
+            let (signal, ending) = tokio::select! {
+                _ = self.terminate.recv() => ("SIGTERM", Ending::Drain),
+                _ = self.quit.recv() => ("SIGQUIT", Ending::Drain),
+                _ = self.interrupt.recv() => ("SIGINT", Ending::AtOnce),
+            };
+            // Before the listeners close, so that nothing new is sent here.
+            shared.readiness.drain();
+            tracing::info!(signal, "stopping");
+            // Whoever asks twice does not want to wait.
+            tell.send_modify(|asked| {
+                *asked = Some(if asked.is_some() { Ending::AtOnce } else { ending });
+            });
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn draining_ends_with_the_last_connection_the_patience_or_a_second_signal() {
+        let connections = Arc::new(Connections::default());
+        let (tell, told) = watch::channel(Some(Ending::Drain));
+        let mut signals = Signals(told);
+        assert_eq!(signals.ending().await, Ending::Drain);
+        let patience = Duration::from_secs(1);
+        assert!(signals.drained(&connections, patience).await);
+        let open = connections.enter();
+        assert!(!signals.drained(&connections, patience).await);
+        tell.send_replace(Some(Ending::AtOnce));
+        assert!(!signals.drained(&connections, Duration::from_secs(u64::MAX / 4)).await);
+        drop(open);
+        drop(tell);
+        assert_eq!(signals.ending().await, Ending::AtOnce);
+    }
 
     #[tokio::test]
     async fn the_last_connection_ends_the_wait() {

@@ -40,7 +40,9 @@ pub struct LogError;
 /// # Errors
 /// [`LogError`] when it was called before.
 pub fn init(format: LineFormat, level: LevelFilter) -> Result<(), LogError> {
-    let lines = OneLine { format, colour: std::io::stderr().is_terminal() };
+    // <https://no-color.org>: set and not empty.
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let lines = OneLine { format, colour: !plain && std::io::stderr().is_terminal() };
     let layer = tracing_subscriber::fmt::layer().event_format(lines).with_writer(std::io::stderr);
     // The bridge for `log` records comes with `try_init`.
     tracing_subscriber::registry().with(filter(level)).with(layer).try_init().map_err(|_| LogError)

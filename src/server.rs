@@ -25,7 +25,7 @@ use crate::access_log::AccessLog;
 use crate::admin::{self, AdminHandle};
 use crate::config::{ListenAddress, Mistake, Startup};
 use crate::front::Front;
-use crate::lifecycle::{self, Connections, Signals};
+use crate::lifecycle::{Connections, Signals};
 use crate::listen::{ListenError, Place};
 use crate::log_text::LineFormat;
 use crate::metrics::Metrics;
@@ -89,12 +89,14 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
     let shared = Arc::new(Shared::new(snapshot, Clock::start(), observers));
     let reloader = Arc::new(Reloader::new(corridor, Arc::clone(&shared)));
     let places = places(&startup)?;
+    let signals = Signals::catch(Arc::clone(&shared))
+        .map_err(|error| ServeError::System("signals", error))?;
     reload::follow_sighup(Arc::clone(&reloader))
         .map_err(|error| ServeError::System("SIGHUP", error))?;
     let admin = serve_admin(&startup, admin_token, &reloader)?;
     let _watching =
         reload::watch(reloader).map_err(|error| ServeError::System("watching files", error))?;
-    let ended = Running::start(&startup, &places, &shared)?.until_the_end();
+    let ended = Running::start(&startup, &places, &shared, signals)?.until_the_end();
     if !shared.observers.access_log.flush(FLUSH_MAX) {
         tracing::warn!("the last lines of the access log may be lost");
     }
@@ -145,6 +147,7 @@ fn random_seed() -> io::Result<[u64; 2]> {
 struct Running {
     phases: tokio::sync::broadcast::Receiver<ExecutionPhase>,
     connections: Arc<Connections>,
+    signals: Signals,
     shutdown_timeout: Duration,
 }
 
@@ -153,17 +156,18 @@ impl Running {
         startup: &Startup,
         places: &[Place],
         shared: &Arc<Shared>,
+        signals: Signals,
     ) -> Result<Self, ServeError> {
         let connections = Arc::new(Connections::default());
         let server = server(startup, places, shared, &connections);
         let phases = server.watch_execution_phase();
-        let signals = Signals { shared: Arc::clone(shared) };
+        let shutdown_signal = Box::new(signals.clone());
         let (alive, ended) = sync_channel::<()>(0);
         thread::Builder::new()
             .name("server".to_owned())
             .spawn(move || {
                 let _alive = alive;
-                server.run(RunArgs { shutdown_signal: Box::new(signals) });
+                server.run(RunArgs { shutdown_signal });
             })
             .map_err(|error| ServeError::System("a thread", error))?;
         wait_until_open(places, &ended)?;
@@ -171,7 +175,7 @@ impl Running {
         let listeners: Vec<_> = places.iter().map(ToString::to_string).collect();
         let generation = shared.snapshots.load().generation;
         tracing::info!(listeners = listeners.join(", "), generation, "ready");
-        Ok(Self { phases, connections, shutdown_timeout: startup.shutdown_timeout })
+        Ok(Self { phases, connections, signals, shutdown_timeout: startup.shutdown_timeout })
     }
 
     fn until_the_end(mut self) -> Result<(), ServeError> {
@@ -187,10 +191,10 @@ impl Running {
         }
     }
 
-    fn drain(&self) -> Result<(), ServeError> {
+    fn drain(mut self) -> Result<(), ServeError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| ServeError::System("a runtime", error))?;
-        let drained = lifecycle::drained(&self.connections, self.shutdown_timeout);
+        let drained = self.signals.drained(&self.connections, self.shutdown_timeout);
         if runtime.block_on(drained) {
             tracing::info!("stopped: every request was finished");
         } else {

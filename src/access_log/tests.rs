@@ -1,3 +1,5 @@
+//! Lines as they are written, and what a slow, full or moved target costs.
+
 use std::fs;
 use std::path::Path;
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::address::Peer;
 use crate::admin::pages::step;
 use crate::gate::{Charging, RequestHead, Verdict};
-use crate::rejection::Answer;
+use crate::rejection::{Answer, Reason};
 use crate::state::Shared;
 
 /// A request to decide about.
@@ -88,6 +88,10 @@ impl Question {
         let decision = snapshot.gate.admit(&head, shared.clock.now(), Charging::Peek);
         let (verdict, status, reason) = match &decision.verdict {
             Verdict::Permit(_) => ("admitted", StatusCode::OK, None),
+            Verdict::Preflight(_) => ("admitted", StatusCode::NO_CONTENT, None),
+            Verdict::Observe(_, rejection) => {
+                ("would_refuse", StatusCode::OK, Some(rejection.reason()))
+            }
             Verdict::Reject(rejection) => {
                 let answer = Answer::to_rejection(rejection, &snapshot.dynamic.realm, "");
                 ("refused", answer.status, Some(rejection.reason()))
@@ -96,8 +100,8 @@ impl Question {
         Decided {
             verdict,
             status: status.as_u16(),
-            reason: reason.map(|reason| reason.as_str()),
-            meaning: reason.map(|reason| reason.meaning()),
+            reason: reason.map(Reason::as_str),
+            meaning: reason.map(Reason::meaning),
             route: decision.evidence.route.as_ref().map(|route| route.name.to_string()),
             generation: snapshot.generation,
             steps: decision.steps().iter().map(step).collect(),

@@ -81,7 +81,7 @@ impl Guard {
             return Ok(());
         }
         let detail = "Host is not one this listener is known under: ask it by its address";
-        Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", detail))
+        Err(Problem::new(StatusCode::FORBIDDEN, "host_unknown", detail))
     }
 
     fn check_token(&self, parts: &Parts) -> Result<(), Problem> {
@@ -199,20 +199,20 @@ mod tests {
             "2130706433",
             "0x7f.1",
         ] {
-            check(&loopback, Demand::Read, &[("host", host)], 421);
+            check(&loopback, Demand::Read, &[("host", host)], 403);
             check(&loopback, Demand::Token, &[("host", host)], 200);
         }
-        check(&loopback, Demand::Read, &[], 421);
-        check(&loopback, Demand::Read, &[("host", "localhost"), ("host", "localhost")], 421);
+        check(&loopback, Demand::Read, &[], 403);
+        check(&loopback, Demand::Read, &[("host", "localhost"), ("host", "localhost")], 403);
     }
 
     #[test]
     fn r214_a_listener_is_known_under_its_own_address() {
         check(&guard("10.0.0.7:9090", None), Demand::Read, &[("host", "10.0.0.7:9090")], 200);
-        check(&guard("10.0.0.7:9090", None), Demand::Read, &[("host", "10.0.0.8:9090")], 421);
+        check(&guard("10.0.0.7:9090", None), Demand::Read, &[("host", "10.0.0.8:9090")], 403);
         check(&guard("0.0.0.0:9090", None), Demand::Read, &[("host", "192.168.1.1")], 200);
-        check(&guard("0.0.0.0:9090", None), Demand::Read, &[("host", "gatepost")], 421);
-        check(&guard("unix:/x", None), Demand::Read, &[("host", "anything")], 421 - 221);
+        check(&guard("0.0.0.0:9090", None), Demand::Read, &[("host", "gatepost")], 403);
+        check(&guard("unix:/x", None), Demand::Read, &[("host", "anything")], 200);
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
         check(&guard, Demand::Change, &[host, token], 403);
         check(&guard, Demand::Change, &[host, token, ("x-gatepost-admin", "true")], 403);
         check(&guard, Demand::Change, &[host, intent], 401);
-        check(&guard, Demand::Change, &[token, intent], 421);
+        check(&guard, Demand::Change, &[token, intent], 403);
     }
 
     #[test]

@@ -84,14 +84,15 @@ impl Drop for AdminHandle {
 /// # Errors
 /// When the address cannot be had, somebody else listens there, or no thread can be started.
 pub fn serve(admin: Admin, reloader: Arc<Reloader>) -> io::Result<AdminHandle> {
-    let listening = Listening::bind(&admin.address)?;
+    let Admin { address, token } = admin;
+    let listening = Listening::bind(&address)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()?;
     let address = listening.address()?;
-    let guard = Guard::new(&address, admin.token.as_ref());
-    let router = pages::router(reloader, guard);
+    let guard = Guard::new(&address, token.as_ref());
+    let router = pages::router(reloader, &guard);
     let (stop, stopped) = oneshot::channel();
     let run = move || {
         runtime.block_on(async move {

@@ -36,7 +36,7 @@ const BODY_TIME: Duration = Duration::from_secs(5);
 type Context = State<Arc<Reloader>>;
 type Answer = Result<Response, Problem>;
 
-pub(super) fn router(reloader: Arc<Reloader>, guard: Guard) -> Router {
+pub(super) fn router(reloader: Arc<Reloader>, guard: &Guard) -> Router {
     let guarded = |router: Router<Arc<Reloader>>, demand| {
         router.route_layer(middleware::from_fn_with_state((guard.clone(), demand), admit))
     };
@@ -184,7 +184,9 @@ impl<'a> WhyPage<'a> {
             reason: entry.outcome.reason(),
             meaning: match entry.outcome {
                 Outcome::Admitted => None,
-                Outcome::Refused(reason) => Some(reason.meaning().to_owned()),
+                Outcome::Refused(reason) | Outcome::WouldRefuse(reason) => {
+                    Some(reason.meaning().to_owned())
+                }
                 Outcome::Fault(fault) => Some(fault.to_string()),
             },
             status: entry.status,

@@ -19,6 +19,9 @@ use crate::rate_limit::Quota;
 use crate::scope::ScopeSet;
 use crate::time::UnixTime;
 
+/// A key's own quotas, by the name of the limit they replace.
+pub type KeyLimits = Box<[(Box<str>, Quota)]>;
+
 /// One key of a key file, parsed. Not a secret: it holds a digest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyEntry {
@@ -41,7 +44,7 @@ pub struct KeyEntry {
     /// Switched off without being forgotten.
     pub enabled: bool,
     /// Quotas that replace the route's limit of that name.
-    pub limits: Box<[(Box<str>, Quota)]>,
+    pub limits: KeyLimits,
     /// The key this one was rotated from.
     pub replaces: Option<Box<str>>,
 }

@@ -21,7 +21,7 @@ use subtle::ConstantTimeEq;
 
 use crate::api_key::digest::{self, BARE_KEY_BYTES_MIN, KEY_BYTES_MAX};
 use crate::api_key::format::{self, Form};
-use crate::api_key::{Digest, KeyEntry, KeyError};
+use crate::api_key::{Digest, KeyEntry, KeyError, KeyLimits};
 use crate::credential::CredentialKind;
 use crate::header_text;
 use crate::identity::IdentityHeaderName;
@@ -163,13 +163,13 @@ struct Key {
 struct Grant {
     scopes: Arc<ScopeSet>,
     claims: Arc<Claims>,
-    limits: Box<[(Box<str>, Quota)]>,
+    limits: KeyLimits,
 }
 
 /// A way of digesting a presented key that at least one entry uses.
 enum Method {
     Sha256,
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
 }
 
 impl KeyRing {
@@ -436,7 +436,9 @@ impl<'a> Builder<'a> {
         }
         let method = match pepper.as_ref().map(|name| self.peppers.get(name)) {
             None => Method::Sha256,
-            Some(Some(secret)) => Method::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret.expose())),
+            Some(Some(secret)) => {
+                Method::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret.expose())))
+            }
             Some(None) => return Some(None),
         };
         let number = u16::try_from(self.ring.methods.len()).ok().filter(|it| *it < u16::MAX)?;
@@ -449,7 +451,7 @@ impl<'a> Builder<'a> {
         &mut self,
         scopes: Arc<ScopeSet>,
         claims: Arc<Claims>,
-        limits: Box<[(Box<str>, Quota)]>,
+        limits: KeyLimits,
     ) -> Arc<Grant> {
         if *claims != Claims::default() || !limits.is_empty() {
             return Arc::new(Grant { scopes, claims, limits });

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Peer;
 use crate::cli::admin_client::AdminClient;
-use crate::cli::{ConfigFile, Exit, Failure, Outcome, loading, print};
+use crate::cli::{ConfigFile, Exit, Failure, Outcome, escape, loading, print};
 use crate::gate::{Charging, Decision, RequestHead, Verdict};
 use crate::rate_limit::LimitTable;
 use crate::rejection::{Answer, Reason};
@@ -185,7 +185,9 @@ fn push_field(line: &str, place: &str, headers: &mut HeaderMap) -> Result<(), Fa
 
 /// The account of a decision, as the admin listener gives it too.
 #[derive(Debug, Deserialize, Serialize)]
-struct Account {
+pub(super) struct Account {
+    /// `admitted` or `refused`; of a finished request its outcome, which may be `fault`.
+    #[serde(alias = "outcome")]
     verdict: String,
     status: u16,
     reason: Option<String>,
@@ -204,6 +206,10 @@ impl Account {
     fn new(decision: &Decision, realm: &str) -> Self {
         let (verdict, status, reason) = match &decision.verdict {
             Verdict::Permit(_) => ("admitted", StatusCode::OK, None),
+            Verdict::Preflight(_) => ("admitted", StatusCode::NO_CONTENT, None),
+            Verdict::Observe(_, rejection) => {
+                ("would_refuse", StatusCode::OK, Some(rejection.reason().as_str().to_owned()))
+            }
             Verdict::Reject(rejection) => {
                 let answer = Answer::to_rejection(rejection, realm, "");
                 ("refused", answer.status, Some(rejection.reason().as_str().to_owned()))
@@ -224,18 +230,19 @@ impl Account {
     }
 
     /// The verdict on the first line, then a line for each step.
-    fn to_text(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         let mut text = match &self.reason {
             None => format!("{}\n", self.verdict),
             Some(reason) => {
                 let known = Reason::ALL.iter().find(|known| known.as_str() == reason);
-                let meaning = known.map_or("", |known| known.meaning());
-                format!("{} with {}: {reason}: {meaning}\n", self.verdict, self.status)
+                let meaning = known.map_or(String::new(), |known| format!(": {}", known.meaning()));
+                format!("{} with {}: {reason}{meaning}\n", self.verdict, self.status)
             }
         };
         for step in &self.steps {
             let mark = if step.passed { "ok" } else { "no" };
-            text.push_str(&format!("  {mark}  {:<10} {}\n", step.question, step.answer));
+            let answer = escape(&step.answer);
+            text.push_str(&format!("  {mark}  {:<10} {answer}\n", step.question));
         }
         text
     }

@@ -183,7 +183,7 @@ Exit codes:  0 done or yes, 1 no, 2 bad usage, 70 our fault, 78 bad configuratio
 #[derive(Clone, Debug, Args)]
 pub struct ConfigFile {
     /// The configuration.
-    #[arg(long = "config", short = 'c', value_name = "FILE")]
+    #[arg(id = "config", long, short, value_name = "FILE")]
     pub path: PathBuf,
 }
 
@@ -322,6 +322,13 @@ fn print_mistakes(mistakes: impl Iterator<Item = String>) {
     }
     let plural = if count == 1 { "mistake" } else { "mistakes" };
     eprintln!("gatepost: {count} {plural} in the configuration");
+}
+
+/// Text for a terminal: what came from a caller must not command it.
+fn escape(text: &str) -> String {
+    let escaped =
+        |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    text.chars().map(escaped).collect()
 }
 
 /// Writes to standard output. A reader that went away is not an error of ours.

@@ -11,7 +11,8 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::cli::admin_client::{AdminClient, Response};
-use crate::cli::{ConfigFile, Exit, Failure, Outcome, print, print_mistakes};
+use crate::cli::explain::Account;
+use crate::cli::{ConfigFile, Exit, Failure, Outcome, escape, print, print_mistakes};
 
 pub(super) const WHY_EXAMPLE: &str = "\
 Example:
@@ -68,12 +69,16 @@ pub(super) fn why(arguments: &Why) -> Outcome {
             "{id} is not known: recent refusals are remembered, admitted requests are not"
         )));
     }
-    show(&response, arguments.json)
+    show(&response, arguments.json, account)
 }
 
 pub(super) fn status(arguments: &Status) -> Outcome {
     let response = AdminClient::from_config(&arguments.config.path)?.fetch("/status")?;
-    show(&response, arguments.json)
+    show(&response, arguments.json, |document| {
+        let mut text = String::new();
+        outline(document, "", &mut text);
+        text
+    })
 }
 
 pub(super) fn reload(config: &Path) -> Outcome {
@@ -97,7 +102,7 @@ fn is_request_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(good)
 }
 
-fn show(response: &Response, json: bool) -> Outcome {
+fn show(response: &Response, json: bool, text: fn(&Value) -> String) -> Outcome {
     if response.status != StatusCode::OK {
         return Err(unexpected(response));
     }
@@ -105,11 +110,24 @@ fn show(response: &Response, json: bool) -> Outcome {
     if json {
         print(&format!("{}\n", String::from_utf8_lossy(&response.body).trim_end()))?;
     } else {
-        let mut text = String::new();
-        outline(&document, 0, &mut text);
-        print(&text)?;
+        print(&text(&document))?;
     }
     Ok(Exit::Yes)
+}
+
+/// The verdict and the steps as in `explain`, then what was asked.
+fn account(document: &Value) -> String {
+    let Ok(account) = serde_json::from_value::<Account>(document.clone()) else {
+        let mut text = String::new();
+        outline(document, "", &mut text);
+        return text;
+    };
+    let mut text = account.to_text();
+    for name in ["method", "host", "path", "route", "address", "time", "generation"] {
+        let value = scalar(&document[name]).unwrap_or_default();
+        text.push_str(&format!("{name}: {value}\n"));
+    }
+    text
 }
 
 fn document(response: &Response) -> Result<Value, Failure> {
@@ -128,8 +146,8 @@ fn mistake_text(mistake: &Value) -> String {
 
 /// JSON as an indented outline. Strings of the process are escaped: a path in them is the
 /// caller's, and a terminal obeys control characters.
-fn outline(value: &Value, depth: usize, text: &mut String) {
-    let indent = "  ".repeat(depth);
+fn outline(value: &Value, indent: &str, text: &mut String) {
+    let deeper = format!("{indent}  ");
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
@@ -137,17 +155,20 @@ fn outline(value: &Value, depth: usize, text: &mut String) {
                     Some(scalar) => text.push_str(&format!("{indent}{name}: {scalar}\n")),
                     None => {
                         text.push_str(&format!("{indent}{name}:\n"));
-                        outline(value, depth + 1, text);
+                        outline(value, &deeper, text);
                     }
                 }
             }
         }
         Value::Array(items) => {
             for item in items {
+                let mut lines = String::new();
                 match scalar(item).or_else(|| one_line(item)) {
-                    Some(line) => text.push_str(&format!("{indent}- {line}\n")),
-                    None => outline(item, depth + 1, text),
+                    Some(line) => lines = format!("{deeper}{line}\n"),
+                    None => outline(item, &deeper, &mut lines),
                 }
+                lines.replace_range(indent.len()..=indent.len(), "-");
+                text.push_str(&lines);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
@@ -161,35 +182,18 @@ fn scalar(value: &Value) -> Option<String> {
         Value::Null => Some("-".to_owned()),
         Value::Bool(truth) => Some(truth.to_string()),
         Value::Number(number) => Some(number.to_string()),
-        Value::String(string) => Some(escaped(string)),
+        Value::String(string) => Some(escape(string)),
         Value::Array(items) if items.is_empty() => Some("none".to_owned()),
         Value::Object(fields) if fields.is_empty() => Some("none".to_owned()),
         Value::Array(_) | Value::Object(_) => None,
     }
 }
 
-/// A step of a decision as in `explain`; any other flat object as `name value, name value`.
+/// A flat object as `name value, name value`.
 fn one_line(item: &Value) -> Option<String> {
-    let fields = item.as_object()?;
-    if let (Some(question), Some(passed), Some(answer)) =
-        (fields.get("question"), fields.get("passed"), fields.get("answer"))
-    {
-        let mark = if passed == &Value::Bool(true) { "ok" } else { "no" };
-        let question = question.as_str().unwrap_or_default();
-        let answer = escaped(answer.as_str().unwrap_or_default());
-        return Some(format!("{mark}  {question:<10} {answer}"));
-    }
-    let parts: Option<Vec<_>> = fields
-        .iter()
-        .map(|(name, value)| scalar(value).map(|scalar| format!("{name} {scalar}")))
-        .collect();
+    let part = |(name, value)| scalar(value).map(|scalar| format!("{name} {scalar}"));
+    let parts: Option<Vec<_>> = item.as_object()?.iter().map(part).collect();
     parts.map(|parts| parts.join(", "))
-}
-
-fn escaped(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
 }
 
 #[cfg(test)]
@@ -206,17 +210,23 @@ mod tests {
     }
 
     #[test]
-    fn r903_an_outline_has_no_control_characters_of_a_caller() {
+    fn r903_nothing_printed_commands_a_terminal() {
         let document = serde_json::json!({
+            "outcome": "refused", "status": 404, "reason": "route_unknown", "route": null,
             "path": "/a\u{1b}[2J",
             "steps": [{"question": "route", "passed": false, "answer": "b\n\u{9b}c"}],
             "keys": [],
-            "list": [{"a": {"b": 1}}],
+            "list": [{"a": {"b": 1}, "c": 2}, {"d": 3}],
         });
-        let mut text = String::new();
-        outline(&document, 0, &mut text);
-        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
-        assert!(text.contains("no  route      b\\n"), "{text}");
-        assert!(text.contains("keys: none"), "{text}");
+        let mut outlined = String::new();
+        outline(&document, "", &mut outlined);
+        let account = account(&document);
+        for text in [&outlined, &account] {
+            assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        }
+        assert!(account.starts_with("refused with 404: route_unknown: no route"), "{account}");
+        assert!(account.contains("no  route      b\\n"), "{account}");
+        assert!(outlined.contains("keys: none\nlist:\n  - a:\n      b: 1\n"), "{outlined}");
+        assert!(outlined.contains("    c: 2\n  - d 3\n"), "{outlined}");
     }
 }

@@ -5,14 +5,15 @@
 //! environment of the running process, and a subject must not mean two things. Never touches the
 //! file system, and never quotes a digest: the digest of a guessable key is as good as the key.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use serde_json::{Map, Number, Value as Json};
 
-use crate::api_key::{Digest, KeyEntry};
+use crate::api_key::{Digest, KeyEntry, KeyLimits};
 use crate::config::Mistake;
 use crate::config::language::{Key, Section, Shape};
 use crate::config::node::{Node, NodeKind, Place, Scalar, Style};
@@ -73,9 +74,6 @@ pub static LIMIT: Section = Section {
 
 const BURST_MAX: u64 = u32::MAX as u64;
 
-/// Shared by all keys that grant nothing, so that a million of them stay small.
-static NO_SCOPES: LazyLock<Arc<ScopeSet>> = LazyLock::new(Arc::default);
-
 /// A key and where it stands in its file.
 #[derive(Clone, Debug)]
 pub struct SpannedKey {
@@ -112,11 +110,7 @@ pub fn repeated(files: &[(&Path, &[SpannedKey])]) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     for (file, keys) in files {
         let report = Report::new(file);
-        for (index, key) in keys.iter().enumerate() {
-            let place = |place: u64| u32::try_from(place).unwrap_or(u32::MAX);
-            let place = Place { line: place(key.line), column: place(key.column) };
-            seen.check(&report, place, format!("keys[{index}]"), &key.entry);
-        }
+        seen.check(&report, file, keys.iter().enumerate());
         mistakes.extend(report.into_mistakes());
     }
     mistakes
@@ -168,19 +162,31 @@ fn read_keys(
     let list = document.require("keys")?;
     let items = list.items()?;
     let mut keys = Vec::with_capacity(items.len());
-    let mut seen = Seen::default();
+    let mut numbers = Vec::with_capacity(items.len());
+    let mut interned = HashSet::new();
     for (index, item) in items.iter().enumerate() {
         if report.is_full() {
             break;
         }
-        let Some(entry) = item.section(&KEY).and_then(|key| read_key(&key, peppers)) else {
+        let Some(mut entry) = item.section(&KEY).and_then(|key| read_key(&key, peppers)) else {
             continue;
         };
-        seen.check(report, item.place(), format!("keys[{index}]"), &entry);
+        share(&mut interned, &mut entry.scopes);
         let Place { line, column } = item.place();
         keys.push(SpannedKey { entry, line: line.into(), column: column.into() });
+        numbers.push(index);
     }
+    Seen::default().check(report, report.file(), numbers.into_iter().zip(&keys));
     Some(keys)
+}
+
+/// Lets all keys with the same scopes share them, so that a million keys stay small.
+fn share(interned: &mut HashSet<Arc<ScopeSet>>, scopes: &mut Arc<ScopeSet>) {
+    if let Some(before) = interned.get(scopes) {
+        *scopes = Arc::clone(before);
+    } else {
+        interned.insert(Arc::clone(scopes));
+    }
 }
 
 /// Reads every field before giving up on any, so that all mistakes of a key are found at once.
@@ -208,7 +214,7 @@ fn read_key(key: &Mapping<'_>, peppers: Option<&[&str]>) -> Option<KeyEntry> {
         name: name?.map(Box::from),
         digest: digest?,
         subject,
-        scopes: scopes?.unwrap_or_else(|| Arc::clone(&NO_SCOPES)),
+        scopes: scopes?.unwrap_or_default(),
         claims: claims?.unwrap_or_else(Claims::none),
         not_before,
         expires,
@@ -272,7 +278,7 @@ fn read_scopes(value: &Value<'_>) -> Option<Arc<ScopeSet>> {
         .collect();
     let texts: Option<Vec<_>> = texts.into_iter().collect();
     let scopes = ScopeSet::from_tokens(texts?).ok()?;
-    Some(if scopes.is_empty() { Arc::clone(&NO_SCOPES) } else { Arc::new(scopes) })
+    Some(Arc::new(scopes))
 }
 
 fn check_times(
@@ -342,7 +348,7 @@ fn read_claim_scalar(scalar: &Scalar<'_>, claim: &Value<'_>) -> Option<Json> {
     })
 }
 
-fn read_limits(value: &Value<'_>) -> Option<Box<[(Box<str>, Quota)]>> {
+fn read_limits(value: &Value<'_>) -> Option<KeyLimits> {
     let entries = value.table()?;
     let limits: Vec<_> =
         entries.iter().map(|(name, limit)| Some((Box::from(*name), read_limit(limit)?))).collect();
@@ -360,30 +366,40 @@ fn read_limit(value: &Value<'_>) -> Option<Quota> {
     rate.parse(|text| Quota::parse(text, burst))
 }
 
-/// Ids and digests so far, and where they were.
+/// Ids and digests so far.
 #[derive(Default)]
-struct Seen {
-    ids: HashMap<Arc<str>, String>,
-    digests: HashMap<Digest, Arc<str>>,
+struct Seen<'k> {
+    ids: HashMap<&'k str, (&'k Path, u64)>,
+    digests: HashMap<&'k Digest, &'k str>,
 }
 
-impl Seen {
-    fn check(&mut self, report: &Report, place: Place, path: String, key: &KeyEntry) {
-        if let Some(before) = self.ids.get(&key.id) {
-            report.add(
-                place,
-                path,
-                format!("the id {:?} is taken by the key at {before}", &*key.id),
-            );
-            return;
+impl<'k> Seen<'k> {
+    /// Reports every key whose id or digest was there before; keys come with their positions.
+    fn check(
+        &mut self,
+        report: &Report,
+        file: &'k Path,
+        keys: impl Iterator<Item = (usize, &'k SpannedKey)>,
+    ) {
+        for (index, SpannedKey { entry, line, column }) in keys {
+            let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+            let place = Place { line: narrow(*line), column: narrow(*column) };
+            let mistake = |message: String| report.add(place, format!("keys[{index}]"), message);
+            match self.ids.entry(&entry.id) {
+                Slot::Occupied(before) => {
+                    let (file, line) = before.get();
+                    let at = format!("{}:{line}", file.display());
+                    mistake(format!("the id {:?} is taken by the key at {at}", &*entry.id));
+                    continue;
+                }
+                Slot::Vacant(free) => {
+                    free.insert((file, *line));
+                }
+            }
+            if let Some(before) = self.digests.insert(&entry.digest, &entry.id) {
+                mistake(format!("has the digest of {before:?}: two entries for one key"));
+            }
         }
-        if let Some(before) = self.digests.get(&key.digest) {
-            let message = format!("has the digest of {before:?}: two entries for one key");
-            report.add(place, path, message);
-        }
-        let at = format!("{}:{}", report.file().display(), place.line);
-        self.ids.insert(Arc::clone(&key.id), at);
-        self.digests.insert(key.digest.clone(), Arc::clone(&key.id));
     }
 }
 

@@ -115,11 +115,9 @@ impl Families {
                 "gatepost_insecure_settings",
                 "Settings in force that weaken a safe default.",
             ),
-            access_log_dropped: declare.add(
-                IntCounter::new(
-                    "gatepost_access_log_dropped_total",
-                    "Access log lines that could not be written.",
-                ),
+            access_log_dropped: declare.counter(
+                "gatepost_access_log_dropped_total",
+                "Access log lines that could not be written.",
             ),
             build_info: declare.gauges(
                 "gatepost_build_info",
@@ -135,6 +133,10 @@ struct Declare<'a>(&'a Registry);
 impl Declare<'_> {
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.add(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.add(IntCounter::new(name, help))
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {

@@ -1,3 +1,5 @@
+//! What is counted, under which labels, and that nothing else can become a label.
+
 use std::collections::BTreeSet;
 
 use super::*;
@@ -195,5 +197,33 @@ fn each_reason_and_fault_has_its_own_cell() {
     }
     for (index, fault) in Fault::ALL.iter().enumerate() {
         assert_eq!(*fault as usize, index);
+    }
+}
+
+/// The rules of `promtool check metrics`, as far as they can be broken here.
+#[test]
+fn contract_metrics_names_and_help_follow_the_conventions() {
+    let opened = fixture::open(&MemoryDisk::filled());
+    let metrics = Metrics::new();
+    metrics.publish(&opened.snapshot);
+    let decision = fixture::decide(&opened.snapshot, "/tight", &[("x-api-key", fixture::KEY)]);
+    metrics.record(&fixture::record(&decision, "/tight"));
+    let refused = fixture::decide(&opened.snapshot, "/api/a", &[]);
+    metrics.record(&fixture::record(&refused, "/api/a"));
+    let fault = Outcome::Fault(Fault::Internal);
+    metrics.record(&Record { outcome: fault, ..fixture::record(&decision, "/tight") });
+    let _ = metrics.render(&opened.snapshot, fixture::NOW.unix);
+    let text = text(&metrics);
+    let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert_eq!(types.len(), 15, "every family is there: {types:?}");
+    for line in types {
+        let (name, kind) = line.split_once(' ').unwrap();
+        assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+        assert!(name.starts_with("gatepost_"), "{name}");
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+        assert_eq!(kind == "histogram", name.ends_with("_duration_seconds"), "{name} is a {kind}");
+        for suffix in ["_count", "_sum", "_bucket", "_ms", "_milliseconds", "_counter", "_gauge"] {
+            assert!(!name.ends_with(suffix), "{name}");
+        }
     }
 }

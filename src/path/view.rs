@@ -100,7 +100,11 @@ fn decode(text: &str) -> Cow<'_, str> {
 }
 
 fn nfkc(text: &str) -> Cow<'_, str> {
-    if is_nfkc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfkc().collect()) }
+    if text.is_ascii() || is_nfkc(text) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text.nfkc().collect())
+    }
 }
 
 fn slashed(text: &str) -> Cow<'_, str> {

@@ -44,7 +44,7 @@ pub struct RouteMistake {
 /// How many bytes the readings of one path may come to. A usual path has a handful of them; only
 /// a long one built of everything that can be read in two ways comes near, and is refused: what
 /// was not looked up was not checked.
-const READING_BYTES_MAX: usize = 128 * 1024;
+const READING_BYTES_MAX: usize = 64 * 1024;
 
 /// All routes, indexed: immutable, compiled into a snapshot.
 #[derive(Debug, Default)]

@@ -9,7 +9,6 @@ use std::time::Duration;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
-use pingora::protocols::l4::socket::SocketAddr;
 use pingora::proxy::Session;
 
 use super::{Context, Proxy, connection};
@@ -73,19 +72,15 @@ pub(super) fn host(request: &RequestHeader) -> Option<&[u8]> {
     }
 }
 
-/// Who connected; `None` when the socket no longer knows.
+/// Who connected. `None` where the socket does not know, and for a session that is not on a
+/// connection of ours: nobody has looked at its head.
 pub(super) fn peer(session: &Session) -> Option<Peer> {
-    match session.client_addr()? {
-        SocketAddr::Inet(address) => Some(Peer::Ip(address.ip())),
-        SocketAddr::Unix(_) => Some(Peer::Unix),
-    }
+    connection(session)?.peer()
 }
 
 impl Proxy {
     /// Asks the gate.
     pub(super) fn admit(&self, session: &Session, ctx: &mut Context) -> Result<Permit, No> {
-        // Only a connection of ours has looked at the head that pingora parsed.
-        connection(session).ok_or(Fault::Internal)?;
         let request = session.req_header();
         let peer = peer(session).ok_or(Fault::Internal)?;
         if ctx.snapshot.gate.trusted_proxies.trusts(peer) {

@@ -12,6 +12,7 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
+use super::connection;
 use crate::rejection::Answer;
 
 /// The largest body that is drained to keep a connection.
@@ -48,6 +49,9 @@ enum Ending {
 /// Writes an answer with everything that belongs on it.
 pub(super) async fn write(session: &mut Session, answer: &Answer, request_id: &str) -> Result<()> {
     let ending = ending(session, answer.close);
+    if let Some(connection) = connection(session) {
+        connection.upstream_expected_no_more();
+    }
     match ending {
         Ending::Keep | Ending::DrainAndKeep => {
             session.set_close_on_response_before_downstream_finish(false);

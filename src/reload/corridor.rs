@@ -22,12 +22,15 @@ use crate::rate_limit::LimitTable;
 use crate::secret::Secret;
 use crate::snapshot::{Retained, Snapshot};
 
+/// Answers what `${NAME}` stands for.
+pub type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// Where files and `${NAME}` come from.
 pub struct Sources {
     /// Files.
     pub disk: Box<dyn Disk + Send + Sync>,
     /// The environment.
-    pub environment: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub environment: Environment,
 }
 
 impl fmt::Debug for Sources {

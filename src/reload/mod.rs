@@ -90,9 +90,7 @@ impl Reloader {
         };
         shared.observers.metrics.publish(&snapshot);
         shared.observers.metrics.standing(&report);
-        for setting in &snapshot.dynamic.insecure {
-            tracing::warn!(setting, "weaker than the safe default");
-        }
+        warn_of_insecure(&[], &snapshot);
         Self {
             file: corridor.file().to_owned(),
             corridor: Mutex::new(corridor),
@@ -169,6 +167,7 @@ impl Reloader {
 
     fn publish(&self, snapshot: Snapshot, time: UnixMillis) {
         let old = self.shared.snapshots.load_full();
+        warn_of_insecure(&old.dynamic.insecure, &snapshot);
         if !Arc::ptr_eq(&old.gate.keys, &snapshot.gate.keys) {
             snapshot.gate.keys.carry_last_use(&old.gate.keys);
         }
@@ -177,6 +176,13 @@ impl Reloader {
         // Metrics first: the first request of a new route finds its series.
         self.shared.observers.metrics.publish(&snapshot);
         self.shared.snapshots.store(snapshot);
+    }
+}
+
+/// Names each setting that weakens a safe default once, when it comes into force.
+fn warn_of_insecure(known: &[String], snapshot: &Snapshot) {
+    for setting in snapshot.dynamic.insecure.iter().filter(|setting| !known.contains(setting)) {
+        tracing::warn!(setting, "weaker than the safe default");
     }
 }
 

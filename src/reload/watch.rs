@@ -25,6 +25,9 @@ const POLL: Duration = Duration::from_millis(600);
 /// How long files must look the same before they are read: editors truncate, then write.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// Between two looks that events ask for in vain.
+const CALM: Duration = Duration::from_millis(50);
+
 /// Rounds of settling before files are read anyway: something that writes all the time must not
 /// keep a reload away.
 const SETTLE_ROUNDS_MAX: usize = 3;
@@ -61,6 +64,10 @@ impl WatchThread {
     fn run(&mut self, reloader: &Reloader) {
         while self.wait(POLL) {
             if self.looks == Looks::of(self.looks.files()) {
+                // Something else happens in the same folder, perhaps an access log.
+                if !self.pause(CALM) {
+                    return;
+                }
                 continue;
             }
             if !self.settle() {

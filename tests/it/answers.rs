@@ -63,7 +63,8 @@ fn contract_answers_the_table() {
     check(&sidecar.get("/%2e%2e/get", &[]), 400, "invalid_path", None);
     let long = format!("/get?{}", "a".repeat(70_000));
     let response = sidecar.get(&long, &[]);
-    assert!(response.status == 414 || response.status == 431, "{}", response.status);
+    check(&response, 414, "target_too_long", None);
+    assert_eq!(sidecar.why(&response)["reason"], "target_too_long");
     let response = sidecar.request("POST", "/small", &[("Content-Length", "11")]);
     check(&response, 413, "body_too_large", None);
     assert_eq!(upstream.requests().len(), 1, "only the first of /few");
@@ -142,6 +143,7 @@ fn r401_what_can_be_framed_in_two_ways_is_refused_and_closed() {
         let response = client.send(message).response();
         assert_eq!(response.status, 400, "{message:?}");
         assert!(client.is_closed(), "{message:?}");
+        assert_eq!(sidecar.why(&response)["reason"], "request_malformed", "{message:?}");
     }
     assert_eq!(upstream.requests().len(), 0);
 }
@@ -167,7 +169,9 @@ fn r107_too_many_or_too_large_headers() {
     let (sidecar, upstream) = started();
     let names: Vec<_> = (0..150).map(|number| format!("X-{number}")).collect();
     let fields: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
-    assert_eq!(sidecar.get("/get", &fields).status, 431);
+    let response = sidecar.get("/get", &fields);
+    assert_eq!(response.status, 431);
+    assert_eq!(sidecar.why(&response)["reason"], "headers_too_large");
     let large = "a".repeat(70_000);
     assert_eq!(sidecar.get("/get", &[("X-Large", &large)]).status, 431);
     assert_eq!(upstream.requests().len(), 0);

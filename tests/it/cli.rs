@@ -1,6 +1,6 @@
 //! Contract, "Commands": exit codes, help, and mistakes with their places.
 
-use crate::support::{Sandbox, files_below, root, standard};
+use crate::support::{Sandbox, files_below, root, signer, standard};
 
 const HEAD: &str = "listeners: [{ address: \"127.0.0.1:0\" }]\n";
 const ROUTES: &str = "routes: [{ path: /**, access: anonymous }]\n";
@@ -174,10 +174,19 @@ fn contract_commands_generated_texts() {
 
 #[test]
 fn contract_configuration_every_example_passes_check() {
+    // With what an operator would put beside them.
+    let (sandbox, _) = standard("http://127.0.0.1:1");
+    sandbox.write("jwks.json", &signer().jwks(&[("rsa", "RS256")]));
+    sandbox.write("pepper.txt", "0123456789abcdef0123456789abcdef");
+    sandbox
+        .write("partner.key", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+    sandbox.write("admin.token", "0123456789abcdef0123456789abcdef\n");
     let examples = files_below(&root().join("config"), ".yaml");
     assert!(!examples.is_empty(), "config/ has examples");
     for example in examples {
-        let run = Sandbox::new().run(&["check", "--config", &example.to_string_lossy()]);
-        assert_eq!(run.exit, 0, "{}: {run:?}", example.display());
+        let name = example.file_name().unwrap().to_string_lossy().into_owned();
+        sandbox.write(&name, &std::fs::read_to_string(&example).unwrap());
+        let run = sandbox.run(&["check", "--config", &name]);
+        assert_eq!(run.exit, 0, "{name}: {run:?}");
     }
 }

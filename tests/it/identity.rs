@@ -194,7 +194,7 @@ fn r202_forwarding_headers_are_rebuilt() {
 fn contract_identity_headers_renamed_and_exempt() {
     let upstream = Recorder::start();
     let (sandbox, config) = standard(upstream.url());
-    let identity = "identity: { subject: X-User, pass_headers: [X-Auth-Token] }\n";
+    let identity = "identity: { subject: X-User }\npass_headers: [X-Auth-Token]\n";
     let sidecar = sandbox.start(&format!("{config}{identity}{ROUTES}"));
     let fields = [("X-API-Key", KEY), ("X_User", "root"), ("X-Auth-Token", "mine")];
     let response = sidecar.get("/", &fields);

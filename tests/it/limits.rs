@@ -37,7 +37,7 @@ routes: [{ path: /**, access: { scopes: [read] }, limits: [per-caller] }]
         let labels = format!("{{limit=\"per-caller\",result=\"{result}\"}}");
         sidecar.metric(&format!("gatepost_rate_limit_decisions_total{labels}"))
     };
-    assert_eq!((decided("allowed"), decided("limited")), (6.0, 2.0), "{}", sidecar.metrics());
+    assert_eq!((decided("allowed"), decided("refused")), (6.0, 2.0), "{}", sidecar.metrics());
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Every test starts its own sidecar on Unix sockets or a free port, and speaks to it with bytes
 //! of its own. Names begin with the requirement (`r602_`) or the heading of the contract.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 // The fuzz targets name the fuzzer's crate; here it is us.
 extern crate self as libfuzzer_sys;
 

@@ -1,8 +1,7 @@
 //! The architecture, held: what the compiler cannot see. Every failure says the remedy.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use gatepost::rejection::Reason;
 
@@ -29,7 +28,10 @@ const LAYERS: &[(&str, &str)] = &[
 /// What a layer before the shell never touches; `config` reads the files it names.
 const IO: &str = "pingora tokio axum hyper tracing prometheus std::fs std::net::Tcp std::env";
 
-/// A module of `src/` by its top-level name, with the text of one file.
+/// The most lines of code in a file; at 400 look for the second subject in it.
+const LINES_MAX: usize = 480;
+
+/// One file of `src/`; its module is the top-level one it belongs to.
 struct Source {
     file: String,
     module: String,
@@ -37,167 +39,130 @@ struct Source {
 }
 
 fn sources() -> Vec<Source> {
-    let files = files_below(&root().join("src"), ".rs");
-    let source = |path: &Path| {
+    let source = |path: &PathBuf| {
         let file = path.strip_prefix(root().join("src")).unwrap().to_string_lossy().into_owned();
         let module = file.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
         Source { file, module, text: fs::read_to_string(path).unwrap() }
     };
-    files.iter().map(|path| source(path)).collect()
+    files_below(&root().join("src"), ".rs").iter().map(source).collect()
 }
 
 impl Source {
+    fn is_test(&self) -> bool {
+        self.file.ends_with("tests.rs") || self.file.contains("/tests/")
+    }
+
     /// The lines that are neither comments nor tests.
     fn code(&self) -> impl Iterator<Item = &str> {
-        let tests = self.file.ends_with("tests.rs") || self.file.contains("/tests/");
-        let lines =
-            self.text.lines().take_while(move |line| !tests && line.trim() != "mod tests {");
-        lines.filter(|line| !line.trim_start().starts_with("//"))
+        let lines = self.text.lines().take_while(|line| line.trim() != "mod tests {");
+        lines.filter(|line| !self.is_test() && !line.trim_start().starts_with("//"))
+    }
+
+    /// `src/file: line` for every line of code that `holds`.
+    fn lines<'s>(&'s self, holds: impl Fn(&str) -> bool + 's) -> impl Iterator<Item = String> + 's {
+        let found = self.code().filter(move |line| holds(line));
+        found.map(|line| format!("src/{}: {}", self.file, line.trim()))
     }
 }
 
 fn layer(module: &str) -> usize {
     let holds = |modules: &str| modules.split_whitespace().any(|one| one == module);
     LAYERS.iter().position(|(_, modules)| holds(modules)).unwrap_or_else(|| {
-        panic!("src/{module} has no layer: add it to LAYERS in tests/it/tidy.rs, see lib.rs")
+        panic!("src/{module} has no layer: add it to LAYERS in tests/it/tidy.rs, see src/lib.rs")
     })
 }
 
-/// The top-level modules a line names as `crate::x` or `crate::{x, y::z}`.
-fn named(line: &str) -> Vec<String> {
-    let word = |text: &str| {
-        text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
-    };
-    let mut found = Vec::new();
-    for rest in line.split("crate::").skip(1) {
-        match rest.strip_prefix('{') {
-            Some(group) => found.extend(
-                group
-                    .split(['}', ';'])
-                    .next()
-                    .unwrap_or_default()
-                    .split(',')
-                    .map(|one| word(one.trim())),
-            ),
-            None => found.push(word(rest)),
-        }
-    }
-    // Lower case: the others are types and macros at the root.
-    found.retain(|one| one.starts_with(|c: char| c.is_ascii_lowercase()));
-    found
+/// The top-level modules a line names: every lower-case word after `crate::`.
+fn named(line: &str) -> impl Iterator<Item = &str> {
+    let words = line.split("crate::").skip(1).filter_map(|rest| {
+        rest.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '_').next()
+    });
+    words.filter(|word| !word.is_empty())
+}
+
+#[track_caller]
+fn none(found: impl Iterator<Item = String>, remedy: &str) {
+    let found: Vec<_> = found.collect();
+    assert!(found.is_empty(), "{remedy}:\n  {}", found.join("\n  "));
 }
 
 #[test]
 fn architecture_every_use_points_downwards() {
-    for source in sources() {
+    let upwards = |source: &Source| {
         let from = layer(&source.module);
-        for used in source.code().flat_map(named) {
-            let to = layer(&used);
-            assert!(
-                to <= from,
-                "src/{}: the {} layer uses crate::{used} of the {} layer: move the shared type down, or pass it in",
-                source.file,
-                LAYERS[from].0,
-                LAYERS[to].0,
-            );
-        }
-    }
+        let up =
+            move |line: &str| line.contains("crate::{") || named(line).any(|m| layer(m) > from);
+        source
+            .lines(up)
+            .map(move |line| format!("{line} (from {})", LAYERS[from].0))
+            .collect::<Vec<_>>()
+    };
+    let remedy = "these use a layer above their own (or hide what they use in `crate::{`): \
+                  move the shared type down, or pass it in";
+    none(sources().iter().flat_map(upwards), remedy);
 }
 
 #[test]
 fn architecture_what_decides_does_no_io() {
-    for source in sources().iter().filter(|source| layer(&source.module) < 4) {
-        let reads_files = |word: &str| source.module == "config" && word == "std::fs";
-        for line in source.code() {
-            let spelled = |word: &str| {
+    let below_shell = layer("server");
+    let does_io = |source: &Source| {
+        let is_config = source.module == "config";
+        let spelled = move |line: &str| {
+            let names = |word: &str| {
                 line.contains(&format!("use {word}")) || line.contains(&format!("{word}::"))
             };
-            let found = IO.split(' ').find(|word| spelled(word) && !reads_files(word));
-            let found = found.or_else(|| line.contains("async fn").then_some("async"));
-            assert!(
-                found.is_none(),
-                "src/{}: {line:?}: what decides is synchronous and does no I/O: take the value as \
-                 an argument",
-                source.file,
-            );
-        }
-    }
+            let mut words = IO.split(' ').filter(|word| !(is_config && *word == "std::fs"));
+            words.any(names) || line.contains("async fn")
+        };
+        source.lines(spelled).collect::<Vec<_>>()
+    };
+    let sources = sources();
+    let deciding = sources.iter().filter(|source| layer(&source.module) < below_shell);
+    none(deciding.flat_map(does_io), "what decides does no I/O: take the value as an argument");
 }
 
 #[test]
-fn architecture_only_proxy_knows_a_session() {
-    for source in
-        sources().iter().filter(|source| source.module != "proxy" && source.module != "connection")
-    {
-        let knows = source.code().any(|line| line.contains("pingora") && line.contains("Session"));
-        assert!(
-            !knows,
-            "src/{}: only proxy knows pingora's Session: let it pass on what is needed",
-            source.file
-        );
-    }
+fn architecture_only_proxy_speaks_to_pingora_about_requests() {
+    let knows = |line: &str| line.contains("ProxyHttp") || line.contains("proxy::Session");
+    let sources = sources();
+    let others = sources.iter().filter(|source| source.module != "proxy");
+    let found = others.flat_map(|source| source.lines(knows));
+    none(found, "Session is for src/proxy alone: pass on what is needed");
 }
 
 #[test]
-fn style_every_file_says_what_it_owns_and_leaves_nothing_open() {
-    for source in sources() {
-        assert!(
-            source.text.starts_with("//!"),
-            "src/{}: begin with //! and what the file owns and never does",
-            source.file
-        );
-        for word in ["TODO", "FIXME", "todo!(", "dbg!(", "unimplemented!("] {
-            assert!(
-                !source.text.contains(word),
-                "src/{}: {word}: finish it, or open an issue",
-                source.file
-            );
-        }
-        let lines = source.code().count();
-        assert!(
-            lines <= 480,
-            "src/{}: {lines} lines of code: look for the second subject in it",
-            source.file
-        );
-    }
+fn style_every_file_has_one_subject_and_says_it() {
+    let sources = sources();
+    let silent = sources.iter().filter(|one| !one.text.starts_with("//!") && !one.is_test());
+    let names = |source: &Source| format!("src/{}", source.file);
+    none(silent.map(names), "begin with //! and what the file owns and never does");
+    let long = sources.iter().filter(|one| one.code().count() > LINES_MAX);
+    none(long.map(names), "split the file where its second subject begins");
+    let noted = sources.iter().filter(|one| ["TODO", "FIXME"].iter().any(|w| one.text.contains(w)));
+    none(noted.map(names), "finish it, or open an issue");
 }
 
 #[test]
 fn metrics_what_is_declared_is_recorded() {
     let families = fs::read_to_string(root().join("src/metrics/families.rs")).unwrap();
     let fields = families.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(':'));
-    let names: Vec<_> = fields.map(|(name, _)| name).collect();
+    let names: Vec<_> = fields.map(|(name, _)| format!("families.{name}")).collect();
     assert!(names.len() > 10, "the families are the fields in src/metrics/families.rs: {names:?}");
     let sources = sources();
-    let others = || {
-        sources.iter().filter(|one| one.module == "metrics" && one.file != "metrics/families.rs")
+    let recorded = |name: &String| {
+        let mut users = sources.iter().filter(|one| one.file != "metrics/families.rs");
+        users.any(|one| one.lines(|line| line.contains(name.as_str())).next().is_some())
     };
-    for name in names {
-        let used =
-            others().any(|one| one.code().any(|line| line.contains(&format!("families.{name}"))));
-        assert!(
-            used,
-            "the metric {name} is declared and never recorded: record it in src/metrics, or remove it"
-        );
-    }
+    let remedy = "declared and never recorded: record it in src/metrics, or remove it";
+    none(names.iter().filter(|name| !recorded(name)).cloned(), remedy);
 }
 
 #[test]
 fn reasons_each_has_a_test() {
-    let mut tested = String::new();
-    for path in files_below(&root().join("tests/it"), ".rs")
-        .into_iter()
-        .filter(|path| !path.ends_with("tidy.rs"))
-    {
-        tested.push_str(&fs::read_to_string(path).unwrap());
-    }
-    let missing: BTreeSet<_> = Reason::ALL
-        .iter()
-        .map(|reason| reason.as_str())
-        .filter(|word| !tested.contains(&format!("\"{word}\"")))
-        .collect();
-    assert!(
-        missing.is_empty(),
-        "no test in tests/it sees these reasons: add one that provokes each: {missing:?}"
-    );
+    let files = files_below(&root().join("tests/it"), ".rs").into_iter();
+    let texts = files.map(|path| fs::read_to_string(path).unwrap());
+    let tests = texts.collect::<String>();
+    let words = Reason::ALL.iter().map(|reason| format!("\"{}\"", reason.as_str()));
+    let missing = words.filter(|word| !tests.contains(word));
+    none(missing, "no test in tests/it sees these reasons: add one that provokes each");
 }

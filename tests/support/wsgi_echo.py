@@ -16,7 +16,8 @@ class Quiet(WSGIRequestHandler):
 
 def application(environ, start_response):
     length = int(environ.get("CONTENT_LENGTH") or 0)
-    seen = {name: value for name, value in environ.items() if isinstance(value, str)}
+    # Not the environment of the process, which WSGI mixes in.
+    seen = {name: value for name, value in environ.items() if name.startswith("HTTP_")}
     seen["body"] = environ["wsgi.input"].read(length).decode("latin-1")
     body = json.dumps(seen).encode()
     fields = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]

@@ -132,6 +132,7 @@ fn introduction(
 ) -> String {
     let dir = folder.path().display();
     let until = credentials.expires;
+    let gatepost = std::env::args().next().unwrap_or_else(|| "gatepost".to_owned());
     format!(
         r#"
 gatepost demo: an API behind a sidecar on http://{public}
@@ -147,9 +148,9 @@ Configuration, keys and tokens (good until {until}) are in {dir}, until this end
   for i in 1 2 3; do curl -i http://{public}/limited/x -H "X-API-Key: $(cat $D/api-key)"; done  # 200 200 429
 
 Say why (the id is in X-Request-Id of every answer):
-  gatepost why REQUEST_ID --config $D/gatepost.yaml
-  gatepost explain --config $D/gatepost.yaml --method GET --path /api/orders
-  gatepost status --config $D/gatepost.yaml
+  {gatepost} why REQUEST_ID --config $D/gatepost.yaml
+  {gatepost} explain --config $D/gatepost.yaml --method GET --path /api/orders
+  {gatepost} status --config $D/gatepost.yaml
 Metrics:
   curl http://{admin}/metrics
 

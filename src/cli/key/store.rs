@@ -186,3 +186,20 @@ fn refuse_edit(path: &Path, error: &EditError) -> Failure {
 fn fault(path: &Path, what: &str, error: &io::Error) -> Failure {
     Failure::Fault(format!("{}: {what}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_file_name_is_a_file_in_this_folder() {
+        let here = std::env::current_dir().and_then(fs::canonicalize).unwrap();
+        let name = "there-is-no-such-file.yaml";
+        assert_eq!(resolve(Path::new(name)).unwrap(), here.join(name));
+        assert_eq!(resolve(Path::new("./src/..").join(name).as_path()).unwrap(), here.join(name));
+        for wrong in ["", "/", "..", "no-such-folder/keys.yaml"] {
+            let resolved = resolve(Path::new(wrong)).ok();
+            assert!(resolved.is_none_or(|path| path.is_dir()), "{wrong:?}");
+        }
+    }
+}

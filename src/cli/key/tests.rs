@@ -1,6 +1,5 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
@@ -46,7 +45,7 @@ impl Desk {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    fn path(&self) -> PathBuf {
         self.folder.path().join("keys.yaml")
     }
 
@@ -540,9 +539,4 @@ fn every_command_has_help_with_an_example() {
         assert!(example.contains(&format!("gatepost key {}", sub.get_name())), "{example}");
         assert!(sub.get_about().is_some());
     }
-}
-
-#[test]
-fn a_bare_file_name_is_a_file_in_this_folder() {
-    assert!(store::read(Path::new("there-is-no-such-file.yaml")).is_err());
 }

@@ -182,5 +182,6 @@ pub(super) fn read(
     Ok((Zeroizing::new(content.bytes), exposed))
 }
 
-/// Any access for the group or the world.
-const OTHERS: u32 = 0o077;
+/// Any access for the world, or writing by the group. Reading by the group is how a service gets a
+/// secret that root owns (0640), and what Kubernetes makes of `fsGroup` (0440).
+const OTHERS: u32 = 0o027;

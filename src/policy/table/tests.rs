@@ -384,6 +384,16 @@ fn r503_a_path_whose_readings_all_meet_the_same_access_passes() {
 }
 
 #[test]
+fn r503_dots_cut_from_a_dot_segment_leave_an_empty_one() {
+    let table = table([
+        route(&[], &[], "/*/*/**", scoped("read")),
+        route(&[], &[], "/**", Access::Anonymous),
+    ]);
+    finds(&table, "", "/a/b/c", "/*/*/**");
+    ambiguous(&table, "/a/./c", "trailing_dot_or_space_cut");
+}
+
+#[test]
 fn r503_patterns_that_a_reading_makes_equal_are_all_asked() {
     let table = table([
         route(&[], &[], "/API/*", scoped("a")),
@@ -447,7 +457,7 @@ const SEGMENTS: &[&str] = &["a", "b", "A", "a;v", "b.", "%C3%A9", "%61"];
 
 fn pattern() -> impl Strategy<Value = String> {
     let segment = prop_oneof![4 => prop::sample::select(SEGMENTS), 1 => Just("*")];
-    (prop::collection::vec(segment, 0..4), any::<bool>()).prop_map(|(segments, is_deep)| {
+    (prop::collection::vec(segment, 0..3), any::<bool>()).prop_map(|(segments, is_deep)| {
         let mut path: String = segments.iter().map(|segment| format!("/{segment}")).collect();
         if is_deep {
             path.push_str("/**");
@@ -518,9 +528,13 @@ const ATOMS: &[&str] = &[
     "#",
 ];
 
+/// Segments that patterns have, with something nasty before or after some of them.
 fn nasty_path() -> impl Strategy<Value = String> {
-    prop::collection::vec(prop::sample::select(ATOMS), 0..9)
-        .prop_map(|atoms| format!("/{}", atoms.concat()))
+    let atom = || prop_oneof![2 => Just(""), 1 => prop::sample::select(ATOMS)];
+    let segment = prop_oneof![3 => prop::sample::select(SEGMENTS), 1 => Just("")];
+    let decorated = (atom(), segment, atom())
+        .prop_map(|(before, segment, after)| format!("/{before}{segment}{after}"));
+    prop::collection::vec(decorated, 1..5).prop_map(|segments| segments.concat())
 }
 
 proptest! {

@@ -72,8 +72,7 @@ impl Client {
     /// Sends a head without a body and reads the answer.
     #[track_caller]
     pub fn exchange(&mut self, method: &str, target: &str, fields: &[(&str, &str)]) -> Response {
-        let response = self.send(head(method, target, fields)).response_to(method);
-        response
+        self.send(head(method, target, fields)).response_to(method)
     }
 
     /// Reads the answer to a request that was not HEAD.

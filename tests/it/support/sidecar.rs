@@ -77,25 +77,39 @@ impl Sandbox {
     /// which are put before `config`.
     #[track_caller]
     pub fn start(self, config: &str) -> Sidecar {
-        let listeners = "listeners: [{ address: \"unix:@dir@/public.sock\" }]\n";
         let public = format!("unix:{}", self.path("public.sock").display());
-        self.start_on(&public, listeners, config)
+        let admin = format!("unix:{}", self.path("admin.sock").display());
+        self.start_on(&public, &admin, config)
     }
 
-    /// As [`Self::start`], on a port of loopback.
+    /// As [`Self::start`], on ports of loopback.
     #[track_caller]
     pub fn start_tcp(self, config: &str) -> Sidecar {
-        let public = free_address();
-        let listeners = format!("listeners: [{{ address: \"{public}\" }}]\n");
-        self.start_on(&public, &listeners, config)
+        let (public, admin) = free_addresses();
+        self.start_on(&public, &admin, config)
     }
 
     #[track_caller]
-    fn start_on(self, public: &str, listeners: &str, config: &str) -> Sidecar {
-        let admin = "admin: { address: \"unix:@dir@/admin.sock\" }\n";
-        let prelude = format!("{listeners}{admin}");
+    fn start_on(self, public: &str, admin: &str, config: &str) -> Sidecar {
+        let prelude = format!(
+            "listeners: [{{ address: \"{public}\" }}]\nadmin: {{ address: \"{admin}\" }}\n"
+        );
         self.write("gatepost.yaml", &format!("{prelude}{config}"));
-        let admin = format!("unix:{}", self.path("admin.sock").display());
+        self.spawn(public, admin, prelude)
+    }
+
+    /// Runs the sidecar on the `gatepost.yaml` that is there, with the sockets of
+    /// [`Self::start`].
+    #[track_caller]
+    pub fn start_as_written(self) -> Sidecar {
+        let socket = |name: &str| format!("unix:{}", self.path(name).display());
+        let (public, admin) = (socket("public.sock"), socket("admin.sock"));
+        self.spawn(&public, &admin, String::new())
+    }
+
+    #[track_caller]
+    fn spawn(self, public: &str, admin: &str, prelude: String) -> Sidecar {
+        let admin = admin.to_owned();
         let arguments = ["--log-format", "json", "run", "--config", "gatepost.yaml"];
         let mut child =
             gatepost(self.folder.path(), &arguments).stdin(Stdio::null()).spawn().unwrap();
@@ -122,9 +136,11 @@ fn gatepost(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// An address nobody listens on at the moment.
-pub fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+/// Two addresses nobody listens on at the moment; both are held until both are known.
+fn free_addresses() -> (String, String) {
+    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [public, admin] = held.map(|listener| listener.local_addr().unwrap().to_string());
+    (public, admin)
 }
 
 fn collect(from: impl Read + Send + 'static) -> Arc<Mutex<String>> {
@@ -183,11 +199,17 @@ impl Sidecar {
         self.request("GET", target, fields)
     }
 
+    /// A new connection to the admin listener.
+    #[track_caller]
+    pub fn connect_admin(&self) -> Client {
+        Client::connect(&self.admin)
+    }
+
     /// One request to the admin listener.
     #[track_caller]
     pub fn admin(&self, method: &str, target: &str, fields: &[(&str, &str)]) -> Response {
         let fields = [&[("Host", "localhost")], fields].concat();
-        Client::connect(&self.admin).exchange(method, target, &fields)
+        self.connect_admin().exchange(method, target, &fields)
     }
 
     #[track_caller]

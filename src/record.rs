@@ -24,7 +24,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every word [`Self::as_str`] can say, in the order of [`Self::index`].
-    pub const WORDS: [&'static str; 3] = ["admitted", "refused", "fault"];
+    pub const WORDS: [&'static str; 4] = ["admitted", "refused", "would_refuse", "fault"];
 
     /// Position of the word in [`Self::WORDS`].
     #[must_use]
@@ -32,7 +32,8 @@ impl Outcome {
         match self {
             Self::Admitted => 0,
             Self::Refused(_) => 1,
-            Self::Fault(_) => 2,
+            Self::WouldRefuse(_) => 2,
+            Self::Fault(_) => 3,
         }
     }
 

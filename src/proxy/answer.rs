@@ -104,10 +104,9 @@ fn ending(session: &mut Session, must_close: bool) -> Ending {
         // Whether the body comes after a final answer is the client's choice: it cannot be known
         // where the next request would begin.
         (false, _) if expects => Ending::Close,
-        (false, true) => Ending::LingerAndClose,
         // A chunked body has no length until it has ended.
         (false, false) if length.unwrap_or(0) <= DRAIN_BYTES_MAX => Ending::DrainAndKeep,
-        (false, false) => Ending::LingerAndClose,
+        (false, _) => Ending::LingerAndClose,
     }
 }
 

@@ -9,6 +9,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::admit::{self, No};
 use super::{Context, Proxy, Stage, answer, connection};
+use crate::connection::Connection;
 use crate::framing::FramingError;
 use crate::gate::Evidence;
 use crate::record::{Outcome, Record};
@@ -165,7 +166,7 @@ fn failure(session: &Session, error: &Error, ctx: &Context) -> Failure {
     if let Some(fault) = ctx.fault {
         return Failure::Fault(fault);
     }
-    if connection(session).is_some_and(|connection| connection.upstream_is_late()) {
+    if connection(session).is_some_and(Connection::upstream_is_late) {
         return Failure::Fault(Fault::UpstreamTimeout);
     }
     match error.esource() {

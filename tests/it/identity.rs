@@ -110,6 +110,7 @@ fn r606_wsgi_sees_only_our_identity() {
         if response.status == 400 {
             continue;
         }
+        assert_eq!(response.status, 200, "{}", response.text());
         let environ = response.json();
         assert_eq!(environ["HTTP_X_AUTH_SUBJECT"], "key:existing", "{fields:?}");
         assert_eq!(environ["HTTP_X_AUTH_SCOPES"], "read", "{fields:?}");

@@ -24,6 +24,7 @@ mod admin;
 mod answers;
 mod api_keys;
 mod cli;
+mod connections;
 mod demo;
 mod fuzz_corpus;
 mod identity;

@@ -145,7 +145,7 @@ fn contract_proxying_responses_come_back_as_they_are() {
     assert_eq!((response.status, response.body.as_slice()), (418, &b"tea"[..]));
     let cookies = response.fields.iter().filter(|(name, _)| name == "Set-Cookie").count();
     assert_eq!(cookies, 2, "{:?}", response.fields);
-    assert_eq!(response.field("x-thing"), Some("caf\u{e9}".replace('\u{e9}', "é").as_str()));
+    assert_eq!(response.field("x-thing"), Some("café"));
     assert!(response.field("x-request-id").is_some());
 }
 

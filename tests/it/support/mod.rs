@@ -78,7 +78,8 @@ pub fn standard(upstream: &str) -> (Sandbox, String) {
     sandbox.write("jwks.json", &signer().jwks(&keys));
     sandbox.write("keys.yaml", &api_key_file());
     let config = format!(
-        "upstreams: {{ app: {{ url: \"{upstream}\" }} }}\n\
+        // A busy machine may need more than the default second to connect.
+        "upstreams: {{ app: {{ url: \"{upstream}\", timeouts: {{ connect: 15s }} }} }}\n\
          issuers:\n\
          \x20 - issuer: https://login.example.com\n\
          \x20   name: corp\n\

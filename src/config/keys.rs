@@ -340,9 +340,10 @@ macro_rules! route_keys {
             ),
             Key::new(
                 "preflight",
-                Shape::Word(&["pass"]),
+                Shape::Word(&["answer", "pass"]),
                 "`pass` forwards CORS preflights without a credential, for the upstream to answer",
-            ),
+            )
+            .or("answer"),
             Key::new(
                 "body_limit",
                 Shape::Either(&[Shape::Word(&["off"]), Shape::Size]),

@@ -49,8 +49,8 @@ pub(super) fn cors(value: &Value<'_>, route: &Methods) -> Option<Arc<Cors>> {
 /// `preflight`, and what `cors` makes of preflights.
 pub(super) fn preflight(section: &Mapping<'_>, cors: Option<&Arc<Cors>>) -> Preflight {
     let passes = section.find("preflight").and_then(|value| {
-        let passes = value.word(&[("pass", true)]);
-        if cors.is_some() {
+        let passes = value.word(&[("answer", false), ("pass", true)]);
+        if cors.is_some() && passes == Some(true) {
             value.mistake("cors answers preflights itself: remove preflight, or remove cors and let the upstream answer");
         }
         passes

@@ -50,6 +50,9 @@ fn routes(count: usize) -> Vec<Arc<Route>> {
                 upgrade: Upgrade::Denied,
                 insecure_path: InsecurePath::default(),
                 insecure_method_override: false,
+                cors: None,
+                preflight: gatepost::policy::Preflight::Ordinary,
+                insecure_observe: false,
             })
         })
         .collect()

@@ -37,6 +37,12 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
+    /// Whether nobody is trusted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty() && !self.unix
+    }
+
     /// Whether what `peer` says about others is believed.
     #[must_use]
     pub fn trusts(&self, peer: Peer) -> bool {

@@ -5,6 +5,7 @@ pub mod api_key;
 #[cfg(feature = "server")]
 pub mod cli;
 pub mod config;
+pub mod cors;
 pub mod credential;
 pub mod field_name;
 pub mod framing;

@@ -16,13 +16,15 @@ pub enum Outcome {
     Admitted,
     /// Refused by us, for the reason.
     Refused(Reason),
+    /// Forwarded under `insecure_observe`, and would have been refused for the reason.
+    WouldRefuse(Reason),
     /// Admitted, but something behind us or in us failed.
     Fault(Fault),
 }
 
 impl Outcome {
     /// Every word [`Self::as_str`] can say, in the order of [`Self::index`].
-    pub const WORDS: [&'static str; 3] = ["admitted", "refused", "fault"];
+    pub const WORDS: [&'static str; 4] = ["admitted", "refused", "would_refuse", "fault"];
 
     /// Position of the word in [`Self::WORDS`].
     #[must_use]
@@ -30,7 +32,8 @@ impl Outcome {
         match self {
             Self::Admitted => 0,
             Self::Refused(_) => 1,
-            Self::Fault(_) => 2,
+            Self::WouldRefuse(_) => 2,
+            Self::Fault(_) => 3,
         }
     }
 
@@ -45,7 +48,7 @@ impl Outcome {
     pub const fn reason(self) -> Option<&'static str> {
         match self {
             Self::Admitted => None,
-            Self::Refused(reason) => Some(reason.as_str()),
+            Self::Refused(reason) | Self::WouldRefuse(reason) => Some(reason.as_str()),
             Self::Fault(fault) => Some(fault.as_str()),
         }
     }

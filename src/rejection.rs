@@ -59,6 +59,9 @@ pub enum Rejection {
     /// A limit is spent. Where the caller stands with every limit that was asked.
     #[error("limit {} is spent", spent(.0))]
     RateLimited(Vec<Standing>),
+    /// The address has failed too often lately; what would need new work is refused.
+    #[error("too many failed credentials from this address")]
+    FailedCredentialsSpent(Box<Standing>),
     /// The declared or streamed body is over the route's limit.
     #[error("the body is larger than {limit} bytes")]
     BodyTooLarge {
@@ -144,6 +147,7 @@ reasons! {
     ScopeMissing "scope_missing" "the credential does not grant the scopes the route demands",
     ClaimRefused "claim_refused" "a claim condition of the route is not met",
     RateLimited "rate_limited" "a limit is spent",
+    FailedCredentialsSpent "failed_credentials_spent" "too many failed credentials from this address",
     BodyTooLarge "body_too_large" "the request body is over the route's limit",
     TargetTooLong "target_too_long" "the request target is too long",
     HeadersTooLarge "headers_too_large" "the header section is too large",
@@ -165,6 +169,7 @@ impl Rejection {
             Self::Key(error) => key_reason(error),
             Self::Denied(denied) => denied_reason(denied),
             Self::RateLimited(_) => Reason::RateLimited,
+            Self::FailedCredentialsSpent(_) => Reason::FailedCredentialsSpent,
             Self::BodyTooLarge { .. } => Reason::BodyTooLarge,
             Self::TargetTooLong { .. } => Reason::TargetTooLong,
             Self::HeadersTooLarge { .. } => Reason::HeadersTooLarge,
@@ -273,7 +278,9 @@ fn wire(reason: Reason) -> Wire {
         R::ClaimRefused => Wire::plain(S::FORBIDDEN, "forbidden"),
         R::RouteUnknown => Wire::plain(S::NOT_FOUND, "not_found"),
         R::MethodUnknown => Wire::plain(S::METHOD_NOT_ALLOWED, "method_not_allowed"),
-        R::RateLimited => Wire::plain(S::TOO_MANY_REQUESTS, "rate_limited"),
+        R::RateLimited | R::FailedCredentialsSpent => {
+            Wire::plain(S::TOO_MANY_REQUESTS, "rate_limited")
+        }
         R::PathInvalid | R::PathAmbiguous => Wire::plain(S::BAD_REQUEST, "invalid_path"),
         R::RequestMalformed => {
             Wire { close: true, ..Wire::plain(S::BAD_REQUEST, "invalid_request") }
@@ -354,6 +361,9 @@ impl Answer {
         match rejection {
             Rejection::MethodUnknown { allow } => answer.push(header::ALLOW, allow.clone()),
             Rejection::RateLimited(standings) => answer.push_limits(standings),
+            Rejection::FailedCredentialsSpent(spent) => {
+                answer.push_limits(std::slice::from_ref(spent))
+            }
             Rejection::Framing(_)
             | Rejection::Path(_)
             | Rejection::PathAmbiguous { .. }
@@ -374,6 +384,12 @@ impl Answer {
     #[must_use]
     pub fn to_fault(fault: Fault, request_id: &str) -> Self {
         Self::new(fault.wire(), request_id)
+    }
+
+    /// The answer to a CORS preflight: nothing but fields.
+    #[must_use]
+    pub fn to_preflight(fields: Vec<(HeaderName, HeaderValue)>) -> Self {
+        Self { status: StatusCode::NO_CONTENT, fields, body: Bytes::new(), close: false }
     }
 
     fn new(wire: Wire, request_id: &str) -> Self {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::config::{Dynamic, Materials};
-use crate::gate::Gate;
+use crate::gate::{FailedCredentials, Gate};
 use crate::jwt::Issuers;
 use crate::rate_limit::LimitTable;
 
@@ -53,6 +53,10 @@ impl Snapshot {
             keys: Arc::clone(&materials.key_ring),
             trusted_proxies: dynamic.trusted_proxies.clone(),
             limits: Arc::clone(&retained.limits),
+            failed_credentials: FailedCredentials::new(
+                dynamic.failed_credentials,
+                dynamic.trusted_proxies.is_empty(),
+            ),
         };
         Self { generation, gate, dynamic, materials }
     }

@@ -59,7 +59,9 @@ impl WhyRing {
     pub fn record(&self, record: &Record<'_>) {
         match record.outcome {
             Outcome::Admitted => {}
-            Outcome::Refused(_) | Outcome::Fault(_) => self.push(WhyEntry::new(record)),
+            Outcome::Refused(_) | Outcome::WouldRefuse(_) | Outcome::Fault(_) => {
+                self.push(WhyEntry::new(record))
+            }
         }
     }
 

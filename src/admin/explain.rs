@@ -88,6 +88,10 @@ impl Question {
         let decision = snapshot.gate.admit(&head, shared.clock.now(), Charging::Peek);
         let (verdict, status, reason) = match &decision.verdict {
             Verdict::Permit(_) => ("admitted", StatusCode::OK, None),
+            Verdict::Preflight(_) => ("admitted", StatusCode::NO_CONTENT, None),
+            Verdict::Observe(_, rejection) => {
+                ("would_refuse", StatusCode::OK, Some(rejection.reason()))
+            }
             Verdict::Reject(rejection) => {
                 let answer = Answer::to_rejection(rejection, &snapshot.dynamic.realm, "");
                 ("refused", answer.status, Some(rejection.reason()))

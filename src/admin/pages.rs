@@ -184,7 +184,9 @@ impl<'a> WhyPage<'a> {
             reason: entry.outcome.reason(),
             meaning: match entry.outcome {
                 Outcome::Admitted => None,
-                Outcome::Refused(reason) => Some(reason.meaning().to_owned()),
+                Outcome::Refused(reason) | Outcome::WouldRefuse(reason) => {
+                    Some(reason.meaning().to_owned())
+                }
                 Outcome::Fault(fault) => Some(fault.to_string()),
             },
             status: entry.status,

@@ -206,6 +206,10 @@ impl Account {
     fn new(decision: &Decision, realm: &str) -> Self {
         let (verdict, status, reason) = match &decision.verdict {
             Verdict::Permit(_) => ("admitted", StatusCode::OK, None),
+            Verdict::Preflight(_) => ("admitted", StatusCode::NO_CONTENT, None),
+            Verdict::Observe(_, rejection) => {
+                ("would_refuse", StatusCode::OK, Some(rejection.reason().as_str().to_owned()))
+            }
             Verdict::Reject(rejection) => {
                 let answer = Answer::to_rejection(rejection, realm, "");
                 ("refused", answer.status, Some(rejection.reason().as_str().to_owned()))

@@ -43,7 +43,11 @@ pub static TOP: Section = Section {
         )
         .or("[]"),
         Key::new("api_keys", Shape::Section(&API_KEYS), "API keys; absent means none are accepted"),
-        Key::unavailable("failed_credentials", "how many failed credentials an address may send"),
+        Key::new(
+            "failed_credentials",
+            Shape::Section(&FAILED_CREDENTIALS),
+            "how many bad credentials an address may send before what would need new work is refused",
+        ),
         Key::new(
             "limits",
             Shape::Table(&Shape::Section(&LIMIT)),
@@ -261,6 +265,34 @@ pub static LIMIT: Section = Section {
     ],
 };
 
+/// `failed_credentials`.
+pub static FAILED_CREDENTIALS: Section = Section {
+    name: "failed_credentials",
+    keys: &[
+        Key::new("rate", Shape::Text, "N/s, N/m, N/h or N/d").or("5/s"),
+        Key::new("burst", Shape::Number(1, u32::MAX as u64), "how many may come at once").or("100"),
+    ],
+};
+
+/// `cors` of a route.
+pub static CORS: Section = Section {
+    name: "cors",
+    keys: &[
+        Key::required(
+            "origins",
+            TEXT_OR_TEXTS,
+            "scheme://host[:port] each, or `*` without credentials",
+        ),
+        Key::new("methods", TEXTS, "what a preflight may ask for; default: the route's methods"),
+        Key::new("headers", TEXTS, "request fields a page may send besides the safelisted ones")
+            .or("[Authorization, Content-Type]"),
+        Key::new("credentials", Shape::Truth, "let pages send cookies and TLS certificates")
+            .or("false"),
+        Key::new("max_age", Shape::Duration, "how long a browser may keep a preflight's answer")
+            .or("10m"),
+    ],
+};
+
 /// `identity`.
 pub static IDENTITY: Section = Section {
     name: "identity",
@@ -301,8 +333,17 @@ macro_rules! route_keys {
                 "leave the credential on the request to the upstream",
             )
             .or("false"),
-            Key::unavailable("cors", "answers to browsers of other origins"),
-            Key::unavailable("preflight", "what becomes of CORS preflights"),
+            Key::new(
+                "cors",
+                Shape::Section(&CORS),
+                "which pages of other origins may read the answers; preflights are answered here",
+            ),
+            Key::new(
+                "preflight",
+                Shape::Word(&["answer", "pass"]),
+                "`pass` forwards CORS preflights without a credential, for the upstream to answer",
+            )
+            .or("answer"),
             Key::new(
                 "body_limit",
                 Shape::Either(&[Shape::Word(&["off"]), Shape::Size]),
@@ -328,7 +369,12 @@ macro_rules! route_keys {
                 "forward X-HTTP-Method-Override and its kin",
             )
             .or("false"),
-            Key::unavailable("insecure_observe", "decide and count, but let everything through"),
+            Key::new(
+                "insecure_observe",
+                Shape::Truth,
+                "decide and count, but forward all the same, credential intact and no identity set",
+            )
+            .or("false"),
         ]
     };
 }

@@ -13,7 +13,7 @@ use crate::credential::CredentialSources;
 use crate::identity::{IdentityHeaderName, IdentityHeaders};
 use crate::jwt::IssuerSettings;
 use crate::policy::RouteTable;
-use crate::rate_limit::LimitPolicy;
+use crate::rate_limit::{LimitPolicy, Quota};
 use crate::upstream_settings::Upstream;
 
 /// A whole configuration.
@@ -159,6 +159,8 @@ pub struct Dynamic {
     pub api_keys: ApiKeySettings,
     /// Where credentials are read from.
     pub credentials: CredentialSources,
+    /// What failed credentials may cost an address.
+    pub failed_credentials: Quota,
     /// Limits in the order of the file.
     pub limits: Vec<Arc<LimitPolicy>>,
     /// Identity headers.

@@ -120,6 +120,7 @@ fn dynamic(
         issuers,
         api_keys,
         credentials: CredentialSources::new(places),
+        failed_credentials: limits::failed_credentials(top),
         limits,
         identity,
         routes,

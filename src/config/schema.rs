@@ -117,7 +117,7 @@ mod tests {
         from_tables.dedup();
         assert_eq!(from_schema, from_tables);
         assert!(from_schema.contains(&".issuers[].keys.file".to_owned()));
-        assert!(!from_schema.contains(&".routes[].cors".to_owned()));
+        assert!(!from_schema.contains(&".listeners[].tls".to_owned()));
     }
 
     #[test]

@@ -75,8 +75,8 @@ impl Decision {
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
         let rejection = match &self.verdict {
-            Verdict::Permit(_) => None,
-            Verdict::Reject(rejection) => Some(rejection),
+            Verdict::Permit(_) | Verdict::Preflight(_) => None,
+            Verdict::Reject(rejection) | Verdict::Observe(_, rejection) => Some(rejection),
         };
         steps(&self.evidence, rejection)
     }
@@ -205,7 +205,7 @@ fn question(reason: Reason) -> &'static str {
             "api key"
         }
         R::CredentialKindRefused | R::IssuerRefused | R::ScopeMissing | R::ClaimRefused => "access",
-        R::RateLimited => "limit",
+        R::RateLimited | R::FailedCredentialsSpent => "limit",
         R::BodyTooLarge => "body",
     }
 }

@@ -7,36 +7,33 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::address;
-use crate::gate::{Charging, Evidence, Gate};
+use crate::gate::{Ask, Charging, Evidence, Gate};
 use crate::policy::Route;
 use crate::principal::Principal;
 use crate::rate_limit::{Charge, LimitBy, LimitKey, LimitPolicy};
 use crate::rejection::Rejection;
-use crate::time::Now;
 
 impl Gate {
     /// The limits that need no credential: by address and by route. They are charged for requests
     /// that fail later, too.
     pub(super) fn charge_peer(
         &self,
+        ask: Ask<'_>,
         route: &Route,
-        now: Now,
-        charging: Charging,
         evidence: &mut Evidence,
     ) -> Result<(), Rejection> {
         let charges = route.limits.iter().filter(|policy| needs_no_credential(&policy.by));
         let charges =
             charges.map(|policy| self.charge_for(policy, route, None, evidence.address)).collect();
-        self.settle(charges, now, charging, evidence)
+        self.settle(ask, charges, evidence)
     }
 
     /// The limits that count for whom the credentials established. With a token and a key, the
     /// limits of both apply.
     pub(super) fn charge_principal(
         &self,
+        ask: Ask<'_>,
         route: &Route,
-        now: Now,
-        charging: Charging,
         evidence: &mut Evidence,
     ) -> Result<(), Rejection> {
         let mut charges = Vec::with_capacity(route.limits.len());
@@ -55,22 +52,21 @@ impl Gate {
                 charges.push(self.charge_for(policy, route, None, evidence.address));
             }
         }
-        self.settle(charges, now, charging, evidence)
+        self.settle(ask, charges, evidence)
     }
 
     fn settle(
         &self,
+        ask: Ask<'_>,
         charges: Vec<Charge>,
-        now: Now,
-        charging: Charging,
         evidence: &mut Evidence,
     ) -> Result<(), Rejection> {
         if charges.is_empty() {
             return Ok(());
         }
-        let standings = match charging {
-            Charging::Charge => self.limits.charge(&charges, now.monotonic),
-            Charging::Peek => self.limits.peek(&charges, now.monotonic),
+        let standings = match ask.charging {
+            Charging::Charge => self.limits.charge(&charges, ask.now.monotonic),
+            Charging::Peek => self.limits.peek(&charges, ask.now.monotonic),
         };
         let allowed = standings.iter().all(|standing| standing.allowed);
         evidence.standings.extend(standings);

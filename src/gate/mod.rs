@@ -5,27 +5,31 @@
 //! the clock, and asks each question of the module that owns it.
 
 mod evidence;
+mod failed;
 mod limits;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::address::{Peer, TrustedProxies};
 use crate::api_key::KeyRing;
+use crate::cors;
 use crate::credential::{CredentialKind, CredentialSources, Presented};
 use crate::framing::FramingError;
 use crate::jwt::Issuers;
 use crate::path::CanonicalPath;
-use crate::policy::pattern::normalize_host;
-use crate::policy::{Access, AccessDenied, Requirement, Route, RouteMiss, RouteTable};
+use crate::policy::{
+    Access, AccessDenied, Preflight, Requirement, Route, RouteMiss, RouteTable, normalize_host,
+};
 use crate::principal::Principal;
-use crate::rate_limit::{LimitTable, Standing};
+use crate::rate_limit::LimitTable;
 use crate::rejection::Rejection;
 use crate::time::Now;
 
 pub use evidence::{Evidence, Step, steps};
+pub use failed::FailedCredentials;
 
 /// What the gate sees of a request.
 #[derive(Clone, Copy)]
@@ -52,6 +56,21 @@ pub enum Charging {
     Peek,
 }
 
+/// One question to the gate: the request, when, and whether limits are charged.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
+    head: &'a RequestHead<'a>,
+    now: Now,
+    charging: Charging,
+}
+
+/// A request whose path has one reading and whose route is known.
+struct Found<'a> {
+    route: Arc<Route>,
+    path: CanonicalPath<'a>,
+    is_preflight: bool,
+}
+
 /// The right to forward one request. Only [`Gate::admit`] makes one.
 #[derive(Debug)]
 #[must_use]
@@ -59,7 +78,6 @@ pub struct Permit {
     route: Arc<Route>,
     path: Option<String>,
     principal: Option<Arc<Principal>>,
-    standings: Vec<Standing>,
 }
 
 impl Permit {
@@ -80,12 +98,6 @@ impl Permit {
     pub fn principal(&self) -> Option<&Arc<Principal>> {
         self.principal.as_ref()
     }
-
-    /// Where the caller stands with every limit that was charged.
-    #[must_use]
-    pub fn standings(&self) -> &[Standing] {
-        &self.standings
-    }
 }
 
 /// Yes, or no and why.
@@ -95,6 +107,11 @@ pub enum Verdict {
     Permit(Permit),
     /// Refuse it.
     Reject(Rejection),
+    /// `insecure_observe`: it would be refused, and is forwarded all the same, with its credential
+    /// and without any identity of ours.
+    Observe(Permit, Rejection),
+    /// A CORS preflight, answered by us with these fields.
+    Preflight(Vec<(HeaderName, HeaderValue)>),
 }
 
 /// A verdict and everything that was established on the way to it.
@@ -122,6 +139,8 @@ pub struct Gate {
     pub trusted_proxies: TrustedProxies,
     /// Who used how much.
     pub limits: Arc<LimitTable>,
+    /// What failed credentials may cost.
+    pub failed_credentials: FailedCredentials,
 }
 
 impl Gate {
@@ -130,64 +149,107 @@ impl Gate {
     pub fn admit(&self, head: &RequestHead<'_>, now: Now, charging: Charging) -> Decision {
         let address = self.trusted_proxies.client_address(head.peer, head.headers);
         let mut evidence = Evidence::new(address);
-        let verdict = match self.decide(head, now, charging, &mut evidence) {
-            Ok(permit) => Verdict::Permit(permit),
-            Err(rejection) => Verdict::Reject(rejection),
-        };
+        let verdict = self
+            .find(head, &mut evidence)
+            .and_then(|found| self.decide(Ask { head, now, charging }, found, &mut evidence))
+            .unwrap_or_else(Verdict::Reject);
         Decision { verdict, evidence }
+    }
+
+    /// Which route, and which path is forwarded. What is refused here is refused even under
+    /// `insecure_observe`: a request that can be read in two ways has no route to observe.
+    fn find<'h>(
+        &self,
+        head: &RequestHead<'h>,
+        evidence: &mut Evidence,
+    ) -> Result<Found<'h>, Rejection> {
+        let path = CanonicalPath::parse(head.path)?;
+        // A preflight asks about another request: it falls under the route of that one.
+        let asked = cors::preflight_method(head.method, head.headers);
+        let about = asked.as_ref().and_then(|method| self.route(head, method, &path).ok());
+        let preflight = about.filter(|route| route.preflight != Preflight::Ordinary);
+        let route = match preflight {
+            Some(route) => route,
+            None => self.route(head, head.method, &path)?,
+        };
+        evidence.route = Some(Arc::clone(route));
+        Ok(Found { route: Arc::clone(route), path, is_preflight: preflight.is_some() })
     }
 
     /// The decision, top to bottom. The order is the contract's: nothing is spent on a caller
     /// before the cheaper question was answered.
     fn decide(
         &self,
-        head: &RequestHead<'_>,
-        now: Now,
-        charging: Charging,
+        ask: Ask<'_>,
+        found: Found<'_>,
         evidence: &mut Evidence,
-    ) -> Result<Permit, Rejection> {
-        let path = CanonicalPath::parse(head.path)?;
-        let route = self.route(head, &path)?;
-        evidence.route = Some(Arc::clone(route));
+    ) -> Result<Verdict, Rejection> {
+        let Found { route, path, is_preflight } = found;
+        let rewritten = rewritten(&path, ask.head.path);
+        let permit = |principal| Permit { route: Arc::clone(&route), path: rewritten, principal };
+        let decided = if is_preflight {
+            // Before any signature work: a flood costs us a table look-up.
+            self.charge_peer(ask, &route, evidence).map(|()| None)
+        } else {
+            self.judge(ask, &route, evidence)
+        };
+        match decided {
+            Ok(_) if is_preflight => Ok(match &route.preflight {
+                Preflight::Answer(cors) => {
+                    Verdict::Preflight(cors.preflight_fields(ask.head.headers))
+                }
+                Preflight::Pass | Preflight::Ordinary => Verdict::Permit(permit(None)),
+            }),
+            Ok(principal) => Ok(Verdict::Permit(permit(principal))),
+            Err(rejection) if route.insecure_observe => {
+                Ok(Verdict::Observe(permit(None), rejection))
+            }
+            Err(rejection) => Err(rejection),
+        }
+    }
+
+    /// Limits by address, credential, access, limits by caller: who this is, `None` for anybody.
+    fn judge(
+        &self,
+        ask: Ask<'_>,
+        route: &Route,
+        evidence: &mut Evidence,
+    ) -> Result<Option<Arc<Principal>>, Rejection> {
         // Before any signature work: a flood costs us a table look-up.
-        self.charge_peer(route, now, charging, evidence)?;
+        self.charge_peer(ask, route, evidence)?;
         let principal = match &route.access {
             Access::Anonymous => None,
             Access::Authenticated(requirement) => {
-                let presented = self.present(head.headers, evidence)?;
+                let presented = self.present(ask.head.headers, evidence)?;
                 if presented == Presented::default() {
                     return Err(Rejection::CredentialMissing);
                 }
-                Some(self.establish(presented, requirement, now, evidence)?)
+                Some(self.establish(ask, presented, requirement, evidence)?)
             }
             Access::Optional(requirement) => {
-                let presented = self.present(head.headers, evidence)?;
+                let presented = self.present(ask.head.headers, evidence)?;
                 if presented == Presented::default() {
                     None
                 } else {
-                    Some(self.establish(presented, requirement, now, evidence)?)
+                    Some(self.establish(ask, presented, requirement, evidence)?)
                 }
             }
         };
-        self.charge_principal(route, now, charging, evidence)?;
-        Ok(Permit {
-            route: Arc::clone(route),
-            path: rewritten(&path, head.path),
-            principal,
-            standings: evidence.standings.clone(),
-        })
+        self.charge_principal(ask, route, evidence)?;
+        Ok(principal)
     }
 
     fn route(
         &self,
         head: &RequestHead<'_>,
+        method: &Method,
         path: &CanonicalPath<'_>,
     ) -> Result<&Arc<Route>, Rejection> {
         let host = match head.host {
             Some(field) => Some(normalize_host(field).ok_or(FramingError::HostInvalid)?),
             None => None,
         };
-        self.routes.find(host.as_deref(), head.method, path).map_err(|miss| match miss {
+        self.routes.find(host.as_deref(), method, path).map_err(|miss| match miss {
             RouteMiss::Unknown => Rejection::RouteUnknown,
             RouteMiss::Method { allow } => Rejection::MethodUnknown { allow },
             RouteMiss::Ambiguous { view } => Rejection::PathAmbiguous { view },
@@ -210,9 +272,9 @@ impl Gate {
     /// the token's alone (R-210: never "any passes").
     fn establish(
         &self,
+        ask: Ask<'_>,
         presented: Presented<'_>,
         requirement: &Requirement,
-        now: Now,
         evidence: &mut Evidence,
     ) -> Result<Arc<Principal>, Rejection> {
         // A kind that is not accepted is refused before its signature costs anything.
@@ -222,15 +284,29 @@ impl Gate {
         if presented.key.is_some() {
             accepts(requirement, CredentialKind::ApiKey)?;
         }
+        self.check_failed(ask, presented, evidence)?;
+        if let Err(rejection) = self.verify(presented, ask.now, evidence) {
+            self.charge_failed(ask, &rejection, evidence);
+            return Err(rejection);
+        }
+        let principal = evidence.principal().ok_or(Rejection::CredentialMissing)?;
+        requirement.authorize(principal)?;
+        Ok(Arc::clone(principal))
+    }
+
+    fn verify(
+        &self,
+        presented: Presented<'_>,
+        now: Now,
+        evidence: &mut Evidence,
+    ) -> Result<(), Rejection> {
         if let Some(text) = presented.key {
             evidence.key = Some(self.keys.verify(text, now.unix)?);
         }
         if let Some(text) = presented.jwt {
             evidence.token = Some(self.issuers.verify(text, now.unix)?);
         }
-        let principal = evidence.principal().ok_or(Rejection::CredentialMissing)?;
-        requirement.authorize(principal)?;
-        Ok(Arc::clone(principal))
+        Ok(())
     }
 }
 

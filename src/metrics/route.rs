@@ -34,7 +34,7 @@ impl RouteSeries {
 
     pub(super) fn record(&self, families: &Families, record: &Record<'_>) {
         self.request(families, record.outcome, record.status).inc();
-        if let Outcome::Refused(reason) = record.outcome {
+        if let Outcome::Refused(reason) | Outcome::WouldRefuse(reason) = record.outcome {
             self.rejection(families, reason).inc();
         }
         self.duration(families).observe(record.total.as_secs_f64());

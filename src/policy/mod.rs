@@ -17,5 +17,5 @@ pub mod table;
 pub use access::{Access, AccessDenied, Requirement};
 pub use host::{HostPattern, normalize_host};
 pub use pattern::{PathPattern, PatternError};
-pub use route::{InsecurePath, Methods, Route, Upgrade};
+pub use route::{InsecurePath, Methods, Preflight, Route, Upgrade};
 pub use table::{RouteMiss, RouteMistake, RouteTable};

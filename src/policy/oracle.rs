@@ -315,6 +315,9 @@ pub fn route(hosts: &[&str], methods: &[Method], path: &str, access: Access) -> 
         upgrade: Upgrade::Denied,
         insecure_path: InsecurePath::default(),
         insecure_method_override: false,
+        cors: None,
+        preflight: crate::policy::Preflight::Ordinary,
+        insecure_observe: false,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use crate::cors::Cors;
 use crate::policy::{Access, HostPattern, PathPattern};
 use crate::rate_limit::LimitPolicy;
 use crate::upstream_settings::{Timeouts, Upstream};
@@ -93,6 +94,18 @@ pub struct InsecurePath {
     pub semicolon: bool,
 }
 
+/// What becomes of a CORS preflight that asks about this route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Preflight {
+    /// It is an OPTIONS request like any other.
+    #[default]
+    Ordinary,
+    /// `cors`: we answer it.
+    Answer(Arc<Cors>),
+    /// `preflight: pass`: the upstream answers it, without a credential.
+    Pass,
+}
+
 /// One route of the configuration.
 #[derive(Debug)]
 pub struct Route {
@@ -124,4 +137,10 @@ pub struct Route {
     pub insecure_path: InsecurePath,
     /// Forward X-HTTP-Method-Override and its kin.
     pub insecure_method_override: bool,
+    /// CORS fields on every answer.
+    pub cors: Option<Arc<Cors>>,
+    /// What becomes of a preflight.
+    pub preflight: Preflight,
+    /// Decide and count, and forward all the same.
+    pub insecure_observe: bool,
 }

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
@@ -30,6 +31,8 @@ pub(super) const REQUEST_ID: &str = "x-request-id";
 pub(super) enum No {
     Rejection(Rejection),
     Fault(Fault),
+    /// A preflight, which we answer with these fields.
+    Preflight(Vec<(HeaderName, HeaderValue)>),
 }
 
 impl From<Rejection> for No {
@@ -96,6 +99,11 @@ impl Proxy {
         ctx.evidence = Some(evidence);
         match verdict {
             Verdict::Permit(permit) => check_length(request, permit),
+            Verdict::Observe(permit, rejection) => {
+                ctx.observed = Some(rejection);
+                check_length(request, permit)
+            }
+            Verdict::Preflight(fields) => Err(No::Preflight(fields)),
             Verdict::Reject(rejection) => Err(rejection.into()),
         }
     }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -58,7 +59,7 @@ pub(super) async fn write(session: &mut Session, answer: &Answer, request_id: &s
         Ending::Close | Ending::LingerAndClose => session.set_keepalive(None),
     }
     let head = response(answer, request_id)?;
-    let is_head = session.req_header().method == http::Method::HEAD;
+    let is_head = session.req_header().method == http::Method::HEAD || answer.body.is_empty();
     session.write_response_header(Box::new(head), is_head).await?;
     if !is_head {
         session.write_response_body(Some(answer.body.clone()), true).await?;
@@ -84,7 +85,9 @@ fn response(answer: &Answer, request_id: &str) -> Result<ResponseHeader> {
     for (name, value) in &answer.fields {
         head.append_header(name, value.clone())?;
     }
-    head.insert_header(CONTENT_LENGTH, answer.body.len())?;
+    if answer.status != StatusCode::NO_CONTENT {
+        head.insert_header(CONTENT_LENGTH, answer.body.len())?;
+    }
     head.insert_header("X-Request-Id", request_id)?;
     Ok(head)
 }

@@ -44,7 +44,12 @@ impl Proxy {
                 ctx.fault = Some(fault);
                 Answer::to_fault(fault, ctx.wire_request_id())
             }
+            No::Preflight(fields) => {
+                ctx.stage = Stage::Answered;
+                Answer::to_preflight(fields)
+            }
         };
+        let answer = with_cors(session, ctx, answer);
         answer::write(session, &answer, ctx.wire_request_id()).await
     }
 
@@ -72,7 +77,8 @@ impl Proxy {
         session.set_keepalive(None);
         let is_open = session.response_written().is_none_or(|sent| sent.status.is_informational());
         let mut status = 0;
-        if let Some(mut answer) = answer.filter(|_| is_open) {
+        if let Some(answer) = answer.filter(|_| is_open) {
+            let mut answer = with_cors(session, ctx, answer);
             answer.close = true;
             status = answer.status.as_u16();
             // A caller that has gone meanwhile needs no answer.
@@ -90,8 +96,13 @@ impl Proxy {
             (Stage::Refused(rejection), _) => {
                 (Outcome::Refused(rejection.reason()), Some(rejection))
             }
-            (Stage::New | Stage::Admitted(_), Some(fault)) => (Outcome::Fault(fault), None),
-            (Stage::Admitted(_), None) => (Outcome::Admitted, None),
+            (Stage::New | Stage::Admitted(_) | Stage::Answered, Some(fault)) => {
+                (Outcome::Fault(fault), None)
+            }
+            (Stage::Admitted(_) | Stage::Answered, None) => match &ctx.observed {
+                Some(would) => (Outcome::WouldRefuse(would.reason()), Some(would)),
+                None => (Outcome::Admitted, None),
+            },
             (Stage::New, None) => (Outcome::Fault(Fault::Internal), None),
         };
         self.shared.observers.record(&Record {
@@ -120,7 +131,7 @@ impl Proxy {
 fn log_fault(fault: Fault, error: &Error, ctx: &Context) {
     let upstream = match &ctx.stage {
         Stage::Admitted(permit) => &*permit.route().upstream.name,
-        Stage::New | Stage::Refused(_) => "-",
+        Stage::New | Stage::Refused(_) | Stage::Answered => "-",
     };
     let cause = error.root_cause().downcast_ref::<std::io::Error>().map(ToString::to_string);
     tracing::warn!(
@@ -131,6 +142,17 @@ fn log_fault(fault: Fault, error: &Error, ctx: &Context) {
         cause = cause.unwrap_or_default(),
         "a request failed"
     );
+}
+
+/// A page may read why it was refused, where the route lets it read answers at all.
+fn with_cors(session: &Session, ctx: &Context, mut answer: Answer) -> Answer {
+    let route = ctx.evidence.as_ref().and_then(|evidence| evidence.route.as_ref());
+    if let Some(cors) = route.and_then(|route| route.cors.as_ref())
+        && !matches!(ctx.stage, Stage::Answered)
+    {
+        answer.fields.extend(cors.fields(&session.req_header().headers));
+    }
+    answer
 }
 
 fn to_rejection(ctx: &Context, rejection: &Rejection) -> Answer {

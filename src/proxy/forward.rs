@@ -15,9 +15,10 @@ use pingora::{Error, ErrorType, Result};
 use super::admit::{self, REQUEST_ID};
 use super::{Context, Proxy, Stage, connection};
 use crate::address::{self, Peer};
+use crate::cors;
 use crate::field_name::{self, fold};
 use crate::framing;
-use crate::gate::Permit;
+use crate::gate::{Evidence, Permit};
 use crate::policy::{Access, Route};
 use crate::rate_limit;
 use crate::rejection::{Fault, Rejection};
@@ -51,7 +52,8 @@ impl Proxy {
         };
         ctx.upstream = ctx.upstream_began.map(|began| self.since(began));
         response.insert_header("X-Request-Id", ctx.wire_request_id())?;
-        set_limit_fields(response, permit)?;
+        set_limit_fields(response, ctx.evidence.as_ref())?;
+        set_cors_fields(session, response, permit.route())?;
         if is_switch {
             // A tunnel is quiet as long as its ends like.
             session.set_read_timeout(None);
@@ -82,15 +84,29 @@ fn fit_http10(session: &mut Session, response: &mut ResponseHeader) {
 }
 
 /// The upstream's own fields of these names are replaced only when ours are set (R-607).
-fn set_limit_fields(response: &mut ResponseHeader, permit: &Permit) -> Result<()> {
-    if permit.standings().is_empty() {
+fn set_limit_fields(response: &mut ResponseHeader, evidence: Option<&Evidence>) -> Result<()> {
+    let standings = evidence.map_or(&[][..], |evidence| &evidence.standings);
+    if standings.is_empty() {
         return Ok(());
     }
-    let fields = rate_limit::headers::fields(&rate_limit::tightest(permit.standings()), false);
+    let fields = rate_limit::headers::fields(&rate_limit::tightest(standings), false);
     for (name, _) in &fields {
         response.remove_header(name);
     }
     for (name, value) in fields {
+        response.append_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// Where the route has `cors`, our fields replace the upstream's: two answers to "who may read
+/// this" are one too many.
+fn set_cors_fields(session: &Session, response: &mut ResponseHeader, route: &Route) -> Result<()> {
+    let Some(cors) = &route.cors else { return Ok(()) };
+    for name in &cors::FIELDS {
+        response.remove_header(name);
+    }
+    for (name, value) in cors.fields(&session.req_header().headers) {
         response.append_header(name, value)?;
     }
     Ok(())
@@ -108,13 +124,16 @@ pub(super) fn rewrite_request(
     };
     let snapshot = &ctx.snapshot;
     let is_trusted = snapshot.gate.trusted_proxies.trusts(peer);
-    for name in unwanted(request, permit.route(), snapshot, is_trusted) {
+    let is_observed = ctx.observed.is_some();
+    for name in unwanted(request, permit.route(), snapshot, is_trusted, is_observed) {
         request.remove_header(&name);
     }
     set_target(request, permit)?;
     set_forwarding_fields(session, request, peer, is_trusted)?;
     let principal = permit.principal().map(|principal| &**principal);
-    for (name, value) in snapshot.dynamic.identity.to_set(principal) {
+    // Who would be refused is nobody, not even anonymous.
+    let identity = (!is_observed).then(|| snapshot.dynamic.identity.to_set(principal));
+    for (name, value) in identity.into_iter().flatten() {
         request.insert_header(name, value.clone())?;
     }
     request.insert_header("X-Request-Id", ctx.wire_request_id())
@@ -126,9 +145,11 @@ fn unwanted(
     route: &Route,
     snapshot: &Snapshot,
     is_trusted: bool,
+    is_observed: bool,
 ) -> Vec<HeaderName> {
     let mut names: Vec<_> = snapshot.dynamic.identity.to_strip(&request.headers).collect();
-    let takes_credential = !route.forward_credential && route.access.reads_credentials();
+    let takes_credential =
+        !is_observed && !route.forward_credential && route.access.reads_credentials();
     let is_credential = |name: &HeaderName| {
         let mut known = snapshot.gate.credentials.header_names();
         known.any(|known| fold(known.as_str()) == fold(name.as_str()))

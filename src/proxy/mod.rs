@@ -50,6 +50,8 @@ pub struct Context {
     /// A valid id of a trusted peer: it is the one on the wire.
     peer_request_id: Option<Box<str>>,
     fault: Option<Fault>,
+    /// Under `insecure_observe`: why it would be refused. It is forwarded as it came.
+    observed: Option<Rejection>,
     began: Monotonic,
     deciding: Duration,
     upstream_began: Option<Monotonic>,
@@ -69,6 +71,8 @@ enum Stage {
     Admitted(Permit),
     /// Must not be forwarded.
     Refused(Rejection),
+    /// A preflight that we answered.
+    Answered,
 }
 
 impl Proxy {
@@ -131,6 +135,7 @@ impl ProxyHttp for Proxy {
             request_id: next_request_id(),
             peer_request_id: None,
             fault: None,
+            observed: None,
             began: self.shared.clock.now().monotonic,
             deciding: Duration::ZERO,
             upstream_began: None,

@@ -9,6 +9,7 @@ use crate::config::keys;
 use crate::config::model::{ListenAddress, Listener};
 use crate::config::sections::name;
 use crate::config::walk::{Mapping, Value, suggest};
+use crate::gate::FailedCredentials;
 use crate::rate_limit::{LimitBy, LimitHeaders, LimitPolicy, Quota};
 
 /// Each limit has metrics of its own.
@@ -40,13 +41,28 @@ pub fn limits(
     limits
 }
 
+/// `failed_credentials`: each key has a default of its own.
+pub fn failed_credentials(top: &Mapping<'_>) -> Quota {
+    let value = top.find("failed_credentials");
+    let section = value.as_ref().and_then(|value| value.section(&keys::FAILED_CREDENTIALS));
+    let Some(section) = section else { return FailedCredentials::DEFAULT };
+    let burst = section.find("burst").and_then(|value| burst(&value));
+    let burst = burst.unwrap_or(FailedCredentials::DEFAULT.burst);
+    let rate = section.find("rate");
+    let quota = rate.and_then(|value| value.parse(|text| Quota::parse(text, Some(burst))));
+    quota.unwrap_or(Quota { burst, ..FailedCredentials::DEFAULT })
+}
+
+fn burst(value: &Value<'_>) -> Option<NonZeroU32> {
+    let burst = value.number(1..=u64::from(u32::MAX))?;
+    u32::try_from(burst).ok().and_then(NonZeroU32::new)
+}
+
 fn limit(key: &str, index: usize, value: &Value<'_>, blind: bool) -> Option<LimitPolicy> {
     let section = value.section(&keys::LIMIT);
     let section = section.as_ref();
-    let burst = section.and_then(|section| section.find("burst")).and_then(|value| {
-        let burst = value.number(1..=u64::from(u32::MAX))?;
-        u32::try_from(burst).ok().and_then(NonZeroU32::new)
-    });
+    let burst_value = section.and_then(|section| section.find("burst"));
+    let burst = burst_value.and_then(|value| burst(&value));
     let quota = section
         .and_then(|section| section.require("rate"))
         .and_then(|value| value.parse(|text| Quota::parse(text, burst)))

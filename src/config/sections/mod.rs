@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod api_keys;
+pub mod cors;
 pub mod identity;
 pub mod issuers;
 pub mod limits;

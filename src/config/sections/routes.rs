@@ -12,6 +12,7 @@ use crate::config::keys;
 use crate::config::model::IssuerSource;
 use crate::config::sections::Reading;
 use crate::config::sections::access::{Authenticators, access};
+use crate::config::sections::cors::{cors, preflight};
 use crate::config::sections::upstreams::{TimeoutSettings, timeouts};
 use crate::config::walk::{Mapping, Value, suggest};
 use crate::policy::{HostPattern, InsecurePath, Methods, PathPattern, Route, RouteTable, Upgrade};
@@ -66,6 +67,7 @@ struct Settings {
     upgrade: Option<Upgrade>,
     insecure_path: Option<InsecurePath>,
     insecure_method_override: Option<bool>,
+    insecure_observe: Option<bool>,
 }
 
 /// What `defaults` says, and the section itself: a default that is there and mistaken is not
@@ -167,6 +169,13 @@ fn route(
     let methods = own.methods.or_else(|| inherited.methods.clone()).unwrap_or(Methods::Any);
     let name = own.name.or_else(|| inherited.name.clone());
     let timeouts = own.timeouts.or(inherited.timeouts).unwrap_or_default();
+    // A default `cors` takes the methods of the route that inherits it.
+    let source = [Some(section), defaults.section].into_iter().flatten();
+    let mut source = source.filter(|section| section.has("cors") || section.has("preflight"));
+    let source = source.next();
+    let cors =
+        source.and_then(|section| section.find("cors")).and_then(|value| cors(&value, &methods));
+    let preflight = source.map(|section| preflight(section, cors.as_ref())).unwrap_or_default();
     Some(Route {
         index,
         name: name.unwrap_or_else(|| label(&hosts, &methods, &path)).into(),
@@ -188,6 +197,9 @@ fn route(
             .insecure_method_override
             .or(inherited.insecure_method_override)
             .unwrap_or(false),
+        cors,
+        preflight,
+        insecure_observe: own.insecure_observe.or(inherited.insecure_observe).unwrap_or(false),
     })
 }
 
@@ -233,6 +245,7 @@ fn settings(section: &Mapping<'_>, reading: &Reading<'_>, known: Known<'_>) -> S
             .find("insecure_path")
             .and_then(|value| insecure_path(&value, reading)),
         insecure_method_override: reading.insecure_switch(section.find("insecure_method_override")),
+        insecure_observe: reading.insecure_switch(section.find("insecure_observe")),
     }
 }
 
@@ -259,7 +272,7 @@ fn methods(value: &Value<'_>) -> Option<Methods> {
 }
 
 /// Methods are compared byte for byte (RFC 9110 section 9.1), so `get` would match nothing.
-fn method(text: &str) -> Result<Method, String> {
+pub(super) fn method(text: &str) -> Result<Method, String> {
     if text != text.to_ascii_uppercase() {
         return Err(format!(
             "{text:?} is not a method; methods are upper case: {}",

@@ -75,22 +75,9 @@ fn contract_reading_the_environment_is_expanded_after_parsing() {
 #[test]
 fn contract_what_is_not_built_yet_is_refused_by_name() {
     let gone = "is not available in this version; remove it";
-    for key in
-        ["metrics: { address: '0.0.0.0:1' }", "failed_credentials: { rate: 5/s }", "issuer: {}"]
-    {
+    for key in ["metrics: { address: '0.0.0.0:1' }", "issuer: {}"] {
         let name = key.split(':').next().unwrap();
         bad(key, &[&format!("{name}|\"{name}\" {gone}")]);
-    }
-    for key in ["cors: { origins: ['*'] }", "preflight: pass", "insecure_observe: true"] {
-        let name = key.split(':').next().unwrap();
-        bad_route(
-            &format!("path: /, access: anonymous, {key}"),
-            &[&format!("routes[0].{name}|{gone}")],
-        );
-        bad(
-            &format!("defaults: {{ upstream: app, {key} }}"),
-            &[&format!("defaults.{name}|{gone}")],
-        );
     }
     bad(
         "listeners: [{ address: '0.0.0.0:1', tls: {}, proxy_protocol: required }]",

@@ -21,7 +21,8 @@ fn says(snapshot: &Snapshot, path: &str) -> Result<String, Reason> {
         Verdict::Permit(permit) => {
             Ok(permit.principal().map_or("anonymous", |who| Principal::subject(who)).to_owned())
         }
-        Verdict::Reject(rejection) => Err(rejection.reason()),
+        Verdict::Preflight(_) => Ok("preflight".to_owned()),
+        Verdict::Reject(rejection) | Verdict::Observe(_, rejection) => Err(rejection.reason()),
     }
 }
 

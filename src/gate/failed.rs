@@ -1,0 +1,189 @@
+//! The budget of failed credentials: what a guesser or a flood of bad signatures may cost us.
+//!
+//! Owns who is asked, who is exempt and which failures count (contract, "Failed credentials";
+//! R-703, R-1005). It is consulted by address before any signature work and charged afterwards. A
+//! missing or an expired credential never counts: clients with a slow clock must not lock their
+//! whole address out.
+
+use std::net::IpAddr;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
+
+use crate::address::{self, Peer};
+use crate::api_key::KeyError;
+use crate::api_key::format::{self, Form};
+use crate::credential::Presented;
+use crate::gate::{Ask, Charging, Evidence, Gate};
+use crate::jwt::JwtError;
+use crate::rate_limit::{Charge, LimitBy, LimitHeaders, LimitPolicy, Quota};
+use crate::rejection::Rejection;
+
+/// How the budget is called in logs. Not a limit of the configuration, so not a metric label.
+const NAME: &str = "failed-credentials";
+
+/// The budget, compiled into a snapshot.
+#[derive(Clone, Debug)]
+pub struct FailedCredentials {
+    policy: Arc<LimitPolicy>,
+    /// Without trusted proxies, everybody behind a balancer on a private address would share one
+    /// budget: such peers are exempt.
+    exempts_near_peers: bool,
+}
+
+impl FailedCredentials {
+    /// 5 failures a second, 100 at once.
+    pub const DEFAULT: Quota = Quota {
+        burst: NonZeroU32::new(100).unwrap(),
+        per_request_ns: NonZeroU64::new(200_000_000).unwrap(),
+    };
+
+    /// Compiles the budget. `exempts_near_peers` is whether `trusted_proxies` is empty.
+    #[must_use]
+    pub fn new(quota: Quota, exempts_near_peers: bool) -> Self {
+        let policy = LimitPolicy {
+            name: Arc::from(NAME),
+            index: usize::MAX,
+            quota,
+            by: LimitBy::Address,
+            headers: LimitHeaders::Off,
+        };
+        Self { policy: Arc::new(policy), exempts_near_peers }
+    }
+
+    fn exempts(&self, peer: Peer) -> bool {
+        self.exempts_near_peers
+            && match peer {
+                Peer::Unix => true,
+                Peer::Ip(address) => is_near(address),
+            }
+    }
+}
+
+impl Gate {
+    /// Refuses what would need new work from an address whose budget is spent. Our own keys pass:
+    /// their checksum is checked before anything is looked up.
+    pub(super) fn check_failed(
+        &self,
+        ask: Ask<'_>,
+        presented: Presented<'_>,
+        evidence: &Evidence,
+    ) -> Result<(), Rejection> {
+        if !needs_work(presented) || self.failed_credentials.exempts(ask.head.peer) {
+            return Ok(());
+        }
+        let charge = self.failed_charge(evidence.address);
+        let standings = self.limits.peek(&[charge], ask.now.monotonic);
+        match standings.into_iter().find(|standing| !standing.allowed) {
+            Some(spent) => Err(Rejection::FailedCredentialsSpent(Box::new(spent))),
+            None => Ok(()),
+        }
+    }
+
+    /// Charges the address for a credential that failed, if that failure counts.
+    pub(super) fn charge_failed(&self, ask: Ask<'_>, rejection: &Rejection, evidence: &Evidence) {
+        let counts = ask.charging == Charging::Charge && is_guess(rejection);
+        if counts && !self.failed_credentials.exempts(ask.head.peer) {
+            let _ = self.limits.charge(&[self.failed_charge(evidence.address)], ask.now.monotonic);
+        }
+    }
+
+    fn failed_charge(&self, address: Option<IpAddr>) -> Charge {
+        let policy = &self.failed_credentials.policy;
+        let key = match address {
+            Some(address) => self.limits.key(NAME, &[b"address", &address::limit_bytes(address)]),
+            None => self.limits.key(NAME, &[b"unix"]),
+        };
+        Charge { policy: Arc::clone(policy), quota: policy.quota, key }
+    }
+}
+
+/// A token needs its signature checked; a key that is not ours is hashed and looked up.
+fn needs_work(presented: Presented<'_>) -> bool {
+    let foreign_key = presented.key.is_some_and(|key| format::check(key) == Form::NotOurs);
+    presented.jwt.is_some() || foreign_key
+}
+
+/// Malformed, of an unknown key, or with a bad signature: what nobody has by accident.
+fn is_guess(rejection: &Rejection) -> bool {
+    match rejection {
+        Rejection::Token(error) => match error {
+            JwtError::Malformed(_)
+            | JwtError::HeaderRefused(_)
+            | JwtError::IssuerUnknown(_)
+            | JwtError::KeyUnknown { .. }
+            | JwtError::AlgorithmMismatch { .. }
+            | JwtError::SignatureBad => true,
+            JwtError::Expired(_)
+            | JwtError::NotYetValid(_)
+            | JwtError::LifetimeTooLong(_)
+            | JwtError::AudienceWrong
+            | JwtError::ClaimBad(_)
+            | JwtError::IdToken => false,
+        },
+        Rejection::Key(error) => match error {
+            KeyError::Malformed | KeyError::Unknown => true,
+            KeyError::NotYetValid { .. } | KeyError::Expired { .. } | KeyError::Disabled { .. } => {
+                false
+            }
+        },
+        Rejection::Framing(_)
+        | Rejection::Path(_)
+        | Rejection::PathAmbiguous { .. }
+        | Rejection::RouteUnknown
+        | Rejection::MethodUnknown { .. }
+        | Rejection::CredentialMissing
+        | Rejection::Credential(_)
+        | Rejection::Denied(_)
+        | Rejection::RateLimited(_)
+        | Rejection::FailedCredentialsSpent(_)
+        | Rejection::BodyTooLarge { .. }
+        | Rejection::TargetTooLong { .. }
+        | Rejection::HeadersTooLarge { .. } => false,
+    }
+}
+
+/// Loopback, private and link-local addresses: a balancer or a neighbour, not the world.
+fn is_near(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contract_failed_credentials_near_peers_are_loopback_private_and_link_local() {
+        for near in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.1.1",
+            "169.254.0.1",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(is_near(near.parse().unwrap()), "{near}");
+        }
+        for far in ["8.8.8.8", "172.32.0.1", "100.64.0.1", "2001:db8::1", "::ffff:8.8.8.8"] {
+            assert!(!is_near(far.parse().unwrap()), "{far}");
+        }
+    }
+
+    /// Of our form; whose it is does not matter here.
+    const OURS: &str = "gp_key_0000000000000000000000000000000000000000000000000";
+
+    #[test]
+    fn r1005_our_own_keys_pass_when_the_budget_is_spent_and_all_else_needs_work() {
+        let ask = |jwt, key| needs_work(Presented { jwt, key });
+        assert!(!ask(None, None));
+        assert!(!ask(None, Some(OURS)));
+        assert!(ask(None, Some("legacy-key")));
+        assert!(ask(Some("e30.e30.AA"), None));
+        assert!(ask(Some("e30.e30.AA"), Some(OURS)));
+    }
+}

@@ -11,7 +11,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("vocabulary", "time secret scope header_text field_name credential principal"),
     (
         "deciding",
-        "jwt api_key path policy rate_limit identity address framing request_id upstream_settings",
+        "jwt api_key path policy rate_limit identity address cors framing request_id \
+         upstream_settings",
     ),
     ("gate", "gate rejection record"),
     ("composing", "config snapshot"),

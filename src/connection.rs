@@ -53,6 +53,8 @@ pub struct Connection {
     upstream_patience: AtomicU64,
     upstream_late: AtomicBool,
     tunnel: AtomicBool,
+    /// Whether the next piece that is written goes out at once.
+    flush_next: AtomicBool,
     read_timer: Option<Pin<Box<Sleep>>>,
     write_timer: Option<Pin<Box<Sleep>>>,
 }
@@ -81,6 +83,7 @@ impl Connection {
             upstream_patience: AtomicU64::new(0),
             upstream_late: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
+            flush_next: AtomicBool::new(false),
             read_timer: None,
             write_timer: None,
         }
@@ -185,6 +188,12 @@ impl Connection {
         self.tunnel.store(true, Ordering::Relaxed);
     }
 
+    /// The next piece of a response goes out at once: more is to come, and pingora keeps pieces of
+    /// a body of known length back until its buffer is full.
+    pub fn pass_on_at_once(&self) {
+        self.flush_next.store(true, Ordering::Relaxed);
+    }
+
     fn move_upstream_deadline(&self, patience: u64) {
         let elapsed = u64::try_from(self.opened.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.upstream_deadline.store(elapsed.saturating_add(patience), Ordering::Relaxed);
@@ -270,6 +279,14 @@ impl Connection {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing")))
     }
 
+    /// Starts to flush where that was asked for. What cannot be flushed now is flushed with the
+    /// next piece, and an error shows there.
+    fn flush_if_asked(&mut self, cx: &mut Context<'_>) {
+        if self.flush_next.swap(false, Ordering::Relaxed) {
+            let _ = Pin::new(&mut self.inner).poll_flush(cx);
+        }
+    }
+
     /// Something was passed on to the caller: as long as that goes on the upstream is not late.
     fn wrote(&self) {
         if self.upstream_deadline.load(Ordering::Relaxed) != 0 {
@@ -315,6 +332,9 @@ impl AsyncWrite for Connection {
         let this = self.get_mut();
         let result = Pin::new(&mut this.inner).poll_write(cx, bytes);
         this.wrote();
+        if result.is_ready() {
+            this.flush_if_asked(cx);
+        }
         this.poll_stalled(cx, result)
     }
 
@@ -326,6 +346,9 @@ impl AsyncWrite for Connection {
         let this = self.get_mut();
         let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bytes);
         this.wrote();
+        if result.is_ready() {
+            this.flush_if_asked(cx);
+        }
         this.poll_stalled(cx, result)
     }
 

@@ -362,7 +362,7 @@ impl Answer {
             Rejection::MethodUnknown { allow } => answer.push(header::ALLOW, allow.clone()),
             Rejection::RateLimited(standings) => answer.push_limits(standings),
             Rejection::FailedCredentialsSpent(spent) => {
-                answer.push_limits(std::slice::from_ref(spent))
+                answer.push_limits(std::slice::from_ref(spent));
             }
             Rejection::Framing(_)
             | Rejection::Path(_)

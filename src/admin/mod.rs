@@ -1,7 +1,7 @@
 //! The admin listener: metrics, health, status, `why`, `explain --live` and reload.
 //!
 //! Owns the socket, the thread and how long a connection may take. It shares no thread with the
-//! proxy: a flood there must not take away the view of it. Who may ask what is [`guard`]'s.
+//! proxy: a flood there must not take away the view of it. Who may ask what is `guard`'s.
 
 mod explain;
 mod guard;

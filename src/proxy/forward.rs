@@ -249,6 +249,7 @@ pub(super) fn watch_response_body(session: &Session, end_of_stream: bool, ctx: &
         connection.upstream_expected_no_more();
     } else {
         connection.expect_upstream_within(permit.route().timeouts.idle);
+        connection.pass_on_at_once();
     }
 }
 

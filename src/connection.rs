@@ -53,8 +53,8 @@ pub struct Connection {
     upstream_patience: AtomicU64,
     upstream_late: AtomicBool,
     tunnel: AtomicBool,
-    /// Whether the next piece that is written goes out at once.
-    flush_next: AtomicBool,
+    /// Whether every piece that is written goes out at once.
+    flush_each: AtomicBool,
     read_timer: Option<Pin<Box<Sleep>>>,
     write_timer: Option<Pin<Box<Sleep>>>,
 }
@@ -83,7 +83,7 @@ impl Connection {
             upstream_patience: AtomicU64::new(0),
             upstream_late: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
-            flush_next: AtomicBool::new(false),
+            flush_each: AtomicBool::new(false),
             read_timer: None,
             write_timer: None,
         }
@@ -188,10 +188,11 @@ impl Connection {
         self.tunnel.store(true, Ordering::Relaxed);
     }
 
-    /// The next piece of a response goes out at once: more is to come, and pingora keeps pieces of
-    /// a body of known length back until its buffer is full.
-    pub fn pass_on_at_once(&self) {
-        self.flush_next.store(true, Ordering::Relaxed);
+    /// Whether pieces of a response go out at once: while more is to come they do, because pingora
+    /// keeps those of a body of known length back until its buffer is full. The last one is
+    /// flushed by pingora, together with what came before it.
+    pub fn pass_on_at_once(&self, more_is_to_come: bool) {
+        self.flush_each.store(more_is_to_come, Ordering::Relaxed);
     }
 
     fn move_upstream_deadline(&self, patience: u64) {
@@ -282,7 +283,7 @@ impl Connection {
     /// Starts to flush where that was asked for. What cannot be flushed now is flushed with the
     /// next piece, and an error shows there.
     fn flush_if_asked(&mut self, cx: &mut Context<'_>) {
-        if self.flush_next.swap(false, Ordering::Relaxed) {
+        if self.flush_each.load(Ordering::Relaxed) {
             let _ = Pin::new(&mut self.inner).poll_flush(cx);
         }
     }

@@ -245,11 +245,11 @@ pub(super) fn watch_response_body(session: &Session, end_of_stream: bool, ctx: &
     let (Some(connection), Stage::Admitted(permit)) = (connection(session), &ctx.stage) else {
         return;
     };
+    connection.pass_on_at_once(!end_of_stream);
     if end_of_stream || session.was_upgraded() {
         connection.upstream_expected_no_more();
     } else {
         connection.expect_upstream_within(permit.route().timeouts.idle);
-        connection.pass_on_at_once();
     }
 }
 

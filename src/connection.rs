@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::address::Peer;
-use crate::framing::{self, BodyLength, HEAD_BYTES_MAX};
+use crate::framing::{self, BodyLength, Chunks, HEAD_BYTES_MAX};
 
 /// How long a connection may be idle before the first byte of a request (R-1002).
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -36,7 +36,9 @@ const HEAD_MAX: Duration = Duration::from_secs(10);
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// What is asked of the socket at once while a head is read; most heads fit.
 const READ_BYTES: usize = 4096;
-/// `deliver` when only pingora knows where the request ends.
+/// What is asked of the socket at once while a chunked body is followed.
+const CHUNKS_READ_BYTES: usize = 16 * 1024;
+/// `deliver` of a tunnel.
 const UNTIL_CLOSED: u64 = u64::MAX;
 
 /// A downstream connection. Filters see it by reference, so what they change is atomic.
@@ -44,8 +46,12 @@ pub struct Connection {
     inner: Stream,
     /// Read, not yet delivered.
     buffer: BytesMut,
-    /// How many bytes of the current request are still to be delivered.
+    /// How many bytes of the current request are still to be delivered, as far as is known.
     deliver: u64,
+    /// The rest of a body that says itself where it ends.
+    chunks: Option<Chunks>,
+    /// The body is not framed as its head says.
+    body_malformed: AtomicBool,
     opened: Instant,
     /// Until when the upstream must show life: nanoseconds after `opened`, 0 for no deadline.
     upstream_deadline: AtomicU64,
@@ -78,6 +84,8 @@ impl Connection {
             inner,
             buffer: BytesMut::new(),
             deliver: 0,
+            chunks: None,
+            body_malformed: AtomicBool::new(false),
             opened: Instant::now(),
             upstream_deadline: AtomicU64::new(0),
             upstream_patience: AtomicU64::new(0),
@@ -150,18 +158,47 @@ impl Connection {
 
     /// Lets the request be read whose head, `head_bytes` long, was looked at.
     pub fn deliver(&mut self, head_bytes: usize, body: BodyLength) {
-        self.deliver = match body {
-            BodyLength::Known(length) => length.saturating_add(head_bytes as u64),
-            BodyLength::Chunked => UNTIL_CLOSED,
-        };
         self.upstream_expected_no_more();
         self.upstream_late.store(false, Ordering::Relaxed);
+        self.deliver = head_bytes as u64;
+        match body {
+            BodyLength::Known(length) => {
+                self.chunks = None;
+                self.deliver = self.deliver.saturating_add(length);
+            }
+            BodyLength::Chunked => {
+                self.chunks = Some(Chunks::default());
+                self.follow_chunks(head_bytes);
+            }
+        }
     }
 
     /// Whether the last request was read to its end, so that another may follow.
     #[must_use]
     pub fn is_at_a_boundary(&self) -> bool {
-        matches!(self.deliver, 0 | UNTIL_CLOSED) && !self.tunnel.load(Ordering::Relaxed)
+        let is_body_done = self.chunks.as_ref().is_none_or(Chunks::is_done);
+        self.deliver == 0 && is_body_done && !self.tunnel.load(Ordering::Relaxed)
+    }
+
+    /// Whether the body turned out not to be framed as its head says.
+    #[must_use]
+    pub fn body_is_malformed(&self) -> bool {
+        self.body_malformed.load(Ordering::Relaxed)
+    }
+
+    /// Throws away what has arrived and waits for more. How much there was; 0 at the end.
+    pub async fn discard(&mut self) -> usize {
+        self.buffer.clear();
+        self.read_more().await.unwrap_or(0)
+    }
+
+    /// Looks at what has arrived of a chunked body: what belongs to it may be delivered.
+    fn follow_chunks(&mut self, from: usize) {
+        let Some(chunks) = &mut self.chunks else { return };
+        match chunks.follow(&self.buffer[from..]) {
+            Ok(count) => self.deliver = self.deliver.saturating_add(count as u64),
+            Err(_) => self.body_malformed.store(true, Ordering::Relaxed),
+        }
     }
 
     /// From now on the upstream must show life within `patience`, again and again.
@@ -231,6 +268,23 @@ impl Connection {
             let count = part.filled().len();
             out.advance(count);
             self.delivered(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads on in a chunked body. Nothing of what comes after it is delivered.
+    fn poll_chunks(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.body_is_malformed() {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        self.buffer.reserve(CHUNKS_READ_BYTES);
+        let read = ready!(pin!(self.inner.read_buf(&mut self.buffer)).poll(cx))?;
+        if read > 0 {
+            self.follow_chunks(0);
+            if self.body_is_malformed() {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+            self.deliver_buffered(out);
         }
         Poll::Ready(Ok(()))
     }
@@ -314,7 +368,13 @@ impl AsyncRead for Connection {
             this.deliver_buffered(out);
             return Poll::Ready(Ok(()));
         }
-        let read = if this.deliver > 0 { this.poll_deliver(cx, out) } else { this.poll_idle(cx) };
+        let read = if this.deliver > 0 {
+            this.poll_deliver(cx, out)
+        } else if this.chunks.as_ref().is_some_and(|chunks| !chunks.is_done()) {
+            this.poll_chunks(cx, out)
+        } else {
+            this.poll_idle(cx)
+        };
         if read.is_pending() && this.poll_upstream_deadline(cx).is_ready() {
             this.upstream_late.store(true, Ordering::Relaxed);
             this.upstream_expected_no_more();
@@ -520,6 +580,38 @@ mod tests {
         assert!(connection.read(&mut out).await.is_err());
         assert_eq!(began.elapsed(), Duration::from_secs(3));
         assert!(connection.upstream_is_late());
+    }
+
+    #[tokio::test]
+    async fn a_chunked_body_is_delivered_and_what_follows_it_is_kept() {
+        for cut in 11..34 {
+            let (mut client, mut connection) = pair();
+            let bytes = b"POST / \r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / \r\n\r\n";
+            client.write_all(&bytes[..cut]).await.unwrap();
+            assert!(connection.wait().await);
+            assert_eq!(connection.read_head().await, HeadRead::Complete(11));
+            connection.deliver(11, BodyLength::Chunked);
+            client.write_all(&bytes[cut..]).await.unwrap();
+            let mut delivered = read_some(&mut connection).await;
+            while !connection.is_at_a_boundary() {
+                delivered.extend(read_some(&mut connection).await);
+            }
+            assert_eq!(delivered, &bytes[..24], "{cut}");
+            assert!(connection.wait().await);
+            assert_eq!(connection.read_head().await, HeadRead::Complete(10));
+        }
+    }
+
+    #[tokio::test]
+    async fn r402_a_malformed_chunk_ends_the_reading() {
+        let (mut client, mut connection) = pair();
+        client.write_all(b"POST / \r\n\r\n3\nabc\r\n0\r\n\r\n").await.unwrap();
+        assert!(connection.wait().await);
+        assert_eq!(connection.read_head().await, HeadRead::Complete(11));
+        connection.deliver(11, BodyLength::Chunked);
+        assert_eq!(read_some(&mut connection).await, b"POST / \r\n\r\n");
+        assert!(connection.body_is_malformed());
+        assert!(connection.read(&mut [0; 9]).await.is_err());
     }
 
     #[tokio::test]

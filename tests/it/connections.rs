@@ -1,6 +1,6 @@
 //! What becomes of a connection: framing, bodies that nobody reads, repeated requests, the end.
 
-use crate::support::{Client, Recorder, Reply, Response, Sandbox, Sidecar, head, standard};
+use crate::support::{Client, Recorder, Reply, Response, Sandbox, Sidecar, head};
 
 const ROUTES: &str = "routes:\n\
     \x20 - { path: /open/**, access: anonymous }\n\
@@ -8,8 +8,8 @@ const ROUTES: &str = "routes:\n\
     \x20 - { path: /ws, access: anonymous, upgrade: websocket }\n";
 
 fn sidecar(upstream: &Recorder) -> Sidecar {
-    let (sandbox, config) = standard(upstream.url());
-    sandbox.start(&format!("{config}{ROUTES}"))
+    let upstreams = format!("upstreams: {{ app: {{ url: \"{}\" }} }}\n", upstream.url());
+    Sandbox::new().start(&format!("{upstreams}defaults: {{ upstream: app }}\n{ROUTES}"))
 }
 
 /// Whether the connection still serves a request of its own.

@@ -3,6 +3,7 @@
 //! Owns reading credentials out of header fields (RFC 6750 section 2.1, RFC 9110 section 11.4).
 //! Never reads the query, a cookie or a body, and never says whether a credential is good.
 
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use thiserror::Error;
 
@@ -64,30 +65,213 @@ pub enum CredentialError {
 }
 
 /// All the places credentials are read from, compiled from the configuration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct CredentialSources {
     keys: Vec<KeySource>,
+    /// Each header once, `Authorization` first.
+    headers: Vec<HeaderName>,
+}
+
+/// The longest key that is looked up; longer ones only cost time to hash.
+const KEY_BYTES_MAX: usize = 4096;
+
+const BEARER: &str = "Bearer";
+
+/// Bearer JWTs and no API keys.
+impl Default for CredentialSources {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
 }
 
 impl CredentialSources {
     /// Bearer JWTs from `Authorization`, and API keys from each of `keys`.
     #[must_use]
     pub fn new(keys: Vec<KeySource>) -> Self {
-        Self { keys }
+        let mut headers = vec![AUTHORIZATION];
+        for source in &keys {
+            if !headers.contains(&source.header) {
+                headers.push(source.header.clone());
+            }
+        }
+        Self { keys, headers }
     }
 
     /// Reads what the fields present.
     ///
+    /// Names and schemes are compared without case and otherwise byte for byte: `X_API_Key` is
+    /// not `X-API-Key`. A bearer is a key when it [is not shaped like a JWT](is_jwt_shaped) and
+    /// `{ header: Authorization, scheme: Bearer }` is one of the sources; else it is a JWT.
+    ///
     /// # Errors
     /// [`CredentialError`] when a field is repeated, malformed or of an unknown scheme.
     pub fn read<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, CredentialError> {
-        let _ = headers;
-        todo!("credential helper")
+        let mut presented = Presented::default();
+        for name in &self.headers {
+            let Some(value) = single_value(headers, name)? else { continue };
+            let (place, text) = match self.read_value(name, value)? {
+                Read::Jwt(text) => (&mut presented.jwt, text),
+                Read::Key(text) => (&mut presented.key, text),
+            };
+            if place.replace(text).is_some() {
+                return Err(CredentialError::Repeated);
+            }
+        }
+        Ok(presented)
     }
 
     /// The header names a credential can stand in: what is removed once it was consumed.
     pub fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
-        std::iter::once(&http::header::AUTHORIZATION)
-            .chain(self.keys.iter().map(|source| &source.header))
+        self.headers.iter()
+    }
+
+    fn read_value<'a>(
+        &self,
+        name: &HeaderName,
+        value: &'a [u8],
+    ) -> Result<Read<'a>, CredentialError> {
+        let (word, rest) = split_word(value);
+        if let Some(scheme) = self.scheme(name, word) {
+            return match scheme {
+                Scheme::Bearer { keys } => read_bearer(rest, keys),
+                Scheme::Key => read_key(rest),
+            };
+        }
+        if self.takes_bare_keys(name) && (rest.is_empty() || !self.has_schemes(name)) {
+            return read_key(value);
+        }
+        if self.hides_a_credential(name, value) {
+            return Err(CredentialError::Repeated);
+        }
+        if word.is_empty() || !word.iter().copied().all(is_token_byte) {
+            return Err(CredentialError::Malformed);
+        }
+        Err(CredentialError::SchemeUnknown)
+    }
+
+    /// The scheme that `word` names in this header.
+    fn scheme(&self, name: &HeaderName, word: &[u8]) -> Option<Scheme> {
+        let keys = self.sources(name).any(|source| {
+            source
+                .scheme
+                .as_deref()
+                .is_some_and(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes()))
+        });
+        if *name == AUTHORIZATION && word.eq_ignore_ascii_case(BEARER.as_bytes()) {
+            return Some(Scheme::Bearer { keys });
+        }
+        keys.then_some(Scheme::Key)
+    }
+
+    fn sources(&self, name: &HeaderName) -> impl Iterator<Item = &KeySource> {
+        self.keys.iter().filter(move |source| source.header == *name)
+    }
+
+    fn takes_bare_keys(&self, name: &HeaderName) -> bool {
+        self.sources(name).any(|source| source.scheme.is_none())
+    }
+
+    fn has_schemes(&self, name: &HeaderName) -> bool {
+        *name == AUTHORIZATION || self.sources(name).any(|source| source.scheme.is_some())
+    }
+
+    /// Whether a credential of ours stands behind a comma: `Basic x, Bearer y`. Another reader
+    /// of the same field might pick that one.
+    fn hides_a_credential(&self, name: &HeaderName, value: &[u8]) -> bool {
+        let mut elements = value.split(|byte| *byte == b',').skip(1).map(<[u8]>::trim_ascii);
+        elements.any(|element| self.scheme(name, split_word(element).0).is_some())
     }
 }
+
+/// What one field turned out to hold.
+enum Read<'a> {
+    Jwt(&'a str),
+    Key(&'a str),
+}
+
+enum Scheme {
+    /// `Bearer` in `Authorization`; `keys` when API keys come that way too.
+    Bearer {
+        keys: bool,
+    },
+    Key,
+}
+
+/// Whether a bearer is meant to be a JWT in compact form: two dots or more, and a beginning that
+/// decodes to `{`. Encrypted ones (five parts) count, so that they are refused as the tokens they
+/// are; keys with dots in them (`SG.abc.def`) do not.
+#[must_use]
+pub fn is_jwt_shaped(bearer: &str) -> bool {
+    // `{` is 0x7b: its six high bits are `e` in base64url, its two low bits begin the next digit.
+    let [b'e', b'w'..=b'z' | b'0'..=b'9' | b'-' | b'_', rest @ ..] = bearer.as_bytes() else {
+        return false;
+    };
+    rest.iter().filter(|byte| **byte == b'.').count() >= 2
+}
+
+/// The one value of a header, without the blanks around it.
+fn single_value<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a [u8]>, CredentialError> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(CredentialError::Repeated);
+    }
+    Ok(first.map(|value| value.as_bytes().trim_ascii()))
+}
+
+/// The first word and what comes after the spaces (`1*SP`, so no tab) behind it.
+fn split_word(value: &[u8]) -> (&[u8], &[u8]) {
+    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (word, rest) = value.split_at(end);
+    (word, rest.trim_ascii_start())
+}
+
+fn read_bearer(bytes: &[u8], keys: bool) -> Result<Read<'_>, CredentialError> {
+    let text = read_text(bytes)?;
+    if keys && !is_jwt_shaped(text) {
+        return read_key(bytes);
+    }
+    if !is_b64token(text) {
+        return Err(CredentialError::Malformed);
+    }
+    Ok(Read::Jwt(text))
+}
+
+fn read_key(bytes: &[u8]) -> Result<Read<'_>, CredentialError> {
+    let text = read_text(bytes)?;
+    if text.len() > KEY_BYTES_MAX {
+        return Err(CredentialError::Malformed);
+    }
+    Ok(Read::Key(text))
+}
+
+/// One credential: visible ASCII, and no comma, behind which there would be another.
+fn read_text(bytes: &[u8]) -> Result<&str, CredentialError> {
+    if bytes.contains(&b',') {
+        return Err(CredentialError::Repeated);
+    }
+    if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_graphic) {
+        return Err(CredentialError::Malformed);
+    }
+    std::str::from_utf8(bytes).map_err(|_| CredentialError::Malformed)
+}
+
+/// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="` (RFC 6750 section 2.1).
+fn is_b64token(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    !body.is_empty()
+        && body.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+        })
+}
+
+/// `tchar` (RFC 9110 section 5.6.2).
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,12 @@
 //! What an upstream might read a header name as.
 //!
 //! Owns the folding of field names: CGI, WSGI, Rack and their kin turn `X-User`, `X_User`
-//! and `x.user` into one variable. Never decides what is removed.
+//! and `x.user` into one variable; and the names by which they take another method for the one
+//! that was decided on. Never removes anything.
 
 use std::borrow::Cow;
+
+use http::HeaderName;
 
 /// The folded form of a field name: lower case, every run of anything but letters and digits as
 /// one `-`, none at the ends. Two names an upstream might take for one another fold alike.
@@ -22,6 +25,16 @@ pub fn fold(name: &str) -> Cow<'_, str> {
         folded.extend(word.chars().map(|c| c.to_ascii_lowercase()));
     }
     Cow::Owned(folded)
+}
+
+/// Whether an upstream might take this field's value for the method of the request. An attacker
+/// would send an allowed GET that says DELETE in here.
+#[must_use]
+pub fn is_method_override(name: &HeaderName) -> bool {
+    matches!(
+        fold(name.as_str()).as_ref(),
+        "x-http-method-override" | "x-http-method" | "x-method-override"
+    )
 }
 
 fn is_folded(name: &str) -> bool {
@@ -67,6 +80,27 @@ mod tests {
         check("", "");
         check("_", "");
         check("--", "");
+    }
+
+    #[test]
+    fn contract_identity_method_overrides_are_known_in_every_spelling() {
+        let is_override =
+            |name: &str| is_method_override(&HeaderName::from_bytes(name.as_bytes()).unwrap());
+        for name in [
+            "X-HTTP-Method-Override",
+            "X-HTTP-Method",
+            "X-Method-Override",
+            "x_http_method_override",
+            "X.HTTP.Method",
+            "X--Method--Override",
+        ] {
+            assert!(is_override(name), "{name}");
+        }
+        for name in
+            ["X-HTTP-Methods", "Method", "X-Method", "HTTP-Method-Override", "XMethodOverride"]
+        {
+            assert!(!is_override(name), "{name}");
+        }
     }
 
     proptest! {

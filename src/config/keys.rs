@@ -337,17 +337,10 @@ macro_rules! route_keys {
 pub static ROUTE: Section = Section {
     name: "a route",
     keys: route_keys![
-        Key::required(
-            "path",
-            Shape::Text,
-            "segments, `*` for one, `/**` at the end for all below"
-        ),
+        Key::required("path", Shape::Text, "segments, `*` for one, `/**` at the end for all below"),
         Key::required(
             "access",
-            Shape::Either(&[
-                Shape::Word(&["anonymous", "authenticated"]),
-                Shape::Section(&ACCESS)
-            ]),
+            Shape::Either(&[Shape::Word(&["anonymous", "authenticated"]), Shape::Section(&ACCESS)]),
             "`anonymous`, `authenticated`, or what a credential must have"
         )
     ],

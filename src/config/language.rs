@@ -81,15 +81,46 @@ pub enum Shape {
     /// One of these words.
     Word(&'static [&'static str]),
     /// A list.
-    List(&'static Shape),
+    List(&'static Self),
     /// One value or a list of them.
-    OneOrMany(&'static Shape),
+    OneOrMany(&'static Self),
     /// A mapping from names of the operator's choice.
-    Table(&'static Shape),
+    Table(&'static Self),
     /// A mapping with fixed keys.
     Section(&'static Section),
     /// Any of these.
-    Either(&'static [Shape]),
+    Either(&'static [Self]),
     /// Anything: claims.
     Any,
+}
+
+/// Calls `see` with every key of `section` and below, and its path: `.routes[].access.scopes`.
+pub fn visit(section: &'static Section, path: &str, see: &mut dyn FnMut(&str, &'static Key)) {
+    for key in section.keys {
+        let path = format!("{path}.{}", key.name);
+        see(&path, key);
+        visit_shape(&key.shape, &path, see);
+    }
+}
+
+// The tables are finite and do not refer to themselves, so this ends.
+fn visit_shape(shape: &'static Shape, path: &str, see: &mut dyn FnMut(&str, &'static Key)) {
+    match shape {
+        Shape::List(inner) | Shape::OneOrMany(inner) | Shape::Table(inner) => {
+            visit_shape(inner, &format!("{path}[]"), see);
+        }
+        Shape::Section(section) => visit(section, path, see),
+        Shape::Either(shapes) => {
+            for inner in *shapes {
+                visit_shape(inner, path, see);
+            }
+        }
+        Shape::Text
+        | Shape::Truth
+        | Shape::Number(..)
+        | Shape::Duration
+        | Shape::Size
+        | Shape::Word(_)
+        | Shape::Any => {}
+    }
 }

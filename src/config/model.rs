@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::TrustedProxies;
+use crate::config::Mistake;
 use crate::credential::CredentialSources;
 use crate::identity::{IdentityHeaderName, IdentityHeaders};
 use crate::jwt::IssuerSettings;
 use crate::policy::RouteTable;
 use crate::rate_limit::LimitPolicy;
-use crate::secret::Secret;
 use crate::upstream_settings::Upstream;
 
 /// A whole configuration.
@@ -24,6 +24,32 @@ pub struct Config {
     /// What a reload publishes.
     pub dynamic: Dynamic,
 }
+
+/// A file that the configuration names, and where it does so: what cannot be read is a mistake
+/// there. Two are equal when they name the same file.
+#[derive(Clone, Debug)]
+pub struct FileReference {
+    /// The file, resolved against the folder of the file that names it.
+    pub path: PathBuf,
+    /// Where it is named, as a mistake without a message.
+    pub named_at: Arc<Mistake>,
+}
+
+impl FileReference {
+    /// A mistake at the place where the file is named.
+    #[must_use]
+    pub fn mistake(&self, message: impl Into<String>) -> Mistake {
+        Mistake { message: message.into(), ..Mistake::clone(&self.named_at) }
+    }
+}
+
+impl PartialEq for FileReference {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for FileReference {}
 
 /// Where something listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +68,13 @@ pub struct Listener {
 }
 
 /// The admin listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// Where it listens.
     pub address: ListenAddress,
-    /// The bearer token it demands; required beyond loopback.
-    pub token: Option<Secret<String>>,
+    /// The file with the bearer token it demands; required beyond loopback. Read by
+    /// [`crate::config::materials::admin_token`].
+    pub token_file: Option<FileReference>,
 }
 
 /// Where the access log goes.
@@ -70,8 +97,8 @@ pub struct AccessLog {
     pub json: Option<bool>,
 }
 
-/// What needs a restart.
-#[derive(Clone, Debug)]
+/// What needs a restart: a reload that finds another one publishes the rest and says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Startup {
     /// Public listeners; never empty.
     pub listeners: Vec<Listener>,
@@ -93,9 +120,9 @@ pub struct Startup {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     /// JWKS, JWK or PEM.
-    File(PathBuf),
+    File(FileReference),
     /// An HMAC secret.
-    SecretFile(PathBuf),
+    SecretFile(FileReference),
 }
 
 /// One issuer and where its keys come from.
@@ -111,9 +138,9 @@ pub struct IssuerSource {
 #[derive(Clone, Debug, Default)]
 pub struct ApiKeySettings {
     /// Key files.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<FileReference>,
     /// Pepper files by name.
-    pub peppers: Vec<(Box<str>, PathBuf)>,
+    pub peppers: Vec<(Box<str>, FileReference)>,
     /// Claims of a key that become headers.
     pub claim_headers: Vec<(Box<str>, IdentityHeaderName)>,
 }
@@ -144,4 +171,15 @@ pub struct Dynamic {
     pub insecure_file_modes: bool,
     /// Every `insecure_...` setting in force, by its path, for the start-up log and the metric.
     pub insecure: Vec<String>,
+}
+
+impl Dynamic {
+    /// Every file that is read for this configuration, for those who watch them.
+    pub fn files(&self) -> impl Iterator<Item = &FileReference> {
+        let key_sets = self.issuers.iter().map(|issuer| match &issuer.keys {
+            KeySource::File(file) | KeySource::SecretFile(file) => file,
+        });
+        let peppers = self.api_keys.peppers.iter().map(|(_, file)| file);
+        key_sets.chain(&self.api_keys.files).chain(peppers)
+    }
 }

@@ -72,15 +72,45 @@ impl Report {
     #[must_use]
     pub fn into_mistakes(self) -> Vec<Mistake> {
         let mut mistakes = self.mistakes.into_inner();
-        mistakes.sort_by(|a, b| (a.line, a.column).cmp(&(b.line, b.column)));
+        mistakes.sort();
         mistakes.dedup();
         mistakes
     }
 }
 
+/// One line that fits a terminal and a log: no control characters, not endless.
 fn shorten(text: String) -> String {
-    match text.char_indices().nth(TEXT_MAX) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
+    if text.len() <= TEXT_MAX && !text.contains(char::is_control) {
+        return text;
+    }
+    let mut line = String::with_capacity(text.len().min(2 * TEXT_MAX));
+    for (count, c) in text.chars().enumerate() {
+        if count == TEXT_MAX {
+            line.push_str("...");
+            break;
+        }
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r903_a_mistake_is_one_line_of_bounded_length() {
+        let report = Report::new(Path::new("f"));
+        report.add(Place { line: 2, column: 1 }, "b\n", "x\u{1b}[2J\r\nß");
+        report.add(Place { line: 1, column: 9 }, "a", "é".repeat(5_000));
+        report.add(Place { line: 2, column: 1 }, "b\n", "x\u{1b}[2J\r\nß");
+        let mistakes = report.into_mistakes();
+        assert_eq!(mistakes.len(), 2);
+        assert_eq!(mistakes[0].message.chars().count(), TEXT_MAX + 3);
+        assert_eq!(mistakes[1].to_string(), r"f:2:1: b\n: x\u{1b}[2J\r\nß");
     }
 }

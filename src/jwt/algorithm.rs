@@ -72,6 +72,54 @@ impl Algorithm {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
     }
+
+    /// The only kind of key that fits.
+    #[must_use]
+    pub const fn key_kind(self) -> KeyKind {
+        match self {
+            Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 => {
+                KeyKind::Rsa
+            }
+            Self::Es256 => KeyKind::P256,
+            Self::Es384 => KeyKind::P384,
+            Self::Es512 => KeyKind::P521,
+            Self::EdDsa | Self::Ed25519 => KeyKind::Ed25519,
+            Self::Hs256 | Self::Hs384 | Self::Hs512 => KeyKind::Secret,
+        }
+    }
+
+    /// Whether both names mean the very same signature: equal, or the two names of Ed25519.
+    #[must_use]
+    pub fn is_same_signature(self, other: Self) -> bool {
+        self == other
+            || (self.key_kind() == KeyKind::Ed25519 && other.key_kind() == KeyKind::Ed25519)
+    }
+}
+
+/// What a key is, which limits the algorithms it can be bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum KeyKind {
+    Rsa,
+    P256,
+    P384,
+    P521,
+    Ed25519,
+    /// An HMAC secret.
+    Secret,
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rsa => "an RSA key",
+            Self::P256 => "a P-256 key",
+            Self::P384 => "a P-384 key",
+            Self::P521 => "a P-521 key",
+            Self::Ed25519 => "an Ed25519 key",
+            Self::Secret => "an HMAC secret",
+        })
+    }
 }
 
 impl fmt::Display for Algorithm {

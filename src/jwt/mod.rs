@@ -7,7 +7,18 @@
 //! signature holds.
 
 pub mod algorithm;
+mod claims;
+mod compact;
+mod der;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
+mod header;
+mod json;
+mod jwk;
+mod key;
 pub mod key_set;
+mod pem;
+mod validity;
 pub mod verifier;
 
 use std::sync::Arc;
@@ -15,7 +26,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-pub use algorithm::Algorithm;
+pub use algorithm::{Algorithm, KeyKind};
+pub use key::VerifyingKey;
 pub use key_set::{KeyFileFormat, KeyMistake, KeySet};
 pub use verifier::{Issuers, VerifiedToken};
 
@@ -102,3 +114,6 @@ pub enum JwtError {
     #[error("an ID token is not an access token")]
     IdToken,
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,18 @@
 //! principal that verification established.
 
 pub mod access;
+mod conflict;
+mod host;
+mod index;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod oracle;
 pub mod pattern;
 pub mod route;
 pub mod table;
 
 pub use access::{Access, AccessDenied, Requirement};
-pub use pattern::{HostPattern, PathPattern, PatternError};
+pub use host::{HostPattern, normalize_host};
+pub use pattern::{PathPattern, PatternError};
 pub use route::{InsecurePath, Methods, Route, Upgrade};
 pub use table::{RouteMiss, RouteMistake, RouteTable};

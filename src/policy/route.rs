@@ -18,16 +18,56 @@ pub enum Methods {
 }
 
 impl Methods {
-    /// Whether a request with `method` falls under the route.
+    /// Whether a request with `method` falls under the route: never TRACE, which reflects
+    /// credentials, and CONNECT, which makes a tunnel, even if they are listed.
     #[must_use]
     pub fn covers(&self, method: &Method) -> bool {
+        if *method == Method::TRACE || *method == Method::CONNECT {
+            return false;
+        }
         match self {
-            Self::Any => *method != Method::TRACE && *method != Method::CONNECT,
+            Self::Any => true,
             Self::Only(listed) => {
                 listed.contains(method)
                     || (*method == Method::HEAD && listed.contains(&Method::GET))
             }
         }
+    }
+
+    /// Whether some method falls under both.
+    #[must_use]
+    pub(crate) fn overlap(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, Self::Any) => true,
+            (Self::Any, Self::Only(listed)) | (Self::Only(listed), Self::Any) => {
+                listed.iter().any(|method| Self::Any.covers(method))
+            }
+            (Self::Only(ours), Self::Only(theirs)) => {
+                ours.iter().any(|method| other.covers(method))
+                    || theirs.iter().any(|method| self.covers(method))
+            }
+        }
+    }
+
+    /// The methods for an `Allow` field: GET brings HEAD; [`Methods::Any`] the common ones.
+    pub(crate) fn allowed(&self) -> impl Iterator<Item = &Method> {
+        static HEAD: Method = Method::HEAD;
+        static COMMON: [Method; 7] = [
+            Method::DELETE,
+            Method::GET,
+            Method::HEAD,
+            Method::OPTIONS,
+            Method::PATCH,
+            Method::POST,
+            Method::PUT,
+        ];
+        let (listed, head) = match self {
+            Self::Any => (COMMON.as_slice(), None),
+            Self::Only(listed) => {
+                (listed.as_slice(), listed.contains(&Method::GET).then_some(&HEAD))
+            }
+        };
+        listed.iter().filter(|method| self.covers(method)).chain(head)
     }
 }
 

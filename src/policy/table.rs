@@ -1,11 +1,17 @@
 //! The route table: from host, method and path to one route.
+//!
+//! Owns the order of the questions: host and path, then method, then every other reading of the
+//! path. Never reads a header and never looks at a credential.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::Method;
 
-use crate::path::CanonicalPath;
-use crate::policy::Route;
+use crate::path::view::{self, Source};
+use crate::path::{CanonicalPath, has_dot_segment, remove_dot_segments};
+use crate::policy::index::{Index, Reading, SlotId};
+use crate::policy::{Route, conflict};
 
 /// Why no route was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,18 +33,26 @@ pub enum RouteMiss {
 /// Two routes that tie, or a host-bound route that demands less than a hostless one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteMistake {
-    /// Index of the offending route.
+    /// Position of the offending route in the table.
     pub route: usize,
-    /// The other route.
+    /// Position of the other route.
     pub other: usize,
     /// What is wrong, and the remedy.
     pub message: String,
 }
 
+/// How many bytes the readings of one path may come to. A usual path has a handful of them; only
+/// a long one built of everything that can be read in two ways comes near, and is refused: what
+/// was not looked up was not checked.
+const READING_BYTES_MAX: usize = 128 * 1024;
+
 /// All routes, indexed: immutable, compiled into a snapshot.
 #[derive(Debug, Default)]
 pub struct RouteTable {
     routes: Vec<Arc<Route>>,
+    index: Index,
+    /// Whether routes differ in access; if they do not, no reading can matter.
+    is_mixed: bool,
 }
 
 impl RouteTable {
@@ -50,8 +64,24 @@ impl RouteTable {
         routes: Vec<Arc<Route>>,
         insecure_host_selected: bool,
     ) -> Result<Self, Vec<RouteMistake>> {
-        let _ = insecure_host_selected;
-        Ok(Self { routes })
+        let mut index = Index::default();
+        for (at, route) in routes.iter().enumerate() {
+            if route.hosts.is_empty() {
+                index.insert(None, &route.path, at);
+            }
+            for host in &route.hosts {
+                index.insert(Some(host), &route.path, at);
+            }
+        }
+        let mut mistakes = conflict::ties(&routes, &index);
+        if !insecure_host_selected {
+            mistakes.extend(conflict::weaker_hosts(&routes, &index));
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let is_mixed = routes.windows(2).any(|pair| pair[0].access != pair[1].access);
+        Ok(Self { routes, index, is_mixed })
     }
 
     /// The routes in the order of the configuration.
@@ -61,7 +91,8 @@ impl RouteTable {
     }
 
     /// Finds the route of a request: host and path first, then the method among the routes of
-    /// that very host and path; then asks every other reading of the path.
+    /// that very host and path; then asks every other reading of the path. `host` is in the form
+    /// of [`crate::policy::normalize_host`].
     ///
     /// # Errors
     /// [`RouteMiss`].
@@ -71,7 +102,125 @@ impl RouteTable {
         method: &Method,
         path: &CanonicalPath<'_>,
     ) -> Result<&Arc<Route>, RouteMiss> {
-        let _ = (host, method, path);
-        todo!("policy helper")
+        let text = view::upper_hex(path.as_str());
+        let slot = self.index.find(host, &text);
+        let takes_encoded_slash = slot.is_some_and(|slot| {
+            self.routes_of(slot).any(|route| route.insecure_path.encoded_slash)
+        });
+        if path.has_encoded_slash() && !takes_encoded_slash {
+            return Err(RouteMiss::Ambiguous { view: "encoded_slash" });
+        }
+        let slot = slot.ok_or(RouteMiss::Unknown)?;
+        let route = self
+            .routes_of(slot)
+            .find(|route| route.methods.covers(method))
+            .ok_or_else(|| RouteMiss::Method { allow: self.allow(slot) })?;
+        if path.has_encoded_slash() && !route.insecure_path.encoded_slash {
+            return Err(RouteMiss::Ambiguous { view: "encoded_slash" });
+        }
+        if self.is_mixed && !path.is_ordinary() {
+            let raw = path.raw_if_different().map(view::upper_hex);
+            let mut readings = Readings::new(self, host, method, route);
+            readings.refuse_meeting(&text)?;
+            raw.map_or(Ok(()), |raw| readings.refuse_meeting(&raw))?;
+        }
+        Ok(route)
+    }
+
+    fn routes_of(&self, slot: SlotId) -> impl Iterator<Item = &Arc<Route>> {
+        self.index.slot(slot).iter().map(|&at| &self.routes[at])
+    }
+
+    fn allow(&self, slot: SlotId) -> String {
+        let methods: BTreeSet<&str> = self
+            .routes_of(slot)
+            .flat_map(|route| route.methods.allowed())
+            .map(Method::as_str)
+            .collect();
+        methods.into_iter().collect::<Vec<_>>().join(", ")
     }
 }
+
+/// The other readings of one request's path, and where they lead.
+struct Readings<'a> {
+    table: &'a RouteTable,
+    host: Option<&'a str>,
+    method: &'a Method,
+    applied: &'a Route,
+    bytes_left: usize,
+    text: String,
+    slots: Vec<SlotId>,
+}
+
+impl<'a> Readings<'a> {
+    fn new(
+        table: &'a RouteTable,
+        host: Option<&'a str>,
+        method: &'a Method,
+        applied: &'a Route,
+    ) -> Self {
+        let bytes_left = READING_BYTES_MAX;
+        Self { table, host, method, applied, bytes_left, text: String::new(), slots: Vec::new() }
+    }
+
+    /// Asks every reading of `path`, but those that cannot differ from another.
+    fn refuse_meeting(&mut self, path: &str) -> Result<(), RouteMiss> {
+        let permitted = self.applied.insecure_path;
+        let mut spared = 0;
+        spared |= if permitted.double_slash { view::MERGE } else { 0 };
+        spared |= if permitted.semicolon { view::CUT } else { 0 };
+        let sources = Source::ALL.map(|source| match source {
+            Source::Authority if permitted.double_slash => None,
+            Source::CutOnce if permitted.semicolon => None,
+            source => Some((source, source.read(path))),
+        });
+        for (at, (source, text)) in
+            sources.iter().enumerate().filter_map(|(at, read)| Some((at, read.as_ref()?)))
+        {
+            let is_known = sources[..at].iter().flatten().any(|(_, known)| known == text);
+            if is_known && !self.table.index.has_sources() {
+                continue;
+            }
+            let marks = (view::marks(text) | self.table.index.marks()) & !spared;
+            for mask in (0..view::MASKS).filter(|mask| mask & !marks == 0) {
+                self.read(Reading { source: *source, mask }, text)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks one reading, with dot segments as they are and removed.
+    fn read(&mut self, reading: Reading, source: &str) -> Result<(), RouteMiss> {
+        let view = view::name(reading.source, reading.mask);
+        self.bytes_left =
+            self.bytes_left.checked_sub(source.len()).ok_or(RouteMiss::Ambiguous { view })?;
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        view::fold(source, reading.mask, &mut text);
+        let mut is_meeting = self.meets_other_access(&text, reading);
+        if has_dot_segment(&text) {
+            // A reading that climbs above the root leads nowhere we know.
+            is_meeting |= remove_dot_segments(&text)
+                .is_none_or(|removed| self.meets_other_access(&removed, reading));
+            let cut = view::cut_dot_segments(&text, reading.mask);
+            is_meeting |= cut.is_some_and(|cut| self.meets_other_access(&cut, reading));
+        }
+        self.text = text;
+        if is_meeting { Err(RouteMiss::Ambiguous { view }) } else { Ok(()) }
+    }
+
+    fn meets_other_access(&mut self, text: &str, reading: Reading) -> bool {
+        let mut slots = std::mem::take(&mut self.slots);
+        slots.clear();
+        self.table.index.find_folded(self.host, text, reading, &mut slots);
+        let is_meeting = slots
+            .iter()
+            .flat_map(|&slot| self.table.routes_of(slot))
+            .any(|met| met.methods.covers(self.method) && met.access != self.applied.access);
+        self.slots = slots;
+        is_meeting
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -228,7 +228,7 @@ mod tests {
             let (mut tat, mut now) = (0, 3_600 * SECOND);
             for step in steps {
                 // Most steps are none at all, so that bursts are used up.
-                let step = if step < 2_000 { 0 } else { step - 2_000 };
+                let step = step.saturating_sub(2_000);
                 clock.advance(Duration::from_nanos(step));
                 now += step;
                 let decision = charge(tat, now, &quota);

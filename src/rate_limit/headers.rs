@@ -14,6 +14,9 @@ use crate::rate_limit::{LimitHeaders, Standing};
 /// The largest integer of a structured field (RFC 9651 section 3.3.1).
 const INTEGER_MAX: u64 = 999_999_999_999_999;
 
+/// What one limit usually takes in either field; longer names only cost an allocation more.
+const FIELD_BYTES: usize = 48;
+
 /// The two fields of one answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitFields {
@@ -28,8 +31,9 @@ pub struct LimitFields {
 /// heard. `refused` says whether the request was refused for one of them.
 #[must_use]
 pub fn limit_fields(standings: &[Standing], refused: bool) -> Option<LimitFields> {
-    let mut rate_limit = String::new();
-    let mut policy = String::new();
+    let capacity = standings.len() * FIELD_BYTES;
+    let (mut rate_limit, mut policy) =
+        (String::with_capacity(capacity), String::with_capacity(capacity));
     for standing in standings.iter().filter(|standing| is_told(standing, refused)) {
         for field in [&mut rate_limit, &mut policy] {
             if !field.is_empty() {
@@ -133,7 +137,7 @@ mod tests {
         let caller = standing("per-caller", "100/s", 200, LimitHeaders::Always);
         let address = standing("per-address", "20/m", 40, LimitHeaders::Always);
         check(
-            &[caller.clone()],
+            std::slice::from_ref(&caller),
             false,
             Some(("\"per-caller\";r=199;t=1", "\"per-caller\";q=200;w=2")),
         );

@@ -112,20 +112,7 @@ impl LimitTable {
         if !all_allowed(&standings) {
             return standings;
         }
-        for (index, charge) in charges.iter().enumerate() {
-            if let Some(same) = earlier(charges, index) {
-                standings[index] = charge.standing_like(&standings[same]);
-                continue;
-            }
-            let decision = self.charge_one(charge, now);
-            standings[index] = charge.standing(decision);
-            if !decision.allowed {
-                // Somebody else took the last one since we looked: give back what we took. This
-                // standing stays refused whatever has been given back meanwhile.
-                self.refund_all(charges, index, &mut standings, now);
-                break;
-            }
-        }
+        self.charge_each(charges, &mut standings, now);
         standings
     }
 
@@ -167,6 +154,24 @@ impl LimitTable {
         charges.iter().map(|charge| charge.standing(inspect(charge))).collect()
     }
 
+    /// Charges one after the other, though somebody else may have been faster since `standings`
+    /// was looked up: then what was taken is given back.
+    fn charge_each(&self, charges: &[Charge], standings: &mut [Standing], now: Monotonic) {
+        for (index, charge) in charges.iter().enumerate() {
+            if let Some(same) = earlier(charges, index) {
+                standings[index] = charge.standing_like(&standings[same]);
+                continue;
+            }
+            let decision = self.charge_one(charge, now);
+            standings[index] = charge.standing(decision);
+            if !decision.allowed {
+                // This one stays refused, whatever has been given back meanwhile.
+                self.refund_all(&charges[..index], standings, now);
+                return;
+            }
+        }
+    }
+
     fn charge_one(&self, charge: &Charge, now: Monotonic) -> Decision {
         let place = charge.place();
         let mut bucket = self.bucket(place).lock();
@@ -181,15 +186,8 @@ impl LimitTable {
         decision
     }
 
-    /// Gives back the first `count` charges.
-    fn refund_all(
-        &self,
-        charges: &[Charge],
-        count: usize,
-        standings: &mut [Standing],
-        now: Monotonic,
-    ) {
-        for (index, charge) in charges.iter().enumerate().take(count) {
+    fn refund_all(&self, charges: &[Charge], standings: &mut [Standing], now: Monotonic) {
+        for (index, charge) in charges.iter().enumerate() {
             if earlier(charges, index).is_none() {
                 self.refund_one(charge);
             }
@@ -246,22 +244,18 @@ fn find(slots: &[Slot; WAYS], place: Place) -> u64 {
 /// free slot was taken.
 fn remember(slots: &mut [Slot; WAYS], caller: Slot, now: u64) -> bool {
     let itself = slots.iter().position(|slot| slot.tag == caller.tag && slot.tat != 0);
-    let least = || (0..WAYS).min_by_key(|index| loss(slots[*index].tat, now)).unwrap_or(0);
+    let least = || (0..WAYS).min_by_key(|index| loss(slots[*index], now)).unwrap_or(0);
     let index = itself.unwrap_or_else(least);
     let was_free = slots[index].tat == 0;
     slots[index] = caller;
     was_free
 }
 
-/// How much is lost with a slot: nothing with one whose allowance is full again, nothing but
-/// room with a free one, and then the more the longer it takes to fill up. So whoever is limited
-/// is not forgotten before somebody who is not.
-fn loss(tat: u64, now: u64) -> (u8, u64) {
-    match tat {
-        0 => (1, 0),
-        full if full <= now => (0, 0),
-        owing => (2, owing),
-    }
+/// How long until a caller's allowance is full: what is lost with its slot. Nothing is lost with
+/// whoever has a full one, nor with a free slot; those come last, so the full ones are used up
+/// first. Whoever is limited is not forgotten before somebody who is not.
+fn loss(slot: Slot, now: u64) -> u64 {
+    slot.tat.saturating_sub(now)
 }
 
 fn all_allowed(standings: &[Standing]) -> bool {

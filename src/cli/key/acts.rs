@@ -17,7 +17,7 @@ use crate::cli::key::{
 };
 use crate::config::key_edit::Edit;
 use crate::config::key_file::SpannedKey;
-use crate::config::walk::suggest;
+use crate::config::suggest::suggest;
 use crate::principal::Claims;
 use crate::scope::ScopeSet;
 use crate::secret::Secret;

@@ -221,6 +221,38 @@ fn the_seed_is_not_printed() {
     assert_eq!(shown, "LimitTable { len: 0, capacity: 1024, .. }");
 }
 
+#[test]
+fn r702_who_loses_a_race_gets_everything_back_and_stays_refused() {
+    let table = table(1);
+    let (wide, narrow) = (policy("wide", "10/s", 10), policy("narrow", "2/s", 2));
+    let wide = charge(&table, &wide, "alice");
+    let narrow = charge(&table, &narrow, "alice");
+    let charges = [wide.clone(), wide.clone(), narrow.clone(), wide.clone()];
+    for _ in 0..3 {
+        table.charge(std::slice::from_ref(&wide), START);
+    }
+    let mut standings = table.inspect_all(&charges, START);
+    assert!(all_allowed(&standings));
+    // Somebody else takes what was just seen to be there.
+    assert_eq!(drain(&table, std::slice::from_ref(&narrow), START), 2);
+    table.charge_each(&charges, &mut standings, START);
+    let seen: Vec<_> = standings.iter().map(|s| (s.allowed, s.remaining)).collect();
+    assert_eq!(seen, [(true, 7), (true, 7), (false, 0), (true, 7)]);
+    assert_eq!(drain(&table, std::slice::from_ref(&wide), START), 7);
+}
+
+#[test]
+fn a_refund_at_the_beginning_of_time_frees_no_slot() {
+    let table = table(1);
+    let policy = policy("per-caller", "1/s", 3);
+    let alice = charge(&table, &policy, "alice");
+    assert!(table.charge_one(&alice, Monotonic(0)).allowed);
+    table.refund_one(&alice);
+    assert_ne!(table.tat(&alice), 0);
+    assert!(table.charge_one(&alice, Monotonic(0)).allowed);
+    assert_eq!(table.len(), 1);
+}
+
 /// `threads` threads try `attempts` times each; how many passed.
 fn race(table: &LimitTable, charges: &[Charge], threads: u32, attempts: u32) -> u32 {
     let admitted = AtomicU32::new(0);

@@ -1,0 +1,186 @@
+//! Which version of each file is in use.
+//!
+//! Owns the memory of good versions and the step from a file's bytes to the version that counts
+//! now. A version is known again by its fingerprint, so that what did not change is neither
+//! parsed again nor replaced.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use zeroize::Zeroizing;
+
+use crate::config::disk::Disk;
+use crate::config::key_file::SpannedKey;
+use crate::config::mistake::Mistake;
+use crate::config::model::FileReference;
+use crate::jwt::{Algorithm, KeySet};
+use crate::secret::Secret;
+
+use super::Loading;
+use super::key_files::BuiltRing;
+
+/// The most versions that are remembered while loads keep failing; a load that succeeds forgets
+/// what it did not use.
+const REMEMBERED_MAX: usize = 1_000;
+
+/// The last good version of every file, kept from load to load.
+#[derive(Debug, Default)]
+pub struct LastGood {
+    pub(super) versions: HashMap<FileUse, Version>,
+    pub(super) ring: Option<BuiltRing>,
+    pub(super) load: u64,
+}
+
+/// A file and everything that shapes how it is read: the same file may be read in two ways.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum FileUse {
+    KeySet { path: PathBuf, secret: bool, algorithms: Vec<Algorithm> },
+    KeyFile { path: PathBuf, peppers: Vec<Box<str>> },
+    Pepper { path: PathBuf },
+}
+
+/// One good version of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Version {
+    fingerprint: Fingerprint,
+    pub(super) parsed: Parsed,
+    /// The load that used it last.
+    used: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Parsed {
+    KeySet(Arc<KeySet>),
+    Keys(Arc<Vec<SpannedKey>>),
+    Pepper(Arc<Secret<Vec<u8>>>),
+}
+
+/// The SHA-256 of a file. Not shown: that of a short secret is as good as the secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Fingerprint([u8; 32]);
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint(..)")
+    }
+}
+
+impl Fingerprint {
+    fn of(bytes: &[u8]) -> Self {
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest(&SHA256, bytes).as_ref());
+        Self(fingerprint)
+    }
+}
+
+/// What a file reads as now.
+pub(super) struct Candidate {
+    pub(super) parsed: Parsed,
+    /// The fingerprint of a version that is not remembered yet.
+    pub(super) fresh: Option<Fingerprint>,
+}
+
+impl Loading<'_> {
+    /// Reads a file as it is now; with a mistake in it, as it was when it was last good.
+    pub(super) fn candidate(
+        &mut self,
+        file: &FileReference,
+        file_use: &FileUse,
+        limit: usize,
+        private: bool,
+        parse: impl FnOnce(&[u8]) -> Result<Parsed, Vec<Mistake>>,
+    ) -> Option<Candidate> {
+        let known = self.last_good.versions.get(file_use);
+        let known_as =
+            |fresh| known.map(|version| Candidate { parsed: version.parsed.clone(), fresh });
+        let (bytes, exposed) = match read(file, limit, self.disk) {
+            Ok(read) => read,
+            Err(mistake) => {
+                self.mistakes.push(mistake);
+                return known_as(None);
+            }
+        };
+        // Whoever reads a secret is everyone it vouches for.
+        let exposed = exposed.filter(|_| !self.dynamic.insecure_file_modes);
+        if private && let Some(exposed) = &exposed {
+            self.mistakes.push(exposed.clone());
+            return known_as(None);
+        }
+        let fingerprint = Fingerprint::of(&bytes);
+        let candidate = match known {
+            Some(version) if version.fingerprint == fingerprint => known_as(None),
+            Some(_) | None => match parse(&bytes) {
+                Ok(parsed) => Some(Candidate { parsed, fresh: Some(fingerprint) }),
+                Err(mistakes) => {
+                    self.mistakes.extend(mistakes);
+                    return known_as(None);
+                }
+            },
+        };
+        // A JWK set is public, unless it turns out to hold HMAC keys.
+        let private = candidate.as_ref().is_some_and(|candidate| match &candidate.parsed {
+            Parsed::KeySet(keys) => keys.holds_secret(),
+            Parsed::Keys(_) | Parsed::Pepper(_) => false,
+        });
+        if private && let Some(exposed) = exposed {
+            self.mistakes.push(exposed);
+            return known_as(None);
+        }
+        candidate
+    }
+
+    /// Remembers a version that is in use.
+    pub(super) fn keep(&mut self, file_use: FileUse, candidate: Candidate) -> Parsed {
+        let used = self.last_good.load;
+        let parsed = candidate.parsed.clone();
+        match candidate.fresh {
+            Some(fingerprint) => {
+                let version = Version { fingerprint, parsed: candidate.parsed, used };
+                self.last_good.versions.insert(file_use, version);
+            }
+            None => {
+                if let Some(version) = self.last_good.versions.get_mut(&file_use) {
+                    version.used = used;
+                }
+            }
+        }
+        parsed
+    }
+}
+
+impl LastGood {
+    /// Drops what this load did not use: once it succeeded nothing else runs, and until then only
+    /// when there is too much.
+    pub(super) fn forget(&mut self, succeeded: bool) {
+        if succeeded || self.versions.len() > REMEMBERED_MAX {
+            let load = self.load;
+            self.versions.retain(|_, version| version.used == load);
+        }
+    }
+}
+
+/// Reads a file, and says with which mistake it is refused if it is secret: when others can
+/// reach it.
+pub(super) fn read(
+    file: &FileReference,
+    limit: usize,
+    disk: &dyn Disk,
+) -> Result<(Zeroizing<Vec<u8>>, Option<Mistake>), Mistake> {
+    let path = file.path.display();
+    let content = disk
+        .read(&file.path, limit)
+        .map_err(|error| file.mistake(format!("cannot read {path}: {error}")))?;
+    let exposed = content.mode.filter(|mode| mode & OTHERS != 0).map(|mode| {
+        file.mistake(format!(
+            "{path} is a secret that others can read (mode {mode:03o}): run `chmod 600 {path}`, \
+             or allow it with insecure_file_modes: true"
+        ))
+    });
+    Ok((Zeroizing::new(content.bytes), exposed))
+}
+
+/// Any access for the group or the world.
+const OTHERS: u32 = 0o077;

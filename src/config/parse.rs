@@ -1,0 +1,145 @@
+//! From the text of a configuration to [`Config`], or every mistake in it.
+//!
+//! Owns the order in which sections are read: what is referred to comes before what refers to
+//! it. Never reads the disk or the environment itself: both are arguments, so that fuzzing and
+//! tests walk the very path that `run` does.
+
+use std::path::Path;
+
+use crate::config::disk::Disk;
+use crate::config::expand::{Environment, expand};
+use crate::config::keys;
+use crate::config::mistake::Mistake;
+use crate::config::model::{Config, Dynamic};
+use crate::config::node::Place;
+use crate::config::report::Report;
+use crate::config::sections::{
+    Reading, api_keys, identity, issuers, limits, network, routes, upstreams,
+};
+use crate::config::walk::{Mapping, Value};
+use crate::config::yaml::{self, Budget};
+use crate::credential::CredentialSources;
+
+impl Config {
+    /// Reads the configuration in `file`.
+    ///
+    /// # Errors
+    /// Every mistake, in the order of the file; that it cannot be read is one.
+    pub fn load(
+        file: &Path,
+        disk: &dyn Disk,
+        environment: Environment<'_>,
+    ) -> Result<Self, Vec<Mistake>> {
+        match disk.read(file, Budget::CONFIGURATION.bytes) {
+            Ok(content) => Self::parse_bytes(file, &content.bytes, environment),
+            Err(error) => {
+                let report = Report::new(file);
+                report.add(Place::default(), "", format!("cannot read the file: {error}"));
+                Err(report.into_mistakes())
+            }
+        }
+    }
+
+    /// Reads a configuration. `file` gives its name and the folder that names in it are relative
+    /// to; `environment` is asked for each `${NAME}`.
+    ///
+    /// # Errors
+    /// Every mistake, in the order of the file.
+    pub fn parse(
+        file: &Path,
+        text: &str,
+        environment: Environment<'_>,
+    ) -> Result<Self, Vec<Mistake>> {
+        Self::parse_bytes(file, text.as_bytes(), environment)
+    }
+
+    /// The same from the bytes of a file, which may not even be text.
+    ///
+    /// # Errors
+    /// Every mistake, in the order of the file.
+    pub fn parse_bytes(
+        file: &Path,
+        bytes: &[u8],
+        environment: Environment<'_>,
+    ) -> Result<Self, Vec<Mistake>> {
+        let report = Report::new(file);
+        let config = read(&report, file, bytes, environment);
+        match config {
+            Some(config) if report.is_empty() => Ok(config),
+            Some(_) | None => Err(report.into_mistakes()),
+        }
+    }
+}
+
+fn read(
+    report: &Report,
+    file: &Path,
+    bytes: &[u8],
+    environment: Environment<'_>,
+) -> Option<Config> {
+    let mut root = yaml::parse(report, bytes, &Budget::CONFIGURATION)?;
+    expand(report, &mut root, environment);
+    let top = Value::root(report, &root).section(&keys::TOP)?;
+    let reading = Reading::new(file.parent().unwrap_or(Path::new("")));
+    let startup = network::startup(&top, &reading);
+    let dynamic = dynamic(&top, reading, &startup.listeners);
+    Some(Config { startup, dynamic })
+}
+
+fn dynamic(
+    top: &Mapping<'_>,
+    reading: Reading<'_>,
+    listeners: &[crate::config::Listener],
+) -> Dynamic {
+    let trusted_proxies = network::trusted_proxies(top);
+    let insecure_file_modes =
+        reading.insecure_switch(top.find("insecure_file_modes")).unwrap_or(false);
+    let upstreams = upstreams::upstreams(top, &reading);
+    let places = api_keys::places(top);
+    let (names, taken) = identity::names(top, &places);
+    let issuers = issuers::issuers(top, &reading, &taken);
+    let api_keys = api_keys::settings(top, &reading, &taken);
+    let claims = issuers
+        .iter()
+        .flat_map(|issuer| &issuer.settings.claim_headers)
+        .chain(&api_keys.claim_headers)
+        .map(|(_, header)| header.clone())
+        .collect();
+    let identity = identity::headers(top, names, &taken, claims);
+    let limits = limits::limits(top, listeners, trusted_proxies.unix);
+    let listed = top.find("issuers").and_then(|v| v.items().map(|i| i.len())).unwrap_or(0);
+    let known = routes::Known {
+        upstreams: &upstreams,
+        limits: &limits,
+        authenticators: routes::authenticators(&issuers, listed, top.has("api_keys")),
+    };
+    let routes = routes::routes(top, &reading, known);
+    Dynamic {
+        trusted_proxies,
+        upstreams,
+        issuers,
+        api_keys,
+        credentials: CredentialSources::new(places),
+        limits,
+        identity,
+        routes,
+        realm: top
+            .find("realm")
+            .and_then(|value| value.parse(realm))
+            .unwrap_or_else(|| "gatepost".into()),
+        insecure_file_modes,
+        insecure: reading.into_insecure(),
+    }
+}
+
+/// The realm stands in a quoted string of every challenge (RFC 9110 section 11.5).
+fn realm(text: &str) -> Result<Box<str>, String> {
+    const BYTES_MAX: usize = 128;
+    let quotable = |b: u8| (b == b' ' || b.is_ascii_graphic()) && b != b'"' && b != b'\\';
+    if text.len() <= BYTES_MAX && text.bytes().all(quotable) {
+        return Ok(text.into());
+    }
+    Err(format!(
+        "{text:?} is not a realm: at most {BYTES_MAX} visible ASCII characters and spaces without \" and \\ are accepted"
+    ))
+}

@@ -1,0 +1,138 @@
+//! `api_keys`.
+//!
+//! Owns where keys are read from and which files hold their digests. Never reads a key.
+
+use crate::config::keys;
+use crate::config::model::ApiKeySettings;
+use crate::config::sections::identity::{Taken, claim_headers, header};
+use crate::config::sections::{Reading, name};
+use crate::config::walk::{Mapping, Value};
+use crate::credential::KeySource;
+
+/// Each place is looked at in every request.
+const PLACES_MAX: usize = 8;
+/// Each file is watched.
+const FILES_MAX: usize = 100;
+/// Each pepper in use is one more HMAC per unknown key.
+const PEPPERS_MAX: usize = 32;
+
+/// Headers that frame or route a message, or that our own answers and the JWTs depend on. A key
+/// in one of them would be forwarded, or would stop every request.
+const NO_PLACE: &[&str] = &[
+    "host",
+    "connection",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "date",
+    "via",
+    "forwarded",
+    "keep-alive",
+    "proxy-connection",
+];
+
+/// The places keys are read from; the default one when `api_keys` says nothing.
+pub fn places(top: &Mapping<'_>) -> Vec<KeySource> {
+    let Some(value) = top.find("api_keys") else { return Vec::new() };
+    // The section is read twice; its unknown keys are the same mistakes and reported once.
+    let Some(section) = value.section(&keys::API_KEYS) else { return Vec::new() };
+    let mut places: Vec<KeySource> = Vec::new();
+    match (section.find("header"), section.find("from")) {
+        (Some(short), None) => places.extend(place(&short, false, None)),
+        (None, Some(list)) => {
+            let items = list.items().unwrap_or_default();
+            if list.is_list() {
+                let _ = list.check_count(items.len(), &(1..=PLACES_MAX));
+            }
+            for item in items {
+                let Some(section) = item.section(&keys::KEY_PLACE) else { continue };
+                let scheme = section.find("scheme");
+                let read = scheme.as_ref().and_then(|value| value.parse(scheme_token));
+                let Some(header) = section.require("header") else { continue };
+                let Some(source) = place(&header, scheme.is_some(), read) else { continue };
+                let again = |other: &KeySource| {
+                    other.header == source.header && same_scheme(other, &source)
+                };
+                if places.iter().any(again) {
+                    item.mistake("this place is here twice");
+                }
+                places.push(source);
+            }
+        }
+        (Some(short), Some(_)) => short.mistake("is short for `from`; remove one of the two"),
+        (None, None) => {
+            places.push(KeySource {
+                header: http::HeaderName::from_static("x-api-key"),
+                scheme: None,
+            });
+        }
+    }
+    places
+}
+
+fn same_scheme(a: &KeySource, b: &KeySource) -> bool {
+    match (&a.scheme, &b.scheme) {
+        (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+fn place(value: &Value<'_>, has_scheme: bool, scheme: Option<Box<str>>) -> Option<KeySource> {
+    let header = header(value)?;
+    if NO_PLACE.contains(&header.as_str()) {
+        value.mistake(format!(
+            "{:?} cannot hold a key: it frames or routes messages",
+            header.as_str()
+        ));
+    }
+    if header == http::header::AUTHORIZATION && !has_scheme {
+        value.mistake("Authorization always has a scheme: write from: [{ header: Authorization, scheme: Bearer }]");
+    }
+    Some(KeySource { header, scheme })
+}
+
+/// An authentication scheme: a token (RFC 9110 section 11.1).
+fn scheme_token(text: &str) -> Result<Box<str>, String> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if text.len() <= 64 && text.bytes().all(token) {
+        return Ok(text.into());
+    }
+    Err(format!("{text:?} is not an authentication scheme, such as Bearer or ApiKey"))
+}
+
+/// `api_keys` but for the places.
+pub fn settings(top: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> ApiKeySettings {
+    let value = top.find("api_keys");
+    let Some(section) = value.as_ref().and_then(|value| value.section(&keys::API_KEYS)) else {
+        return ApiKeySettings::default();
+    };
+    let mut settings = ApiKeySettings::default();
+    let files = section.require("files");
+    if let Some(files) = &files {
+        settings.files = files.each(1..=FILES_MAX, |item| reading.file(item)).unwrap_or_default();
+        for (index, file) in settings.files.iter().enumerate() {
+            if settings.files[..index].contains(file) {
+                files.mistake(format!("{} is here twice", file.path.display()));
+            }
+        }
+    }
+    if let Some(peppers) = section.find("peppers") {
+        let table = peppers.table().unwrap_or_default();
+        let _ = peppers.check_count(table.len(), &(0..=PEPPERS_MAX));
+        for (key, value) in table {
+            if let Err(message) = name(key) {
+                value.mistake(message);
+            }
+            if let Some(file) = reading.file(&value) {
+                settings.peppers.push((key.into(), file));
+            }
+        }
+    }
+    settings.claim_headers = claim_headers(&section, taken);
+    settings
+}

@@ -1,0 +1,238 @@
+//! `issuers`.
+//!
+//! Owns what may be demanded of an issuer's tokens. Never reads a key file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::keys;
+use crate::config::model::{IssuerSource, KeySource};
+use crate::config::sections::identity::{Taken, claim_headers};
+use crate::config::sections::{Reading, name};
+use crate::config::walk::{Mapping, Value, suggest};
+use crate::jwt::{Algorithm, IssuerSettings};
+use crate::principal::API_KEY_ISSUER;
+use crate::scope::ScopeSet;
+
+/// Each issuer has metrics of its own.
+const ISSUERS_MAX: usize = 100;
+/// Compared one by one for every token that is verified.
+const AUDIENCES_MAX: usize = 100;
+const SCOPES_MAX: usize = 1_000;
+const SHORT_LIST_MAX: usize = 16;
+/// A longer leeway would be a longer lifetime by another name.
+const LEEWAY_MAX: Duration = Duration::from_secs(300);
+/// Ten years: beyond it `max_lifetime` says nothing.
+const LIFETIME_MAX: Duration = Duration::from_secs(3650 * 86_400);
+/// `iss` is compared for every token and shown in messages.
+const ISSUER_BYTES_MAX: usize = 1_024;
+
+/// What keys are called where issuers have short names.
+pub const API_KEY_NAME: &str = "api-key";
+
+/// `issuers`, in the order of the file.
+pub fn issuers(top: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Vec<IssuerSource> {
+    let Some(value) = top.find("issuers") else { return Vec::new() };
+    let items = value.items().unwrap_or_default();
+    let _ = value.check_count(items.len(), &(0..=ISSUERS_MAX));
+    let mut issuers: Vec<IssuerSource> = Vec::with_capacity(items.len());
+    for item in &items {
+        let Some(section) = item.section(&keys::ISSUER) else { continue };
+        let Some(source) = issuer(&section, reading, taken) else { continue };
+        if issuers.iter().any(|other| other.settings.issuer == source.settings.issuer) {
+            item.mistake(format!("issuer {:?} is here twice", source.settings.issuer));
+        } else if issuers.iter().any(|other| other.settings.name == source.settings.name) {
+            item.mistake(format!(
+                "two issuers have the name {:?}; give one of them another `name`",
+                source.settings.name
+            ));
+        }
+        issuers.push(source);
+    }
+    issuers
+}
+
+fn issuer(section: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Option<IssuerSource> {
+    let iss = section.require("issuer").and_then(|value| value.parse(identifier));
+    let algorithms = section
+        .require("algorithms")
+        .and_then(|value| value.each(1..=Algorithm::ALL.len(), |item| item.parse(algorithm)))
+        .unwrap_or_default();
+    let keys = section.require("keys").and_then(|value| key_source(&value, reading, &algorithms));
+    let texts = |value: &Value<'_>, max| value.each(1..=max, |item| item.text().map(Box::from));
+    let audiences = section.require("audiences").and_then(|value| texts(&value, AUDIENCES_MAX));
+    let scope_claims = section.find("scope_claims").and_then(|value| texts(&value, SHORT_LIST_MAX));
+    let types = section
+        .find("types")
+        .and_then(|value| value.each(1..=SHORT_LIST_MAX, |item| item.text().map(media_type)));
+    let cap = section.find("scopes").and_then(|value| {
+        let items = value.items()?;
+        value.check_count(items.len(), &(0..=SCOPES_MAX))?;
+        Some(scope_set(&items))
+    });
+    let leeway = section
+        .find("leeway")
+        .and_then(|value| value.duration(Duration::ZERO..=LEEWAY_MAX))
+        .unwrap_or(Duration::from_secs(30));
+    let max_lifetime = section
+        .find("max_lifetime")
+        .and_then(|value| value.duration(Duration::from_secs(1)..=LIFETIME_MAX));
+    let audience_claim = section.find("audience_claim").and_then(|v| v.text().map(Box::from));
+    let claim_headers = claim_headers(section, taken);
+    let name = match section.find("name") {
+        Some(value) => value.parse(issuer_name).map(str::to_owned),
+        None => iss.and_then(|iss| {
+            let name = default_name(iss);
+            if name == API_KEY_NAME {
+                section
+                    .value()
+                    .mistake(format!("{name:?} stands for API keys; add another `name`"));
+                return None;
+            }
+            Some(name.to_owned())
+        }),
+    };
+    let settings = IssuerSettings {
+        issuer: iss?.into(),
+        name: name?.into(),
+        audiences: audiences.unwrap_or_default(),
+        algorithms,
+        types: types.unwrap_or_else(default_types),
+        audience_claim: audience_claim.unwrap_or_else(|| "aud".into()),
+        scope_claims: scope_claims.unwrap_or_else(|| vec!["scope".into(), "scp".into()]),
+        scopes_cap: cap,
+        leeway,
+        max_lifetime,
+        claim_headers,
+    };
+    Some(IssuerSource { settings: Arc::new(settings), keys: keys? })
+}
+
+/// `iss`, byte for byte; only that it can be shown and told from keys.
+fn identifier(text: &str) -> Result<&str, String> {
+    if text == API_KEY_ISSUER {
+        return Err(format!("{text:?} stands for API keys; an issuer needs another identifier"));
+    }
+    if text.len() > ISSUER_BYTES_MAX || text.chars().any(char::is_control) {
+        return Err(format!(
+            "an issuer has at most {ISSUER_BYTES_MAX} bytes and no control characters"
+        ));
+    }
+    Ok(text)
+}
+
+fn issuer_name(text: &str) -> Result<&str, String> {
+    if text == API_KEY_NAME {
+        return Err(format!("{text:?} stands for API keys; an issuer needs another name"));
+    }
+    name(text)
+}
+
+/// The host of an issuer that is a URL, else the whole of it.
+fn default_name(issuer: &str) -> &str {
+    let Some((_, rest)) = issuer.split_once("://") else { return issuer };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // An IPv6 address keeps its brackets.
+    let host = match authority.split_once(']') {
+        Some((address, _)) => &authority[..=address.len()],
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    if host.is_empty() { issuer } else { host }
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, String> {
+    Algorithm::from_name(text).ok_or_else(|| {
+        let names = Algorithm::ALL.iter().map(|algorithm| algorithm.as_str());
+        format!("{text:?} is not an algorithm that can be trusted; {}", suggest(text, names))
+    })
+}
+
+/// A `typ` as it is compared: lower case, without `application/`; `None` is an absent one.
+fn media_type(text: &str) -> Option<Box<str>> {
+    let lower = text.to_ascii_lowercase();
+    let short = lower.strip_prefix("application/").unwrap_or(&lower);
+    (short != "none").then(|| short.into())
+}
+
+fn default_types() -> Vec<Option<Box<str>>> {
+    vec![Some("at+jwt".into()), Some("jwt".into()), None]
+}
+
+/// The scopes of a list, each checked in its place.
+pub fn scope_set(items: &[Value<'_>]) -> ScopeSet {
+    let tokens: Vec<&str> = items
+        .iter()
+        .filter_map(|item| item.parse(|text| ScopeSet::from_tokens([text]).map(|_| text)))
+        .collect();
+    ScopeSet::from_tokens(tokens).unwrap_or_default()
+}
+
+fn key_source(
+    value: &Value<'_>,
+    reading: &Reading<'_>,
+    algorithms: &[Algorithm],
+) -> Option<KeySource> {
+    let section = value.section(&keys::ISSUER_KEYS)?;
+    match (section.find("file"), section.find("secret_file")) {
+        (Some(file), None) => reading.file(&file).map(KeySource::File),
+        (None, Some(file)) => {
+            check_secret_algorithms(&file, algorithms);
+            reading.file(&file).map(KeySource::SecretFile)
+        }
+        (Some(_), Some(_)) => {
+            value.mistake("has file and secret_file; exactly one of them is accepted");
+            None
+        }
+        (None, None) => {
+            if !section.has("url") && !section.has("discovery") {
+                value.mistake("names no keys; write { file: FILE } or { secret_file: FILE }");
+            }
+            None
+        }
+    }
+}
+
+/// A secret carries no algorithm of its own, so the list must leave it exactly one.
+fn check_secret_algorithms(file: &Value<'_>, algorithms: &[Algorithm]) {
+    let fit = match algorithms {
+        [] => true,
+        [only] => is_symmetric(*only),
+        [_, _, ..] => false,
+    };
+    if !fit {
+        file.mistake("a secret is bound to one algorithm: `algorithms` must list exactly one of HS256, HS384, HS512");
+    }
+}
+
+/// Whether whoever can verify can also sign.
+#[must_use]
+pub fn is_symmetric(algorithm: Algorithm) -> bool {
+    matches!(algorithm, Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_is_called_by_its_host() {
+        for (issuer, name) in [
+            ("https://login.example.com", "login.example.com"),
+            ("https://login.example.com:8443/realms/a?b", "login.example.com"),
+            ("accounts.example.com", "accounts.example.com"),
+            ("urn:example:issuer", "urn:example:issuer"),
+            ("https://[::1]:8443/a", "[::1]"),
+            ("https://", "https://"),
+            ("https://:1", "https://:1"),
+        ] {
+            assert_eq!(default_name(issuer), name);
+        }
+    }
+
+    #[test]
+    fn a_type_is_compared_without_case_and_prefix() {
+        assert_eq!(media_type("application/AT+JWT").as_deref(), Some("at+jwt"));
+        assert_eq!(media_type("JWT").as_deref(), Some("jwt"));
+        assert_eq!(media_type("none"), None);
+    }
+}

@@ -1,0 +1,218 @@
+//! The one canonical path of a request, or a refusal.
+//!
+//! Owns what a path may look like and every other way an upstream might read it. The path this
+//! module returns is the path that is matched and the path that is forwarded, byte for byte
+//! (R-502). Never decodes for the upstream, never touches the query.
+//!
+//! Accepted bytes are the visible ASCII ones but `\`, `#`, `?`, `<`, `>` and `"`. RFC 3986 has no
+//! raw `^`, `` ` ``, `{`, `|`, `}`, `[` and `]` either, but real clients send them and no upstream
+//! takes them for anything else. Dot segments are removed (RFC 3986 section 5.2.4); nothing else
+//! changes: not the case of hexadecimal digits, not `//`, not `;`.
+
+pub(crate) mod view;
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+/// Why a path is refused before any route is looked up (R-501, R-110).
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum PathError {
+    /// Does not begin with `/`: empty, `*`, an authority.
+    #[error("does not begin with a slash")]
+    NotAbsolute,
+    /// A byte that no path has: control, space, non-ASCII, backslash, `#`, `<`, `>`, `"`.
+    #[error("has a byte that no path has")]
+    Byte,
+    /// `%` without two hexadecimal digits, or that decodes to NUL, a control or bad UTF-8.
+    #[error("has a bad percent-encoding")]
+    Encoding,
+    /// `%5C` or `%2E`; or one of those, `%2F` or a control, encoded twice. (`%2F` encoded once
+    /// can be allowed by the route.)
+    #[error("has an encoded backslash or dot, or a separator encoded twice")]
+    EncodedSeparator,
+    /// `..` above the root.
+    #[error("climbs above the root")]
+    AboveRoot,
+    /// Longer than [`PATH_BYTES_MAX`], or more than [`SEGMENTS_MAX`] segments.
+    #[error("is too long")]
+    TooLong,
+}
+
+/// The longest accepted path, in bytes; the whole request target has its own limit.
+pub const PATH_BYTES_MAX: usize = 8 * 1024;
+
+/// The most segments a path may have: it bounds what a route look-up can cost.
+pub const SEGMENTS_MAX: usize = 256;
+
+/// A path that was checked: dot segments removed, nothing else changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CanonicalPath<'a> {
+    raw: &'a str,
+    text: Cow<'a, str>,
+    has_encoded_slash: bool,
+    is_ordinary: bool,
+}
+
+impl<'a> CanonicalPath<'a> {
+    /// Checks the raw path of a request target (everything before `?`).
+    ///
+    /// # Errors
+    /// [`PathError`].
+    pub fn parse(raw: &'a [u8]) -> Result<Self, PathError> {
+        let marks = Marks::read(raw)?;
+        let raw = str::from_utf8(raw).map_err(|_| PathError::Byte)?;
+        let has_encoded_slash = marks.has_percent && check_percent(raw.as_bytes())?;
+        let text = if marks.has_dot_start && has_dot_segment(raw) {
+            Cow::Owned(remove_dot_segments(raw).ok_or(PathError::AboveRoot)?)
+        } else {
+            Cow::Borrowed(raw)
+        };
+        let is_ordinary = !marks.has_percent && !marks.is_odd && matches!(text, Cow::Borrowed(_));
+        Ok(Self { raw, text, has_encoded_slash, is_ordinary })
+    }
+
+    /// What is matched and forwarded.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it has `%2F`, which only a route with `insecure_path: [encoded_slash]` takes.
+    #[must_use]
+    pub fn has_encoded_slash(&self) -> bool {
+        self.has_encoded_slash
+    }
+
+    /// What the client sent, when dot segments were removed from it.
+    #[must_use]
+    pub(crate) fn raw_if_different(&self) -> Option<&'a str> {
+        matches!(self.text, Cow::Owned(_)).then_some(self.raw)
+    }
+
+    /// Whether every reading of the path ([`view`]) is the path itself.
+    #[must_use]
+    pub(crate) fn is_ordinary(&self) -> bool {
+        self.is_ordinary
+    }
+}
+
+/// What one pass over the bytes learns.
+#[derive(Default)]
+struct Marks {
+    has_percent: bool,
+    /// A segment begins with a dot, so there may be dot segments.
+    has_dot_start: bool,
+    /// An upper-case letter, `;`, `//`, or a dot that ends a segment: some reading differs.
+    is_odd: bool,
+}
+
+impl Marks {
+    fn read(raw: &[u8]) -> Result<Self, PathError> {
+        if raw.first() != Some(&b'/') {
+            return Err(PathError::NotAbsolute);
+        }
+        if raw.len() > PATH_BYTES_MAX {
+            return Err(PathError::TooLong);
+        }
+        let mut marks = Self::default();
+        let mut segments = 0;
+        let mut previous = 0;
+        for &byte in raw {
+            match byte {
+                b'/' => {
+                    segments += 1;
+                    marks.is_odd |= previous == b'/' || previous == b'.';
+                }
+                b'.' => marks.has_dot_start |= previous == b'/',
+                b'%' => marks.has_percent = true,
+                b'A'..=b'Z' | b';' => marks.is_odd = true,
+                b'"' | b'#' | b'<' | b'>' | b'?' | b'\\' => return Err(PathError::Byte),
+                b'!'..=b'~' => {}
+                _ => return Err(PathError::Byte),
+            }
+            previous = byte;
+        }
+        marks.is_odd |= previous == b'.';
+        if segments > SEGMENTS_MAX { Err(PathError::TooLong) } else { Ok(marks) }
+    }
+}
+
+/// Checks every percent-encoding of a path, decoded once and twice. Says whether there is `%2F`.
+fn check_percent(raw: &[u8]) -> Result<bool, PathError> {
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut has_encoded_slash = false;
+    let mut rest = raw;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let value = triplet(tail).ok_or(PathError::Encoding)?;
+        match value {
+            0..=0x1f | 0x7f => return Err(PathError::Encoding),
+            b'\\' | b'.' => return Err(PathError::EncodedSeparator),
+            b'/' => has_encoded_slash = true,
+            _ => {}
+        }
+        decoded.push(value);
+        rest = &tail[2..];
+    }
+    if str::from_utf8(&decoded).is_err() {
+        return Err(PathError::Encoding);
+    }
+    let hides_separator = decoded
+        .iter()
+        .enumerate()
+        .filter(|&(_, &byte)| byte == b'%')
+        .filter_map(|(at, _)| triplet(&decoded[at + 1..]))
+        .any(|value| matches!(value, 0..=0x1f | 0x7f | b'\\' | b'.' | b'/'));
+    if hides_separator { Err(PathError::EncodedSeparator) } else { Ok(has_encoded_slash) }
+}
+
+/// The byte that the two hexadecimal digits at the start of `text` stand for.
+fn triplet(text: &[u8]) -> Option<u8> {
+    let (&[high, low], _) = text.split_first_chunk::<2>()?;
+    Some(hex_digit(high)? << 4 | hex_digit(low)?)
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// Whether a segment is `.` or `..`.
+pub(crate) fn has_dot_segment(path: &str) -> bool {
+    path.split('/').any(|segment| segment == "." || segment == "..")
+}
+
+/// Removes dot segments from a path that begins with `/` (RFC 3986 section 5.2.4). `None` when a
+/// `..` climbs above the root, which the RFC would let pass.
+pub(crate) fn remove_dot_segments(path: &str) -> Option<String> {
+    let mut out = String::with_capacity(path.len());
+    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            "." => {}
+            ".." => out.truncate(out.rfind('/')?),
+            _ => {
+                out.push('/');
+                out.push_str(segment);
+                continue;
+            }
+        }
+        if is_last {
+            out.push('/');
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests;

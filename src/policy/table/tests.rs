@@ -1,0 +1,555 @@
+//! Tests of the route table: tables for the contract, properties against the naive matcher.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::oracle::{self, route, scoped};
+use crate::policy::{Access, InsecurePath, normalize_host};
+use crate::upstream_settings::UpstreamAddress;
+
+const GET: &[Method] = &[Method::GET];
+
+fn table(routes: impl IntoIterator<Item = Route>) -> RouteTable {
+    let routes = routes.into_iter().map(Arc::new).collect();
+    RouteTable::new(routes, false).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
+fn mistakes(routes: impl IntoIterator<Item = Route>) -> Vec<(usize, usize)> {
+    let routes = routes.into_iter().map(Arc::new).collect();
+    let mistakes = RouteTable::new(routes, false).err().unwrap_or_default();
+    mistakes.into_iter().map(|mistake| (mistake.route, mistake.other)).collect()
+}
+
+/// All with the same demand, so that no reading matters.
+fn matching(patterns: &[(&str, &str)]) -> RouteTable {
+    table(patterns.iter().map(|(host, path)| {
+        let hosts = if host.is_empty() { vec![] } else { vec![*host] };
+        route(&hosts, &[], path, scoped("read"))
+    }))
+}
+
+/// The pattern, or the miss, for a GET.
+fn find(table: &RouteTable, host: &str, path: &str) -> Result<String, RouteMiss> {
+    let host = (!host.is_empty()).then(|| normalize_host(host.as_bytes()).expect("a host"));
+    let path = CanonicalPath::parse(path.as_bytes()).expect("a path");
+    let found = table.find(host.as_deref(), &Method::GET, &path)?;
+    let bound = found.hosts.first().map_or("", |host| host.as_str());
+    Ok(format!("{bound}{}", found.path.as_str()))
+}
+
+#[track_caller]
+fn finds(table: &RouteTable, host: &str, path: &str, pattern: &str) {
+    assert_eq!(find(table, host, path).as_deref(), Ok(pattern), "{host} {path}");
+}
+
+#[track_caller]
+fn misses(table: &RouteTable, host: &str, path: &str) {
+    assert_eq!(find(table, host, path), Err(RouteMiss::Unknown), "{host} {path}");
+}
+
+#[track_caller]
+fn ambiguous(table: &RouteTable, path: &str, view: &str) {
+    match find(table, "", path) {
+        Err(RouteMiss::Ambiguous { view: found }) => assert_eq!(found, view, "{path}"),
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+#[test]
+fn contract_which_route_segments_from_left_to_right_literal_then_star_then_deep() {
+    let table = matching(&[
+        ("", "/a/b"),
+        ("", "/a/*"),
+        ("", "/a/**"),
+        ("", "/*/b"),
+        ("", "/a/b/c/d"),
+        ("", "/a/*/c"),
+        ("", "/x/*/*"),
+    ]);
+    for (path, pattern) in [
+        ("/a/b", "/a/b"),
+        ("/a/b/", "/a/b"),
+        ("/a/c", "/a/*"),
+        ("/a/c/", "/a/*"),
+        ("/a", "/a/**"),
+        ("/a/", "/a/**"),
+        ("/a//", "/a/**"),
+        ("/a/b//", "/a/**"),
+        ("/z/b", "/*/b"),
+        ("/a/b/c", "/a/*/c"),
+        ("/a/b/c/d", "/a/b/c/d"),
+        ("/a/b/c/e", "/a/**"),
+        ("/x/1/2", "/x/*/*"),
+    ] {
+        finds(&table, "", path, pattern);
+    }
+    for path in ["/", "/b", "/z/c", "/A/c", "/x/1", "/x/1/2/3", "/x//2", "/x/1//", "/z/b/c"] {
+        misses(&table, "", path);
+    }
+}
+
+#[test]
+fn contract_which_route_the_root() {
+    let table = matching(&[("", "/")]);
+    finds(&table, "", "/", "/");
+    for path in ["//", "/a", "/./a"] {
+        misses(&table, "", path);
+    }
+    let table = matching(&[("", "/**")]);
+    for path in ["/", "//", "/a", "/a//b/"] {
+        finds(&table, "", path, "/**");
+    }
+    let table = matching(&[("", "/*")]);
+    finds(&table, "", "/a", "/*");
+    misses(&table, "", "/");
+    misses(&table, "", "//");
+}
+
+#[test]
+fn contract_which_route_percent_encodings_compare_without_case_and_nothing_else_does() {
+    let table = matching(&[("", "/caf\u{e9}/*")]);
+    for path in ["/caf%C3%A9/x", "/caf%c3%a9/x", "/caf%c3%A9/x"] {
+        finds(&table, "", path, "/caf\u{e9}/*");
+    }
+    for path in ["/cafe/x", "/Caf%C3%A9/x", "/caf%C3%89/x", "/caf%65%CC%81/x", "/%63af%C3%A9/x"] {
+        misses(&table, "", path);
+    }
+}
+
+#[test]
+fn r213_the_most_specific_host_then_the_next() {
+    let table = matching(&[
+        ("app.example.com", "/a"),
+        ("*.example.com", "/**"),
+        ("*.app.example.com", "/b"),
+        ("", "/**"),
+    ]);
+    for (host, path, pattern) in [
+        ("app.example.com", "/a", "app.example.com/a"),
+        ("APP.example.COM.", "/a", "app.example.com/a"),
+        ("app.example.com:443", "/a", "app.example.com/a"),
+        ("app.example.com", "/b", "*.example.com/**"),
+        ("x.app.example.com", "/b", "*.app.example.com/b"),
+        ("x.y.app.example.com", "/b", "*.app.example.com/b"),
+        ("x.app.example.com", "/a", "*.example.com/**"),
+        ("example.com", "/a", "/**"),
+        ("notexample.com", "/a", "/**"),
+        ("app.example.com.evil.test", "/a", "/**"),
+        ("", "/a", "/**"),
+    ] {
+        finds(&table, host, path, pattern);
+    }
+}
+
+#[test]
+fn r213_an_unknown_host_finds_nothing_and_never_another_hosts_route() {
+    let table = matching(&[("app.example.com", "/**"), ("*.b.test", "/**")]);
+    for host in
+        ["", "example.com", "x.app.example.com", "app.example.co", "b.test", "xb.test", "127.0.0.1"]
+    {
+        misses(&table, host, "/a");
+    }
+}
+
+#[test]
+fn r213_a_bound_host_on_another_port_does_not_fall_through_to_a_weaker_route() {
+    let table = table([
+        route(&["admin.test", "*.b.test:8080"], &[], "/**", scoped("admin")),
+        route(&[], &[], "/**", Access::Anonymous),
+    ]);
+    finds(&table, "admin.test:80", "/a", "admin.test/**");
+    misses(&table, "admin.test:8080", "/a");
+    finds(&table, "x.b.test:8080", "/a", "admin.test/**");
+    finds(&table, "other.test:8080", "/a", "/**");
+}
+
+#[test]
+fn contract_which_route_the_methods_of_that_very_path_or_405() {
+    let table = table([
+        route(&[], GET, "/a/b", scoped("read")),
+        route(&[], &[Method::PUT, Method::DELETE], "/a/b", scoped("write")),
+        route(&[], &[], "/a/**", Access::Anonymous),
+        route(&[], &[Method::TRACE, Method::POST], "/t", scoped("t")),
+    ]);
+    let ask = |method: Method, path: &str| {
+        let path = CanonicalPath::parse(path.as_bytes()).unwrap();
+        table.find(None, &method, &path).map(|route| route.path.as_str().to_owned())
+    };
+    let only = |allow: &str| Err(RouteMiss::Method { allow: allow.to_owned() });
+    assert_eq!(ask(Method::GET, "/a/b"), Ok("/a/b".to_owned()));
+    assert_eq!(ask(Method::HEAD, "/a/b/"), Ok("/a/b".to_owned()));
+    assert_eq!(ask(Method::PUT, "/a/b"), Ok("/a/b".to_owned()));
+    assert_eq!(ask(Method::from_bytes(b"PURGE").unwrap(), "/a/x"), Ok("/a/**".to_owned()));
+    for method in
+        [Method::POST, Method::OPTIONS, Method::TRACE, Method::from_bytes(b"get").unwrap()]
+    {
+        assert_eq!(ask(method, "/a/b"), only("DELETE, GET, HEAD, PUT"));
+    }
+    for method in [Method::TRACE, Method::CONNECT] {
+        assert_eq!(
+            ask(method.clone(), "/a/x"),
+            only("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
+        );
+        assert_eq!(ask(method, "/t"), only("POST"));
+    }
+}
+
+#[test]
+fn r504_no_route_is_never_a_pass() {
+    misses(&RouteTable::default(), "", "/");
+    misses(&matching(&[("", "/a/*")]), "", "/a");
+}
+
+#[test]
+fn contract_which_route_two_routes_that_tie_are_a_mistake() {
+    let any: &[Method] = &[];
+    let post: &[Method] = &[Method::POST];
+    let head: &[Method] = &[Method::HEAD];
+    let pair = |one: (&str, &[Method], &str), two: (&str, &[Method], &str)| {
+        mistakes([one, two].map(|(host, methods, path)| {
+            let hosts = if host.is_empty() { vec![] } else { vec![host] };
+            route(&hosts, methods, path, scoped("read"))
+        }))
+    };
+    for (one, two) in [
+        (("", GET, "/a"), ("", GET, "/a")),
+        (("", GET, "/a"), ("", any, "/a/")),
+        (("", any, "/a"), ("", any, "/a")),
+        (("", any, "/a"), ("", post, "/a")),
+        (("", GET, "/a"), ("", head, "/a")),
+        (("", head, "/\u{e9}"), ("", GET, "/%c3%a9")),
+        (("a.test", GET, "/a/**"), ("A.test.", GET, "/a/**")),
+    ] {
+        assert_eq!(pair(one, two), [(1, 0)], "{one:?} {two:?}");
+    }
+    for (one, two) in [
+        (("", GET, "/a"), ("", post, "/a")),
+        (("", GET, "/a"), ("", GET, "/A")),
+        (("", GET, "/a"), ("", GET, "/*")),
+        (("", GET, "/a/**"), ("", GET, "/a")),
+        (("a.test", GET, "/a"), ("b.test", GET, "/a")),
+        (("a.test", GET, "/a"), ("*.test", GET, "/a")),
+        (("a.test", GET, "/a"), ("", GET, "/a")),
+        (("a.test", GET, "/a"), ("a.test:8080", GET, "/a")),
+    ] {
+        assert_eq!(pair(one, two), [], "{one:?} {two:?}");
+    }
+    // One route under several hosts, also repeated ones, does not tie with itself.
+    assert_eq!(mistakes([route(&["a.test", "b.test", "a.test"], GET, "/a", scoped("x"))]), []);
+    let three =
+        [GET, any, post].map(|methods| route(&["a.test", "b.test"], methods, "/a", scoped("x")));
+    assert_eq!(mistakes(three), [(1, 0), (2, 1)]);
+}
+
+#[test]
+fn contract_which_route_a_host_bound_route_that_demands_less_is_a_mistake() {
+    let bound = |path: &str, access| route(&["a.test"], GET, path, access);
+    let free = |path: &str, access| route(&[], GET, path, access);
+    for (own, hostless) in [
+        ("/api/**", "/api/**"),
+        ("/api/health", "/api/**"),
+        ("/**", "/api/x"),
+        ("/*/x", "/api/*"),
+        ("/api/*/x", "/**"),
+        ("/a/*", "/a/**"),
+        ("/a/**", "/a"),
+        ("/a", "/a/**"),
+        ("/a/b/**", "/a/*/c/**"),
+    ] {
+        let routes = || [bound(own, Access::Anonymous), free(hostless, scoped("read"))];
+        assert_eq!(mistakes(routes()), [(0, 1)], "{own} {hostless}");
+        let routes = routes().into_iter().map(Arc::new).collect();
+        assert!(RouteTable::new(routes, true).is_ok());
+        assert_eq!(
+            mistakes([bound(own, scoped("read write")), free(hostless, scoped("read"))]),
+            []
+        );
+        assert_eq!(
+            mistakes([bound(own, scoped("other")), free(hostless, scoped("read"))]),
+            [(0, 1)]
+        );
+    }
+    for (own, hostless) in [
+        ("/a", "/b"),
+        ("/a", "/a/b"),
+        ("/a/*", "/a"),
+        ("/a/**", "/b/**"),
+        ("/a/x/*", "/a/*/y/**"),
+        ("/*", "/*/*"),
+    ] {
+        let routes = [bound(own, Access::Anonymous), free(hostless, scoped("read"))];
+        // `/a/x/*` and `/a/*/y/**` have `/a/x/y` in common.
+        let expected: &[_] = if own == "/a/x/*" { &[(0, 1)] } else { &[] };
+        assert_eq!(mistakes(routes), expected, "{own} {hostless}");
+    }
+}
+
+#[test]
+fn contract_which_route_demanding_less_counts_only_where_both_routes_would_be_taken() {
+    let anonymous = || Access::Anonymous;
+    let public = |hosts: &[&str]| route(hosts, &[], "/public/**", anonymous());
+    let all = |hosts: &[&str]| route(hosts, &[], "/**", scoped("read"));
+    // The hostless side has the same exception.
+    assert_eq!(mistakes([public(&["a.test"]), public(&[]), all(&[])]), []);
+    // It has not.
+    assert_eq!(mistakes([public(&["a.test"]), all(&[])]), [(0, 1)]);
+    // The bound side has the same rule for the strict part.
+    let admin = |hosts: &[&str]| route(hosts, &[], "/admin/**", scoped("admin"));
+    assert_eq!(mistakes([all(&["a.test"]), admin(&["a.test"]), all(&[]), admin(&[])]), []);
+    assert_eq!(mistakes([all(&["a.test"]), all(&[]), admin(&[])]), [(0, 2)]);
+    // Other methods, another upstream.
+    let reads = route(&["a.test"], GET, "/x", anonymous());
+    assert_eq!(mistakes([reads, route(&[], &[Method::POST], "/x", scoped("write"))]), []);
+    let mut elsewhere = route(&["a.test"], &[], "/x", anonymous());
+    let mut upstream = (*elsewhere.upstream).clone();
+    upstream.address = UpstreamAddress::Unix("/run/other.sock".into());
+    elsewhere.upstream = Arc::new(upstream);
+    assert_eq!(mistakes([elsewhere, route(&[], &[], "/x", scoped("write"))]), []);
+    // The same address under another name is the same upstream.
+    let mut renamed = route(&["a.test"], &[], "/x", anonymous());
+    let mut upstream = (*renamed.upstream).clone();
+    upstream.name = "other".into();
+    renamed.upstream = Arc::new(upstream);
+    assert_eq!(mistakes([renamed, route(&[], &[], "/x", scoped("write"))]), [(0, 1)]);
+}
+
+fn guarded() -> RouteTable {
+    table([
+        route(&[], &[], "/**", Access::Anonymous),
+        route(&[], &[], "/admin/**", scoped("admin")),
+        route(&[], &[], "/Reports/*", scoped("reports")),
+        route(&[], &[], "/api/v1/**", scoped("read")),
+    ])
+}
+
+#[test]
+fn r503_a_reading_that_meets_other_access_is_refused_and_named() {
+    let table = guarded();
+    for (path, view) in [
+        ("/public/../admin", "dot_segments"),
+        ("/admin/../public", "dot_segments"),
+        ("/%61dmin/x", "decoded_once"),
+        ("/%2561dmin/x", "decoded_twice"),
+        ("//admin", "slashes_merged"),
+        ("//x/admin", "authority"),
+        ("///admin", "slashes_merged"),
+        ("/x//admin/y", ""),
+        ("/;x/admin", "combined"),
+        ("/admin;x", "semicolon_cut"),
+        ("/admin%3Bx", "combined"),
+        ("/x/..;/admin", "semicolon_cut"),
+        ("/ADMIN", "lower_case"),
+        ("/%41dmin", "combined"),
+        ("/admin.", "trailing_dot_or_space_cut"),
+        ("/admin%20", "trailing_dot_or_space_cut"),
+        ("/admin%20.%20/x", "trailing_dot_or_space_cut"),
+        ("/x/..%20/admin", "trailing_dot_or_space_cut"),
+        ("/%EF%BD%81dmin", "nfkc"),
+        ("/%EF%BC%8Fadmin", "combined"),
+        ("/x/%EF%BC%8E%EF%BC%8E%EF%BC%8Fadmin", "nfkc"),
+        ("/x%EF%BC%BC..%EF%BC%BCadmin", "backslash_as_slash"),
+        ("/%E2%84%AA/..%EF%BC%8Fadmin", "nfkc"),
+        ("/reports/a.", "lower_case"),
+        ("/REPORTS/a", "lower_case"),
+        ("/Reports/A/", ""),
+        ("/api/V1/x", "lower_case"),
+        ("/Api/v1/x;y", "lower_case"),
+    ] {
+        match view {
+            "" => assert!(find(&table, "", path).is_ok(), "{path}"),
+            view => ambiguous(&table, path, view),
+        }
+    }
+}
+
+#[test]
+fn r503_a_path_whose_readings_all_meet_the_same_access_passes() {
+    let table = guarded();
+    for path in [
+        "/",
+        "/public//x",
+        "/public/A;b=1/c.%20",
+        "/admin/A//B;c",
+        "/admin/x/../y",
+        "/Files/Caf%C3%A9%20",
+        "/a/b/..",
+        "/.well-known/x",
+        "/x/%E2%84%A2",
+        "/admin/%2525",
+        "/Reports/a%20b",
+        "/reports/a",
+    ] {
+        assert!(find(&table, "", path).is_ok(), "{path}: {:?}", find(&table, "", path));
+    }
+}
+
+#[test]
+fn r503_patterns_that_a_reading_makes_equal_are_all_asked() {
+    let table = table([
+        route(&[], &[], "/API/*", scoped("a")),
+        route(&[], &[], "/api/**", scoped("b")),
+        route(&[], GET, "/x/Y", scoped("a")),
+        route(&[], &[Method::POST], "/x/y", scoped("b")),
+    ]);
+    finds(&table, "", "/api/x", "/api/**");
+    for path in ["/API/x", "/api/X", "/api/x;"] {
+        ambiguous(&table, path, if path.ends_with(';') { "lower_case" } else { "lower_case" });
+    }
+    // The route it would meet does not take the method.
+    finds(&table, "", "/x/Y", "/x/Y");
+}
+
+#[test]
+fn r501_an_encoded_slash_is_refused_unless_the_route_takes_it() {
+    let mut takes = route(&[], GET, "/files/*", scoped("files"));
+    takes.insecure_path = InsecurePath { encoded_slash: true, ..InsecurePath::default() };
+    let table = table([
+        takes,
+        route(&[], &[], "/files/*/meta", scoped("meta")),
+        route(&[], &[], "/api/**", scoped("read")),
+    ]);
+    for path in ["/api/a%2Fb", "/api/a%2fb", "/nowhere/%2F"] {
+        ambiguous(&table, path, "encoded_slash");
+    }
+    finds(&table, "", "/files/a%2Fb", "/files/*");
+    ambiguous(&table, "/files/a%2Fmeta", "decoded_once");
+    ambiguous(&table, "/files/..%2f..%2Fapi", "decoded_once");
+    let path = CanonicalPath::parse(b"/files/a%2Fb").unwrap();
+    let miss = table.find(None, &Method::POST, &path).unwrap_err();
+    assert_eq!(miss, RouteMiss::Method { allow: "GET, HEAD".to_owned() });
+}
+
+#[test]
+fn contract_further_route_keys_insecure_path_spares_one_reading_only() {
+    let mut lenient = route(&[], &[], "/**", Access::Anonymous);
+    lenient.insecure_path =
+        InsecurePath { double_slash: true, semicolon: true, encoded_slash: false };
+    let table = table([lenient, route(&[], &[], "/admin/**", scoped("admin"))]);
+    for path in ["//admin", "///admin", "/;/admin", "/admin;x"] {
+        finds(&table, "", path, "/**");
+    }
+    ambiguous(&table, "/ADMIN", "lower_case");
+    ambiguous(&table, "/admin/../x", "dot_segments");
+}
+
+#[test]
+fn r503_what_is_too_long_to_read_in_every_way_is_refused() {
+    let nasty =
+        format!("/x{}", "/A.;x=%C3%89%20//./b%2525aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".repeat(40));
+    let path = CanonicalPath::parse(nasty.as_bytes()).unwrap();
+    assert!(matches!(guarded().find(None, &Method::GET, &path), Err(RouteMiss::Ambiguous { .. })));
+    // Length alone is no reason.
+    let long = format!("/x/{}", "Ab%20".repeat(1_600));
+    finds(&guarded(), "", &long, "/**");
+}
+
+const SEGMENTS: &[&str] = &["a", "b", "A", "a;v", "b.", "%C3%A9", "%61"];
+
+fn pattern() -> impl Strategy<Value = String> {
+    let segment = prop_oneof![4 => prop::sample::select(SEGMENTS), 1 => Just("*")];
+    (prop::collection::vec(segment, 0..4), any::<bool>()).prop_map(|(segments, is_deep)| {
+        let mut path: String = segments.iter().map(|segment| format!("/{segment}")).collect();
+        if is_deep {
+            path.push_str("/**");
+        }
+        if path.is_empty() { "/".to_owned() } else { path }
+    })
+}
+
+/// Routes without ties: of two that tie, the later is left out.
+fn route_set() -> impl Strategy<Value = Vec<Arc<Route>>> {
+    let host = prop::sample::select(vec!["", "", "", "h.test", "*.test"]);
+    let methods = prop::sample::select(vec![vec![], vec![Method::GET], vec![Method::POST]]);
+    let access = prop::sample::select(vec!["", "one", "two"]);
+    let one = (host, pattern(), methods, access).prop_map(|(host, path, methods, access)| {
+        let hosts = if host.is_empty() { vec![] } else { vec![host] };
+        let access = if access.is_empty() { Access::Anonymous } else { scoped(access) };
+        Arc::new(route(&hosts, &methods, &path, access))
+    });
+    prop::collection::vec(one, 1..8).prop_map(|routes| {
+        let mut kept: Vec<Arc<Route>> = Vec::new();
+        for one in routes {
+            kept.push(one);
+            if RouteTable::new(kept.clone(), true).is_err() {
+                kept.pop();
+            }
+        }
+        kept
+    })
+}
+
+const ATOMS: &[&str] = &[
+    "/",
+    "/",
+    "/",
+    "/",
+    "a",
+    "b",
+    "A",
+    "B",
+    "a",
+    "b",
+    "//",
+    "/./",
+    "/../",
+    ".",
+    "..",
+    ";",
+    ";v",
+    "%20",
+    "%61",
+    "%41",
+    "%C3%A9",
+    "%c3%89",
+    "%2561",
+    "%2f",
+    "%5c",
+    "%2e%2e",
+    "%252f",
+    "%00",
+    "%EF%BC%8F",
+    "%EF%BC%8E",
+    "%EF%BC%BC",
+    "%EF%BD%81",
+    "%3B",
+    "%25",
+    "e%CC%81",
+    "\\",
+    "#",
+];
+
+fn nasty_path() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(ATOMS), 0..9)
+        .prop_map(|atoms| format!("/{}", atoms.concat()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn r503_the_table_finds_what_the_naive_matcher_finds_and_admits_no_ambiguity(
+        routes in route_set(),
+        paths in prop::collection::vec(nasty_path(), 24),
+        insecure in any::<[bool; 3]>(),
+    ) {
+        let [encoded_slash, double_slash, semicolon] = insecure;
+        let insecure_path = InsecurePath { encoded_slash, double_slash, semicolon };
+        let lenient = routes.iter().map(|one| {
+            let hosts: Vec<&str> = one.hosts.iter().map(|host| host.as_str()).collect();
+            let methods = match &one.methods {
+                crate::policy::Methods::Any => vec![],
+                crate::policy::Methods::Only(methods) => methods.clone(),
+            };
+            let copy = route(&hosts, &methods, one.path.as_str(), one.access.clone());
+            Arc::new(Route { insecure_path, ..copy })
+        });
+        let lenient = RouteTable::new(lenient.collect(), true).unwrap();
+        let strict = RouteTable::new(routes, true).unwrap();
+        for path in &paths {
+            for host in [None, Some("h.test"), Some("x.test"), Some("other")] {
+                oracle::check(&strict, host, &Method::GET, path.as_bytes());
+                oracle::check(&lenient, host, &Method::GET, path.as_bytes());
+            }
+        }
+    }
+}

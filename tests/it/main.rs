@@ -25,6 +25,7 @@ mod answers;
 mod api_keys;
 mod cli;
 mod connections;
+mod cors;
 mod demo;
 mod fuzz_corpus;
 mod identity;

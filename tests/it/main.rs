@@ -31,6 +31,7 @@ mod fuzz_corpus;
 mod identity;
 mod jwt;
 mod limits;
+mod observe;
 mod policy;
 mod proxying;
 mod reload;

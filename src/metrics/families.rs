@@ -42,6 +42,7 @@ pub struct Families {
     pub upstream_failures: IntCounterVec,
     pub api_keys: IntGaugeVec,
     pub rate_limit_decisions: IntCounterVec,
+    pub failed_credentials_throttled: IntCounter,
     pub config_generation: IntGauge,
     pub config_last_reload_successful: IntGauge,
     pub config_last_reload_success_timestamp: IntGauge,
@@ -89,6 +90,10 @@ impl Families {
                 "gatepost_rate_limit_decisions_total",
                 "How often each limit let a request through or refused it.",
                 &["result", "limit"],
+            ),
+            failed_credentials_throttled: declare.counter(
+                "gatepost_failed_credentials_throttled_total",
+                "Requests whose credential was not looked at: their address had sent too many bad ones.",
             ),
             config_generation: declare.gauge(
                 "gatepost_config_generation",

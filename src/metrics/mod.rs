@@ -19,6 +19,7 @@ use crate::gate::Evidence;
 use crate::metrics::families::Families;
 use crate::metrics::route::{LimitSeries, RouteSeries, UpstreamSeries};
 use crate::record::{Outcome, Record};
+use crate::rejection::Rejection;
 use crate::reload::ReloadReport;
 use crate::snapshot::Snapshot;
 use crate::time::UnixTime;
@@ -104,6 +105,9 @@ impl Metrics {
             if let Some(limit) = series.limits.get(&standing.policy.name) {
                 limit.record(families, standing.allowed);
             }
+        }
+        if let Some(Rejection::FailedCredentialsSpent(_)) = record.rejection {
+            families.failed_credentials_throttled.inc();
         }
         if let (Outcome::Fault(fault), Some(route)) = (record.outcome, &evidence.route)
             && let Some(upstream) = series.upstreams.get(&route.upstream.name)

@@ -24,8 +24,9 @@ use tracing::level_filters::LevelFilter;
 use crate::access_log::AccessLog;
 use crate::admin::{self, AdminHandle};
 use crate::config::{ListenAddress, Mistake, Startup};
+use crate::connections::Connections;
 use crate::front::Front;
-use crate::lifecycle::{Connections, Signals};
+use crate::lifecycle::Signals;
 use crate::listen::{ListenError, Place};
 use crate::log_text::LineFormat;
 use crate::metrics::Metrics;
@@ -86,6 +87,12 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
         .map_err(ServeError::Mistakes)?;
     let Opened { startup, admin_token, snapshot, corridor } = opened;
     let observers = observers(&startup, options.log_format)?;
+    if snapshot.gate.trusted_proxies.is_empty() {
+        tracing::info!(
+            "trusted_proxies is empty: peers on Unix sockets, loopback and private addresses are \
+             exempt from failed_credentials and connections.per_address"
+        );
+    }
     let shared = Arc::new(Shared::new(snapshot, Clock::start(), observers));
     let reloader = Arc::new(Reloader::new(corridor, Arc::clone(&shared)));
     let places = places(&startup)?;
@@ -158,7 +165,8 @@ impl Running {
         shared: &Arc<Shared>,
         signals: Signals,
     ) -> Result<Self, ServeError> {
-        let connections = Arc::new(Connections::default());
+        let series = shared.observers.metrics.connections();
+        let connections = Arc::new(Connections::new(startup.connections, series));
         let server = server(startup, places, shared, &connections);
         let phases = server.watch_execution_phase();
         let shutdown_signal = Box::new(signals.clone());

@@ -11,14 +11,15 @@ const LAYERS: &[(&str, &str)] = &[
     ("vocabulary", "time secret scope header_text field_name credential principal"),
     (
         "deciding",
-        "jwt api_key path policy rate_limit identity address framing request_id upstream_settings",
+        "jwt api_key path policy rate_limit identity address cors framing request_id \
+         upstream_settings",
     ),
     ("gate", "gate rejection record"),
     ("composing", "config snapshot"),
     (
         "shell",
-        "access_log admin connection front lifecycle listen log log_text metrics observers proxy \
-         reload server state upstream why",
+        "access_log admin connection connections front lifecycle listen log log_text metrics \
+         observers proxy reload server state upstream why",
     ),
     ("command line", "cli main lib"),
 ];

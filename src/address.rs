@@ -80,10 +80,32 @@ impl TrustedProxies {
         nearest
     }
 
+    /// The address a peer's connections count for, `None` when they may be those of many callers:
+    /// a trusted proxy, a Unix peer, or, while nobody is trusted, a near one.
+    #[must_use]
+    pub fn single_caller(&self, peer: Peer) -> Option<IpAddr> {
+        match peer {
+            Peer::Unix => None,
+            Peer::Ip(address) => {
+                let many = self.trusts(peer) || (self.is_empty() && is_near(address));
+                (!many).then_some(address)
+            }
+        }
+    }
+
     fn trusts_address(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         // Networks of one family never hold addresses of the other: `::/16` is not all of IPv4.
         self.networks.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// Loopback, private and link-local addresses: a balancer or a neighbour, not the world.
+#[must_use]
+pub fn is_near(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
     }
 }
 

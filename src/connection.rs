@@ -2,8 +2,8 @@
 //!
 //! Owns the bytes: a head is read whole and looked at before pingora gets any of it, and pingora
 //! gets exactly one request at a time, so that nothing after it is taken for its body. Owns the
-//! deadlines pingora has none for: a whole head (R-1001), a stalled write, an upstream that does
-//! not answer. Never parses a head (that is [`crate::framing`]'s) and never answers.
+//! deadlines pingora has none for: a whole head, a body that drips, a stalled write (R-1001), an
+//! upstream that does not answer. Never parses a head (that is [`crate::framing`]'s) and never answers.
 
 use std::fmt;
 use std::io;
@@ -33,7 +33,11 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How long a head may take from its first byte to its last (R-1001).
 const HEAD_MAX: Duration = Duration::from_secs(10);
 /// How long the peer may take nothing of what is written to it.
-const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
+/// How long a body may make us wait before it must have brought [`BODY_BYTES_PER_S_MIN`].
+const BODY_GRACE: Duration = Duration::from_secs(10);
+/// The least a body may bring for each second we wait for it, on average (R-1001).
+const BODY_BYTES_PER_S_MIN: u64 = 1024;
 /// What is asked of the socket at once while a head is read; most heads fit.
 const READ_BYTES: usize = 4096;
 /// What is asked of the socket at once while a chunked body is followed.
@@ -52,6 +56,7 @@ pub struct Connection {
     chunks: Option<Chunks>,
     /// The body is not framed as its head says.
     body_malformed: AtomicBool,
+    body: BodyWait,
     opened: Instant,
     /// Until when the upstream must show life: nanoseconds after `opened`, 0 for no deadline.
     upstream_deadline: AtomicU64,
@@ -63,6 +68,55 @@ pub struct Connection {
     flush_each: AtomicBool,
     read_timer: Option<Pin<Box<Sleep>>>,
     write_timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// How long we have waited for the body of the current request. The time in which nobody asks for
+/// more of it is not the caller's, and does not count.
+#[derive(Default)]
+struct BodyWait {
+    /// Bytes that were delivered, the head's included.
+    delivered: u64,
+    head_bytes: u64,
+    waited: Duration,
+    waiting_since: Option<Instant>,
+    /// Nothing more will come, whatever the head said.
+    has_ended: AtomicBool,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl BodyWait {
+    fn of_request(head_bytes: usize) -> Self {
+        Self { head_bytes: head_bytes as u64, ..Self::default() }
+    }
+
+    fn delivered(&mut self, count: usize) {
+        self.delivered = self.delivered.saturating_add(count as u64);
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
+    fn is_expected(&self) -> bool {
+        self.delivered >= self.head_bytes && !self.has_ended.load(Ordering::Relaxed)
+    }
+
+    /// Until when more must have come.
+    fn deadline(&mut self) -> Instant {
+        let bytes = self.delivered.saturating_sub(self.head_bytes);
+        let earned = Duration::from_secs(bytes / BODY_BYTES_PER_S_MIN);
+        let left = earned.max(BODY_GRACE).saturating_sub(self.waited);
+        *self.waiting_since.get_or_insert_with(Instant::now) + left
+    }
+
+    /// Ready when the body has been below the floor for too long.
+    fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.deadline();
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx)
+    }
 }
 
 /// What came of waiting for a head.
@@ -86,6 +140,7 @@ impl Connection {
             deliver: 0,
             chunks: None,
             body_malformed: AtomicBool::new(false),
+            body: BodyWait::default(),
             opened: Instant::now(),
             upstream_deadline: AtomicU64::new(0),
             upstream_patience: AtomicU64::new(0),
@@ -158,6 +213,7 @@ impl Connection {
 
     /// Lets the request be read whose head, `head_bytes` long, was looked at.
     pub fn deliver(&mut self, head_bytes: usize, body: BodyLength) {
+        self.body = BodyWait::of_request(head_bytes);
         self.upstream_expected_no_more();
         self.upstream_late.store(false, Ordering::Relaxed);
         self.deliver = head_bytes as u64;
@@ -199,6 +255,11 @@ impl Connection {
             Ok(count) => self.deliver = self.deliver.saturating_add(count as u64),
             Err(_) => self.body_malformed.store(true, Ordering::Relaxed),
         }
+    }
+
+    /// Nothing more of the body will come: what is waited for is not the caller's.
+    pub fn body_has_ended(&self) {
+        self.body.has_ended.store(true, Ordering::Relaxed);
     }
 
     /// From now on the upstream must show life within `patience`, again and again.
@@ -247,6 +308,7 @@ impl Connection {
     }
 
     fn delivered(&mut self, count: usize) {
+        self.body.delivered(count);
         if self.deliver != UNTIL_CLOSED {
             self.deliver = self.deliver.saturating_sub(count as u64);
         }
@@ -363,14 +425,16 @@ impl AsyncRead for Connection {
         let this = self.get_mut();
         if this.tunnel.load(Ordering::Relaxed) {
             this.deliver = UNTIL_CLOSED;
+            this.body_has_ended();
         }
         if this.deliver > 0 && !this.buffer.is_empty() {
             this.deliver_buffered(out);
             return Poll::Ready(Ok(()));
         }
+        let chunks_to_come = this.chunks.as_ref().is_some_and(|chunks| !chunks.is_done());
         let read = if this.deliver > 0 {
             this.poll_deliver(cx, out)
-        } else if this.chunks.as_ref().is_some_and(|chunks| !chunks.is_done()) {
+        } else if chunks_to_come {
             this.poll_chunks(cx, out)
         } else {
             this.poll_idle(cx)
@@ -379,6 +443,10 @@ impl AsyncRead for Connection {
             this.upstream_late.store(true, Ordering::Relaxed);
             this.upstream_expected_no_more();
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "upstream is late")));
+        }
+        let waits_for_body = (this.deliver > 0 || chunks_to_come) && this.body.is_expected();
+        if read.is_pending() && waits_for_body && this.body.poll_too_slow(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the body drips")));
         }
         read
     }
@@ -555,6 +623,88 @@ mod tests {
         assert_eq!(connection.read_head().await, HeadRead::Gone);
         assert_eq!(began.elapsed(), HEAD_MAX);
         drip.abort();
+    }
+
+    /// A body of which `bytes` come each second: after how long it ends the connection, at most
+    /// a minute.
+    async fn dripping(bytes: usize, body: BodyLength) -> Option<Duration> {
+        let (mut client, mut connection) = pair();
+        client.write_all(b"POST / \r\n\r\n").await.unwrap();
+        assert!(connection.wait().await);
+        assert_eq!(connection.read_head().await, HeadRead::Complete(11));
+        connection.deliver(11, body);
+        assert_eq!(read_some(&mut connection).await.len(), 11);
+        let piece = "x".repeat(bytes);
+        let piece = match body {
+            BodyLength::Known(_) => piece,
+            BodyLength::Chunked => format!("{bytes:x}\r\n{piece}\r\n"),
+        };
+        let drip = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if client.write_all(piece.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let began = Instant::now();
+        let mut out = vec![0; 1 << 16];
+        let ended = loop {
+            if began.elapsed() > Duration::from_secs(60) {
+                break None;
+            }
+            match connection.read(&mut out).await {
+                Ok(1..) => {}
+                Ok(0) => panic!("the client is there"),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+                    break Some(began.elapsed());
+                }
+            }
+        };
+        drip.abort();
+        ended
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r1001_a_body_has_a_floor_however_steadily_it_drips() {
+        for body in [BodyLength::Known(1 << 30), BodyLength::Chunked] {
+            for bytes in [1, 512, 1000] {
+                let ended = dripping(bytes, body).await;
+                assert!(ended.is_some_and(|ended| ended.as_secs() == 10), "{bytes}: {ended:?}");
+            }
+            assert_eq!(dripping(2048, body).await, None);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r1001_who_brought_much_may_pause_and_time_that_is_ours_does_not_count() {
+        let (mut client, mut connection) = pair();
+        client.write_all(b"POST / \r\n\r\n").await.unwrap();
+        assert!(connection.wait().await);
+        assert_eq!(connection.read_head().await, HeadRead::Complete(11));
+        connection.deliver(11, BodyLength::Known(1 << 30));
+        read_some(&mut connection).await;
+        // Nobody asked: the upstream was busy.
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        client.write_all(&[b'x'; 20 * 1024]).await.unwrap();
+        assert_eq!(read_some(&mut connection).await.len(), 20 * 1024);
+        let began = Instant::now();
+        assert!(connection.read(&mut [0; 1]).await.is_err());
+        assert_eq!(began.elapsed(), Duration::from_secs(20));
+        // Once the body has ended the upstream is waited for, not the caller.
+        connection.body_has_ended();
+        let mut out = [0; 1];
+        let read = connection.read(&mut out);
+        assert!(tokio::time::timeout(Duration::from_secs(100), read).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r1001_who_reads_nothing_is_gone_after_ten_seconds() {
+        let (_client, mut connection) = pair();
+        let began = Instant::now();
+        assert!(connection.write_all(&vec![b'x'; 1 << 18]).await.is_err());
+        assert_eq!(began.elapsed(), Duration::from_secs(10));
     }
 
     #[tokio::test(start_paused = true)]

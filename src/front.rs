@@ -17,9 +17,9 @@ use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 
 use crate::connection::{Connection, HeadRead};
+use crate::connections::{Connections, OpenConnection};
 use crate::framing::{BodyLength, FIELDS_MAX, HEAD_BYTES_MAX, Head, TARGET_BYTES_MAX};
 use crate::gate::Evidence;
-use crate::lifecycle::Connections;
 use crate::proxy::Proxy;
 use crate::proxy::answer::LINGER;
 use crate::record::{Outcome, Record};
@@ -48,8 +48,11 @@ impl ServerApp for Front {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let _open = self.connections.enter();
-        self.serve(Box::new(Connection::new(stream)), shutdown.clone()).await;
+        let connection = Box::new(Connection::new(stream));
+        // Beyond a cap the connection is dropped unread: whoever floods gets nothing to read.
+        if let Some(_open) = self.enter(&connection) {
+            self.serve(connection, shutdown.clone()).await;
+        }
         None
     }
 
@@ -67,6 +70,13 @@ impl Front {
         connections: Arc<Connections>,
     ) -> Self {
         Self { proxy, shared, connections }
+    }
+
+    fn enter(&self, connection: &Connection) -> Option<OpenConnection> {
+        let snapshot = self.shared.snapshots.load();
+        let trusted = &snapshot.gate.trusted_proxies;
+        let caller = connection.peer().and_then(|peer| trusted.single_caller(peer));
+        self.connections.enter(caller).ok()
     }
 
     async fn serve(&self, mut connection: Box<Connection>, mut shutdown: ShutdownWatch) {

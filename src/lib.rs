@@ -86,6 +86,8 @@ pub mod admin;
 #[cfg(feature = "server")]
 pub mod connection;
 #[cfg(feature = "server")]
+pub mod connections;
+#[cfg(feature = "server")]
 pub mod front;
 #[cfg(feature = "server")]
 pub mod lifecycle;

@@ -1,66 +1,20 @@
 //! From signals to a process that ends with nothing lost.
 //!
-//! Owns what the ending signals mean, the count of open connections, and waiting for the last of
-//! them (contract, "Commands": SIGTERM and SIGQUIT drain; SIGINT ends at once). SIGHUP is
-//! [`crate::reload`]'s.
+//! Owns what the ending signals mean and waiting for the last connection (contract, "Commands":
+//! SIGTERM and SIGQUIT drain; SIGINT ends at once). SIGHUP is [`crate::reload`]'s.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
+use crate::connections::Connections;
 use crate::state::Shared;
-
-/// How many downstream connections are open.
-#[derive(Debug, Default)]
-pub struct Connections {
-    open: AtomicUsize,
-    closed: Notify,
-}
-
-impl Connections {
-    /// Counts a connection as long as the guard lives.
-    #[must_use]
-    pub fn enter(self: &Arc<Self>) -> OpenConnection {
-        self.open.fetch_add(1, Ordering::AcqRel);
-        OpenConnection(Arc::clone(self))
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Acquire)
-    }
-
-    /// Waits until none is open.
-    pub async fn all_closed(&self) {
-        loop {
-            let closed = self.closed.notified();
-            if self.open() == 0 {
-                return;
-            }
-            closed.await;
-        }
-    }
-}
-
-/// One open connection.
-#[derive(Debug)]
-pub struct OpenConnection(Arc<Connections>);
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.closed.notify_waiters();
-        }
-    }
-}
 
 /// How a process was asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,37 +131,24 @@ impl Caught {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConnectionCaps;
+    use crate::metrics::Metrics;
 
     #[tokio::test(start_paused = true)]
     async fn draining_ends_with_the_last_connection_the_patience_or_a_second_signal() {
-        let connections = Arc::new(Connections::default());
+        let caps = ConnectionCaps { total: 10, per_address: 10 };
+        let connections = Arc::new(Connections::new(caps, Metrics::new().connections()));
         let (tell, told) = watch::channel(Some(Ending::Drain));
         let mut signals = Signals(told);
         assert_eq!(signals.ending().await, Ending::Drain);
         let patience = Duration::from_secs(1);
         assert!(signals.drained(&connections, patience).await);
-        let open = connections.enter();
+        let open = connections.enter(None).unwrap();
         assert!(!signals.drained(&connections, patience).await);
         tell.send_replace(Some(Ending::AtOnce));
         assert!(!signals.drained(&connections, Duration::from_secs(u64::MAX / 4)).await);
         drop(open);
         drop(tell);
         assert_eq!(signals.ending().await, Ending::AtOnce);
-    }
-
-    #[tokio::test]
-    async fn the_last_connection_ends_the_wait() {
-        let connections = Arc::new(Connections::default());
-        let (first, second) = (connections.enter(), connections.enter());
-        let waiting = tokio::spawn({
-            let connections = Arc::clone(&connections);
-            async move { connections.all_closed().await }
-        });
-        drop(first);
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        drop(second);
-        waiting.await.unwrap();
-        assert_eq!(connections.open(), 0);
     }
 }

@@ -24,8 +24,9 @@ use tracing::level_filters::LevelFilter;
 use crate::access_log::AccessLog;
 use crate::admin::{self, AdminHandle};
 use crate::config::{ListenAddress, Mistake, Startup};
+use crate::connections::Connections;
 use crate::front::Front;
-use crate::lifecycle::{Connections, Signals};
+use crate::lifecycle::Signals;
 use crate::listen::{ListenError, Place};
 use crate::log_text::LineFormat;
 use crate::metrics::Metrics;
@@ -173,7 +174,8 @@ impl Running {
         shared: &Arc<Shared>,
         signals: Signals,
     ) -> Result<Self, ServeError> {
-        let connections = Arc::new(Connections::default());
+        let series = shared.observers.metrics.connections();
+        let connections = Arc::new(Connections::new(startup.connections, series));
         let server = server(startup, places, shared, &connections);
         let phases = server.watch_execution_phase();
         let shutdown_signal = Box::new(signals.clone());

@@ -324,3 +324,23 @@ proptest! {
         prop_assert!(next == ours || has_empty_field);
     }
 }
+
+#[test]
+fn r1002_whose_connections_are_those_of_many_callers() {
+    let nobody = TrustedProxies::default();
+    let somebody = TrustedProxies { networks: vec!["10.0.0.0/8".parse().unwrap()], unix: false };
+    let check = |trusted: &TrustedProxies, peer: &str, single: bool| {
+        let address: IpAddr = peer.parse().unwrap();
+        let expected = single.then_some(address);
+        assert_eq!(trusted.single_caller(Peer::Ip(address)), expected, "{trusted:?}: {peer}");
+    };
+    check(&nobody, "192.0.2.1", true);
+    check(&nobody, "10.0.0.1", false);
+    check(&nobody, "127.0.0.1", false);
+    check(&somebody, "10.0.0.1", false);
+    check(&somebody, "::ffff:10.0.0.1", false);
+    check(&somebody, "192.168.0.1", true);
+    check(&somebody, "127.0.0.1", true);
+    assert_eq!(nobody.single_caller(Peer::Unix), None);
+    assert_eq!(somebody.single_caller(Peer::Unix), None);
+}

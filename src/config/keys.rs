@@ -89,6 +89,11 @@ pub static TOP: Section = Section {
         )
         .or("30s"),
         Key::new(
+            "connections",
+            Shape::Section(&CONNECTIONS),
+            "how many client connections may be open; a change needs a restart",
+        ),
+        Key::new(
             "access_log",
             Shape::Either(&[Shape::Word(&["off", "stdout"]), Shape::Section(&ACCESS_LOG)]),
             "one line per request: where to; a change needs a restart",
@@ -141,6 +146,21 @@ pub static ADMIN: Section = Section {
             Shape::Text,
             "a file with the bearer token that is demanded; needed beyond loopback and Unix sockets",
         ),
+    ],
+};
+
+/// `connections`.
+pub static CONNECTIONS: Section = Section {
+    name: "connections",
+    keys: &[
+        Key::new("total", Shape::Number(1, 1_000_000), "in all; more are closed at once")
+            .or("10000"),
+        Key::new(
+            "per_address",
+            Shape::Number(1, 1_000_000),
+            "from one address, IPv6 by /64; trusted proxies and Unix peers are exempt",
+        )
+        .or("1000"),
     ],
 };
 

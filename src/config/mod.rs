@@ -31,8 +31,8 @@ pub mod yaml;
 pub use materials::Materials;
 pub use mistake::Mistake;
 pub use model::{
-    AccessLog, AccessLogTarget, Admin, ApiKeySettings, Config, Dynamic, FileReference,
-    IssuerSource, KeySource, ListenAddress, Listener, Startup,
+    AccessLog, AccessLogTarget, Admin, ApiKeySettings, Config, ConnectionCaps, Dynamic,
+    FileReference, IssuerSource, KeySource, ListenAddress, Listener, Startup,
 };
 
 #[cfg(test)]

@@ -97,6 +97,15 @@ pub struct AccessLog {
     pub json: Option<bool>,
 }
 
+/// How many downstream connections may be open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionCaps {
+    /// In all.
+    pub total: usize,
+    /// From one address (IPv6: one /64).
+    pub per_address: usize,
+}
+
 /// What needs a restart: a reload that finds another one publishes the rest and says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Startup {
@@ -108,6 +117,8 @@ pub struct Startup {
     pub threads: Option<usize>,
     /// How long active requests may finish after SIGTERM.
     pub shutdown_timeout: Duration,
+    /// How many connections may be open.
+    pub connections: ConnectionCaps,
     /// The access log.
     pub access_log: AccessLog,
     /// The most callers the limits remember.

@@ -54,7 +54,7 @@ impl FailedCredentials {
         self.exempts_near_peers
             && match peer {
                 Peer::Unix => true,
-                Peer::Ip(address) => is_near(address),
+                Peer::Ip(address) => address::is_near(address),
             }
     }
 }
@@ -142,14 +142,6 @@ fn is_guess(rejection: &Rejection) -> bool {
     }
 }
 
-/// Loopback, private and link-local addresses: a balancer or a neighbour, not the world.
-fn is_near(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,10 +159,10 @@ mod tests {
             "fe80::1",
             "::ffff:10.0.0.1",
         ] {
-            assert!(is_near(near.parse().unwrap()), "{near}");
+            assert!(address::is_near(near.parse().unwrap()), "{near}");
         }
         for far in ["8.8.8.8", "172.32.0.1", "100.64.0.1", "2001:db8::1", "::ffff:8.8.8.8"] {
-            assert!(!is_near(far.parse().unwrap()), "{far}");
+            assert!(!address::is_near(far.parse().unwrap()), "{far}");
         }
     }
 

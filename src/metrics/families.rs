@@ -50,13 +50,20 @@ pub struct Families {
     pub restart_needed: IntGauge,
     pub insecure_settings: IntGauge,
     pub access_log_dropped: IntCounter,
+    pub floods: FloodFamilies,
     pub build_info: IntGaugeVec,
 }
 
+/// What is held against floods.
+#[derive(Debug)]
+pub struct FloodFamilies {
+    pub connections: IntGauge,
+    pub connections_refused: IntCounterVec,
+}
+
 impl Families {
-    /// Declares every family in `registry`.
-    pub(super) fn declare(registry: &Registry) -> Self {
-        let declare = Declare(registry);
+    /// Declares every family.
+    pub(super) fn declare(declare: &Declare<'_>) -> Self {
         Self {
             requests: declare.counters(
                 "gatepost_requests_total",
@@ -124,6 +131,7 @@ impl Families {
                 "gatepost_access_log_dropped_total",
                 "Access log lines that could not be written.",
             ),
+            floods: FloodFamilies::declare(declare),
             build_info: declare.gauges(
                 "gatepost_build_info",
                 "Always 1; the labels say what is running.",
@@ -133,7 +141,22 @@ impl Families {
     }
 }
 
-struct Declare<'a>(&'a Registry);
+impl FloodFamilies {
+    fn declare(declare: &Declare<'_>) -> Self {
+        Self {
+            connections: declare
+                .gauge("gatepost_connections", "Connections of clients that are open."),
+            connections_refused: declare.counters(
+                "gatepost_connections_refused_total",
+                "Connections that were closed at once because a cap was reached.",
+                &["reason"],
+            ),
+        }
+    }
+}
+
+/// Declares in a registry.
+pub(super) struct Declare<'a>(pub(super) &'a Registry);
 
 impl Declare<'_> {
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {

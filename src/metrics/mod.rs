@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
-use prometheus::{Encoder, Histogram, IntCounter, Registry, TextEncoder};
+use prometheus::{Encoder, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 use crate::credential::CredentialKind;
 use crate::gate::Evidence;
-use crate::metrics::families::Families;
+use crate::metrics::families::{Declare, Families};
 use crate::metrics::route::{LimitSeries, RouteSeries, UpstreamSeries};
 use crate::record::{Outcome, Record};
 use crate::rejection::Rejection;
@@ -52,6 +52,17 @@ pub struct Metrics {
     deciding: [Histogram; 3],
 }
 
+/// What [`crate::connections`] counts in.
+#[derive(Clone, Debug)]
+pub struct ConnectionSeries {
+    /// Open now.
+    pub open: IntGauge,
+    /// Refused because of all connections.
+    pub refused_total: IntCounter,
+    /// Refused because of those of one address.
+    pub refused_address: IntCounter,
+}
+
 /// The series of what is configured now.
 #[derive(Debug, Default)]
 struct Series {
@@ -71,7 +82,7 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let registry = Registry::new();
-        let families = Families::declare(&registry);
+        let families = Families::declare(&Declare(&registry));
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         for result in ReloadReport::RESULTS {
             // Zero from the start, so that the first failure is an increase.
@@ -120,6 +131,18 @@ impl Metrics {
     #[must_use]
     pub fn access_log_dropped(&self) -> IntCounter {
         self.families.access_log_dropped.clone()
+    }
+
+    /// The series of connections, at zero from the first call on.
+    #[must_use]
+    pub fn connections(&self) -> ConnectionSeries {
+        let families = &self.families.floods;
+        let refused = |reason| families.connections_refused.with_label_values(&[reason]);
+        ConnectionSeries {
+            open: families.connections.clone(),
+            refused_total: refused("total"),
+            refused_address: refused("address"),
+        }
     }
 
     /// Makes room for what a new snapshot has and forgets the series of what it no longer has.

@@ -18,8 +18,11 @@ use crate::gate::{Charging, Decision, Permit, RequestHead, Verdict};
 use crate::rejection::{Fault, Rejection};
 use crate::request_id;
 
-/// How long a piece of a request body may take (R-1001).
-const BODY_READ_MAX: Duration = Duration::from_secs(10);
+/// How long a caller may pause within a request body; [`crate::connection`] has the floor of its
+/// average (R-1001).
+const BODY_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long the rest of a body may take that nobody needs.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long writing one piece of a response may take altogether.
 const WRITE_MAX: Duration = Duration::from_secs(120);
 /// How long an idle connection is kept, in seconds; [`crate::connection`] enforces the same.
@@ -49,9 +52,9 @@ impl From<Fault> for No {
 
 /// Gives a session its bounds. pingora has none, or would keep connections forever.
 pub(super) fn bound(session: &mut Session) {
-    session.set_read_timeout(Some(BODY_READ_MAX));
+    session.set_read_timeout(Some(BODY_PAUSE_MAX));
     session.set_write_timeout(Some(WRITE_MAX));
-    session.set_total_drain_timeout(Some(BODY_READ_MAX));
+    session.set_total_drain_timeout(Some(DRAIN_MAX));
     // Where it is off, the client did not ask for it.
     if session.get_keepalive().is_some() {
         session.set_keepalive(Some(KEEPALIVE_SECS));

@@ -1,6 +1,8 @@
 //! What becomes of a connection: framing, bodies that nobody reads, repeated requests, the end.
 
-use crate::support::{Client, Recorder, Reply, Response, Sandbox, Sidecar, head};
+use crate::support::{
+    Client, Recorder, Reply, Response, Sandbox, Sidecar, eventually, head, standard,
+};
 
 const ROUTES: &str = "routes:\n\
     \x20 - { path: /open/**, access: anonymous }\n\
@@ -178,4 +180,45 @@ fn a_listener_in_use_is_told_at_once() {
     assert_eq!(run.exit, 70);
     assert!(run.stderr.contains(&address.to_string()), "{}", run.stderr);
     assert!(run.stderr.contains("in use"), "{}", run.stderr);
+}
+
+/// A sidecar on TCP with caps; `trusted` is in `trusted_proxies`.
+fn capped(upstream: &Recorder, trusted: &str, caps: &str) -> Sidecar {
+    let (sandbox, config) = standard(upstream.url());
+    let sidecar = sandbox.start_tcp(&format!(
+        "trusted_proxies: [{trusted}]\nconnections: {{ {caps} }}\n{config}{ROUTES}"
+    ));
+    eventually("the probes of the start to be gone", || {
+        (sidecar.metric("gatepost_connections").abs() < 0.5).then_some(())
+    });
+    sidecar
+}
+
+#[test]
+fn r1002_a_connection_beyond_a_cap_is_closed_at_once_and_counted() {
+    let upstream = Recorder::start();
+    let address = "gatepost_connections_refused_total{reason=\"address\"}";
+    let total = "gatepost_connections_refused_total{reason=\"total\"}";
+    for (trusted, caps, series) in [
+        ("192.0.2.1", "per_address: 2", address),
+        ("", "total: 2, per_address: 1", total),
+        ("127.0.0.0/8", "total: 2, per_address: 1", total),
+    ] {
+        let sidecar = capped(&upstream, trusted, caps);
+        let mut kept = [sidecar.connect(), sidecar.connect()];
+        for client in &mut kept {
+            assert_eq!(client.exchange("GET", "/open/x", &[]).status, 200);
+        }
+        assert!(sidecar.connect().is_closed(), "{caps}");
+        assert!((sidecar.metric(series) - 1.0).abs() < 0.1, "{caps}: {}", sidecar.metrics());
+        assert!((sidecar.metric("gatepost_connections") - 2.0).abs() < 0.1, "{caps}");
+        let [first, mut second] = kept;
+        assert_eq!(second.exchange("GET", "/open/x", &[]).status, 200, "the others go on");
+        drop(first);
+        eventually("room for another", || {
+            let mut client = sidecar.connect();
+            client.send(head("GET", "/open/x", &[("Connection", "close")]));
+            (!client.is_closed()).then_some(())
+        });
+    }
 }

@@ -120,3 +120,26 @@ routes:
     assert_eq!((response.status, response.field("ratelimit")), (429, None));
     assert!(response.field("retry-after").is_some());
 }
+
+#[test]
+fn contract_metrics_who_is_throttled_for_failed_credentials_is_counted() {
+    let upstream = Recorder::start();
+    for (trusted, second, throttled) in [("192.0.2.1", 429, 1.0), ("", 401, 0.0)] {
+        let (sandbox, config) = standard(upstream.url());
+        let sidecar = sandbox.start_tcp(&format!(
+            "trusted_proxies: [{trusted}]\nfailed_credentials: {{ rate: 1/h, burst: 1 }}\n{config}\
+             routes: [{{ path: /**, access: authenticated }}]\n"
+        ));
+        for expected in [401, second] {
+            let answer =
+                sidecar.get("/", &[("X-API-Key", "a-key-that-nobody-ever-issued-0123456789")]);
+            assert_eq!(answer.status, expected, "{trusted}");
+            let reason = if expected == 429 { "failed_credentials_spent" } else { "key_unknown" };
+            assert_eq!(sidecar.why(&answer)["reason"], reason);
+        }
+        let counted = sidecar.metric("gatepost_failed_credentials_throttled_total");
+        assert!((counted - throttled).abs() < 0.1, "{counted}");
+        let said = sidecar.stderr().contains("trusted_proxies is empty");
+        assert_eq!(said, trusted.is_empty(), "the start says who is exempt: {}", sidecar.stderr());
+    }
+}

@@ -18,8 +18,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("composing", "config snapshot"),
     (
         "shell",
-        "access_log admin connection front lifecycle listen log log_text metrics observers proxy \
-         reload server state upstream why",
+        "access_log admin connection connections front lifecycle listen log log_text metrics \
+         observers proxy reload server state upstream why",
     ),
     ("command line", "cli main lib"),
 ];

@@ -11,7 +11,9 @@ use ipnet::IpNet;
 
 use crate::address::TrustedProxies;
 use crate::config::keys;
-use crate::config::model::{AccessLog, AccessLogTarget, Admin, ListenAddress, Listener, Startup};
+use crate::config::model::{
+    AccessLog, AccessLogTarget, Admin, ConnectionCaps, ListenAddress, Listener, Startup,
+};
 use crate::config::sections::Reading;
 use crate::config::walk::{Mapping, Value};
 
@@ -42,6 +44,7 @@ pub fn startup(top: &Mapping<'_>, reading: &Reading<'_>) -> Startup {
             .find("shutdown_timeout")
             .and_then(|value| value.duration(Duration::ZERO..=Duration::from_secs(3600)))
             .unwrap_or(Duration::from_secs(30)),
+        connections: connections(top.find("connections").as_ref()),
         access_log: top
             .find("access_log")
             .and_then(|value| access_log(&value, reading))
@@ -120,6 +123,18 @@ pub fn socket_path(path: &str, reading: &Reading<'_>) -> Result<PathBuf, String>
         ));
     }
     Ok(resolved)
+}
+
+fn connections(value: Option<&Value<'_>>) -> ConnectionCaps {
+    let section = value.and_then(|value| value.section(&keys::CONNECTIONS));
+    let number = |name| {
+        let number = section.as_ref()?.find(name)?.number(1..=1_000_000)?;
+        usize::try_from(number).ok()
+    };
+    ConnectionCaps {
+        total: number("total").unwrap_or(10_000),
+        per_address: number("per_address").unwrap_or(1_000),
+    }
 }
 
 fn access_log(value: &Value<'_>, reading: &Reading<'_>) -> Option<AccessLog> {

@@ -16,6 +16,8 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.startup.threads, None);
     assert_eq!(config.startup.shutdown_timeout, Duration::from_secs(30));
     assert_eq!(config.startup.access_log.target, AccessLogTarget::Stdout);
+    let caps = config.startup.connections;
+    assert_eq!((caps.total, caps.per_address), (10_000, 1_000));
     assert_eq!((config.startup.limit_entries, config.startup.upstream_pool), (262_144, 128));
     let dynamic = &config.dynamic;
     assert!(dynamic.trusted_proxies.networks.is_empty() && !dynamic.trusted_proxies.unix);
@@ -380,6 +382,8 @@ fn small_settings_are_bounded() {
     bad("realm: \"a\\nb\"", &["realm|is not a realm"]);
     bad("threads: 0", &["threads|from 1 to 1024"]);
     bad("shutdown_timeout: 2h", &["shutdown_timeout|out of bounds"]);
+    bad("connections: { total: 0 }", &["connections.total|from 1 to 1000000"]);
+    bad("connections: { per_address: off }", &["connections.per_address|number"]);
     bad("limit_entries: 10", &["limit_entries|from 1024"]);
     bad("upstream_pool: 0", &["upstream_pool|from 1"]);
     bad("access_log: stderr", &["access_log|accepted: off, stdout"]);

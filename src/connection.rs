@@ -5,6 +5,8 @@
 //! deadlines pingora has none for: a whole head, a body that drips, a stalled write (R-1001), an
 //! upstream that does not answer. Never parses a head (that is [`crate::framing`]'s) and never answers.
 
+mod body_wait;
+
 use std::fmt;
 use std::io;
 use std::pin::{Pin, pin};
@@ -25,6 +27,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use self::body_wait::BodyWait;
 use crate::address::Peer;
 use crate::framing::{self, BodyLength, Chunks, HEAD_BYTES_MAX};
 
@@ -34,10 +37,6 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const HEAD_MAX: Duration = Duration::from_secs(10);
 /// How long the peer may take nothing of what is written to it.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
-/// How long a body may make us wait before it must have brought [`BODY_BYTES_PER_S_MIN`].
-const BODY_GRACE: Duration = Duration::from_secs(10);
-/// The least a body may bring for each second we wait for it, on average (R-1001).
-const BODY_BYTES_PER_S_MIN: u64 = 1024;
 /// What is asked of the socket at once while a head is read; most heads fit.
 const READ_BYTES: usize = 4096;
 /// What is asked of the socket at once while a chunked body is followed.
@@ -68,55 +67,6 @@ pub struct Connection {
     flush_each: AtomicBool,
     read_timer: Option<Pin<Box<Sleep>>>,
     write_timer: Option<Pin<Box<Sleep>>>,
-}
-
-/// How long we have waited for the body of the current request. The time in which nobody asks for
-/// more of it is not the caller's, and does not count.
-#[derive(Default)]
-struct BodyWait {
-    /// Bytes that were delivered, the head's included.
-    delivered: u64,
-    head_bytes: u64,
-    waited: Duration,
-    waiting_since: Option<Instant>,
-    /// Nothing more will come, whatever the head said.
-    has_ended: AtomicBool,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl BodyWait {
-    fn of_request(head_bytes: usize) -> Self {
-        Self { head_bytes: head_bytes as u64, ..Self::default() }
-    }
-
-    fn delivered(&mut self, count: usize) {
-        self.delivered = self.delivered.saturating_add(count as u64);
-        if let Some(since) = self.waiting_since.take() {
-            self.waited += since.elapsed();
-        }
-    }
-
-    fn is_expected(&self) -> bool {
-        self.delivered >= self.head_bytes && !self.has_ended.load(Ordering::Relaxed)
-    }
-
-    /// Until when more must have come.
-    fn deadline(&mut self) -> Instant {
-        let bytes = self.delivered.saturating_sub(self.head_bytes);
-        let earned = Duration::from_secs(bytes / BODY_BYTES_PER_S_MIN);
-        let left = earned.max(BODY_GRACE).saturating_sub(self.waited);
-        *self.waiting_since.get_or_insert_with(Instant::now) + left
-    }
-
-    /// Ready when the body has been below the floor for too long.
-    fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.deadline();
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() != deadline {
-            timer.as_mut().reset(deadline);
-        }
-        timer.as_mut().poll(cx)
-    }
 }
 
 /// What came of waiting for a head.

@@ -215,7 +215,7 @@ fn contract_metrics_names_and_help_follow_the_conventions() {
     let _ = metrics.render(&opened.snapshot, fixture::NOW.unix);
     let text = text(&metrics);
     let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-    assert_eq!(types.len(), 15, "every family is there: {types:?}");
+    assert_eq!(types.len(), 16, "every family is there: {types:?}");
     for line in types {
         let (name, kind) = line.split_once(' ').unwrap();
         assert!(text.contains(&format!("# HELP {name} ")), "{name}");

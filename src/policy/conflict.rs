@@ -71,7 +71,9 @@ fn ties_of(slot: &[usize], routes: &[Arc<Route>]) -> Vec<(usize, usize)> {
 pub(super) fn weaker_hosts(routes: &[Arc<Route>], index: &Index) -> Vec<RouteMistake> {
     let path = number(routes.iter().map(|route| &route.path));
     let kind =
-        number(routes.iter().map(|route| (upstream_key(route), &route.methods, &route.access)));
+        number(routes.iter().map(|route| {
+            (upstream_key(route), &route.methods, &route.access, route.insecure_observe)
+        }));
     let mut groups: Vec<Vec<usize>> = vec![Vec::new(); routes.len()];
     for (at, route) in routes.iter().enumerate() {
         if !route.hosts.is_empty() {
@@ -105,7 +107,8 @@ pub(super) fn weaker_hosts(routes: &[Arc<Route>], index: &Index) -> Vec<RouteMis
 fn offends(bound: &Route, hostless: &Route) -> bool {
     upstream_key(bound) == upstream_key(hostless)
         && bound.methods.overlap(&hostless.methods)
-        && !bound.access.demands_at_least(&hostless.access)
+        && (!bound.access.demands_at_least(&hostless.access)
+            || bound.insecure_observe && !hostless.insecure_observe)
 }
 
 /// Whether requests for a host of `bound` are taken by its pattern where it meets the other, and

@@ -144,3 +144,14 @@ pub struct Route {
     /// Decide and count, and forward all the same.
     pub insecure_observe: bool,
 }
+
+impl Route {
+    /// Whether something passes here that `other` refuses, whatever both demand: everything where
+    /// the route only observes, preflights where it passes them on. An attacker would look for a
+    /// path that we read as this route and the upstream as the other.
+    #[must_use]
+    pub(crate) fn is_looser_than(&self, other: &Self) -> bool {
+        let passes = |route: &Self| route.preflight == Preflight::Pass;
+        self.insecure_observe && !other.insecure_observe || passes(self) && !passes(other)
+    }
+}

@@ -23,7 +23,8 @@ pub enum RouteMiss {
         /// For the `Allow` field: the methods these routes take, sorted.
         allow: String,
     },
-    /// Another reading of the path meets a route with different access.
+    /// Another reading of the path meets a route with different access, or one that
+    /// enforces what this one observes.
     Ambiguous {
         /// Which reading.
         view: &'static str,
@@ -51,7 +52,7 @@ const READING_BYTES_MAX: usize = 64 * 1024;
 pub struct RouteTable {
     routes: Vec<Arc<Route>>,
     index: Index,
-    /// Whether routes differ in access; if they do not, no reading can matter.
+    /// Whether routes differ in what they let through; if they do not, no reading can matter.
     is_mixed: bool,
 }
 
@@ -80,7 +81,10 @@ impl RouteTable {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let is_mixed = routes.windows(2).any(|pair| pair[0].access != pair[1].access);
+        let is_mixed = routes.windows(2).any(|pair| {
+            let (one, other) = (&pair[0], &pair[1]);
+            one.access != other.access || one.is_looser_than(other) || other.is_looser_than(one)
+        });
         Ok(Self { routes, index, is_mixed })
     }
 
@@ -216,7 +220,8 @@ impl<'a> Readings<'a> {
         let is_meeting = slots
             .iter()
             .flat_map(|&slot| self.table.routes_of(slot))
-            .any(|met| met.methods.covers(self.method) && met.access != self.applied.access);
+            .filter(|met| met.methods.covers(self.method))
+            .any(|met| met.access != self.applied.access || self.applied.is_looser_than(met));
         self.slots = slots;
         is_meeting
     }

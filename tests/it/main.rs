@@ -27,6 +27,7 @@ mod cli;
 mod connections;
 mod cors;
 mod demo;
+mod failed_credentials;
 mod fuzz_corpus;
 mod identity;
 mod jwt;

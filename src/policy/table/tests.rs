@@ -363,6 +363,39 @@ fn r503_a_reading_that_meets_other_access_is_refused_and_named() {
 }
 
 #[test]
+fn r503_a_route_that_only_observes_is_no_way_around_one_that_enforces() {
+    let observed = |path| Route { insecure_observe: true, ..route(&[], &[], path, scoped("read")) };
+    let enforced = |path| route(&[], &[], path, scoped("read"));
+    let passing = |path| Route {
+        preflight: crate::policy::Preflight::Pass,
+        ..route(&[], &[], path, scoped("read"))
+    };
+    let path = "/new/..;/old/a";
+    ambiguous(&table([observed("/new/**"), enforced("/old/**")]), path, "semicolon_cut");
+    ambiguous(&table([passing("/new/**"), enforced("/old/**")]), path, "semicolon_cut");
+    // The other way round nothing is gained, and among equals nothing differs.
+    finds(&table([enforced("/new/**"), observed("/old/**")]), "", path, "/new/**");
+    finds(&table([observed("/new/**"), observed("/old/**")]), "", path, "/new/**");
+    finds(&table([observed("/new/**"), enforced("/old/**")]), "", "/new/a", "/new/**");
+}
+
+#[test]
+fn contract_which_route_a_host_bound_route_that_only_observes_is_a_mistake() {
+    let bound = |is_observed| Route {
+        insecure_observe: is_observed,
+        ..route(&["a.example"], &[], "/**", scoped("read"))
+    };
+    let hostless = |is_observed| Route {
+        insecure_observe: is_observed,
+        ..route(&[], &[], "/**", scoped("read"))
+    };
+    assert_eq!(mistakes([bound(true), hostless(false)]), [(0, 1)]);
+    assert_eq!(mistakes([bound(true), hostless(true)]), []);
+    assert_eq!(mistakes([bound(false), hostless(true)]), []);
+    assert_eq!(mistakes([bound(false), hostless(false)]), []);
+}
+
+#[test]
 fn r503_a_path_whose_readings_all_meet_the_same_access_passes() {
     let table = guarded();
     for path in [

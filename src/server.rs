@@ -97,6 +97,7 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
     reload::follow_sighup(Arc::clone(&reloader))
         .map_err(|error| ServeError::System("SIGHUP", error))?;
     let admin = serve_admin(&startup, admin_token, &reloader)?;
+    let metrics = serve_metrics(&startup, &reloader)?;
     let _watching =
         reload::watch(reloader).map_err(|error| ServeError::System("watching files", error))?;
     let ended = Running::start(&startup, &places, &shared, signals)?.until_the_end();
@@ -104,7 +105,7 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
         tracing::warn!("the last lines of the access log may be lost");
     }
     // Until here, so that a drain can be watched.
-    drop(admin);
+    drop((admin, metrics));
     ended
 }
 
@@ -139,11 +140,26 @@ fn serve_admin(
     let admin = admin::Admin { address: settings.address.clone(), token };
     let handle = admin::serve(admin, Arc::clone(reloader))
         .map_err(|error| ServeError::System("admin listener", error))?;
-    match handle.address() {
-        ListenAddress::Tcp(address) => tracing::info!(%address, "admin"),
-        ListenAddress::Unix(path) => tracing::info!(address = %path.display(), "admin"),
-    }
+    say(handle.address(), "admin");
     Ok(Some(handle))
+}
+
+fn serve_metrics(
+    startup: &Startup,
+    reloader: &Arc<Reloader>,
+) -> Result<Option<AdminHandle>, ServeError> {
+    let Some(address) = &startup.metrics else { return Ok(None) };
+    let handle = admin::serve_metrics(address, Arc::clone(reloader))
+        .map_err(|error| ServeError::System("metrics listener", error))?;
+    say(handle.address(), "metrics");
+    Ok(Some(handle))
+}
+
+fn say(address: &ListenAddress, listener: &str) {
+    match address {
+        ListenAddress::Tcp(address) => tracing::info!(%address, "{listener}"),
+        ListenAddress::Unix(path) => tracing::info!(address = %path.display(), "{listener}"),
+    }
 }
 
 fn places(startup: &Startup) -> Result<Vec<Place>, ServeError> {

@@ -1,4 +1,5 @@
-//! The admin listener: metrics, health, status, `why`, `explain --live` and reload.
+//! The admin listener: metrics, health, status, `why`, `explain --live` and reload; and the metrics
+//! listener, which has metrics and health alone.
 //!
 //! Owns the socket, the thread and how long a connection may take. It shares no thread with the
 //! proxy: a flood there must not take away the view of it. Who may ask what is `guard`'s.
@@ -85,14 +86,31 @@ impl Drop for AdminHandle {
 /// When the address cannot be had, somebody else listens there, or no thread can be started.
 pub fn serve(admin: Admin, reloader: Arc<Reloader>) -> io::Result<AdminHandle> {
     let Admin { address, token } = admin;
-    let listening = Listening::bind(&address)?;
+    start("admin", &address, |address| {
+        pages::router(reloader, &Guard::new(address, token.as_ref()))
+    })
+}
+
+/// Binds now and serves `/metrics`, `/livez` and `/readyz` to everybody, on a thread of its own.
+///
+/// # Errors
+/// Those of [`serve`].
+pub fn serve_metrics(address: &ListenAddress, reloader: Arc<Reloader>) -> io::Result<AdminHandle> {
+    start("metrics", address, |_| pages::metrics_router(reloader))
+}
+
+fn start(
+    name: &'static str,
+    address: &ListenAddress,
+    router: impl FnOnce(&ListenAddress) -> axum::Router,
+) -> io::Result<AdminHandle> {
+    let listening = Listening::bind(address)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()?;
     let address = listening.address()?;
-    let guard = Guard::new(&address, token.as_ref());
-    let router = pages::router(reloader, &guard);
+    let router = router(&address);
     let (stop, stopped) = oneshot::channel();
     let run = move || {
         runtime.block_on(async move {
@@ -100,14 +118,14 @@ pub fn serve(admin: Admin, reloader: Arc<Reloader>) -> io::Result<AdminHandle> {
                 _ = stopped => {}
                 result = accept(listening, router) => {
                     if let Err(error) = result {
-                        tracing::error!(%error, "the admin listener has ended");
+                        tracing::error!(%error, listener = name, "a listener has ended");
                     }
                 }
             }
         });
         runtime.shutdown_background();
     };
-    let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(run)?;
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
     Ok(AdminHandle { address, stop: Some(stop), thread: Some(thread) })
 }
 
@@ -119,7 +137,7 @@ async fn accept(listening: Listening, router: axum::Router) -> io::Result<()> {
         let stream = match listener.accept().await {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%error, "the admin listener cannot accept");
+                tracing::warn!(%error, "an admin or metrics listener cannot accept");
                 // Most often no file descriptors are left: trying at once would only spin.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;

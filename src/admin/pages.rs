@@ -53,6 +53,18 @@ pub(super) fn router(reloader: Arc<Reloader>, guard: &Guard) -> Router {
         .with_state(reloader)
 }
 
+/// Metrics and probes, for everybody: they tell nothing about callers.
+pub(super) fn metrics_router(reloader: Arc<Reloader>) -> Router {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .fallback(unknown_here)
+        .method_not_allowed_fallback(method_unknown)
+        .layer(middleware::map_response(harden))
+        .with_state(reloader)
+}
+
 async fn admit(
     State((guard, demand)): State<(Guard, Demand)>,
     request: Request,
@@ -137,6 +149,11 @@ async fn explain_page(State(reloader): Context, body: Body) -> Answer {
 
 async fn unknown() -> Problem {
     let detail = "there are /metrics, /livez, /readyz, /status, /why/REQUEST_ID, /reload, /explain";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+}
+
+async fn unknown_here() -> Problem {
+    let detail = "there are /metrics, /livez, /readyz; everything else is on the admin listener";
     Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 

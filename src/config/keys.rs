@@ -24,7 +24,11 @@ pub static TOP: Section = Section {
             Shape::Section(&ADMIN),
             "the admin listener with metrics, probes, status and reload; absent means off; a change needs a restart",
         ),
-        Key::unavailable("metrics", "a second listener with metrics and probes only"),
+        Key::new(
+            "metrics",
+            Shape::Section(&METRICS),
+            "a second listener with /metrics, /livez and /readyz only, open to whoever reaches it; a change needs a restart",
+        ),
         Key::new(
             "trusted_proxies",
             TEXTS,
@@ -147,6 +151,12 @@ pub static ADMIN: Section = Section {
             "a file with the bearer token that is demanded; needed beyond loopback and Unix sockets",
         ),
     ],
+};
+
+/// `metrics`.
+pub static METRICS: Section = Section {
+    name: "metrics",
+    keys: &[Key::required("address", Shape::Text, "an IP address and port, or unix:PATH")],
 };
 
 /// `connections`.

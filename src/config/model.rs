@@ -113,6 +113,8 @@ pub struct Startup {
     pub listeners: Vec<Listener>,
     /// The admin listener; absent means off.
     pub admin: Option<Admin>,
+    /// Where metrics and probes are served besides, to everybody.
+    pub metrics: Option<ListenAddress>,
     /// Worker threads; `None` is one per core.
     pub threads: Option<usize>,
     /// How long active requests may finish after SIGTERM.

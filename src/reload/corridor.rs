@@ -288,6 +288,7 @@ fn differences(started: &Startup, wanted: &Startup) -> Vec<&'static str> {
     let Startup {
         listeners,
         admin,
+        metrics,
         threads,
         shutdown_timeout,
         connections,
@@ -298,6 +299,7 @@ fn differences(started: &Startup, wanted: &Startup) -> Vec<&'static str> {
     let compared = [
         ("listeners", *listeners == wanted.listeners),
         ("admin", *admin == wanted.admin),
+        ("metrics", *metrics == wanted.metrics),
         ("threads", *threads == wanted.threads),
         ("shutdown_timeout", *shutdown_timeout == wanted.shutdown_timeout),
         ("connections", *connections == wanted.connections),

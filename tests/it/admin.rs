@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::support::{KEY, Recorder, Sidecar, bearer, claims, signer, standard};
+use crate::support::{Client, KEY, Recorder, Sidecar, bearer, claims, signer, standard};
 
 const ROUTES: &str = "\
 limits: { few: { rate: 1/h, burst: 2, by: principal } }
@@ -271,4 +271,28 @@ fn contract_access_log_text_and_fields() {
     }
     assert_eq!(line["status"], 200);
     assert!(!line.to_string().contains("secret"), "never the query: {line:#}");
+}
+
+#[test]
+fn contract_metrics_listener_has_metrics_and_probes_and_nothing_else() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let socket = format!("unix:{}", sandbox.path("metrics.sock").display());
+    let sidecar = sandbox.start(&format!("metrics: {{ address: \"{socket}\" }}\n{config}{ROUTES}"));
+    let ask = |method: &str, path: &str| {
+        let fields = [("X-Gatepost-Admin", "1"), ("Content-Length", "0")];
+        Client::connect(&socket).exchange(method, path, &fields)
+    };
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(ask("GET", path).status, 200, "{path}");
+        assert_eq!(ask("POST", path).status, 405, "{path}");
+    }
+    assert!(ask("GET", "/metrics").text().contains("gatepost_build_info{"));
+    for path in ["/", "/status", "/why/x", "/reload", "/explain", "/metrics/", "/metricsx"] {
+        for method in ["GET", "POST"] {
+            assert_eq!(ask(method, path).status, 404, "{method} {path}");
+        }
+    }
+    sidecar.configure(&format!("{config}{ROUTES}"));
+    assert_eq!(sidecar.reload().json()["restart_needed"], serde_json::json!(["metrics"]));
 }

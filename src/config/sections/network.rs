@@ -32,6 +32,8 @@ pub fn startup(top: &Mapping<'_>, reading: &Reading<'_>) -> Startup {
     let listeners = listeners.as_ref().map(|value| listeners_of(value, reading));
     let listeners = listeners.unwrap_or_default();
     let admin = top.find("admin").and_then(|value| admin_of(&value, reading, &listeners));
+    let metrics = top.find("metrics");
+    let metrics = metrics.and_then(|value| metrics_of(&value, reading, &listeners, admin.as_ref()));
     let number = |name, accepted, default| {
         let read = top.find(name).and_then(|value| value.number(accepted));
         read.and_then(|number| usize::try_from(number).ok()).or(default)
@@ -39,6 +41,7 @@ pub fn startup(top: &Mapping<'_>, reading: &Reading<'_>) -> Startup {
     Startup {
         listeners,
         admin,
+        metrics,
         threads: number("threads", 1..=1024, None),
         shutdown_timeout: top
             .find("shutdown_timeout")
@@ -93,6 +96,25 @@ fn admin_of(value: &Value<'_>, reading: &Reading<'_>, listeners: &[Listener]) ->
         ));
     }
     Some(Admin { address, token_file })
+}
+
+/// Counts and probes tell nothing about callers: no token is needed wherever it listens.
+fn metrics_of(
+    value: &Value<'_>,
+    reading: &Reading<'_>,
+    listeners: &[Listener],
+    admin: Option<&Admin>,
+) -> Option<ListenAddress> {
+    let section = value.section(&keys::METRICS)?;
+    let place = section.require("address")?;
+    let address = address(&place, reading)?;
+    if listeners.iter().any(|listener| clash(&listener.address, &address)) {
+        place.mistake("a public listener has this address");
+    }
+    if admin.is_some_and(|admin| clash(&admin.address, &address)) {
+        place.mistake("the admin listener has this address, and serves the same pages");
+    }
+    Some(address)
 }
 
 /// `IP:PORT` or `unix:PATH`.

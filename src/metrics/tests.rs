@@ -216,11 +216,7 @@ fn contract_metrics_names_and_help_follow_the_conventions() {
     let _ = metrics.connections();
     let text = text(&metrics);
     let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-<<<<<<< HEAD
     assert_eq!(types.len(), 18, "every family is there: {types:?}");
-=======
-    assert_eq!(types.len(), 16, "every family is there: {types:?}");
->>>>>>> evidence
     for line in types {
         let (name, kind) = line.split_once(' ').unwrap();
         assert!(text.contains(&format!("# HELP {name} ")), "{name}");

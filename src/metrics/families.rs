@@ -42,7 +42,6 @@ pub struct Families {
     pub upstream_failures: IntCounterVec,
     pub api_keys: IntGaugeVec,
     pub rate_limit_decisions: IntCounterVec,
-    pub failed_credentials_throttled: IntCounter,
     pub config_generation: IntGauge,
     pub config_last_reload_successful: IntGauge,
     pub config_last_reload_success_timestamp: IntGauge,
@@ -59,6 +58,7 @@ pub struct Families {
 pub struct FloodFamilies {
     pub connections: IntGauge,
     pub connections_refused: IntCounterVec,
+    pub failed_credentials_throttled: IntCounter,
 }
 
 impl Families {
@@ -97,10 +97,6 @@ impl Families {
                 "gatepost_rate_limit_decisions_total",
                 "How often each limit let a request through or refused it.",
                 &["result", "limit"],
-            ),
-            failed_credentials_throttled: declare.counter(
-                "gatepost_failed_credentials_throttled_total",
-                "Requests whose credential was not looked at: their address had sent too many bad ones.",
             ),
             config_generation: declare.gauge(
                 "gatepost_config_generation",
@@ -150,6 +146,10 @@ impl FloodFamilies {
                 "gatepost_connections_refused_total",
                 "Connections that were closed at once because a cap was reached.",
                 &["reason"],
+            ),
+            failed_credentials_throttled: declare.counter(
+                "gatepost_failed_credentials_throttled_total",
+                "Requests whose credential was not looked at: their address had sent too many bad ones.",
             ),
         }
     }

@@ -118,6 +118,7 @@ impl Metrics {
             }
         }
         if let Some(Rejection::FailedCredentialsSpent(_)) = record.rejection {
+            let families = &families.floods;
             families.failed_credentials_throttled.inc();
         }
         if let (Outcome::Fault(fault), Some(route)) = (record.outcome, &evidence.route)

@@ -36,5 +36,6 @@ mod observe;
 mod policy;
 mod proxying;
 mod reload;
+mod reload_fire;
 mod secrets;
 mod tidy;

@@ -26,7 +26,7 @@ fn own_key(sandbox: &Sandbox) -> String {
     let run = sandbox.run(&create);
     assert_eq!(run.exit, 0, "{run:?}");
     let words = run.stdout.split_whitespace().map(|word| word.trim_matches('"'));
-    words.filter(|word| word.starts_with("gp_key_")).last().expect("the key, once").to_owned()
+    words.filter(|word| word.starts_with("gp_key_")).next_back().expect("the key, once").to_owned()
 }
 
 /// One request of a client at `address`.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
 
 use serde_json::Value;
 
@@ -116,7 +117,7 @@ fn break_one(round: usize, sidecar: &Sidecar) -> &'static str {
         }
         // Root may read everything.
         5 if !is_root => {
-            fs::set_permissions(&path, Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
             "no permission"
         }
         _ => {
@@ -163,7 +164,7 @@ fn contract_reload_under_fire_there_is_no_wrong_verdict() {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(fire)).collect();
         // Whatever happens to us, the clients end.
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            reload_all(&sidecar, files, || clients.iter().any(|client| client.is_finished()));
+            reload_all(&sidecar, files, || clients.iter().any(ScopedJoinHandle::is_finished));
         }));
         done.store(true, Ordering::Relaxed);
         for client in clients {

@@ -25,8 +25,8 @@ fn own_key(sandbox: &Sandbox) -> String {
     let create = ["key", "create", "--name", "own", "--scope", "read", "--file", "keys.yaml"];
     let run = sandbox.run(&create);
     assert_eq!(run.exit, 0, "{run:?}");
-    let words = run.stdout.split_whitespace().map(|word| word.trim_matches('"'));
-    words.filter(|word| word.starts_with("gp_key_")).next_back().expect("the key, once").to_owned()
+    let mut words = run.stdout.split_whitespace().map(|word| word.trim_matches('"'));
+    words.rfind(|word| word.starts_with("gp_key_")).expect("the key, once").to_owned()
 }
 
 /// One request of a client at `address`.

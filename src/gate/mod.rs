@@ -323,3 +323,6 @@ fn rewritten(path: &CanonicalPath<'_>, received: &[u8]) -> Option<String> {
 pub fn address_text(address: Option<IpAddr>) -> String {
     address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,6 +188,11 @@ impl Sidecar {
         Client::connect(&self.public)
     }
 
+    /// The address of the public listener.
+    pub fn public(&self) -> &str {
+        &self.public
+    }
+
     /// One request on a connection of its own.
     #[track_caller]
     pub fn request(&self, method: &str, target: &str, fields: &[(&str, &str)]) -> Response {

@@ -45,7 +45,8 @@ bench: setup ## the benchmarks, or FILTER=words of them
 
 fuzz: setup ## fuzz TARGET=jwt|path|config|credential for SECONDS=60
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2
-	$(FUZZ) fuzz run $(TARGET) -- -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048
+	@mkdir -p fuzz/target/corpus/$(TARGET)
+	$(FUZZ) fuzz run $(TARGET) fuzz/target/corpus/$(TARGET) fuzz/corpus/$(TARGET) -- -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048
 
 run: setup ## run with CONFIG=file
 	cargo run --release --locked -- run --config $(CONFIG)

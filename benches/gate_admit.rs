@@ -83,12 +83,15 @@ fn token(scope: &str) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
 }
 
+/// Name, path, the credential's field, and whether it is admitted.
+type Case<'a> = (&'a str, &'a str, Option<(&'static str, &'a str)>, bool);
+
 fn admit(c: &mut Criterion) {
     let snapshot = snapshot();
     let good = format!("Bearer {}", token("read"));
     let scopeless = format!("Bearer {}", token("other"));
     let forged = format!("{}AAAA", &good[..good.len() - 4]);
-    let cases: [(&str, &str, Option<(&'static str, &str)>, bool); 8] = [
+    let cases: [Case<'_>; 8] = [
         ("admitted/anonymous", "/public/x", None, true),
         ("admitted/jwt_hs256_uncached", "/api/x", Some(("authorization", &good)), true),
         ("admitted/api_key", "/api/x", Some(("x-api-key", KEY)), true),

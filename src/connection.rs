@@ -2,8 +2,10 @@
 //!
 //! Owns the bytes: a head is read whole and looked at before pingora gets any of it, and pingora
 //! gets exactly one request at a time, so that nothing after it is taken for its body. Owns the
-//! deadlines pingora has none for: a whole head, a body that drips, a stalled write (R-1001), an
-//! upstream that does not answer. Never parses a head (that is [`crate::framing`]'s) and never answers.
+//! deadlines pingora has none for: a whole head, a body that drips ([`body`]), a stalled write
+//! (R-1001), an upstream that does not answer. Never parses a head (that is [`crate::framing`]'s) and never answers.
+
+mod body;
 
 use std::fmt;
 use std::io;
@@ -26,7 +28,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::address::Peer;
-use crate::framing::{self, BodyLength, HEAD_BYTES_MAX};
+use crate::connection::body::BodyWait;
+use crate::framing::{self, BodyLength, Chunks, HEAD_BYTES_MAX};
 
 /// How long a connection may be idle before the first byte of a request (R-1002).
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -34,13 +37,11 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const HEAD_MAX: Duration = Duration::from_secs(10);
 /// How long the peer may take nothing of what is written to it.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
-/// How long a body may make us wait before it must have brought [`BODY_BYTES_PER_S_MIN`].
-const BODY_GRACE: Duration = Duration::from_secs(10);
-/// The least a body may bring for each second we wait for it, on average (R-1001).
-const BODY_BYTES_PER_S_MIN: u64 = 1024;
 /// What is asked of the socket at once while a head is read; most heads fit.
 const READ_BYTES: usize = 4096;
-/// `deliver` when only pingora knows where the request ends.
+/// What is asked of the socket at once while a chunked body is followed.
+const CHUNKS_READ_BYTES: usize = 16 * 1024;
+/// `deliver` of a tunnel.
 const UNTIL_CLOSED: u64 = u64::MAX;
 
 /// A downstream connection. Filters see it by reference, so what they change is atomic.
@@ -48,9 +49,13 @@ pub struct Connection {
     inner: Stream,
     /// Read, not yet delivered.
     buffer: BytesMut,
-    /// How many bytes of the current request are still to be delivered.
+    /// How many bytes of the current request are still to be delivered, as far as is known.
     deliver: u64,
     body: BodyWait,
+    /// The rest of a body that says itself where it ends.
+    chunks: Option<Chunks>,
+    /// The body is not framed as its head says.
+    body_malformed: AtomicBool,
     opened: Instant,
     /// Until when the upstream must show life: nanoseconds after `opened`, 0 for no deadline.
     upstream_deadline: AtomicU64,
@@ -58,57 +63,10 @@ pub struct Connection {
     upstream_patience: AtomicU64,
     upstream_late: AtomicBool,
     tunnel: AtomicBool,
+    /// Whether every piece that is written goes out at once.
+    flush_each: AtomicBool,
     read_timer: Option<Pin<Box<Sleep>>>,
     write_timer: Option<Pin<Box<Sleep>>>,
-}
-
-/// How long we have waited for the body of the current request. The time in which nobody asks for
-/// more of it is not the caller's, and does not count.
-#[derive(Default)]
-struct BodyWait {
-    /// Bytes that were delivered, the head's included.
-    delivered: u64,
-    head_bytes: u64,
-    waited: Duration,
-    waiting_since: Option<Instant>,
-    /// For a chunked body only pingora knows.
-    has_ended: AtomicBool,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl BodyWait {
-    fn of_request(head_bytes: usize) -> Self {
-        Self { head_bytes: head_bytes as u64, ..Self::default() }
-    }
-
-    fn delivered(&mut self, count: usize) {
-        self.delivered = self.delivered.saturating_add(count as u64);
-        if let Some(since) = self.waiting_since.take() {
-            self.waited += since.elapsed();
-        }
-    }
-
-    fn is_expected(&self) -> bool {
-        self.delivered >= self.head_bytes && !self.has_ended.load(Ordering::Relaxed)
-    }
-
-    /// Until when more must have come.
-    fn deadline(&mut self) -> Instant {
-        let bytes = self.delivered.saturating_sub(self.head_bytes);
-        let earned = Duration::from_secs(bytes / BODY_BYTES_PER_S_MIN);
-        let left = earned.max(BODY_GRACE).saturating_sub(self.waited);
-        *self.waiting_since.get_or_insert_with(Instant::now) + left
-    }
-
-    /// Ready when the body has been below the floor for too long.
-    fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.deadline();
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() != deadline {
-            timer.as_mut().reset(deadline);
-        }
-        timer.as_mut().poll(cx)
-    }
 }
 
 /// What came of waiting for a head.
@@ -131,11 +89,14 @@ impl Connection {
             buffer: BytesMut::new(),
             deliver: 0,
             body: BodyWait::default(),
+            chunks: None,
+            body_malformed: AtomicBool::new(false),
             opened: Instant::now(),
             upstream_deadline: AtomicU64::new(0),
             upstream_patience: AtomicU64::new(0),
             upstream_late: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
+            flush_each: AtomicBool::new(false),
             read_timer: None,
             write_timer: None,
         }
@@ -202,24 +163,54 @@ impl Connection {
 
     /// Lets the request be read whose head, `head_bytes` long, was looked at.
     pub fn deliver(&mut self, head_bytes: usize, body: BodyLength) {
-        self.deliver = match body {
-            BodyLength::Known(length) => length.saturating_add(head_bytes as u64),
-            BodyLength::Chunked => UNTIL_CLOSED,
-        };
         self.body = BodyWait::of_request(head_bytes);
         self.upstream_expected_no_more();
         self.upstream_late.store(false, Ordering::Relaxed);
+        self.deliver = head_bytes as u64;
+        match body {
+            BodyLength::Known(length) => {
+                self.chunks = None;
+                self.deliver = self.deliver.saturating_add(length);
+            }
+            BodyLength::Chunked => {
+                self.chunks = Some(Chunks::default());
+                self.follow_chunks(head_bytes);
+            }
+        }
+    }
+
+    /// Whether the caller still owes a part of the current request.
+    fn expects_body(&self) -> bool {
+        let more_chunks = self.chunks.as_ref().is_some_and(|chunks| !chunks.is_done());
+        (self.deliver > 0 || more_chunks) && !self.tunnel.load(Ordering::Relaxed)
     }
 
     /// Whether the last request was read to its end, so that another may follow.
     #[must_use]
     pub fn is_at_a_boundary(&self) -> bool {
-        matches!(self.deliver, 0 | UNTIL_CLOSED) && !self.tunnel.load(Ordering::Relaxed)
+        let is_body_done = self.chunks.as_ref().is_none_or(Chunks::is_done);
+        self.deliver == 0 && is_body_done && !self.tunnel.load(Ordering::Relaxed)
     }
 
-    /// Nothing more of the body will come: what is waited for is not the caller's.
-    pub fn body_has_ended(&self) {
-        self.body.has_ended.store(true, Ordering::Relaxed);
+    /// Whether the body turned out not to be framed as its head says.
+    #[must_use]
+    pub fn body_is_malformed(&self) -> bool {
+        self.body_malformed.load(Ordering::Relaxed)
+    }
+
+    /// Throws away what has arrived and waits for more. How much there was; 0 at the end.
+    pub async fn discard(&mut self) -> usize {
+        self.buffer.clear();
+        self.read_more().await.unwrap_or(0)
+    }
+
+    /// Looks at what has arrived of a chunked body: what belongs to it may be delivered.
+    fn follow_chunks(&mut self, from: usize) {
+        let Some(chunks) = &mut self.chunks else { return };
+        match chunks.follow(&self.buffer[from..]) {
+            Ok(count) => self.deliver = self.deliver.saturating_add(count as u64),
+            Err(_) => self.body_malformed.store(true, Ordering::Relaxed),
+        }
     }
 
     /// From now on the upstream must show life within `patience`, again and again.
@@ -244,6 +235,13 @@ impl Connection {
     pub fn open_tunnel(&self) {
         self.upstream_expected_no_more();
         self.tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether pieces of a response go out at once: while more is to come they do, because pingora
+    /// keeps those of a body of known length back until its buffer is full. The last one is
+    /// flushed by pingora, together with what came before it.
+    pub fn pass_on_at_once(&self, more_is_to_come: bool) {
+        self.flush_each.store(more_is_to_come, Ordering::Relaxed);
     }
 
     fn move_upstream_deadline(&self, patience: u64) {
@@ -283,6 +281,23 @@ impl Connection {
             let count = part.filled().len();
             out.advance(count);
             self.delivered(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads on in a chunked body. Nothing of what comes after it is delivered.
+    fn poll_chunks(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.body_is_malformed() {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        self.buffer.reserve(CHUNKS_READ_BYTES);
+        let read = ready!(pin!(self.inner.read_buf(&mut self.buffer)).poll(cx))?;
+        if read > 0 {
+            self.follow_chunks(0);
+            if self.body_is_malformed() {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+            self.deliver_buffered(out);
         }
         Poll::Ready(Ok(()))
     }
@@ -332,6 +347,14 @@ impl Connection {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing")))
     }
 
+    /// Starts to flush where that was asked for. What cannot be flushed now is flushed with the
+    /// next piece, and an error shows there.
+    fn flush_if_asked(&mut self, cx: &mut Context<'_>) {
+        if self.flush_each.load(Ordering::Relaxed) {
+            let _ = Pin::new(&mut self.inner).poll_flush(cx);
+        }
+    }
+
     /// Something was passed on to the caller: as long as that goes on the upstream is not late.
     fn wrote(&self) {
         if self.upstream_deadline.load(Ordering::Relaxed) != 0 {
@@ -353,20 +376,24 @@ impl AsyncRead for Connection {
         let this = self.get_mut();
         if this.tunnel.load(Ordering::Relaxed) {
             this.deliver = UNTIL_CLOSED;
-            this.body_has_ended();
         }
         if this.deliver > 0 && !this.buffer.is_empty() {
             this.deliver_buffered(out);
             return Poll::Ready(Ok(()));
         }
-        let read = if this.deliver > 0 { this.poll_deliver(cx, out) } else { this.poll_idle(cx) };
+        let read = if this.deliver > 0 {
+            this.poll_deliver(cx, out)
+        } else if this.chunks.as_ref().is_some_and(|chunks| !chunks.is_done()) {
+            this.poll_chunks(cx, out)
+        } else {
+            this.poll_idle(cx)
+        };
         if read.is_pending() && this.poll_upstream_deadline(cx).is_ready() {
             this.upstream_late.store(true, Ordering::Relaxed);
             this.upstream_expected_no_more();
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "upstream is late")));
         }
-        let waits_for_body = this.deliver > 0 && this.body.is_expected();
-        if read.is_pending() && waits_for_body && this.body.poll_too_slow(cx).is_ready() {
+        if read.is_pending() && this.expects_body() && this.body.poll_too_slow(cx).is_ready() {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the body drips")));
         }
         read
@@ -382,6 +409,9 @@ impl AsyncWrite for Connection {
         let this = self.get_mut();
         let result = Pin::new(&mut this.inner).poll_write(cx, bytes);
         this.wrote();
+        if result.is_ready() {
+            this.flush_if_asked(cx);
+        }
         this.poll_stalled(cx, result)
     }
 
@@ -393,6 +423,9 @@ impl AsyncWrite for Connection {
         let this = self.get_mut();
         let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bytes);
         this.wrote();
+        if result.is_ready() {
+            this.flush_if_asked(cx);
+        }
         this.poll_stalled(cx, result)
     }
 
@@ -548,7 +581,10 @@ mod tests {
         assert!(connection.wait().await);
         assert_eq!(connection.read_head().await, HeadRead::Complete(11));
         connection.deliver(11, body);
-        assert_eq!(read_some(&mut connection).await.len(), 11);
+        read_some(&mut connection).await;
+        if matches!(body, BodyLength::Chunked) {
+            client.write_all(b"fffffff\r\n").await.unwrap();
+        }
         let drip = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -593,7 +629,7 @@ mod tests {
         client.write_all(b"POST / \r\n\r\n").await.unwrap();
         assert!(connection.wait().await);
         assert_eq!(connection.read_head().await, HeadRead::Complete(11));
-        connection.deliver(11, BodyLength::Chunked);
+        connection.deliver(11, BodyLength::Known(1 << 20));
         read_some(&mut connection).await;
         // Nobody asked: the upstream was busy.
         tokio::time::sleep(Duration::from_secs(100)).await;
@@ -602,11 +638,24 @@ mod tests {
         let began = Instant::now();
         assert!(connection.read(&mut [0; 1]).await.is_err());
         assert_eq!(began.elapsed(), Duration::from_secs(20));
-        // Once the body has ended the upstream is waited for, not the caller.
-        connection.body_has_ended();
-        let mut out = [0; 1];
-        let read = connection.read(&mut out);
-        assert!(tokio::time::timeout(Duration::from_secs(100), read).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r1001_once_a_body_has_ended_its_caller_owes_nothing() {
+        for (body, bytes) in [(BodyLength::Known(3), "abc"), (BodyLength::Chunked, "0\r\n\r\n")] {
+            let (mut client, mut connection) = pair();
+            client.write_all(b"POST / \r\n\r\n").await.unwrap();
+            assert!(connection.wait().await);
+            assert_eq!(connection.read_head().await, HeadRead::Complete(11));
+            connection.deliver(11, body);
+            client.write_all(bytes.as_bytes()).await.unwrap();
+            while !connection.is_at_a_boundary() {
+                read_some(&mut connection).await;
+            }
+            let mut out = [0; 1];
+            let read = connection.read(&mut out);
+            assert!(tokio::time::timeout(Duration::from_secs(100), read).await.is_err());
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -640,6 +689,38 @@ mod tests {
         assert!(connection.read(&mut out).await.is_err());
         assert_eq!(began.elapsed(), Duration::from_secs(3));
         assert!(connection.upstream_is_late());
+    }
+
+    #[tokio::test]
+    async fn a_chunked_body_is_delivered_and_what_follows_it_is_kept() {
+        for cut in 11..34 {
+            let (mut client, mut connection) = pair();
+            let bytes = b"POST / \r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / \r\n\r\n";
+            client.write_all(&bytes[..cut]).await.unwrap();
+            assert!(connection.wait().await);
+            assert_eq!(connection.read_head().await, HeadRead::Complete(11));
+            connection.deliver(11, BodyLength::Chunked);
+            client.write_all(&bytes[cut..]).await.unwrap();
+            let mut delivered = read_some(&mut connection).await;
+            while !connection.is_at_a_boundary() {
+                delivered.extend(read_some(&mut connection).await);
+            }
+            assert_eq!(delivered, &bytes[..24], "{cut}");
+            assert!(connection.wait().await);
+            assert_eq!(connection.read_head().await, HeadRead::Complete(10));
+        }
+    }
+
+    #[tokio::test]
+    async fn r402_a_malformed_chunk_ends_the_reading() {
+        let (mut client, mut connection) = pair();
+        client.write_all(b"POST / \r\n\r\n3\nabc\r\n0\r\n\r\n").await.unwrap();
+        assert!(connection.wait().await);
+        assert_eq!(connection.read_head().await, HeadRead::Complete(11));
+        connection.deliver(11, BodyLength::Chunked);
+        assert_eq!(read_some(&mut connection).await, b"POST / \r\n\r\n");
+        assert!(connection.body_is_malformed());
+        assert!(connection.read(&mut [0; 9]).await.is_err());
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use crate::connection::{Connection, HeadRead};
 use crate::connections::{Connections, OpenConnection};
@@ -240,11 +240,9 @@ fn wire_form(answer: &Answer, id: RequestId, is_head: bool) -> Vec<u8> {
 /// Takes what still comes for a moment: closing with unread bytes would reset the connection and
 /// could take the answer with it.
 async fn linger(connection: &mut Connection) {
-    connection.deliver(0, BodyLength::Chunked);
-    let mut sink = [0; 4096];
     let mut left = LINGER.bytes_max;
     let _ = tokio::time::timeout(LINGER.time_max, async {
-        while let Ok(count @ 1..) = connection.read(&mut sink).await {
+        while let count @ 1.. = connection.discard().await {
             left = left.saturating_sub(count as u64);
             if left == 0 {
                 break;

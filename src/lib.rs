@@ -1,4 +1,55 @@
-//! placeholder
+//! gatepost: an authentication sidecar. It stands in front of an HTTP API that already exists and
+//! decides every request: who is this, may they, how often.
+//!
+//! A pure, synchronous core decides; a thin asynchronous shell moves bytes; one function holds
+//! the whole decision from top to bottom: [`gate::Gate::admit`].
+//!
+//! # Map
+//! | layer | modules | never |
+//! |---|---|---|
+//! | vocabulary | [`time`], [`secret`], [`scope`], [`credential`], [`principal`], [`header_text`], [`field_name`] | knows configuration or logging |
+//! | deciding | [`framing`], [`path`], [`address`], [`cors`], [`policy`], [`jwt`], [`api_key`], [`rate_limit`], [`identity`], [`upstream_settings`] | waits, reads a clock or a file |
+//! | the gate | [`gate`], [`rejection`], [`record`] | knows a connection |
+//! | composing | [`config`], [`snapshot`] | touches what runs |
+//! | shell (feature `server`) | `front`, `connection`, `proxy`, `upstream`, `reload`, `admin`, `metrics`, `access_log`, `why`, `server` | decides |
+//!
+//! Arrows point down this table only; `tests/it/tidy.rs` reads the `use` lines and fails on any
+//! other edge.
+//!
+//! # Invariants
+//! - Nothing is forwarded without a [`gate::Permit`], and only the gate makes one.
+//! - A request loads the snapshot exactly once; what one request sees never mixes two
+//!   configurations.
+//! - The path that is matched is the path that is forwarded ([`path`]).
+//! - A key carries its one algorithm; a token's `alg` can only confirm it ([`jwt`]).
+//! - No claim is believed before the signature holds.
+//! - Identity headers are stripped on every route and set only from a [`principal::Principal`].
+//! - A refusal (to the caller) is a [`rejection::Rejection`], a mistake (to the operator) is a
+//!   [`config::Mistake`], a fault (ours) is a [`rejection::Fault`]: three types, never mixed.
+//! - Secrets have no `Display` and a redacted `Debug`; no credential is kept in evidence, records
+//!   or errors.
+//! - The core builds without the shell (`--no-default-features`), which is what proves that it
+//!   needs no I/O and what the fuzz targets link.
+//!
+//! # The path of a request
+//! `connection` bounds it in time and size, `front` checks the raw head ([`framing`]), `proxy`
+//! loads the snapshot and asks the gate: canonical path, route, limits by address, credential, verification, access, limits by principal. A
+//! permit goes to the upstream with identity set; a rejection becomes an
+//! [`rejection::Answer`]. Both end in one [`record::Record`] for metrics, access log and `why`.
+//!
+//! # The path of a reload
+//! Start, SIGHUP, a changed file, `POST /reload` and `gatepost check` walk the same corridor:
+//! bytes, [`config::Config`], [`config::Materials`], [`snapshot::Snapshot::compile`], publish.
+//! Each file keeps its last good version; `check` stops before publishing.
+//!
+//! # Why
+//! *Why is the gate synchronous?* A decision that can wait can be made to wait, and two awaits in
+//! a decision are two states in which it can be half made. *Why one crate?* At this size a
+//! workspace costs more than it orders; the layers are held by a test instead. *Why refuse at
+//! start and keep the old state on reload?* At start nobody depends on us yet; later everybody
+//! does.
+
+#![forbid(unsafe_code)]
 
 pub mod address;
 pub mod api_key;

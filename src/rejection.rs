@@ -362,7 +362,7 @@ impl Answer {
             Rejection::MethodUnknown { allow } => answer.push(header::ALLOW, allow.clone()),
             Rejection::RateLimited(standings) => answer.push_limits(standings),
             Rejection::FailedCredentialsSpent(spent) => {
-                answer.push_limits(std::slice::from_ref(spent))
+                answer.push_limits(std::slice::from_ref(spent));
             }
             Rejection::Framing(_)
             | Rejection::Path(_)
@@ -437,7 +437,10 @@ fn challenge(realm: &str, error: &str, rejection: &Rejection) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::rate_limit::{LimitBy, LimitHeaders, LimitPolicy};
 
     #[track_caller]
     fn check(rejection: &Rejection, status: u16, code: &str, challenge: Option<&str>) {
@@ -450,6 +453,35 @@ mod tests {
         assert_eq!(body["title"], answer.status.canonical_reason().unwrap());
         let field = answer.fields.iter().find(|(name, _)| name == header::WWW_AUTHENTICATE);
         assert_eq!(field.map(|(_, value)| value.to_str().unwrap()), challenge, "{rejection:?}");
+    }
+
+    /// Where an address stands whose budget of failed credentials is spent.
+    fn spent() -> Standing {
+        let quota = crate::gate::FailedCredentials::DEFAULT;
+        let policy = LimitPolicy {
+            name: "failed-credentials".into(),
+            index: 0,
+            quota,
+            by: LimitBy::Address,
+            headers: LimitHeaders::Off,
+        };
+        Standing {
+            policy: policy.into(),
+            quota,
+            remaining: 0,
+            reset_after: Duration::from_secs(20),
+            retry_after: Duration::from_millis(200),
+            allowed: false,
+        }
+    }
+
+    #[test]
+    fn contract_failed_credentials_the_answer_says_when_and_nothing_else() {
+        let rejection = Rejection::FailedCredentialsSpent(Box::new(spent()));
+        assert_eq!(rejection.reason().as_str(), "failed_credentials_spent");
+        let answer = Answer::to_rejection(&rejection, "gatepost", "r-1");
+        let names: Vec<_> = answer.fields.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["content-type", "cache-control", "retry-after"]);
     }
 
     #[test]
@@ -471,6 +503,7 @@ mod tests {
         check(&Rejection::RouteUnknown, 404, "not_found", None);
         check(&Rejection::MethodUnknown { allow: "GET".into() }, 405, "method_not_allowed", None);
         check(&Rejection::RateLimited(vec![]), 429, "rate_limited", None);
+        check(&Rejection::FailedCredentialsSpent(Box::new(spent())), 429, "rate_limited", None);
         check(&Rejection::PathAmbiguous { view: "lower case" }, 400, "invalid_path", None);
         check(&PathError::AboveRoot.into(), 400, "invalid_path", None);
         check(&Rejection::BodyTooLarge { limit: 1 }, 413, "body_too_large", None);

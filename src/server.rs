@@ -34,6 +34,7 @@ use crate::observers::Observers;
 use crate::proxy::Proxy;
 use crate::reload::{self, Corridor, Opened, Reloader, Sources};
 use crate::secret::Secret;
+use crate::snapshot::Snapshot;
 use crate::state::Shared;
 use crate::time::Clock;
 use crate::upstream::{Resolver, TRIES_MAX, Upstreams};
@@ -87,12 +88,7 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
         .map_err(ServeError::Mistakes)?;
     let Opened { startup, admin_token, snapshot, corridor } = opened;
     let observers = observers(&startup, options.log_format)?;
-    if snapshot.gate.trusted_proxies.is_empty() {
-        tracing::info!(
-            "trusted_proxies is empty: peers on Unix sockets, loopback and private addresses are \
-             exempt from failed_credentials and connections.per_address"
-        );
-    }
+    say_what_is_weak(&snapshot);
     let shared = Arc::new(Shared::new(snapshot, Clock::start(), observers));
     let reloader = Arc::new(Reloader::new(corridor, Arc::clone(&shared)));
     let places = places(&startup)?;
@@ -111,6 +107,19 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
     // Until here, so that a drain can be watched.
     drop((admin, metrics));
     ended
+}
+
+/// The contract: whatever is weaker than the safe default is named at the start.
+fn say_what_is_weak(snapshot: &Snapshot) {
+    for setting in &snapshot.dynamic.insecure {
+        tracing::warn!(setting, "weaker than the safe default");
+    }
+    if snapshot.gate.trusted_proxies.is_empty() {
+        tracing::info!(
+            "trusted_proxies is empty: neither failed credentials nor connections are counted by \
+             address for peers on Unix sockets, loopback and private addresses"
+        );
+    }
 }
 
 fn observers(startup: &Startup, format: LineFormat) -> Result<Observers, ServeError> {

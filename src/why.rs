@@ -60,7 +60,7 @@ impl WhyRing {
         match record.outcome {
             Outcome::Admitted => {}
             Outcome::Refused(_) | Outcome::WouldRefuse(_) | Outcome::Fault(_) => {
-                self.push(WhyEntry::new(record))
+                self.push(WhyEntry::new(record));
             }
         }
     }

@@ -2,7 +2,7 @@
 //! listener, which has metrics and health alone.
 //!
 //! Owns the socket, the thread and how long a connection may take. It shares no thread with the
-//! proxy: a flood there must not take away the view of it. Who may ask what is [`guard`]'s.
+//! proxy: a flood there must not take away the view of it. Who may ask what is `guard`'s.
 
 mod explain;
 mod guard;

@@ -75,7 +75,7 @@ pub struct KeyFileArgument {
 /// What a new entry says, whether its key is new or not.
 #[derive(Clone, Debug, Args)]
 pub struct Entry {
-    /// Who the key speaks for; key:<id> if not given
+    /// Who the key speaks for; key:ID if not given
     #[arg(long, value_parser = text)]
     pub subject: Option<String>,
     /// What the key grants; once for every scope

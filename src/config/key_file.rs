@@ -1,11 +1,10 @@
 //! One key file: YAML to key entries.
 //!
-//! Owns the language of key files (the contract, "Key files") and what must be unique among keys.
+//! Owns the language of key files (the contract, "Key files") and what must be unique in one.
 //! `${NAME}` is not expanded in here, but refused: the key commands edit these files without the
 //! environment of the running process, and a subject must not mean two things. Never touches the
 //! file system, and never quotes a digest: the digest of a guessable key is as good as the key.
 
-use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -102,20 +101,6 @@ pub fn parse_any_pepper(file: &Path, bytes: &[u8]) -> Result<Vec<SpannedKey>, Ve
     read(file, bytes, None)
 }
 
-/// The ids and digests that stand in more than one of these files (within a file, [`parse`] has
-/// found them). The later one is the mistake.
-#[must_use]
-pub fn repeated(files: &[(&Path, &[SpannedKey])]) -> Vec<Mistake> {
-    let mut seen = Seen::default();
-    let mut mistakes = Vec::new();
-    for (file, keys) in files {
-        let report = Report::new(file);
-        seen.check(&report, file, keys.iter().enumerate());
-        mistakes.extend(report.into_mistakes());
-    }
-    mistakes
-}
-
 /// Whether a text can be the id of a key.
 #[must_use]
 pub fn is_key_id(text: &str) -> bool {
@@ -176,7 +161,7 @@ fn read_keys(
         keys.push(SpannedKey { entry, line: line.into(), column: column.into() });
         numbers.push(index);
     }
-    Seen::default().check(report, report.file(), numbers.into_iter().zip(&keys));
+    check_unique(report, numbers.into_iter().zip(&keys));
     Some(keys)
 }
 
@@ -366,39 +351,18 @@ fn read_limit(value: &Value<'_>) -> Option<Quota> {
     rate.parse(|text| Quota::parse(text, burst))
 }
 
-/// Ids and digests so far.
-#[derive(Default)]
-struct Seen<'k> {
-    ids: HashMap<&'k str, (&'k Path, u64)>,
-    digests: HashMap<&'k Digest, &'k str>,
-}
-
-impl<'k> Seen<'k> {
-    /// Reports every key whose id or digest was there before; keys come with their positions.
-    fn check(
-        &mut self,
-        report: &Report,
-        file: &'k Path,
-        keys: impl Iterator<Item = (usize, &'k SpannedKey)>,
-    ) {
-        for (index, SpannedKey { entry, line, column }) in keys {
-            let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-            let place = Place { line: narrow(*line), column: narrow(*column) };
-            let mistake = |message: String| report.add(place, format!("keys[{index}]"), message);
-            match self.ids.entry(&entry.id) {
-                Slot::Occupied(before) => {
-                    let (file, line) = before.get();
-                    let at = format!("{}:{line}", file.display());
-                    mistake(format!("the id {:?} is taken by the key at {at}", &*entry.id));
-                    continue;
-                }
-                Slot::Vacant(free) => {
-                    free.insert((file, *line));
-                }
-            }
-            if let Some(before) = self.digests.insert(&entry.digest, &entry.id) {
-                mistake(format!("has the digest of {before:?}: two entries for one key"));
-            }
+/// Reports every key whose id or digest was in this file before; keys come with their positions.
+fn check_unique<'k>(report: &Report, keys: impl Iterator<Item = (usize, &'k SpannedKey)>) {
+    let mut ids: HashMap<&str, u64> = HashMap::new();
+    let mut digests: HashMap<&Digest, &str> = HashMap::new();
+    for (index, SpannedKey { entry, line, column }) in keys {
+        let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let place = Place { line: narrow(*line), column: narrow(*column) };
+        let mistake = |message: String| report.add(place, format!("keys[{index}]"), message);
+        if let Some(before) = ids.insert(&entry.id, *line) {
+            mistake(format!("the id {:?} is taken by the key in line {before}", &*entry.id));
+        } else if let Some(before) = digests.insert(&entry.digest, &entry.id) {
+            mistake(format!("has the digest of {before:?}: two entries for one key"));
         }
     }
 }

@@ -23,9 +23,9 @@ impl Gate {
         evidence: &mut Evidence,
     ) -> Result<(), Rejection> {
         let charges = route.limits.iter().filter(|policy| needs_no_credential(&policy.by));
-        let charges =
+        let charges: Vec<Charge> =
             charges.map(|policy| self.charge_for(policy, route, None, evidence.address)).collect();
-        self.settle(ask, charges, evidence)
+        self.settle(ask, &charges, evidence)
     }
 
     /// The limits that count for whom the credentials established. With a token and a key, the
@@ -52,21 +52,21 @@ impl Gate {
                 charges.push(self.charge_for(policy, route, None, evidence.address));
             }
         }
-        self.settle(ask, charges, evidence)
+        self.settle(ask, &charges, evidence)
     }
 
     fn settle(
         &self,
         ask: Ask<'_>,
-        charges: Vec<Charge>,
+        charges: &[Charge],
         evidence: &mut Evidence,
     ) -> Result<(), Rejection> {
         if charges.is_empty() {
             return Ok(());
         }
         let standings = match ask.charging {
-            Charging::Charge => self.limits.charge(&charges, ask.now.monotonic),
-            Charging::Peek => self.limits.peek(&charges, ask.now.monotonic),
+            Charging::Charge => self.limits.charge(charges, ask.now.monotonic),
+            Charging::Peek => self.limits.peek(charges, ask.now.monotonic),
         };
         let allowed = standings.iter().all(|standing| standing.allowed);
         evidence.standings.extend(standings);

@@ -149,7 +149,7 @@ impl FloodFamilies {
             ),
             failed_credentials_throttled: declare.counter(
                 "gatepost_failed_credentials_throttled_total",
-                "Requests refused because their address sent too many bad credentials.",
+                "Requests whose credential was not looked at: their address had sent too many bad ones.",
             ),
         }
     }

@@ -19,7 +19,7 @@ use crate::gate::Evidence;
 use crate::metrics::families::{Declare, Families};
 use crate::metrics::route::{LimitSeries, RouteSeries, UpstreamSeries};
 use crate::record::{Outcome, Record};
-use crate::rejection::Reason;
+use crate::rejection::Rejection;
 use crate::reload::ReloadReport;
 use crate::snapshot::Snapshot;
 use crate::time::UnixTime;
@@ -111,15 +111,15 @@ impl Metrics {
             None => &*self.none,
         };
         route.record(families, record);
-        if record.outcome == Outcome::Refused(Reason::FailedCredentialsSpent) {
-            let families = &families.floods;
-            families.failed_credentials_throttled.inc();
-        }
         self.deciding(evidence).observe(record.deciding.as_secs_f64());
         for standing in &evidence.standings {
             if let Some(limit) = series.limits.get(&standing.policy.name) {
                 limit.record(families, standing.allowed);
             }
+        }
+        if let Some(Rejection::FailedCredentialsSpent(_)) = record.rejection {
+            let families = &families.floods;
+            families.failed_credentials_throttled.inc();
         }
         if let (Outcome::Fault(fault), Some(route)) = (record.outcome, &evidence.route)
             && let Some(upstream) = series.upstreams.get(&route.upstream.name)

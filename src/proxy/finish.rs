@@ -169,6 +169,9 @@ fn failure(session: &Session, error: &Error, ctx: &Context) -> Failure {
     if connection(session).is_some_and(Connection::upstream_is_late) {
         return Failure::Fault(Fault::UpstreamTimeout);
     }
+    if connection(session).is_some_and(Connection::body_is_malformed) {
+        return Failure::Rejection(FramingError::Body.into());
+    }
     match error.esource() {
         ErrorSource::Upstream => Failure::Fault(upstream_fault(error.etype())),
         ErrorSource::Downstream => downstream_failure(error.etype()),

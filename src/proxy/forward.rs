@@ -125,7 +125,7 @@ pub(super) fn rewrite_request(
     let snapshot = &ctx.snapshot;
     let is_trusted = snapshot.gate.trusted_proxies.trusts(peer);
     let is_observed = ctx.observed.is_some();
-    for name in unwanted(request, permit.route(), snapshot, is_trusted, is_observed) {
+    for name in unwanted(request, permit.route(), snapshot, is_trusted) {
         request.remove_header(&name);
     }
     set_target(request, permit)?;
@@ -145,11 +145,12 @@ fn unwanted(
     route: &Route,
     snapshot: &Snapshot,
     is_trusted: bool,
-    is_observed: bool,
 ) -> Vec<HeaderName> {
     let mut names: Vec<_> = snapshot.dynamic.identity.to_strip(&request.headers).collect();
+    // An observed route leaves good credentials where they are, too: the API behind it still
+    // checks them by itself.
     let takes_credential =
-        !is_observed && !route.forward_credential && route.access.reads_credentials();
+        !route.insecure_observe && !route.forward_credential && route.access.reads_credentials();
     let is_credential = |name: &HeaderName| {
         let mut known = snapshot.gate.credentials.header_names();
         known.any(|known| fold(known.as_str()) == fold(name.as_str()))
@@ -234,7 +235,6 @@ pub(super) fn pass_body(
             *body = None;
         }
         if let Some(connection) = connection(session) {
-            connection.body_has_ended();
             connection.expect_upstream_within(route.timeouts.response);
         }
     }
@@ -246,6 +246,7 @@ pub(super) fn watch_response_body(session: &Session, end_of_stream: bool, ctx: &
     let (Some(connection), Stage::Admitted(permit)) = (connection(session), &ctx.stage) else {
         return;
     };
+    connection.pass_on_at_once(!end_of_stream);
     if end_of_stream || session.was_upgraded() {
         connection.upstream_expected_no_more();
     } else {

@@ -1,6 +1,6 @@
 //! The bounded table of who used how much.
 //!
-//! Owns the memory of all limits: a fixed number of buckets of [`WAYS`] callers each, found by a
+//! Owns the memory of all limits: a fixed number of buckets of `WAYS` callers each, found by a
 //! keyed hash. Whatever callers send, it never grows past its size: a full bucket forgets
 //! whoever is nearest to a full allowance. Buckets are made when first used, so an idle process
 //! stays small.

@@ -10,8 +10,8 @@ const ROUTES: &str = "routes:\n\
     \x20 - { path: /ws, access: anonymous, upgrade: websocket }\n";
 
 fn sidecar(upstream: &Recorder) -> Sidecar {
-    let (sandbox, config) = standard(upstream.url());
-    sandbox.start(&format!("{config}{ROUTES}"))
+    let upstreams = format!("upstreams: {{ app: {{ url: \"{}\" }} }}\n", upstream.url());
+    Sandbox::new().start(&format!("{upstreams}defaults: {{ upstream: app }}\n{ROUTES}"))
 }
 
 /// Whether the connection still serves a request of its own.

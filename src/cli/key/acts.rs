@@ -17,7 +17,7 @@ use crate::cli::key::{
 };
 use crate::config::key_edit::Edit;
 use crate::config::key_file::SpannedKey;
-use crate::config::walk::suggest;
+use crate::config::suggest::suggest;
 use crate::principal::Claims;
 use crate::scope::ScopeSet;
 use crate::secret::Secret;
@@ -311,8 +311,9 @@ fn read_pepper(path: &Path) -> Result<Secret<Vec<u8>>, Failure> {
     let cannot = |error: io::Error| no(&format!("cannot be read: {error}"));
     let mut file = File::open(path).map_err(cannot)?;
     let mode = file.metadata().map_err(cannot)?.permissions().mode();
-    if mode & 0o007 != 0 {
-        return Err(no("this pepper is open to everybody; chmod o= it"));
+    // As `gatepost run` would refuse it.
+    if mode & 0o077 != 0 {
+        return Err(no("others than its owner can read this pepper; chmod 600 it"));
     }
     let bytes = read_secret(&mut file, PEPPER_BYTES_MAX).map_err(cannot)?;
     match bytes {

@@ -104,7 +104,7 @@ impl Desk {
     fn pepper(&self, text: &str) -> String {
         let path = self.folder.path().join("pepper.txt");
         fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         path.to_str().unwrap().to_owned()
     }
 }
@@ -238,8 +238,10 @@ fn contract_commands_import_stores_a_short_key_under_a_pepper() {
     desk.bad(&["import", "--pepper", "p1", "--pepper-file", "/nowhere"], "x", 1, "cannot be read");
     desk.pepper("\n");
     desk.bad(&import, "other", 1, "is empty");
-    fs::set_permissions(&pepper, fs::Permissions::from_mode(0o604)).unwrap();
-    desk.bad(&import, "other", 1, "open to everybody");
+    for mode in [0o604, 0o640] {
+        fs::set_permissions(&pepper, fs::Permissions::from_mode(mode)).unwrap();
+        desk.bad(&import, "other", 1, "chmod 600");
+    }
 }
 
 #[test]

@@ -2,10 +2,10 @@
 //!
 //! Owns the bytes: a head is read whole and looked at before pingora gets any of it, and pingora
 //! gets exactly one request at a time, so that nothing after it is taken for its body. Owns the
-//! deadlines pingora has none for: a whole head, a body that drips, a stalled write (R-1001), an
-//! upstream that does not answer. Never parses a head (that is [`crate::framing`]'s) and never answers.
+//! deadlines pingora has none for: a whole head, a body that drips ([`body`]), a stalled write
+//! (R-1001), an upstream that does not answer. Never parses a head (that is [`crate::framing`]'s) and never answers.
 
-mod body_wait;
+mod body;
 
 use std::fmt;
 use std::io;
@@ -27,8 +27,8 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use self::body_wait::BodyWait;
 use crate::address::Peer;
+use crate::connection::body::BodyWait;
 use crate::framing::{self, BodyLength, Chunks, HEAD_BYTES_MAX};
 
 /// How long a connection may be idle before the first byte of a request (R-1002).
@@ -51,11 +51,11 @@ pub struct Connection {
     buffer: BytesMut,
     /// How many bytes of the current request are still to be delivered, as far as is known.
     deliver: u64,
+    body: BodyWait,
     /// The rest of a body that says itself where it ends.
     chunks: Option<Chunks>,
     /// The body is not framed as its head says.
     body_malformed: AtomicBool,
-    body: BodyWait,
     opened: Instant,
     /// Until when the upstream must show life: nanoseconds after `opened`, 0 for no deadline.
     upstream_deadline: AtomicU64,
@@ -88,9 +88,9 @@ impl Connection {
             inner,
             buffer: BytesMut::new(),
             deliver: 0,
+            body: BodyWait::default(),
             chunks: None,
             body_malformed: AtomicBool::new(false),
-            body: BodyWait::default(),
             opened: Instant::now(),
             upstream_deadline: AtomicU64::new(0),
             upstream_patience: AtomicU64::new(0),
@@ -179,6 +179,12 @@ impl Connection {
         }
     }
 
+    /// Whether the caller still owes a part of the current request.
+    fn expects_body(&self) -> bool {
+        let more_chunks = self.chunks.as_ref().is_some_and(|chunks| !chunks.is_done());
+        (self.deliver > 0 || more_chunks) && !self.tunnel.load(Ordering::Relaxed)
+    }
+
     /// Whether the last request was read to its end, so that another may follow.
     #[must_use]
     pub fn is_at_a_boundary(&self) -> bool {
@@ -205,11 +211,6 @@ impl Connection {
             Ok(count) => self.deliver = self.deliver.saturating_add(count as u64),
             Err(_) => self.body_malformed.store(true, Ordering::Relaxed),
         }
-    }
-
-    /// Nothing more of the body will come: what is waited for is not the caller's.
-    pub fn body_has_ended(&self) {
-        self.body.has_ended.store(true, Ordering::Relaxed);
     }
 
     /// From now on the upstream must show life within `patience`, again and again.
@@ -375,16 +376,14 @@ impl AsyncRead for Connection {
         let this = self.get_mut();
         if this.tunnel.load(Ordering::Relaxed) {
             this.deliver = UNTIL_CLOSED;
-            this.body_has_ended();
         }
         if this.deliver > 0 && !this.buffer.is_empty() {
             this.deliver_buffered(out);
             return Poll::Ready(Ok(()));
         }
-        let chunks_to_come = this.chunks.as_ref().is_some_and(|chunks| !chunks.is_done());
         let read = if this.deliver > 0 {
             this.poll_deliver(cx, out)
-        } else if chunks_to_come {
+        } else if this.chunks.as_ref().is_some_and(|chunks| !chunks.is_done()) {
             this.poll_chunks(cx, out)
         } else {
             this.poll_idle(cx)
@@ -394,8 +393,7 @@ impl AsyncRead for Connection {
             this.upstream_expected_no_more();
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "upstream is late")));
         }
-        let waits_for_body = (this.deliver > 0 || chunks_to_come) && this.body.is_expected();
-        if read.is_pending() && waits_for_body && this.body.poll_too_slow(cx).is_ready() {
+        if read.is_pending() && this.expects_body() && this.body.poll_too_slow(cx).is_ready() {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the body drips")));
         }
         read
@@ -583,16 +581,14 @@ mod tests {
         assert!(connection.wait().await);
         assert_eq!(connection.read_head().await, HeadRead::Complete(11));
         connection.deliver(11, body);
-        assert_eq!(read_some(&mut connection).await.len(), 11);
-        let piece = "x".repeat(bytes);
-        let piece = match body {
-            BodyLength::Known(_) => piece,
-            BodyLength::Chunked => format!("{bytes:x}\r\n{piece}\r\n"),
-        };
+        read_some(&mut connection).await;
+        if matches!(body, BodyLength::Chunked) {
+            client.write_all(b"fffffff\r\n").await.unwrap();
+        }
         let drip = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                if client.write_all(piece.as_bytes()).await.is_err() {
+                if client.write_all(&vec![b'x'; bytes]).await.is_err() {
                     return;
                 }
             }
@@ -633,7 +629,7 @@ mod tests {
         client.write_all(b"POST / \r\n\r\n").await.unwrap();
         assert!(connection.wait().await);
         assert_eq!(connection.read_head().await, HeadRead::Complete(11));
-        connection.deliver(11, BodyLength::Known(1 << 30));
+        connection.deliver(11, BodyLength::Known(1 << 20));
         read_some(&mut connection).await;
         // Nobody asked: the upstream was busy.
         tokio::time::sleep(Duration::from_secs(100)).await;
@@ -642,11 +638,24 @@ mod tests {
         let began = Instant::now();
         assert!(connection.read(&mut [0; 1]).await.is_err());
         assert_eq!(began.elapsed(), Duration::from_secs(20));
-        // Once the body has ended the upstream is waited for, not the caller.
-        connection.body_has_ended();
-        let mut out = [0; 1];
-        let read = connection.read(&mut out);
-        assert!(tokio::time::timeout(Duration::from_secs(100), read).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r1001_once_a_body_has_ended_its_caller_owes_nothing() {
+        for (body, bytes) in [(BodyLength::Known(3), "abc"), (BodyLength::Chunked, "0\r\n\r\n")] {
+            let (mut client, mut connection) = pair();
+            client.write_all(b"POST / \r\n\r\n").await.unwrap();
+            assert!(connection.wait().await);
+            assert_eq!(connection.read_head().await, HeadRead::Complete(11));
+            connection.deliver(11, body);
+            client.write_all(bytes.as_bytes()).await.unwrap();
+            while !connection.is_at_a_boundary() {
+                read_some(&mut connection).await;
+            }
+            let mut out = [0; 1];
+            let read = connection.read(&mut out);
+            assert!(tokio::time::timeout(Duration::from_secs(100), read).await.is_err());
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -116,8 +116,8 @@ fn say_what_is_weak(snapshot: &Snapshot) {
     }
     if snapshot.gate.trusted_proxies.is_empty() {
         tracing::info!(
-            "trusted_proxies is empty: failed credentials are not counted for peers on Unix \
-             sockets, loopback and private addresses"
+            "trusted_proxies is empty: neither failed credentials nor connections are counted by \
+             address for peers on Unix sockets, loopback and private addresses"
         );
     }
 }

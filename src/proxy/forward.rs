@@ -235,7 +235,6 @@ pub(super) fn pass_body(
             *body = None;
         }
         if let Some(connection) = connection(session) {
-            connection.body_has_ended();
             connection.expect_upstream_within(route.timeouts.response);
         }
     }

@@ -1,10 +1,9 @@
-//! The patience with a request body.
+//! The floor of request bodies (R-1001): a caller that drips its body must not hold a connection for
+//! as long as it likes.
 //!
-//! Owns the floor under the rate of a body (R-1001): an attacker would drip it and hold the
-//! connection, and the upstream's, for as long as it likes. Never reads a byte itself.
+//! Owns how long a body was waited for and what that time must have brought. Never reads.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,8 +23,6 @@ pub(super) struct BodyWait {
     head_bytes: u64,
     waited: Duration,
     waiting_since: Option<Instant>,
-    /// Nothing more will come, whatever the head said.
-    pub(super) has_ended: AtomicBool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -39,10 +36,6 @@ impl BodyWait {
         if let Some(since) = self.waiting_since.take() {
             self.waited += since.elapsed();
         }
-    }
-
-    pub(super) fn is_expected(&self) -> bool {
-        self.delivered >= self.head_bytes && !self.has_ended.load(Ordering::Relaxed)
     }
 
     /// Until when more must have come.

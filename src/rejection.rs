@@ -463,7 +463,7 @@ mod tests {
             index: 0,
             quota,
             by: LimitBy::Address,
-            headers: LimitHeaders::Off,
+            headers: LimitHeaders::Refused,
         };
         Standing {
             policy: policy.into(),
@@ -476,12 +476,14 @@ mod tests {
     }
 
     #[test]
-    fn contract_failed_credentials_the_answer_says_when_and_nothing_else() {
+    fn contract_failed_credentials_the_answer_is_that_of_a_limit() {
         let rejection = Rejection::FailedCredentialsSpent(Box::new(spent()));
         assert_eq!(rejection.reason().as_str(), "failed_credentials_spent");
         let answer = Answer::to_rejection(&rejection, "gatepost", "r-1");
         let names: Vec<_> = answer.fields.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["content-type", "cache-control", "retry-after"]);
+        let limited =
+            ["content-type", "cache-control", "retry-after", "ratelimit", "ratelimit-policy"];
+        assert_eq!(names, limited);
     }
 
     #[test]

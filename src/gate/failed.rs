@@ -45,7 +45,7 @@ impl FailedCredentials {
             index: usize::MAX,
             quota,
             by: LimitBy::Address,
-            headers: LimitHeaders::Off,
+            headers: LimitHeaders::Refused,
         };
         Self { policy: Arc::new(policy), exempts_near_peers }
     }

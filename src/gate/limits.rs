@@ -120,7 +120,8 @@ impl Gate {
                 if texts.is_empty() {
                     return by_principal();
                 }
-                let mut parts: Vec<&[u8]> = vec![b"claim"];
+                // With the issuer: another one's tenant of the same name is another tenant.
+                let mut parts: Vec<&[u8]> = vec![b"claim", who.issuer().as_bytes()];
                 parts.extend(texts.iter().map(String::as_bytes));
                 key(&parts)
             }

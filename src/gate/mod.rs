@@ -189,7 +189,7 @@ impl Gate {
         let permit = |principal| Permit { route: Arc::clone(&route), path: rewritten, principal };
         let decided = if is_preflight {
             // Before any signature work: a flood costs us a table look-up.
-            self.charge_peer(ask, &route, evidence).map(|()| None)
+            self.charge_preflight(ask, &route, evidence).map(|()| None)
         } else {
             self.judge(ask, &route, evidence)
         };
@@ -205,6 +205,21 @@ impl Gate {
                 Ok(Verdict::Observe(permit(None), rejection))
             }
             Err(rejection) => Err(rejection),
+        }
+    }
+
+    /// A preflight has no credential. One that is passed on costs the upstream, so that every
+    /// limit counts it, by address where there is nobody else; one that we answer costs little.
+    fn charge_preflight(
+        &self,
+        ask: Ask<'_>,
+        route: &Route,
+        evidence: &mut Evidence,
+    ) -> Result<(), Rejection> {
+        self.charge_peer(ask, route, evidence)?;
+        match &route.preflight {
+            Preflight::Pass => self.charge_principal(ask, route, evidence),
+            Preflight::Answer(_) | Preflight::Ordinary => Ok(()),
         }
     }
 

@@ -107,8 +107,7 @@ pub(super) fn weaker_hosts(routes: &[Arc<Route>], index: &Index) -> Vec<RouteMis
 fn offends(bound: &Route, hostless: &Route) -> bool {
     upstream_key(bound) == upstream_key(hostless)
         && bound.methods.overlap(&hostless.methods)
-        && (!bound.access.demands_at_least(&hostless.access)
-            || bound.insecure_observe && !hostless.insecure_observe)
+        && (!bound.access.demands_at_least(&hostless.access) || bound.is_looser_than(hostless))
 }
 
 /// Whether requests for a host of `bound` are taken by its pattern where it meets the other, and

@@ -52,8 +52,6 @@ const READING_BYTES_MAX: usize = 64 * 1024;
 pub struct RouteTable {
     routes: Vec<Arc<Route>>,
     index: Index,
-    /// Whether routes differ in what they let through; if they do not, no reading can matter.
-    is_mixed: bool,
 }
 
 impl RouteTable {
@@ -81,11 +79,7 @@ impl RouteTable {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let is_mixed = routes.windows(2).any(|pair| {
-            let (one, other) = (&pair[0], &pair[1]);
-            one.access != other.access || one.is_looser_than(other) || other.is_looser_than(one)
-        });
-        Ok(Self { routes, index, is_mixed })
+        Ok(Self { routes, index })
     }
 
     /// The routes in the order of the configuration.
@@ -120,7 +114,7 @@ impl RouteTable {
         if path.has_encoded_slash() && !route.insecure_path.encoded_slash {
             return Err(RouteMiss::Ambiguous { view: "encoded_slash" });
         }
-        if self.is_mixed && !path.is_ordinary() {
+        if !path.is_ordinary() {
             let raw = path.raw_if_different().map(view::upper_hex);
             let mut readings = Readings::new(self, host, method, route);
             readings.refuse_meeting(&text)?;
@@ -141,6 +135,17 @@ impl RouteTable {
             .collect();
         methods.into_iter().collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Where one reading leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meeting {
+    /// To no route, or to none with this method.
+    Nothing,
+    /// To routes that let in the same callers.
+    SameAccess,
+    /// To a route that lets in others.
+    OtherAccess,
 }
 
 /// The other readings of one request's path, and where they lead.
@@ -201,29 +206,39 @@ impl<'a> Readings<'a> {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         view::fold(source, reading.mask, &mut text);
-        let mut is_meeting = self.meets_other_access(&text, reading);
+        let mut is_meeting = self.meet(&text, reading) == Meeting::OtherAccess;
         if has_dot_segment(&text) {
-            // A reading that climbs above the root leads nowhere we know.
+            // A reading that climbs leaves the route: where it then leads to nothing, it is denied
+            // when it is asked directly, and above the root there is nothing we know.
             is_meeting |= remove_dot_segments(&text)
-                .is_none_or(|removed| self.meets_other_access(&removed, reading));
+                .is_none_or(|removed| self.meet(&removed, reading) != Meeting::SameAccess);
             let cut = view::cut_dot_segments(&text, reading.mask);
-            is_meeting |= cut.is_some_and(|cut| self.meets_other_access(&cut, reading));
+            is_meeting |= cut.is_some_and(|cut| self.meet(&cut, reading) == Meeting::OtherAccess);
         }
         self.text = text;
         if is_meeting { Err(RouteMiss::Ambiguous { view }) } else { Ok(()) }
     }
 
-    fn meets_other_access(&mut self, text: &str, reading: Reading) -> bool {
+    fn meet(&mut self, text: &str, reading: Reading) -> Meeting {
         let mut slots = std::mem::take(&mut self.slots);
         slots.clear();
         self.table.index.find_folded(self.host, text, reading, &mut slots);
-        let is_meeting = slots
+        let mut met = slots
             .iter()
             .flat_map(|&slot| self.table.routes_of(slot))
-            .filter(|met| met.methods.covers(self.method))
-            .any(|met| met.access != self.applied.access || self.applied.is_looser_than(met));
+            .filter(|met| met.methods.covers(self.method));
+        let meeting = match met.next() {
+            None => Meeting::Nothing,
+            Some(first) => {
+                let differs = |met: &Arc<Route>| {
+                    met.access != self.applied.access || self.applied.is_looser_than(met)
+                };
+                let is_other = differs(first) || met.any(differs);
+                if is_other { Meeting::OtherAccess } else { Meeting::SameAccess }
+            }
+        };
         self.slots = slots;
-        is_meeting
+        meeting
     }
 }
 

@@ -5,7 +5,7 @@
 //! pass for ours was removed. Never forwards without a permit.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -19,11 +19,12 @@ use crate::cors;
 use crate::field_name::{self, fold};
 use crate::framing;
 use crate::gate::{Evidence, Permit};
-use crate::policy::{Access, Route};
+use crate::policy::{Access, Route, Upgrade};
 use crate::rate_limit;
 use crate::rejection::{Fault, Rejection};
 use crate::snapshot::Snapshot;
 use crate::state::Ready;
+use crate::upstream_settings::UpstreamAddress;
 
 impl Proxy {
     pub(super) async fn choose_peer(&self, ctx: &mut Context) -> Result<Box<HttpPeer>> {
@@ -50,6 +51,10 @@ impl Proxy {
         let Stage::Admitted(permit) = &ctx.stage else {
             return Err(ctx.fail(Fault::Internal, "a response without a permit"));
         };
+        if is_switch && permit.route().upgrade == Upgrade::Denied {
+            // Nobody asked for another protocol.
+            return Err(ctx.fail(Fault::UpstreamBroken, "an unasked change of the protocol"));
+        }
         ctx.upstream = ctx.upstream_began.map(|began| self.since(began));
         response.insert_header("X-Request-Id", ctx.wire_request_id())?;
         set_limit_fields(response, ctx.evidence.as_ref())?;
@@ -124,14 +129,15 @@ pub(super) fn rewrite_request(
     };
     let snapshot = &ctx.snapshot;
     let is_trusted = snapshot.gate.trusted_proxies.trusts(peer);
-    let is_observed = ctx.observed.is_some();
+    let is_observed = permit.route().insecure_observe;
     for name in unwanted(request, permit.route(), snapshot, is_trusted) {
         request.remove_header(&name);
     }
+    set_host(session, request, permit.route())?;
     set_target(request, permit)?;
     set_forwarding_fields(session, request, peer, is_trusted)?;
     let principal = permit.principal().map(|principal| &**principal);
-    // Who would be refused is nobody, not even anonymous.
+    // The API behind an observed route still reads credentials itself; nothing is said of anybody.
     let identity = (!is_observed).then(|| snapshot.dynamic.identity.to_set(principal));
     for (name, value) in identity.into_iter().flatten() {
         request.insert_header(name, value.clone())?;
@@ -188,6 +194,23 @@ fn set_target(request: &mut RequestHeader, permit: &Permit) -> Result<()> {
         target.extend_from_slice(query);
     }
     if target == received { Ok(()) } else { request.set_raw_path(&target) }
+}
+
+/// The upstream's request is HTTP/1.1, which has a Host. Where the client's has none (HTTP/1.0), it
+/// is the authority that was decided on, else the upstream's own name: never the upstream's guess.
+fn set_host(session: &Session, request: &mut RequestHeader, route: &Route) -> Result<()> {
+    if request.headers.contains_key(HOST) {
+        return Ok(());
+    }
+    if let Some(authority) = framing::authority(session.req_header().raw_path()) {
+        return request.insert_header(HOST, authority);
+    }
+    match &route.upstream.address {
+        UpstreamAddress::Tcp { host, port } => {
+            request.insert_header(HOST, format!("{host}:{port}"))
+        }
+        UpstreamAddress::Unix(_) => request.insert_header(HOST, "localhost"),
+    }
 }
 
 /// Tells the upstream where the request came from. What an untrusted peer said is gone by now; a

@@ -30,6 +30,7 @@ mod demo;
 mod fuzz_corpus;
 mod identity;
 mod jwt;
+mod lifecycle;
 mod limits;
 mod observe;
 mod policy;

@@ -100,6 +100,8 @@ pub mod log_text;
 #[cfg(feature = "server")]
 pub mod metrics;
 #[cfg(feature = "server")]
+pub mod notify;
+#[cfg(feature = "server")]
 pub mod observers;
 #[cfg(feature = "server")]
 pub mod proxy;

@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::connections::Connections;
+use crate::notify::{Standing, notify};
 use crate::state::Shared;
 
 /// How a process was asked to end.
@@ -28,14 +29,18 @@ pub enum Ending {
 /// The signals that end the process. They are caught from the moment this exists, so that none is
 /// lost while the process still starts.
 #[derive(Clone, Debug)]
-pub struct Signals(watch::Receiver<Option<Ending>>);
+pub struct Signals {
+    asked: watch::Receiver<Option<Ending>>,
+    /// How long listeners stay open after the first signal.
+    lame_duck: Duration,
+}
 
 impl Signals {
     /// Starts catching. `/readyz` says no from the first signal on.
     ///
     /// # Errors
     /// When the system has no thread or no way to catch them.
-    pub fn catch(shared: Arc<Shared>) -> io::Result<Self> {
+    pub fn catch(shared: Arc<Shared>, lame_duck: Duration) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let caught = {
             let _inside = runtime.enter();
@@ -45,21 +50,36 @@ impl Signals {
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || runtime.block_on(caught.follow(&shared, &tell)))?;
-        Ok(Self(told))
+        Ok(Self { asked: told, lame_duck })
     }
 
     /// Waits for the process to be asked to end.
     pub async fn ending(&mut self) -> Ending {
-        match self.0.wait_for(Option::is_some).await.as_deref() {
+        match self.asked.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(ending)) => *ending,
             // The thread is gone: a process that cannot be told to stop must not run.
             Ok(None) | Err(_) => Ending::AtOnce,
         }
     }
 
+    /// Waits until the listeners are to be closed: the lame-duck delay after the process was asked
+    /// to end, in which balancers see `/readyz` and look elsewhere.
+    async fn closing(&mut self) -> Ending {
+        let ending = self.ending().await;
+        if ending == Ending::AtOnce {
+            return ending;
+        }
+        let delay = self.lame_duck;
+        tokio::select! {
+            biased;
+            () = self.insisted() => Ending::AtOnce,
+            () = tokio::time::sleep(delay) => Ending::Drain,
+        }
+    }
+
     /// Waits until the process is to end at once.
     async fn insisted(&mut self) {
-        let _ = self.0.wait_for(|ending| *ending == Some(Ending::AtOnce)).await;
+        let _ = self.asked.wait_for(|ending| *ending == Some(Ending::AtOnce)).await;
     }
 
     /// Waits until no connection is open, at most `patience`, or until somebody insists. Whether
@@ -88,7 +108,7 @@ const SETTLE: Duration = Duration::from_millis(20);
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        match self.clone().ending().await {
+        match self.clone().closing().await {
             Ending::Drain => ShutdownSignal::GracefulTerminate,
             Ending::AtOnce => ShutdownSignal::FastShutdown,
         }
@@ -119,6 +139,7 @@ impl Caught {
             };
             // Before the listeners close, so that nothing new is sent here.
             shared.readiness.drain();
+            notify(Standing::Stopping);
             tracing::info!(signal, "stopping");
             // Whoever asks twice does not want to wait.
             tell.send_modify(|asked| {
@@ -139,7 +160,7 @@ mod tests {
         let caps = ConnectionCaps { total: 10, per_address: 10 };
         let connections = Arc::new(Connections::new(caps, Metrics::new().connections()));
         let (tell, told) = watch::channel(Some(Ending::Drain));
-        let mut signals = Signals(told);
+        let mut signals = Signals { asked: told, lame_duck: Duration::ZERO };
         assert_eq!(signals.ending().await, Ending::Drain);
         let patience = Duration::from_secs(1);
         assert!(signals.drained(&connections, patience).await);
@@ -150,5 +171,20 @@ mod tests {
         drop(open);
         drop(tell);
         assert_eq!(signals.ending().await, Ending::AtOnce);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn listeners_stay_open_for_the_lame_duck_delay_unless_somebody_insists() {
+        let (tell, told) = watch::channel(None);
+        let mut signals = Signals { asked: told, lame_duck: Duration::from_secs(60) };
+        let long = Duration::from_secs(59);
+        assert!(tokio::time::timeout(long, signals.closing()).await.is_err(), "nobody asked");
+        tell.send_replace(Some(Ending::Drain));
+        assert!(tokio::time::timeout(long, signals.closing()).await.is_err());
+        assert_eq!(signals.closing().await, Ending::Drain);
+        tell.send_replace(Some(Ending::AtOnce));
+        let began = tokio::time::Instant::now();
+        assert_eq!(signals.closing().await, Ending::AtOnce);
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

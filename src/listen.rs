@@ -2,12 +2,12 @@
 //!
 //! Owns asking whether an address can be listened on before anything starts: pingora would retry
 //! for half a minute and then go on without it, and would remove whatever file is in the place of
-//! a Unix socket. Never accepts a connection.
+//! a Unix socket. Owns removing our own sockets at the end. Never accepts a connection.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -80,6 +80,15 @@ impl Place {
         endpoint.l4_buffer(buffers)
     }
 
+    /// The name of a Unix socket that is listened on.
+    #[must_use]
+    pub fn socket_file(&self) -> Option<SocketFile> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(path) => SocketFile::of(path).ok(),
+        }
+    }
+
     /// Whether somebody listens there.
     #[must_use]
     pub fn answers(&self) -> bool {
@@ -88,6 +97,41 @@ impl Place {
                 TcpStream::connect_timeout(&reachable(*address), PROBE_MAX).is_ok()
             }
             Self::Unix(path) => UnixStream::connect(path).is_ok(),
+        }
+    }
+}
+
+/// A socket's name in the file system, removed when it is no longer listened on.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: by then the name may be another process's.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    /// Remembers a socket that is listened on.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let metadata = std::fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino()) == self.identity;
+        if std::fs::symlink_metadata(&self.path).is_ok_and(ours) {
+            // Gone is what it should be.
+            let _ = std::fs::remove_file(&self.path);
         }
     }
 }

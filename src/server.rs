@@ -30,6 +30,7 @@ use crate::lifecycle::Signals;
 use crate::listen::{ListenError, Place};
 use crate::log_text::LineFormat;
 use crate::metrics::Metrics;
+use crate::notify::{Standing, notify};
 use crate::observers::Observers;
 use crate::proxy::Proxy;
 use crate::reload::{self, Corridor, Opened, Reloader, Sources};
@@ -92,7 +93,7 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
     let shared = Arc::new(Shared::new(snapshot, Clock::start(), observers));
     let reloader = Arc::new(Reloader::new(corridor, Arc::clone(&shared)));
     let places = places(&startup)?;
-    let signals = Signals::catch(Arc::clone(&shared))
+    let signals = Signals::catch(Arc::clone(&shared), startup.lame_duck)
         .map_err(|error| ServeError::System("signals", error))?;
     reload::follow_sighup(Arc::clone(&reloader))
         .map_err(|error| ServeError::System("SIGHUP", error))?;
@@ -100,7 +101,11 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
     let metrics = serve_metrics(&startup, &reloader)?;
     let _watching =
         reload::watch(reloader).map_err(|error| ServeError::System("watching files", error))?;
-    let ended = Running::start(&startup, &places, &shared, signals)?.until_the_end();
+    let running = Running::start(&startup, &places, &shared, signals)?;
+    let sockets: Vec<_> = places.iter().filter_map(Place::socket_file).collect();
+    notify(Standing::Ready);
+    let ended = running.until_the_end();
+    drop(sockets);
     if !shared.observers.access_log.flush(FLUSH_MAX) {
         tracing::warn!("the last lines of the access log may be lost");
     }

@@ -6,13 +6,14 @@
 use std::fs;
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::config::ListenAddress;
+use crate::listen::SocketFile;
 
 /// Owner and group may connect.
 const SOCKET_MODE: u32 = 0o660;
@@ -22,24 +23,6 @@ const SOCKET_MODE: u32 = 0o660;
 pub(super) enum Listening {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
-}
-
-/// A socket's name in the file system, removed when it is no longer listened on.
-#[derive(Debug)]
-pub(super) struct SocketFile {
-    path: PathBuf,
-    /// Device and inode: by then the name may be another process's.
-    identity: (u64, u64),
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let ours = |metadata: fs::Metadata| (metadata.dev(), metadata.ino()) == self.identity;
-        if fs::symlink_metadata(&self.path).is_ok_and(ours) {
-            // Gone is what it should be.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
 }
 
 impl Listening {
@@ -53,7 +36,7 @@ impl Listening {
     pub(super) fn address(&self) -> io::Result<ListenAddress> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(ListenAddress::Tcp),
-            Self::Unix(_, file) => Ok(ListenAddress::Unix(file.path.clone())),
+            Self::Unix(_, file) => Ok(ListenAddress::Unix(file.path().to_owned())),
         }
     }
 
@@ -112,10 +95,8 @@ fn bind_unix(path: &Path) -> io::Result<Listening> {
     }
     let listener = UnixListener::bind(&beside)?;
     fs::set_permissions(&beside, fs::Permissions::from_mode(SOCKET_MODE))?;
-    let metadata = fs::symlink_metadata(&beside)?;
     fs::rename(&beside, path)?;
-    let identity = (metadata.dev(), metadata.ino());
-    Ok(Listening::Unix(listener, SocketFile { path: path.to_owned(), identity }))
+    Ok(Listening::Unix(listener, SocketFile::of(path)?))
 }
 
 /// A name may be taken by a stale socket, and by nothing else.
@@ -132,6 +113,8 @@ fn refuse_taken(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     fn bind(path: &Path) -> io::Result<Listening> {

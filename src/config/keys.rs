@@ -93,6 +93,12 @@ pub static TOP: Section = Section {
         )
         .or("30s"),
         Key::new(
+            "lame_duck",
+            Shape::Duration,
+            "how long new connections are still taken after SIGTERM, while readyz says no; a change needs a restart",
+        )
+        .or("0s"),
+        Key::new(
             "connections",
             Shape::Section(&CONNECTIONS),
             "how many client connections may be open; a change needs a restart",

@@ -117,7 +117,9 @@ pub struct Startup {
     pub metrics: Option<ListenAddress>,
     /// Worker threads; `None` is one per core.
     pub threads: Option<usize>,
-    /// How long active requests may finish after SIGTERM.
+    /// How long new connections are still taken after SIGTERM.
+    pub lame_duck: Duration,
+    /// How long active requests may finish after that.
     pub shutdown_timeout: Duration,
     /// How many connections may be open.
     pub connections: ConnectionCaps,

@@ -32,6 +32,7 @@ mod failed_credentials;
 mod fuzz_corpus;
 mod identity;
 mod jwt;
+mod lifecycle;
 mod limits;
 mod observe;
 mod policy;

@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &str)] = &[
     (
         "shell",
         "access_log admin connection connections front lifecycle listen log log_text metrics \
-         observers proxy reload server state upstream why",
+         notify observers proxy reload server state upstream why",
     ),
     ("command line", "cli main lib"),
 ];

@@ -38,15 +38,18 @@ pub fn startup(top: &Mapping<'_>, reading: &Reading<'_>) -> Startup {
         let read = top.find(name).and_then(|value| value.number(accepted));
         read.and_then(|number| usize::try_from(number).ok()).or(default)
     };
+    let patience = |name, default_s| {
+        let accepted = Duration::ZERO..=Duration::from_secs(3600);
+        let read = top.find(name).and_then(|value| value.duration(accepted));
+        read.unwrap_or(Duration::from_secs(default_s))
+    };
     Startup {
         listeners,
         admin,
         metrics,
         threads: number("threads", 1..=1024, None),
-        shutdown_timeout: top
-            .find("shutdown_timeout")
-            .and_then(|value| value.duration(Duration::ZERO..=Duration::from_secs(3600)))
-            .unwrap_or(Duration::from_secs(30)),
+        lame_duck: patience("lame_duck", 0),
+        shutdown_timeout: patience("shutdown_timeout", 30),
         connections: connections(top.find("connections").as_ref()),
         access_log: top
             .find("access_log")

@@ -16,6 +16,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.startup.threads, None);
     assert_eq!(config.startup.shutdown_timeout, Duration::from_secs(30));
     assert_eq!(config.startup.access_log.target, AccessLogTarget::Stdout);
+    assert_eq!(config.startup.lame_duck, Duration::ZERO);
     let caps = config.startup.connections;
     assert_eq!((caps.total, caps.per_address), (10_000, 1_000));
     assert_eq!((config.startup.limit_entries, config.startup.upstream_pool), (262_144, 128));
@@ -390,6 +391,7 @@ fn small_settings_are_bounded() {
     bad("realm: 'a\"b'", &["realm|is not a realm"]);
     bad("realm: \"a\\nb\"", &["realm|is not a realm"]);
     bad("threads: 0", &["threads|from 1 to 1024"]);
+    bad("lame_duck: 2h", &["lame_duck|out of bounds"]);
     bad("shutdown_timeout: 2h", &["shutdown_timeout|out of bounds"]);
     bad("connections: { total: 0 }", &["connections.total|from 1 to 1000000"]);
     bad("connections: { per_address: off }", &["connections.per_address|number"]);

@@ -129,9 +129,14 @@ impl Sandbox {
     }
 }
 
+/// A socket called `notify` in the folder stands for a service manager.
 fn gatepost(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
     command.current_dir(folder).args(arguments).env_remove("RUST_LOG");
+    match folder.join("notify") {
+        manager if manager.exists() => command.env("NOTIFY_SOCKET", manager),
+        _ => command.env_remove("NOTIFY_SOCKET"),
+    };
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

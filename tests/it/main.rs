@@ -23,6 +23,7 @@ mod support;
 mod admin;
 mod answers;
 mod api_keys;
+mod attack;
 mod browser;
 mod cli;
 mod connections;

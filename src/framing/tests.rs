@@ -1,0 +1,268 @@
+use super::*;
+
+fn get(fields: &str) -> Vec<u8> {
+    format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes()
+}
+
+#[track_caller]
+fn refused(head: impl AsRef<[u8]>, why: FramingError) {
+    let head = head.as_ref();
+    assert_eq!(Head::parse(head).err(), Some(why), "{}", head.escape_ascii());
+}
+
+#[track_caller]
+fn body(fields: &str, expected: BodyLength) {
+    assert_eq!(Head::parse(&get(fields)).map(|head| head.body), Ok(expected), "{fields:?}");
+}
+
+#[test]
+fn a_plain_head_is_read() {
+    let head =
+        b"\r\nPOST /a?b=%20c HTTP/1.1\r\nHost: a.example:80\r\nContent-Length: 5\r\nx:\ty \r\n\r\n";
+    let expected = Head {
+        method: b"POST",
+        target: b"/a?b=%20c",
+        host: Some(b"a.example:80"),
+        body: BodyLength::Known(5),
+        fields: 3,
+    };
+    assert_eq!(Head::parse(head), Ok(expected));
+    assert_eq!(Head::parse(b"GET / HTTP/1.0\r\n\r\n").map(|head| head.host), Ok(None));
+}
+
+#[test]
+fn r402_every_line_ends_with_cr_lf() {
+    for head in [
+        "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nx: b\rc: d\r\n\r\n",
+        "GET / HTTP/1.1\r\r\nHost: a\r\n\r\n",
+        "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n",
+        "GET / HTTP/1.1\r\nHost: a",
+        "",
+        "\r\n\r\n",
+    ] {
+        refused(head, FramingError::LineEnd);
+    }
+}
+
+#[test]
+fn r401_controls_folds_and_odd_names_are_refused() {
+    refused(get("x: a\0b\r\n"), FramingError::Control);
+    refused(get("x: a\x7fb\r\n"), FramingError::Control);
+    refused(get("x\x01: a\r\n"), FramingError::Control);
+    refused(b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", FramingError::Control);
+    refused(b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", FramingError::Control);
+    refused(get("x: a\r\n b\r\n"), FramingError::Folded);
+    refused(get("x: a\r\n\tb\r\n"), FramingError::Folded);
+    refused(b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", FramingError::Folded);
+    for field in ["x : a", "x", ": a", "x y: a", "x(: a", "x\u{e9}: a", "\"x\": a"] {
+        refused(get(&format!("{field}\r\n")), FramingError::FieldName);
+    }
+}
+
+#[test]
+fn r401_a_length_is_one_plain_number() {
+    for field in [
+        "+5",
+        "-5",
+        "0x5",
+        "  5",
+        " 5 ",
+        " 5\t",
+        "\t5",
+        " 5, 5",
+        " 5,5",
+        "",
+        " ",
+        " 5a",
+        " 1e1",
+        " 18446744073709551616",
+        " 5;",
+        " \u{663}",
+    ] {
+        refused(get(&format!("Content-Length:{field}\r\n")), FramingError::Length);
+    }
+    refused(get("Content-Length: 5\r\nContent-Length: 5\r\n"), FramingError::Length);
+    refused(get("Content-Length: 5\r\ncontent-length: 6\r\n"), FramingError::Length);
+    body("Content-Length: 5\r\n", BodyLength::Known(5));
+    body("content-length:18446744073709551615\r\n", BodyLength::Known(u64::MAX));
+    body("", BodyLength::Known(0));
+}
+
+#[test]
+fn r103_r401_a_transfer_coding_is_exactly_chunked() {
+    for field in [
+        " gzip",
+        " gzip, chunked",
+        " chunked, gzip",
+        " chunked,",
+        " chunked, chunked",
+        " xchunked",
+        " chunked ",
+        "  chunked",
+        " \tchunked",
+        " chunked;q=1",
+        " \"chunked\"",
+        "",
+        " identity",
+        " chunked\u{b}",
+        " Chunke\u{212a}",
+    ] {
+        let head = get(&format!("Transfer-Encoding:{field}\r\n"));
+        let error = Head::parse(&head).err();
+        let expected = if field.contains('\u{b}') {
+            FramingError::Control
+        } else {
+            FramingError::TransferEncoding
+        };
+        assert_eq!(error, Some(expected), "{field:?}");
+    }
+    let twice = "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n";
+    refused(get(twice), FramingError::TransferEncoding);
+    refused(
+        "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        FramingError::TransferEncoding,
+    );
+    body("Transfer-Encoding: chunked\r\n", BodyLength::Chunked);
+    body("transfer-encoding:Chunked\r\n", BodyLength::Chunked);
+}
+
+#[test]
+fn r106_both_lengths_are_refused_in_either_order() {
+    let te = "Transfer-Encoding: chunked\r\n";
+    let cl = "Content-Length: 5\r\n";
+    refused(get(&format!("{te}{cl}")), FramingError::BothLengths);
+    refused(get(&format!("{cl}{te}")), FramingError::BothLengths);
+    refused(get(&format!("Content-Length: 0\r\n{te}")), FramingError::BothLengths);
+}
+
+#[test]
+fn r401_there_is_one_host() {
+    refused("GET / HTTP/1.1\r\n\r\n", FramingError::HostMissing);
+    refused(get("Host: a\r\n"), FramingError::HostMissing);
+    refused("GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", FramingError::HostMissing);
+    for host in ["a b", "u@a", "a, b", "a,b", "\u{e9}"] {
+        refused(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), FramingError::HostInvalid);
+    }
+}
+
+#[test]
+fn r401_a_request_line_has_three_parts() {
+    for line in [
+        "GET /",
+        "GET  / HTTP/1.1",
+        "GET / HTTP/1.1 ",
+        " GET / HTTP/1.1",
+        "GET / b HTTP/1.1",
+        "GET / HTTP/1.2",
+        "GET / HTTP/2.0",
+        "GET / http/1.1",
+        "GET / HTTP/1.10",
+        "G(T / HTTP/1.1",
+        " / HTTP/1.1",
+        "GET  HTTP/1.1",
+        "GET a HTTP/1.1",
+        "GET ftp://a/ HTTP/1.1",
+        "GET http:/a/ HTTP/1.1",
+    ] {
+        refused(format!("{line}\r\nHost: a\r\n\r\n"), FramingError::RequestLine);
+    }
+}
+
+#[test]
+fn r110_targets_that_would_be_escaped_or_cut_are_refused() {
+    for target in ["/\u{e9}", "/a\"b", "/<a>", "/a?b=\"c\"", "/a#b", "/a?b#c", "/\u{2f00}"] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        refused(head, FramingError::RequestLine);
+    }
+    for target in ["/a?$filter=stock%20gt%200", "/a|b", "/{a}?b=\\^`", "/a;b", "*", "/%ff"] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(Head::parse(head.as_bytes()).is_ok(), "{target}");
+    }
+}
+
+#[test]
+fn r111_an_absolute_target_names_the_host() {
+    for target in ["http://b/", "http://a:80/", "http://u@a/", "http:///", "http://A/"] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        refused(head, FramingError::HostInvalid);
+    }
+    for target in ["http://a/", "HTTP://a", "https://a?b", "http://a/b?c"] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(Head::parse(head.as_bytes()).is_ok(), "{target}");
+    }
+    assert_eq!(path_and_query(b"http://a"), (&b"/"[..], None));
+    assert_eq!(path_and_query(b"https://a?b/c"), (&b"/"[..], Some(&b"b/c"[..])));
+    assert_eq!(path_and_query(b"http://a/b?c?d"), (&b"/b"[..], Some(&b"c?d"[..])));
+    assert_eq!(path_and_query(b"/b?"), (&b"/b"[..], Some(&b""[..])));
+}
+
+#[test]
+fn the_end_of_a_head_is_found_however_it_arrives() {
+    let head = b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut more = head.to_vec();
+    more.extend_from_slice(b"GET /next HTTP/1.1\r\n\r\n");
+    for cut in 0..head.len() {
+        assert_eq!(head_end(&head[..cut], 0), None, "{cut}");
+        assert_eq!(head_end(&more, cut), Some(head.len()), "{cut}");
+    }
+    assert_eq!(head_end(b"GET / HTTP/1.1\n\nx", 0), Some(16));
+    assert_eq!(head_end(b"GET / HTTP/1.1\r\n\nx", 0), Some(17));
+    assert_eq!(head_end(b"", 0), None);
+}
+
+#[test]
+fn r402_a_chunked_body_is_followed_to_its_end_however_it_arrives() {
+    for body in [
+        "0\r\n\r\n",
+        "3\r\nabc\r\n0\r\n\r\n",
+        "A;x=y\r\n0123456789\r\n00\r\n\r\n",
+        "3 \r\nab\n\r\n0\r\nx-trailer: y\r\nz: \r\n\r\n",
+    ] {
+        let next = format!("{body}GET / HTTP/1.1\r\n");
+        for cut in 0..=next.len() {
+            let mut chunks = Chunks::default();
+            let first = chunks.follow(&next.as_bytes()[..cut]).unwrap();
+            let second = chunks.follow(&next.as_bytes()[cut..]).unwrap();
+            assert_eq!(first + second, body.len(), "{body:?} cut at {cut}");
+            assert!(chunks.is_done());
+        }
+        assert!(!{
+            let mut chunks = Chunks::default();
+            chunks.follow(&body.as_bytes()[..body.len() - 1]).unwrap();
+            chunks.is_done()
+        });
+    }
+}
+
+#[test]
+fn r402_a_chunked_body_with_two_readings_is_refused() {
+    let long = format!("1;{}", "x".repeat(CHUNK_TEXT_BYTES_MAX + 1));
+    for body in [
+        "\r\n",
+        "g\r\n",
+        "-1\r\n",
+        "+1\r\n",
+        "0x1\r\n",
+        " 1\r\n",
+        ";\r\n",
+        "1\n",
+        "1\r\r\n",
+        "2;\nxx",
+        "1;x\0\r\n",
+        "1\r\nab\r\n",
+        "1\r\na\n",
+        "1\r\na\r0",
+        "0\r\n\n",
+        "0\r\nx\n\r\n",
+        "0\r\nx\ry",
+        "00000000000000001\r\n",
+        &long,
+    ] {
+        let followed = Chunks::default().follow(body.as_bytes());
+        assert_eq!(followed, Err(FramingError::Body), "{body:?}");
+    }
+}

@@ -9,7 +9,9 @@ use http::HeaderValue;
 /// Encodes one text: visible ASCII other than `%` stays, every other byte becomes `%XX`.
 #[must_use]
 pub fn encode(text: &str) -> HeaderValue {
-    into_value(escape(text, None))
+    let mut escaped = Vec::with_capacity(text.len());
+    escape_into(&mut escaped, text, None);
+    into_value(escaped)
 }
 
 /// Encodes a list: each item as [`encode`] does, the separator inside an item too, joined by it.
@@ -19,22 +21,26 @@ pub fn encode_list<'a>(items: impl IntoIterator<Item = &'a str>, separator: u8) 
         if index > 0 {
             joined.push(separator);
         }
-        joined.extend(escape(item, Some(separator)));
+        escape_into(&mut joined, item, Some(separator));
     }
     into_value(joined)
 }
 
-fn escape(text: &str, separator: Option<u8>) -> Vec<u8> {
+fn escape_into(escaped: &mut Vec<u8>, text: &str, separator: Option<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let mut escaped = Vec::with_capacity(text.len());
+    let stays = |byte: u8| byte.is_ascii_graphic() && byte != b'%' && Some(byte) != separator;
+    // Nearly every text: copied at once.
+    if text.bytes().all(stays) {
+        escaped.extend_from_slice(text.as_bytes());
+        return;
+    }
     for byte in text.bytes() {
-        if byte.is_ascii_graphic() && byte != b'%' && Some(byte) != separator {
+        if stays(byte) {
             escaped.push(byte);
         } else {
             escaped.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
     }
-    escaped
 }
 
 fn into_value(visible: Vec<u8>) -> HeaderValue {

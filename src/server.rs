@@ -89,7 +89,7 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
         .map_err(ServeError::Mistakes)?;
     let Opened { startup, admin_token, snapshot, corridor } = opened;
     let observers = observers(&startup, options.log_format)?;
-    say_what_is_weak(&snapshot);
+    say_who_is_exempt(&snapshot);
     let shared = Arc::new(Shared::new(snapshot, Clock::start(), observers));
     let reloader = Arc::new(Reloader::new(corridor, Arc::clone(&shared)));
     let places = places(&startup)?;
@@ -114,11 +114,8 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
     ended
 }
 
-/// The contract: whatever is weaker than the safe default is named at the start.
-fn say_what_is_weak(snapshot: &Snapshot) {
-    for setting in &snapshot.dynamic.insecure {
-        tracing::warn!(setting, "weaker than the safe default");
-    }
+/// The contract: the start says whom the budgets by address exempt.
+fn say_who_is_exempt(snapshot: &Snapshot) {
     if snapshot.gate.trusted_proxies.is_empty() {
         tracing::info!(
             "trusted_proxies is empty: neither failed credentials nor connections are counted by \

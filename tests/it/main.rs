@@ -40,5 +40,7 @@ mod policy;
 mod proxying;
 mod reload;
 mod reload_fire;
+mod requirements;
 mod secrets;
+mod strangers;
 mod tidy;

@@ -149,3 +149,29 @@ fn reasons_each_has_a_test() {
     let missing = words.filter(|word| !tests.contains(word));
     none(missing, "no test in tests/it sees these reasons: add one that provokes each");
 }
+
+#[test]
+fn r112_r113_the_lock_file_keeps_the_floors_of_deny_toml() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let (deny, lock) = (read(".deny.toml"), read("Cargo.lock"));
+    let number = |version: &str| {
+        let parts = version.split(['.', '-', '+']).map(|part| part.parse::<u64>().unwrap_or(0));
+        parts.take(3).collect::<Vec<_>>()
+    };
+    let locked = |name: &str| {
+        let mut lines = lock.split("[[package]]").filter_map(|one| one.split_once("version = \""));
+        let versions = lines.by_ref().filter(|(head, _)| head.contains(&format!("\"{name}\"")));
+        let versions = versions.filter_map(|(_, rest)| rest.split('"').next());
+        versions.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let denied = deny.lines().filter_map(|line| line.split("crate = \"").nth(1)?.split('"').next());
+    let denied: Vec<_> = denied.map(|one| one.split_once("@<").unwrap_or((one, ""))).collect();
+    assert!(["h2", "rsa"].iter().all(|name| denied.iter().any(|(one, _)| one == name)));
+    assert!(!locked("h2").is_empty());
+    let below = denied.iter().flat_map(|(name, floor)| {
+        let versions = locked(name).into_iter();
+        let bad = versions.filter(|one| floor.is_empty() || number(one) < number(floor));
+        bad.map(|one| format!("{name} {one}")).collect::<Vec<_>>()
+    });
+    none(below, "Cargo.lock has what .deny.toml denies: update it with `cargo update -p`");
+}

@@ -2,7 +2,7 @@
 //!
 //! Owns the bytes: a head is read whole and looked at before pingora gets any of it, and pingora
 //! gets exactly one request at a time, so that nothing after it is taken for its body. Owns the
-//! deadlines pingora has none for: a whole head, a body that drips ([`body`]), a stalled write
+//! deadlines pingora has none for: a whole head, a body that drips (`body`), a stalled write
 //! (R-1001), an upstream that does not answer. Never parses a head (that is [`crate::framing`]'s) and never answers.
 
 mod body;

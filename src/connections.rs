@@ -56,7 +56,10 @@ impl Connections {
     pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<OpenConnection, CapReached> {
         let entered = self.count(address);
         match &entered {
-            Ok(_) => self.series.open.inc(),
+            Ok(_) => {
+                self.series.open.inc();
+                self.series.accepted.inc();
+            }
             Err(CapReached::Total) => self.series.refused_total.inc(),
             Err(CapReached::Address) => self.series.refused_address.inc(),
         }
@@ -174,7 +177,7 @@ mod tests {
         let _again = connections.enter(address("192.0.2.1")).unwrap();
         let series = metrics.connections();
         assert_eq!((series.refused_address.get(), series.refused_total.get()), (3, 2));
-        assert_eq!(series.open.get(), 4);
+        assert_eq!((series.open.get(), series.accepted.get()), (4, 5));
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub struct Families {
 #[derive(Debug)]
 pub struct FloodFamilies {
     pub connections: IntGauge,
+    pub connections_accepted: IntCounter,
     pub connections_refused: IntCounterVec,
     pub failed_credentials_throttled: IntCounter,
 }
@@ -142,6 +143,10 @@ impl FloodFamilies {
         Self {
             connections: declare
                 .gauge("gatepost_connections", "Connections of clients that are open."),
+            connections_accepted: declare.counter(
+                "gatepost_connections_accepted_total",
+                "Connections of clients that were opened and served.",
+            ),
             connections_refused: declare.counters(
                 "gatepost_connections_refused_total",
                 "Connections that were closed at once because a cap was reached.",

@@ -57,6 +57,8 @@ pub struct Metrics {
 pub struct ConnectionSeries {
     /// Open now.
     pub open: IntGauge,
+    /// Let in since the start.
+    pub accepted: IntCounter,
     /// Refused because of all connections.
     pub refused_total: IntCounter,
     /// Refused because of those of one address.
@@ -141,6 +143,7 @@ impl Metrics {
         let refused = |reason| families.connections_refused.with_label_values(&[reason]);
         ConnectionSeries {
             open: families.connections.clone(),
+            accepted: families.connections_accepted.clone(),
             refused_total: refused("total"),
             refused_address: refused("address"),
         }

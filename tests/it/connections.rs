@@ -188,8 +188,10 @@ fn capped(upstream: &Recorder, trusted: &str, caps: &str) -> Sidecar {
     let sidecar = sandbox.start_tcp(&format!(
         "trusted_proxies: [{trusted}]\nconnections: {{ {caps} }}\n{config}{ROUTES}"
     ));
-    eventually("the probes of the start to be gone", || {
-        (sidecar.metric("gatepost_connections").abs() < 0.5).then_some(())
+    // By which it finds out at the start that its listener is open.
+    eventually("its own connection to be gone", || {
+        let accepted = sidecar.metric("gatepost_connections_accepted_total");
+        (accepted > 0.5 && sidecar.metric("gatepost_connections") < 0.5).then_some(())
     });
     sidecar
 }

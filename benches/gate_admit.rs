@@ -20,7 +20,6 @@ use gatepost::config::Config;
 use gatepost::config::disk::{Content, Disk};
 use gatepost::config::materials::{self, LastGood};
 use gatepost::gate::{Charging, RequestHead, Verdict};
-use gatepost::rate_limit::LimitTable;
 use gatepost::snapshot::{Retained, Snapshot};
 use gatepost::time::{Monotonic, Now, UnixTime};
 use http::{HeaderMap, Method};
@@ -57,7 +56,8 @@ impl Disk for Files {
     }
 }
 
-fn snapshot() -> Snapshot {
+/// `token_cache` is how much memory verified tokens may take.
+fn snapshot(token_cache: u64) -> Snapshot {
     let hex: String =
         digest(&SHA256, KEY.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect();
     let keys = format!("keys:\n  - {{ id: one, digest: \"sha256:{hex}\", scopes: [read] }}\n");
@@ -68,7 +68,7 @@ fn snapshot() -> Snapshot {
     let config = Config::parse(Path::new("/etc/g.yaml"), CONFIG, &|_| None).unwrap();
     let (materials, mistakes) = materials::load(&config.dynamic, &mut LastGood::default(), &files);
     assert!(mistakes.is_empty(), "{mistakes:?}");
-    let retained = Retained { limits: Arc::new(LimitTable::new(1024, [1, 2])) };
+    let retained = Retained::new(1024, token_cache, [1, 2]);
     Snapshot::compile(Arc::new(config.dynamic), Arc::new(materials.unwrap()), &retained, 1)
 }
 
@@ -87,11 +87,14 @@ fn token(scope: &str) -> String {
 type Case<'a> = (&'a str, &'a str, Option<(&'static str, &'a str)>, bool);
 
 fn admit(c: &mut Criterion) {
-    let snapshot = snapshot();
+    let (without, with) = (snapshot(0), snapshot(1 << 20));
     let good = format!("Bearer {}", token("read"));
     let scopeless = format!("Bearer {}", token("other"));
     let forged = format!("{}AAAA", &good[..good.len() - 4]);
-    let cases: [Case<'_>; 8] = [
+    let cases: [Case<'_>; 11] = [
+        ("admitted/jwt_cached", "/api/x", Some(("authorization", &good)), true),
+        ("admitted/jwt_cached_and_limit", "/limited/x", Some(("authorization", &good)), true),
+        ("refused/token_signature_bad_again", "/api/x", Some(("authorization", &forged)), false),
         ("admitted/anonymous", "/public/x", None, true),
         ("admitted/jwt_hs256_uncached", "/api/x", Some(("authorization", &good)), true),
         ("admitted/api_key", "/api/x", Some(("x-api-key", KEY)), true),
@@ -102,6 +105,8 @@ fn admit(c: &mut Criterion) {
         ("refused/route_unknown", "/nowhere", None, false),
     ];
     for (name, path, field, admitted) in cases {
+        let is_again = name.contains("cached") && !name.contains("uncached");
+        let snapshot = if is_again || name.ends_with("again") { &with } else { &without };
         let mut headers = HeaderMap::new();
         headers.insert("host", "api.example.com".parse().unwrap());
         headers.insert("user-agent", "bench/1.0".parse().unwrap());

@@ -139,6 +139,8 @@ reasons! {
     TokenAudienceWrong "token_audience_wrong" "the token names no accepted audience",
     TokenClaimBad "token_claim_bad" "a claim of the token is missing or not acceptable",
     TokenIdToken "token_id_token" "an ID token was presented as an access token",
+    TokenInactive "token_inactive" "the issuer says that the token is not active",
+    IntrospectionFailed "introspection_failed" "the issuer could not be asked about the token",
     KeyMalformed "key_malformed" "the key's checksum does not hold",
     KeyUnknown "key_unknown" "no such API key",
     KeyNotYetValid "key_not_yet_valid" "the API key is not valid yet",
@@ -199,6 +201,8 @@ fn token_reason(error: &JwtError) -> Reason {
         JwtError::AudienceWrong => Reason::TokenAudienceWrong,
         JwtError::ClaimBad(_) => Reason::TokenClaimBad,
         JwtError::IdToken => Reason::TokenIdToken,
+        JwtError::Inactive => Reason::TokenInactive,
+        JwtError::IntrospectionFailed { .. } => Reason::IntrospectionFailed,
     }
 }
 
@@ -220,6 +224,9 @@ fn denied_reason(denied: &AccessDenied) -> Reason {
         AccessDenied::Claim(_) => Reason::ClaimRefused,
     }
 }
+
+/// When to come again after what a request needs was not there.
+const UNAVAILABLE_SECS: u64 = 5;
 
 /// What the caller learns: the status and a coarse code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,6 +274,7 @@ fn wire(reason: Reason) -> Wire {
         | R::TokenAudienceWrong
         | R::TokenClaimBad
         | R::TokenIdToken
+        | R::TokenInactive
         | R::KeyMalformed
         | R::KeyUnknown
         | R::KeyNotYetValid
@@ -275,6 +283,7 @@ fn wire(reason: Reason) -> Wire {
         R::ScopeMissing => {
             Wire::challenge(S::FORBIDDEN, "insufficient_scope", "insufficient_scope")
         }
+        R::IntrospectionFailed => Wire::plain(S::SERVICE_UNAVAILABLE, "unavailable"),
         R::ClaimRefused => Wire::plain(S::FORBIDDEN, "forbidden"),
         R::RouteUnknown => Wire::plain(S::NOT_FOUND, "not_found"),
         R::MethodUnknown => Wire::plain(S::METHOD_NOT_ALLOWED, "method_not_allowed"),
@@ -357,6 +366,9 @@ impl Answer {
         let mut answer = Self::new(wire, request_id);
         if let Some(error) = wire.challenge {
             answer.push(header::WWW_AUTHENTICATE, challenge(realm, error, rejection));
+        }
+        if wire.status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.fields.push((header::RETRY_AFTER, HeaderValue::from(UNAVAILABLE_SECS)));
         }
         match rejection {
             Rejection::MethodUnknown { allow } => answer.push(header::ALLOW, allow.clone()),

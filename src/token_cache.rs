@@ -33,9 +33,10 @@ pub struct TokenCache {
     bad: Cache<Box<str>, Bad, RandomState>,
 }
 
-/// A signature that did not hold.
-#[derive(Clone, Copy)]
+/// A signature that did not hold, or a token that its issuer does not know.
+#[derive(Clone)]
 struct Bad {
+    error: JwtError,
     /// Under which issuers.
     epoch: Epoch,
     since: Monotonic,
@@ -69,16 +70,19 @@ impl TokenCache {
         }
     }
 
-    /// Whether the signature of this token did not hold just now, under the same issuers.
-    pub(crate) fn is_bad(&self, token: &str, epoch: Epoch, now: Monotonic) -> bool {
+    /// Why this token was refused just now, under the same issuers.
+    pub(crate) fn find_bad(&self, token: &str, epoch: Epoch, now: Monotonic) -> Option<JwtError> {
         let age = |since: Monotonic| Duration::from_nanos(now.0.saturating_sub(since.0));
-        self.bad.get(token).is_some_and(|bad| bad.epoch == epoch && age(bad.since) < BAD_FOR)
+        let bad = self.bad.get(token)?;
+        (bad.epoch == epoch && age(bad.since) < BAD_FOR).then_some(bad.error)
     }
 
     /// Remembers that a token is bad, if that was expensive to find out.
     pub(crate) fn keep_bad(&self, token: &str, error: &JwtError, epoch: Epoch, now: Monotonic) {
-        if *error == JwtError::SignatureBad && token.len() <= BAD_BYTES_MAX {
-            self.bad.insert(token.into(), Bad { epoch, since: now });
+        let is_expensive = matches!(error, JwtError::SignatureBad | JwtError::Inactive);
+        if is_expensive && token.len() <= BAD_BYTES_MAX {
+            let bad = Bad { error: error.clone(), epoch, since: now };
+            self.bad.insert(token.into(), bad);
         }
     }
 

@@ -33,6 +33,7 @@ static ISSUERS: LazyLock<Issuers> = LazyLock::new(|| {
         leeway: Duration::from_secs(30),
         max_lifetime: None,
         claim_headers: Vec::new(),
+        introspection: None,
     };
     Issuers::new(vec![(Arc::new(settings), Arc::new(keys))])
 });

@@ -14,7 +14,7 @@ use pingora::proxy::Session;
 use super::{Context, Proxy, connection};
 use crate::address::Peer;
 use crate::framing;
-use crate::gate::{Charging, Decision, Permit, RequestHead, Verdict};
+use crate::gate::{Charging, Decision, Introspected, Permit, RequestHead, Verdict};
 use crate::rejection::{Fault, Rejection};
 use crate::request_id;
 
@@ -99,6 +99,13 @@ impl Proxy {
             peer,
         };
         let Decision { verdict, evidence } = self.decide(&head, ctx)?;
+        let Decision { verdict, evidence } = match verdict {
+            Verdict::Need(need) => {
+                let (gate, now) = (&ctx.snapshot.gate, self.shared.clock.now());
+                gate.resume(&head, now, need, evidence, Introspected::Failed)
+            }
+            verdict => Decision { verdict, evidence },
+        };
         ctx.evidence = Some(evidence);
         match verdict {
             Verdict::Permit(permit) => check_length(request, permit),
@@ -108,6 +115,8 @@ impl Proxy {
             }
             Verdict::Preflight(fields) => Err(No::Preflight(fields)),
             Verdict::Reject(rejection) => Err(rejection.into()),
+            // Resuming decides.
+            Verdict::Need(_) => Err(Fault::Internal.into()),
         }
     }
 

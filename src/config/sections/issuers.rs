@@ -104,6 +104,7 @@ fn issuer(section: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Option
         leeway,
         max_lifetime,
         claim_headers,
+        introspection: None,
     };
     Some(IssuerSource { settings: Arc::new(settings), keys: keys? })
 }

@@ -163,11 +163,7 @@ fn check_percent(raw: &[u8]) -> Result<bool, PathError> {
     if str::from_utf8(&decoded).is_err() {
         return Err(PathError::Encoding);
     }
-    if hides_separator(&decoded) {
-        Err(PathError::EncodedSeparator)
-    } else {
-        Ok(has_encoded_slash)
-    }
+    if hides_separator(&decoded) { Err(PathError::EncodedSeparator) } else { Ok(has_encoded_slash) }
 }
 
 /// Whether decoding a second time brings up a separator or a control: also as `%uXXXX`, and also

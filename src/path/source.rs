@@ -219,8 +219,14 @@ fn slashed(text: &str) -> Option<String> {
     let is_slash = |letter: char| {
         matches!(
             letter,
-            '\\' | '\u{a5}' | '\u{2044}' | '\u{20a9}' | '\u{2215}' | '\u{2216}' | '\u{29f5}'
-                | '\u{29f8}' | '\u{29f9}'
+            '\\' | '\u{a5}'
+                | '\u{2044}'
+                | '\u{20a9}'
+                | '\u{2215}'
+                | '\u{2216}'
+                | '\u{29f5}'
+                | '\u{29f8}'
+                | '\u{29f9}'
         )
     };
     if text.is_ascii() && !text.contains('\\') {

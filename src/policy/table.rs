@@ -252,9 +252,8 @@ impl<'a> Readings<'a> {
             let removed = has_dot_segment(path).then(|| remove_dot_segments(path));
             self.meet(path, reading) == Meeting::OtherAccess
                 || removed.is_some_and(|removed| {
-                    removed.is_none_or(|removed| {
-                        self.meet(&removed, reading) == Meeting::OtherAccess
-                    })
+                    removed
+                        .is_none_or(|removed| self.meet(&removed, reading) == Meeting::OtherAccess)
                 })
         });
         if is_meeting { Err(RouteMiss::Ambiguous { view: "authority" }) } else { Ok(false) }

@@ -87,67 +87,97 @@ impl Source {
     fn steps(self) -> (Self, &'static [Step]) {
         match self {
             Self::AsIs => (Self::AsIs, &[]),
-            Self::Once => (Self::AsIs, &[decode]),
-            Self::Twice => (Self::Once, &[decode]),
-            Self::Nfkc => (Self::Once, &[nfkc]),
-            Self::TwiceNfkc => (Self::Twice, &[nfkc]),
-            Self::Backslash => (Self::Once, &[slashed]),
-            Self::TwiceBackslash => (Self::Twice, &[slashed]),
-            Self::NfkcOnce => (Self::Backslash, &[decode, slashed]),
-            Self::CutOnce => (Self::AsIs, &[cut, decode]),
-            Self::CutTwice => (Self::CutOnce, &[decode]),
-            Self::CutNfkc => (Self::CutOnce, &[nfkc]),
-            Self::CutTwiceNfkc => (Self::CutTwice, &[nfkc]),
-            Self::CutBackslash => (Self::CutOnce, &[slashed]),
-            Self::CutTwiceBackslash => (Self::CutTwice, &[slashed]),
-            Self::OnceCutNfkc => (Self::Once, &[cut, nfkc]),
-            Self::TwiceCutNfkc => (Self::Twice, &[cut, nfkc]),
-            Self::OnceCutBackslash => (Self::Once, &[cut, slashed]),
-            Self::TwiceCutBackslash => (Self::Twice, &[cut, slashed]),
+            Self::Once => (Self::AsIs, &[Step::Decode]),
+            Self::Twice => (Self::Once, &[Step::Decode]),
+            Self::Nfkc => (Self::Once, &[Step::Nfkc]),
+            Self::TwiceNfkc => (Self::Twice, &[Step::Nfkc]),
+            Self::Backslash => (Self::Once, &[Step::Slashed]),
+            Self::TwiceBackslash => (Self::Twice, &[Step::Slashed]),
+            Self::NfkcOnce => (Self::Backslash, &[Step::Decode, Step::Slashed]),
+            Self::CutOnce => (Self::AsIs, &[Step::Cut, Step::Decode]),
+            Self::CutTwice => (Self::CutOnce, &[Step::Decode]),
+            Self::CutNfkc => (Self::CutOnce, &[Step::Nfkc]),
+            Self::CutTwiceNfkc => (Self::CutTwice, &[Step::Nfkc]),
+            Self::CutBackslash => (Self::CutOnce, &[Step::Slashed]),
+            Self::CutTwiceBackslash => (Self::CutTwice, &[Step::Slashed]),
+            Self::OnceCutNfkc => (Self::Once, &[Step::Cut, Step::Nfkc]),
+            Self::TwiceCutNfkc => (Self::Twice, &[Step::Cut, Step::Nfkc]),
+            Self::OnceCutBackslash => (Self::Once, &[Step::Cut, Step::Slashed]),
+            Self::TwiceCutBackslash => (Self::Twice, &[Step::Cut, Step::Slashed]),
         }
     }
 }
 
-/// The text of a path, or of a literal segment of a pattern, from every source; each text once.
+/// What is done to a whole text.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Decode,
+    Cut,
+    Nfkc,
+    Slashed,
+}
+
+const STEPS: usize = 4;
+
+impl Step {
+    /// `None` when it changes nothing.
+    fn apply(self, text: &str) -> Option<String> {
+        match self {
+            Self::Decode => decode(text),
+            Self::Cut => cut(text),
+            Self::Nfkc => nfkc(text),
+            Self::Slashed => slashed(text),
+        }
+    }
+}
+
+/// How many texts there can be: one for each step of a source.
+pub(crate) const TEXTS_MAX: usize = 2 * SOURCES;
+
+/// The text of a path, or of a literal segment of a pattern, from every source; each text once,
+/// and each step done once on it.
 #[derive(Debug)]
 pub(crate) struct Texts<'a> {
     texts: Vec<Cow<'a, str>>,
     /// The text of each source.
     of: [u8; SOURCES],
+    /// For each text what the steps make of it, where that is known.
+    next: [[Option<u8>; STEPS]; TEXTS_MAX],
 }
 
 impl<'a> Texts<'a> {
     pub(crate) fn of(text: &'a str) -> Self {
-        let mut all = Self { texts: vec![Cow::Borrowed(text)], of: [0; SOURCES] };
+        let texts = vec![Cow::Borrowed(text)];
+        let mut all = Self { texts, of: [0; SOURCES], next: [[None; STEPS]; TEXTS_MAX] };
         if text.bytes().any(|byte| matches!(byte, b'%' | b';')) {
             for source in Source::ALL {
-                all.add(source);
+                let (origin, steps) = source.steps();
+                let at = steps.iter().fold(all.of[origin as usize], |at, step| all.step(at, *step));
+                all.of[source as usize] = at;
             }
         }
         all
     }
 
-    fn add(&mut self, source: Source) {
-        let (origin, steps) = source.steps();
-        let mut same = self.of[origin as usize];
-        let mut text = Cow::Borrowed(&*self.texts[usize::from(same)]);
-        for step in steps {
-            if let Some(next) = step(&text) {
-                text = Cow::Owned(next);
-            }
+    /// The number of what a step makes of a text.
+    fn step(&mut self, at: u8, step: Step) -> u8 {
+        let (from, step_at) = (usize::from(at), step as usize);
+        if let Some(known) = self.next[from][step_at] {
+            return known;
         }
-        if let Cow::Owned(text) = text {
+        let next = step.apply(&self.texts[from]).map_or(at, |text| {
             let known = self.texts.iter().position(|known| *known == text);
-            let at = known.unwrap_or(self.texts.len());
+            let next = known.unwrap_or(self.texts.len());
             if known.is_none() {
                 self.texts.push(Cow::Owned(text));
             }
-            same = u8::try_from(at).expect("there are no more texts than sources");
-        }
-        self.of[source as usize] = same;
+            u8::try_from(next).expect("there are at most TEXTS_MAX texts")
+        });
+        self.next[from][step_at] = Some(next);
+        next
     }
 
-    /// The number of the text of a source, below [`SOURCES`]; equal for equal texts.
+    /// The number of the text of a source, below [`TEXTS_MAX`]; equal for equal texts.
     pub(crate) fn number(&self, source: Source) -> usize {
         usize::from(self.of[source as usize])
     }
@@ -161,9 +191,6 @@ impl<'a> Texts<'a> {
         self.texts.iter().enumerate().map(|(number, text)| (number, &**text))
     }
 }
-
-/// `None` when it changes nothing.
-type Step = fn(&str) -> Option<String>;
 
 /// Percent-decodes, also the `%uXXXX` that comes up the second time. Bytes that are not UTF-8 can
 /// only come up then, too; they become replacement characters, in patterns as in paths.

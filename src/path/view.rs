@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-pub(crate) use crate::path::source::{SOURCES, Source, Texts};
+pub(crate) use crate::path::source::{SOURCES, Source, TEXTS_MAX, Texts};
 
 /// `;` and what follows it in a segment is cut.
 pub(crate) const CUT: u8 = 1;

@@ -152,7 +152,7 @@ pub const VIEWS: [(&str, View); 12] = [
     ("semicolon", without_parameters),
     ("query", |path| before_query(&decoded(path))),
     ("lower", caseless),
-    ("tail", |path| without_tails(&path.replace("%20", " "))),
+    ("tail", without_tails),
     ("nfkc", |path| compatible(&decoded(path))),
 ];
 
@@ -196,7 +196,9 @@ fn without_parameters(path: &str) -> String {
 }
 
 fn without_tails(path: &str) -> String {
-    per_segment(path, |segment| segment.trim_end_matches(|c: char| c == '.' || c.is_whitespace()))
+    per_segment(&path.replace("%20", " "), |segment| {
+        segment.trim_end_matches(|c: char| c == '.' || c.is_whitespace())
+    })
 }
 
 fn before_query(path: &str) -> String {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::path::view::{self, SOURCES, Source, Texts};
+use crate::path::view::{self, Source, TEXTS_MAX, Texts};
 use crate::path::{CanonicalPath, has_dot_segment, remove_dot_segments};
 use crate::policy::index::{Index, Reading, SlotId};
 use crate::policy::{Route, conflict};
@@ -178,7 +178,7 @@ impl<'a> Readings<'a> {
         spared |= if permitted.semicolon { view::CUT } else { 0 };
         let texts = Texts::of(path);
         // For each text, a bit for each kind of source it was asked from.
-        let mut asked = [0_u32; SOURCES];
+        let mut asked = [0_u32; TEXTS_MAX];
         for source in Source::ALL.into_iter().filter(|one| !(permitted.semicolon && one.cuts())) {
             let number = texts.number(source);
             let bit = 1 << self.table.index.alike(source);

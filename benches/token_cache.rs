@@ -78,8 +78,10 @@ impl Remembers for MokaDigest {
 /// Moka behind a direct-mapped table for each thread.
 struct Layered(Moka, RandomState);
 
+type Slot = Option<(Box<str>, Value)>;
+
 thread_local! {
-    static NEAR: RefCell<Vec<Option<(Box<str>, Value)>>> = RefCell::new(vec![None; SLOTS]);
+    static NEAR: RefCell<Vec<Slot>> = RefCell::new(vec![None; SLOTS]);
 }
 
 impl Remembers for Layered {
@@ -146,6 +148,7 @@ fn read(cache: &dyn Remembers, tokens: &[String], threads: usize, rounds: u64) -
                     while started.load(Ordering::Acquire) < threads {
                         std::hint::spin_loop();
                     }
+                    #[expect(clippy::disallowed_methods, reason = "this measures time")]
                     let began = Instant::now();
                     let mut at = reader * 7919;
                     for _ in 0..rounds {

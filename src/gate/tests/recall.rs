@@ -266,7 +266,7 @@ fn token_of(at: usize) -> String {
     claims["sub"] = format!("s-{at}").into();
     claims["scope"] = ["read", "write", "read write"][at % 3].into();
     claims["exp"] = (NOW + [50, 120, 5_000][(at / 2) % 3]).into();
-    if at % 5 == 0 {
+    if at.is_multiple_of(5) {
         claims["nbf"] = (NOW + 70).into();
     }
     if at % 4 == 3 {

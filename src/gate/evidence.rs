@@ -197,6 +197,7 @@ fn question(reason: Reason) -> &'static str {
         | R::TokenHeaderRefused
         | R::TokenAlgorithmWrong
         | R::TokenIssuerUnknown
+        | R::TokenKeysUnavailable
         | R::TokenKeyUnknown
         | R::TokenSignatureBad
         | R::TokenExpired

@@ -30,6 +30,17 @@ impl KeySet {
         key_file::keys(bytes, format, algorithms).map(Self::new)
     }
 
+    /// Reads a fetched JWK set: the fit keys, and why the others were skipped. Never an empty set.
+    ///
+    /// # Errors
+    /// That it is not a JWK set, or holds no usable key.
+    pub fn parse_remote(
+        bytes: &[u8],
+        algorithms: &[Algorithm],
+    ) -> Result<(Self, Vec<KeyMistake>), KeyMistake> {
+        key_file::remote_keys(bytes, algorithms).map(|(keys, skipped)| (Self::new(keys), skipped))
+    }
+
     fn new(keys: Vec<VerifyingKey>) -> Self {
         let by_kid = keys
             .iter()

@@ -15,6 +15,7 @@ use super::{Context, Proxy, connection};
 use crate::address::Peer;
 use crate::framing;
 use crate::gate::{Charging, Decision, Permit, RequestHead, Verdict};
+use crate::jwt::JwtError;
 use crate::rejection::{Fault, Rejection};
 use crate::request_id;
 
@@ -100,6 +101,7 @@ impl Proxy {
         };
         let Decision { verdict, evidence } = self.decide(&head, ctx)?;
         ctx.evidence = Some(evidence);
+        self.nudge(&verdict);
         match verdict {
             Verdict::Permit(permit) => check_length(request, permit),
             Verdict::Observe(permit, rejection) => {
@@ -108,6 +110,18 @@ impl Proxy {
             }
             Verdict::Preflight(fields) => Err(No::Preflight(fields)),
             Verdict::Reject(rejection) => Err(rejection.into()),
+        }
+    }
+
+    /// A key that is missing may be there by now: its issuer is asked in the background, and this
+    /// request does not wait.
+    fn nudge(&self, verdict: &Verdict) {
+        let (Verdict::Reject(rejection) | Verdict::Observe(_, rejection)) = verdict else { return };
+        if let Rejection::Token(
+            JwtError::KeyUnknown { issuer, .. } | JwtError::KeysUnavailable { issuer },
+        ) = rejection
+        {
+            self.shared.key_servers.nudge(issuer);
         }
     }
 

@@ -181,3 +181,90 @@ impl Task {
             && location(&self.source) == location(source)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::config::{KeyLocation, KeyUrl};
+    use crate::reload::FetchedKeys;
+    use crate::reload::fixture::{self, CONFIG, MemoryDisk};
+    use crate::state::Ready;
+
+    const URL: &str = "https://127.0.0.1:1/jwks.json";
+
+    fn reloader() -> Arc<Reloader> {
+        let disk = MemoryDisk::filled();
+        let config = CONFIG.replace("[HS256]", "[EdDSA]");
+        disk.write(
+            "gatepost.yaml",
+            &config.replace("secret_file: hs.key", &format!("url: '{URL}'")),
+        );
+        fixture::reloader(&disk)
+    }
+
+    fn fetched(body: Option<&str>) -> FetchedKeys {
+        FetchedKeys {
+            issuer: "https://login.example.com".into(),
+            location: KeyLocation::Url(KeyUrl::parse(URL, false).unwrap()),
+            body: body.map(|body| body.as_bytes().into()),
+        }
+    }
+
+    fn set(kid: &str) -> String {
+        let key = Ed25519KeyPair::generate().unwrap();
+        let x = URL_SAFE_NO_PAD.encode(key.public_key());
+        format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{x}"}}]}}"#)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn contract_readyz_waits_30_s_for_first_keys_and_no_longer() {
+        let reloader = reloader();
+        let readiness = &reloader.shared().readiness;
+        readiness.await_keys();
+        readiness.serve();
+        assert_eq!(readiness.state(), Ready::Starting);
+        let began = Instant::now();
+        first_keys(Arc::clone(&reloader)).await;
+        assert_eq!(began.elapsed(), FIRST_KEYS_MAX);
+        assert_eq!(readiness.state(), Ready::Yes);
+        readiness.await_keys();
+        assert!(reloader.take_remote_keys(&fetched(Some(&set("1")))));
+        let began = Instant::now();
+        first_keys(Arc::clone(&reloader)).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(readiness.state(), Ready::Yes);
+    }
+
+    #[test]
+    fn r306_only_another_good_set_for_the_same_place_is_published() {
+        let reloader = reloader();
+        let generation = || reloader.shared().snapshots.load().generation;
+        let keys = || Arc::clone(&reloader.shared().snapshots.load().materials.key_sets[0]);
+        let (one, two) = (set("1"), set("2"));
+        assert!(reloader.take_remote_keys(&fetched(Some(&one))));
+        assert_eq!((generation(), keys().len()), (2, 1));
+        assert!(!reloader.take_remote_keys(&fetched(Some(&one))), "the same bytes");
+        assert!(!reloader.take_remote_keys(&fetched(Some(&format!(" {one}")))), "the same keys");
+        for bad in ["", "{}", r#"{"keys":[]}"#] {
+            assert!(!reloader.take_remote_keys(&fetched(Some(bad))), "{bad}");
+        }
+        let elsewhere = FetchedKeys { location: KeyLocation::Discovery, ..fetched(Some(&two)) };
+        assert!(!reloader.take_remote_keys(&elsewhere));
+        let stranger = FetchedKeys { issuer: "https://b.example".into(), ..fetched(Some(&two)) };
+        assert!(!reloader.take_remote_keys(&stranger));
+        assert_eq!((generation(), keys().len()), (2, 1));
+        // A reload of the files does not touch them.
+        assert!(reloader.reload().is_success());
+        assert_eq!((generation(), keys().len()), (2, 1));
+        assert!(reloader.take_remote_keys(&fetched(Some(&two))));
+        assert_eq!(keys().iter().next().unwrap().kid(), Some("2"));
+        assert!(reloader.take_remote_keys(&fetched(None)));
+        assert!(keys().is_empty());
+        assert_eq!(generation(), 4);
+    }
+}

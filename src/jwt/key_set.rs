@@ -67,6 +67,16 @@ impl KeySet {
         self.keys.iter()
     }
 
+    /// Whether the other set has the same public keys, in whatever order: some key servers shuffle
+    /// them, and a set that is the same must not undo what was verified under it.
+    #[must_use]
+    pub fn has_same_keys(&self, other: &Self) -> bool {
+        let has = |set: &Self, key: &VerifyingKey| set.iter().any(|one| one.is_same(key));
+        self.len() == other.len()
+            && self.iter().all(|key| has(other, key))
+            && other.iter().all(|key| has(self, key))
+    }
+
     /// Whether the file these keys came from must not be readable by others.
     #[must_use]
     pub fn holds_secret(&self) -> bool {

@@ -53,7 +53,7 @@ impl LastGood {
         Arc::clone(&set.keys)
     }
 
-    /// Takes over what was fetched, or with `None` that what there was is too old. The same bytes
+    /// Takes over what was fetched, or with `None` that what there was is too old. The same keys
     /// stay the same set, and a set without a usable key never takes the place of another.
     pub fn take_remote(
         &mut self,
@@ -69,7 +69,10 @@ impl LastGood {
             Some(body) if is_same(body) => {}
             Some(body) => {
                 if let Ok((keys, _)) = KeySet::parse_remote(body, &settings.algorithms) {
-                    let (body, keys) = (Arc::clone(body), Arc::new(keys));
+                    let before = self.remote.sets.get(&place).map(|set| Arc::clone(&set.keys));
+                    let same = before.filter(|before| before.has_same_keys(&keys));
+                    let keys = same.unwrap_or_else(|| Arc::new(keys));
+                    let body = Arc::clone(body);
                     let algorithms = settings.algorithms.clone();
                     self.remote
                         .sets

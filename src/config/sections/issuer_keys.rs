@@ -57,7 +57,7 @@ pub(super) fn key_source(
             None
         }
         (..) => {
-            value.mistake("exactly one of file, secret_file, url and discovery is accepted");
+            value.mistake("has several of file, secret_file, url and discovery; exactly one of them is accepted");
             None
         }
     }

@@ -198,7 +198,7 @@ impl Metrics {
         for (state, count) in KEY_STATES.iter().zip(counts) {
             self.families.api_keys.with_label_values(&[state]).set(signed(count as u64));
         }
-        self.families.token_cache.entries.set(signed(snapshot.gate.tokens.entries()));
+        self.families.token_cache.entries.set(signed(snapshot.gate.tokens.entries() as u64));
         self.text()
     }
 

@@ -132,6 +132,7 @@ reasons! {
     TokenAlgorithmWrong "token_algorithm_wrong" "the token's alg is not the one its key is bound to",
     TokenIssuerUnknown "token_issuer_unknown" "no such issuer is configured",
     TokenKeyUnknown "token_key_unknown" "the issuer has no such key",
+    TokenKeysUnavailable "token_keys_unavailable" "the keys of the token's issuer could not be had yet",
     TokenSignatureBad "token_signature_bad" "the signature does not hold",
     TokenExpired "token_expired" "the token has expired",
     TokenNotYetValid "token_not_yet_valid" "the token is not valid yet",
@@ -193,6 +194,7 @@ fn token_reason(error: &JwtError) -> Reason {
         JwtError::HeaderRefused(_) => Reason::TokenHeaderRefused,
         JwtError::IssuerUnknown(_) => Reason::TokenIssuerUnknown,
         JwtError::KeyUnknown { .. } => Reason::TokenKeyUnknown,
+        JwtError::KeysUnavailable { .. } => Reason::TokenKeysUnavailable,
         JwtError::AlgorithmMismatch { .. } => Reason::TokenAlgorithmWrong,
         JwtError::SignatureBad => Reason::TokenSignatureBad,
         JwtError::Expired(_) => Reason::TokenExpired,
@@ -280,6 +282,7 @@ fn wire(reason: Reason) -> Wire {
         | R::KeyNotYetValid
         | R::KeyExpired
         | R::KeyDisabled => Wire::challenge(S::UNAUTHORIZED, "invalid_token", "invalid_token"),
+        R::TokenKeysUnavailable => Wire::plain(S::SERVICE_UNAVAILABLE, "keys_unavailable"),
         R::ScopeMissing => {
             Wire::challenge(S::FORBIDDEN, "insufficient_scope", "insufficient_scope")
         }
@@ -344,6 +347,10 @@ impl Fault {
     }
 }
 
+/// When to come again after an issuer's keys could not be had: they are tried for at least as often
+/// in the first minutes.
+const KEYS_RETRY_S: u64 = 5;
+
 /// A response of our own, ready to be written.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -375,6 +382,9 @@ impl Answer {
             Rejection::RateLimited(standings) => answer.push_limits(standings),
             Rejection::FailedCredentialsSpent(spent) => {
                 answer.push_limits(std::slice::from_ref(spent));
+            }
+            Rejection::Token(JwtError::KeysUnavailable { .. }) => {
+                answer.fields.push((header::RETRY_AFTER, HeaderValue::from(KEYS_RETRY_S)));
             }
             Rejection::Framing(_)
             | Rejection::Path(_)
@@ -510,6 +520,8 @@ mod tests {
         check(&CredentialError::Malformed.into(), 400, "invalid_request", Some(request));
         check(&CredentialError::SchemeUnknown.into(), 401, "invalid_token", Some(bad));
         check(&JwtError::SignatureBad.into(), 401, "invalid_token", Some(bad));
+        let unavailable = JwtError::KeysUnavailable { issuer: "corp".into() };
+        check(&unavailable.into(), 503, "keys_unavailable", None);
         check(&KeyError::Unknown.into(), 401, "invalid_token", Some(bad));
         check(&AccessDenied::Issuer.into(), 401, "invalid_token", Some(bad));
         check(&needed.into(), 403, "insufficient_scope", Some(scope));
@@ -540,7 +552,9 @@ mod tests {
         words.dedup();
         assert_eq!(words.len(), Reason::ALL.len());
         for reason in Reason::ALL {
-            assert!(wire(*reason).status.is_client_error(), "{reason:?}");
+            let ours = *reason == Reason::TokenKeysUnavailable;
+            let status = wire(*reason).status;
+            assert!(if ours { status == 503 } else { status.is_client_error() }, "{reason:?}");
         }
         for fault in Fault::ALL {
             assert!(fault.wire().status.is_server_error(), "{fault:?}");

@@ -255,8 +255,33 @@ pub static ISSUER_KEYS: Section = Section {
     keys: &[
         Key::new("file", Shape::Text, "a JWK set, one JWK, or PEM"),
         Key::new("secret_file", Shape::Text, "an HMAC secret: the file's bytes less one newline"),
-        Key::unavailable("url", "a JWK set that is fetched"),
-        Key::unavailable("discovery", "OpenID Connect discovery"),
+        Key::new("url", Shape::Text, "a JWK set that is fetched: https, or http on loopback"),
+        Key::new(
+            "discovery",
+            Shape::Truth,
+            "fetch the JWK set that the issuer's metadata names (OpenID Connect, RFC 8414)",
+        )
+        .or("false"),
+        Key::new(
+            "ca_file",
+            Shape::Text,
+            "the certificates, in PEM, that a key server's must come from; absent means the system's",
+        ),
+        Key::new("timeout", Shape::Duration, "one refresh as a whole, 100ms to 30s").or("5s"),
+        Key::new(
+            "refresh",
+            Shape::Duration,
+            "the longest time between two refreshes, 1m to 24h; Cache-Control may shorten it",
+        )
+        .or("1h"),
+        Key::new(
+            "stale_for",
+            Shape::Duration,
+            "how old keys may be that cannot be refreshed; afterwards the issuer's tokens get 503",
+        )
+        .or("24h"),
+        Key::new("insecure_http", Shape::Truth, "fetch over plain HTTP from beyond loopback")
+            .or("false"),
     ],
 };
 

@@ -14,6 +14,7 @@ pub mod disk;
 pub mod expand;
 pub mod key_edit;
 pub mod key_file;
+pub mod key_url;
 pub mod keys;
 pub mod language;
 pub mod materials;
@@ -28,11 +29,13 @@ pub mod suggest;
 pub mod walk;
 pub mod yaml;
 
+pub use key_url::KeyUrl;
 pub use materials::Materials;
 pub use mistake::Mistake;
 pub use model::{
     AccessLog, AccessLogTarget, Admin, ApiKeySettings, Config, ConnectionCaps, Dynamic,
-    FileReference, IssuerSource, KeySource, ListenAddress, Listener, Startup,
+    FileReference, IssuerSource, KeyLocation, KeySource, ListenAddress, Listener, RemoteKeys,
+    Startup,
 };
 
 #[cfg(test)]

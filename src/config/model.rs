@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::address::TrustedProxies;
 use crate::config::Mistake;
+use crate::config::key_url::KeyUrl;
 use crate::credential::CredentialSources;
 use crate::identity::{IdentityHeaderName, IdentityHeaders};
 use crate::jwt::IssuerSettings;
@@ -143,10 +144,49 @@ pub enum KeySource {
     File(FileReference),
     /// An HMAC secret.
     SecretFile(FileReference),
+    /// A JWK set that is fetched.
+    Remote(Arc<RemoteKeys>),
+}
+
+impl KeySource {
+    /// The file the keys are in, or the certificates their server is known by.
+    #[must_use]
+    pub fn file(&self) -> Option<&FileReference> {
+        match self {
+            Self::File(file) | Self::SecretFile(file) => Some(file),
+            Self::Remote(remote) => remote.ca_file.as_ref(),
+        }
+    }
+}
+
+/// Keys that are fetched, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteKeys {
+    /// Where they are.
+    pub location: KeyLocation,
+    /// The certificates that the server's must come from; `None` is the system's.
+    pub ca_file: Option<FileReference>,
+    /// How long one refresh may take as a whole.
+    pub timeout: Duration,
+    /// The longest time between two refreshes.
+    pub refresh: Duration,
+    /// How old keys may be that cannot be refreshed.
+    pub stale_for: Duration,
+    /// Whether plain HTTP beyond loopback is allowed.
+    pub insecure_http: bool,
+}
+
+/// Where a JWK set is. Another location is another source: its keys have not been had yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum KeyLocation {
+    /// At this address.
+    Url(KeyUrl),
+    /// Where the issuer's metadata says.
+    Discovery,
 }
 
 /// One issuer and where its keys come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct IssuerSource {
     /// What is demanded of its tokens.
     pub settings: Arc<IssuerSettings>,
@@ -198,9 +238,7 @@ pub struct Dynamic {
 impl Dynamic {
     /// Every file that is read for this configuration, for those who watch them.
     pub fn files(&self) -> impl Iterator<Item = &FileReference> {
-        let key_sets = self.issuers.iter().map(|issuer| match &issuer.keys {
-            KeySource::File(file) | KeySource::SecretFile(file) => file,
-        });
+        let key_sets = self.issuers.iter().filter_map(|issuer| issuer.keys.file());
         let peppers = self.api_keys.peppers.iter().map(|(_, file)| file);
         key_sets.chain(&self.api_keys.files).chain(peppers)
     }

@@ -203,6 +203,7 @@ fn question(reason: Reason) -> &'static str {
         | R::TokenHeaderRefused
         | R::TokenAlgorithmWrong
         | R::TokenIssuerUnknown
+        | R::TokenKeysUnavailable
         | R::TokenKeyUnknown
         | R::TokenSignatureBad
         | R::TokenExpired

@@ -122,7 +122,8 @@ fn is_guess(rejection: &Rejection) -> bool {
             | JwtError::KeyUnknown { .. }
             | JwtError::AlgorithmMismatch { .. }
             | JwtError::SignatureBad => true,
-            JwtError::Expired(_)
+            JwtError::KeysUnavailable { .. }
+            | JwtError::Expired(_)
             | JwtError::NotYetValid(_)
             | JwtError::LifetimeTooLong(_)
             | JwtError::AudienceWrong

@@ -91,6 +91,12 @@ pub enum JwtError {
         /// The token's `kid`.
         kid: Option<String>,
     },
+    /// The keys of the issuer have never been had, or are too old to be believed.
+    #[error("the keys of issuer {issuer} could not be had yet")]
+    KeysUnavailable {
+        /// The issuer's short name.
+        issuer: Arc<str>,
+    },
     /// The header's `alg` is not the key's.
     #[error("the key is bound to {key}, the token says {token}")]
     AlgorithmMismatch {

@@ -230,6 +230,10 @@ impl Issuers {
 impl Issuer {
     /// The key by (issuer, `kid`); the header's `alg` can only confirm it.
     fn key(&self, header: &Header) -> Result<&VerifyingKey, JwtError> {
+        if self.keys.is_empty() {
+            let issuer = Arc::clone(&self.settings.name);
+            return Err(JwtError::KeysUnavailable { issuer });
+        }
         let kid = header.kid.as_deref();
         let key = self.keys.choose(kid, header.algorithm).ok_or_else(|| JwtError::KeyUnknown {
             issuer: Arc::clone(&self.settings.name),

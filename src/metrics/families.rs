@@ -41,6 +41,7 @@ pub struct Families {
     pub auth_duration: HistogramVec,
     pub upstream_failures: IntCounterVec,
     pub api_keys: IntGaugeVec,
+    pub key_servers: KeyServerFamilies,
     pub rate_limit_decisions: IntCounterVec,
     pub config_generation: IntGauge,
     pub config_last_reload_successful: IntGauge,
@@ -100,6 +101,7 @@ impl Families {
                 "How often each limit let a request through or refused it.",
                 &["result", "limit"],
             ),
+            key_servers: KeyServerFamilies::declare(declare),
             config_generation: declare.gauge(
                 "gatepost_config_generation",
                 "Counts published configurations, from 1.",
@@ -159,6 +161,36 @@ impl TokenCacheFamilies {
                 .counter("gatepost_token_cache_misses_total", "Tokens that had to be verified."),
             entries: declare
                 .gauge("gatepost_token_cache_entries", "Verified tokens that are kept."),
+        }
+    }
+}
+
+/// Key sets that are fetched.
+#[derive(Debug)]
+pub struct KeyServerFamilies {
+    pub jwks_age: IntGaugeVec,
+    pub jwks_refreshes: IntCounterVec,
+    pub jwks_keys: IntGaugeVec,
+}
+
+impl KeyServerFamilies {
+    fn declare(declare: &Declare<'_>) -> Self {
+        Self {
+            jwks_age: declare.gauges(
+                "gatepost_jwks_age_seconds",
+                "Since the issuer's keys in force were fetched or confirmed; absent while there are none.",
+                &["issuer"],
+            ),
+            jwks_refreshes: declare.counters(
+                "gatepost_jwks_refreshes_total",
+                "Refreshes of the issuer's keys by result.",
+                &["result", "issuer"],
+            ),
+            jwks_keys: declare.gauges(
+                "gatepost_jwks_keys",
+                "Members of the issuer's key set that are used, and that are skipped because they are unfit.",
+                &["state", "issuer"],
+            ),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod code;
 mod families;
+mod key_server;
 mod route;
 
 use std::sync::Arc;

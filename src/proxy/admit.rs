@@ -15,6 +15,7 @@ use super::{Context, Proxy, connection};
 use crate::address::Peer;
 use crate::framing;
 use crate::gate::{Charging, Decision, Introspected, Permit, RequestHead, Verdict};
+use crate::jwt::JwtError;
 use crate::rejection::{Fault, Rejection};
 use crate::request_id;
 
@@ -107,6 +108,7 @@ impl Proxy {
             verdict => Decision { verdict, evidence },
         };
         ctx.evidence = Some(evidence);
+        self.nudge(&verdict);
         match verdict {
             Verdict::Permit(permit) => check_length(request, permit),
             Verdict::Observe(permit, rejection) => {
@@ -117,6 +119,18 @@ impl Proxy {
             Verdict::Reject(rejection) => Err(rejection.into()),
             // Resuming decides.
             Verdict::Need(_) => Err(Fault::Internal.into()),
+        }
+    }
+
+    /// A key that is missing may be there by now: its issuer is asked in the background, and this
+    /// request does not wait.
+    fn nudge(&self, verdict: &Verdict) {
+        let (Verdict::Reject(rejection) | Verdict::Observe(_, rejection)) = verdict else { return };
+        if let Rejection::Token(
+            JwtError::KeyUnknown { issuer, .. } | JwtError::KeysUnavailable { issuer },
+        ) = rejection
+        {
+            self.shared.key_servers.nudge(issuer);
         }
     }
 

@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq;
 use crate::config::disk::Disk;
 use crate::config::materials::{self, LastGood};
 use crate::config::yaml::Budget;
-use crate::config::{Config, Dynamic, FileReference, KeySource, Materials, Mistake, Startup};
+use crate::config::{Config, Dynamic, KeyLocation, KeySource, Materials, Mistake, Startup};
 use crate::secret::Secret;
 use crate::snapshot::{Retained, Snapshot};
 
@@ -60,6 +60,17 @@ pub struct Opened {
     pub snapshot: Snapshot,
     /// For [`crate::reload::Reloader`].
     pub corridor: Corridor,
+}
+
+/// What was fetched for an issuer.
+#[derive(Clone, Debug)]
+pub struct FetchedKeys {
+    /// `iss`.
+    pub issuer: Arc<str>,
+    /// Where it was fetched from.
+    pub location: KeyLocation,
+    /// The set; `None` when there is none that may still be believed.
+    pub body: Option<Arc<[u8]>>,
 }
 
 /// What one walk through the corridor came to.
@@ -161,6 +172,27 @@ impl Corridor {
             self.compile()
         });
         Walk { snapshot, mistakes, restart_needed }
+    }
+
+    /// Takes over what was fetched for an issuer, or that its keys are too old. What to publish,
+    /// unless nothing changed or the issuer has other keys by now.
+    pub(super) fn take_remote(&mut self, fetched: &FetchedKeys) -> Option<Snapshot> {
+        let dynamic = Arc::clone(&self.dynamic);
+        let index = dynamic.issuers.iter().position(|source| {
+            source.settings.issuer == fetched.issuer
+                && matches!(&source.keys, KeySource::Remote(remote) if remote.location == fetched.location)
+        })?;
+        let settings = &dynamic.issuers[index].settings;
+        let body = fetched.body.as_ref();
+        let keys = self.last_good.take_remote(settings, &fetched.location, body);
+        if Arc::ptr_eq(&keys, &self.materials.key_sets[index]) {
+            return None;
+        }
+        let mut materials = Materials::clone(&self.materials);
+        materials.key_sets[index] = keys;
+        self.materials = Arc::new(materials);
+        self.generation += 1;
+        Some(self.compile())
     }
 
     /// The configuration, if it is another one than before and good.
@@ -274,13 +306,9 @@ fn read_config(file: &Path, sources: &Sources) -> Result<Vec<u8>, Mistake> {
 
 /// Every file a configuration names, and itself.
 fn files_of(file: &Path, startup: &Startup, dynamic: &Dynamic) -> BTreeSet<PathBuf> {
-    let issuers = dynamic.issuers.iter().map(|issuer| match &issuer.keys {
-        KeySource::File(file) | KeySource::SecretFile(file) => file,
-    });
-    let peppers = dynamic.api_keys.peppers.iter().map(|(_, file)| file);
     let token = startup.admin.iter().filter_map(|admin| admin.token_file.as_ref());
-    let named = issuers.chain(&dynamic.api_keys.files).chain(peppers).chain(token);
-    let named = named.map(|reference: &FileReference| reference.path.clone());
+    let named = dynamic.files().chain(token);
+    let named = named.map(|reference| reference.path.clone());
     named.chain([file.to_owned()]).collect()
 }
 
@@ -321,6 +349,7 @@ fn differences(started: &Startup, wanted: &Startup) -> Vec<&'static str> {
 fn same(a: &Materials, b: &Materials) -> bool {
     a.key_sets.len() == b.key_sets.len()
         && a.key_sets.iter().zip(&b.key_sets).all(|(a, b)| Arc::ptr_eq(a, b))
+        && a.authorities == b.authorities
         && Arc::ptr_eq(&a.key_ring, &b.key_ring)
 }
 

@@ -32,6 +32,7 @@ mod demo;
 mod failed_credentials;
 mod fuzz_corpus;
 mod identity;
+mod jwks;
 mod jwt;
 mod lifecycle;
 mod limits;

@@ -21,6 +21,7 @@ use crate::secret::Secret;
 
 use super::Loading;
 use super::key_files::BuiltRing;
+use super::remote::RemoteKeySets;
 
 /// The most versions that are remembered while loads keep failing; a load that succeeds forgets
 /// what it did not use.
@@ -31,6 +32,7 @@ const REMEMBERED_MAX: usize = 1_000;
 pub struct LastGood {
     pub(super) versions: HashMap<FileUse, Version>,
     pub(super) ring: Option<BuiltRing>,
+    pub(super) remote: RemoteKeySets,
     pub(super) load: u64,
 }
 
@@ -40,6 +42,7 @@ pub(super) enum FileUse {
     KeySet { path: PathBuf, secret: bool, algorithms: Vec<Algorithm> },
     KeyFile { path: PathBuf, peppers: Vec<Box<str>> },
     Pepper { path: PathBuf },
+    Authorities { path: PathBuf },
 }
 
 /// One good version of a file.
@@ -56,6 +59,7 @@ pub(super) enum Parsed {
     KeySet(Arc<KeySet>),
     Keys(Arc<Vec<SpannedKey>>),
     Pepper(Arc<Secret<Vec<u8>>>),
+    Authorities(Arc<Vec<u8>>),
 }
 
 /// The SHA-256 of a file. Not shown: that of a short secret is as good as the secret.
@@ -123,7 +127,7 @@ impl Loading<'_> {
         // A JWK set is public, unless it turns out to hold HMAC keys.
         let private = candidate.as_ref().is_some_and(|candidate| match &candidate.parsed {
             Parsed::KeySet(keys) => keys.holds_secret(),
-            Parsed::Keys(_) | Parsed::Pepper(_) => false,
+            Parsed::Keys(_) | Parsed::Pepper(_) | Parsed::Authorities(_) => false,
         });
         if private && let Some(exposed) = exposed {
             self.mistakes.push(exposed);
@@ -158,6 +162,7 @@ impl LastGood {
         if succeeded || self.versions.len() > REMEMBERED_MAX {
             let load = self.load;
             self.versions.retain(|_, version| version.used == load);
+            self.remote.forget(load);
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod key_files;
 mod last_good;
+mod remote;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ const TOKEN_BYTES_MIN: usize = 16;
 pub struct Materials {
     /// The keys of each issuer, in the order of [`Dynamic::issuers`].
     pub key_sets: Vec<Arc<KeySet>>,
+    /// The certificates that the key server of each issuer is known by, in PEM.
+    pub authorities: Vec<Option<Arc<Vec<u8>>>>,
     /// All API keys.
     pub key_ring: Arc<KeyRing>,
 }
@@ -53,13 +56,17 @@ pub fn load(
     last_good.load += 1;
     let mut loading = Loading { dynamic, disk, last_good, mistakes: Vec::new() };
     let key_sets: Vec<_> = dynamic.issuers.iter().map(|issuer| loading.key_set(issuer)).collect();
+    let authorities: Option<Vec<_>> =
+        dynamic.issuers.iter().map(|issuer| loading.authorities(issuer)).collect();
     let peppers = loading.peppers();
     let key_ring = loading.key_ring(peppers);
     let key_sets: Option<Vec<_>> = key_sets.into_iter().collect();
     let mut mistakes = loading.mistakes;
-    let materials = match (key_sets, key_ring) {
-        (Some(key_sets), Some(key_ring)) => Some(Materials { key_sets, key_ring }),
-        (None, _) | (_, None) => None,
+    let materials = match (key_sets, authorities, key_ring) {
+        (Some(key_sets), Some(authorities), Some(key_ring)) => {
+            Some(Materials { key_sets, authorities, key_ring })
+        }
+        (None, ..) | (_, None, _) | (.., None) => None,
     };
     last_good.forget(materials.is_some());
     mistakes.sort();
@@ -103,11 +110,14 @@ struct Loading<'a> {
 
 impl<'a> Loading<'a> {
     fn key_set(&mut self, issuer: &'a IssuerSource) -> Option<Arc<KeySet>> {
-        let algorithms = issuer.settings.algorithms.clone();
         let (file, secret) = match &issuer.keys {
             KeySource::File(file) => (file, false),
             KeySource::SecretFile(file) => (file, true),
+            KeySource::Remote(remote) => {
+                return Some(self.last_good.remote_keys(&issuer.settings, &remote.location));
+            }
         };
+        let algorithms = issuer.settings.algorithms.clone();
         let file_use = FileUse::KeySet { path: file.path.clone(), secret, algorithms };
         let format = if secret { KeyFileFormat::Secret } else { KeyFileFormat::JwksOrPem };
         let algorithms = &issuer.settings.algorithms;
@@ -121,7 +131,26 @@ impl<'a> Loading<'a> {
         })?;
         match self.keep(file_use, candidate) {
             Parsed::KeySet(keys) => Some(keys),
-            Parsed::Keys(_) | Parsed::Pepper(_) => None,
+            Parsed::Keys(_) | Parsed::Pepper(_) | Parsed::Authorities(_) => None,
+        }
+    }
+
+    /// `Some(None)` where the system's certificates count.
+    fn authorities(&mut self, issuer: &'a IssuerSource) -> Option<Option<Arc<Vec<u8>>>> {
+        let KeySource::Remote(remote) = &issuer.keys else { return Some(None) };
+        let Some(file) = &remote.ca_file else { return Some(None) };
+        let file_use = FileUse::Authorities { path: file.path.clone() };
+        let candidate = self.candidate(file, &file_use, KEY_SET_BYTES_MAX, false, |bytes| {
+            const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+            if bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
+                return Ok(Parsed::Authorities(Arc::new(bytes.to_vec())));
+            }
+            let path = file.path.display();
+            Err(vec![file.mistake(format!("{path} holds no certificate in PEM"))])
+        })?;
+        match self.keep(file_use, candidate) {
+            Parsed::Authorities(authorities) => Some(Some(authorities)),
+            Parsed::KeySet(_) | Parsed::Keys(_) | Parsed::Pepper(_) => None,
         }
     }
 
@@ -140,7 +169,7 @@ impl<'a> Loading<'a> {
         }
         let pepper = |(name, parsed)| match parsed {
             Parsed::Pepper(pepper) => Some((name, pepper)),
-            Parsed::KeySet(_) | Parsed::Keys(_) => None,
+            Parsed::KeySet(_) | Parsed::Keys(_) | Parsed::Authorities(_) => None,
         };
         peppers.into_iter().map(|found| found.and_then(pepper)).collect()
     }

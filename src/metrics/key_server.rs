@@ -1,0 +1,56 @@
+//! The series of key servers.
+//!
+//! Owns what is told of fetched key sets. Labels are the issuers' names and words of ours.
+
+use crate::jwks::{KeyServer, RefreshResult};
+use crate::metrics::{Metrics, signed};
+use crate::time::UnixMillis;
+
+/// Whether a member of a set is used.
+const STATES: [&str; 2] = ["used", "skipped"];
+
+impl Metrics {
+    /// Makes the series of a key server, so that its first failure is an increase.
+    pub fn expect_key_server(&self, issuer: &str) {
+        let families = &self.families.key_servers;
+        for result in RefreshResult::ALL {
+            families.jwks_refreshes.with_label_values(&[result.as_str(), issuer]);
+        }
+    }
+
+    /// Counts a refresh.
+    pub fn refreshed(&self, issuer: &str, result: RefreshResult) {
+        let families = &self.families.key_servers;
+        families.jwks_refreshes.with_label_values(&[result.as_str(), issuer]).inc();
+    }
+
+    /// Takes over how a key server stands at a scrape.
+    pub fn key_server_stands(&self, server: &KeyServer, now: UnixMillis) {
+        let families = &self.families.key_servers;
+        let (issuer, standing) = (&**server.name(), server.standing());
+        match standing.fetched {
+            Some(then) => {
+                let age = now.0.saturating_sub(then.0) / 1000;
+                families.jwks_age.with_label_values(&[issuer]).set(signed(age));
+            }
+            // Fails when there is none, which is what is wanted.
+            None => drop(families.jwks_age.remove_label_values(&[issuer])),
+        }
+        for (state, count) in STATES.into_iter().zip([standing.keys, standing.skipped.len()]) {
+            let count = signed(count as u64);
+            families.jwks_keys.with_label_values(&[state, issuer]).set(count);
+        }
+    }
+
+    /// Forgets an issuer whose keys are no longer fetched.
+    pub fn forget_key_server(&self, issuer: &str) {
+        let families = &self.families.key_servers;
+        let _ = families.jwks_age.remove_label_values(&[issuer]);
+        for result in RefreshResult::ALL {
+            let _ = families.jwks_refreshes.remove_label_values(&[result.as_str(), issuer]);
+        }
+        for state in STATES {
+            let _ = families.jwks_keys.remove_label_values(&[state, issuer]);
+        }
+    }
+}

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use crate::introspection::Introspection;
 use crate::jwks::KeyServers;
 use crate::observers::Observers;
 use crate::snapshot::{Snapshot, Snapshots};
@@ -21,6 +22,8 @@ pub struct Shared {
     pub observers: Observers,
     /// The key servers that are followed.
     pub key_servers: KeyServers,
+    /// Who is asked about opaque tokens.
+    pub introspection: Introspection,
     /// What `/readyz` says.
     pub readiness: Readiness,
     /// When the process started.
@@ -36,6 +39,7 @@ impl Shared {
             clock,
             observers,
             key_servers: KeyServers::default(),
+            introspection: Introspection::default(),
             readiness: Readiness::default(),
             started: Clock::unix_millis(),
         }

@@ -182,6 +182,7 @@ fn issuer_status(
         KeySource::File(file) | KeySource::SecretFile(file) => {
             (Some(file.path.display().to_string()), Some(loaded.since))
         }
+        KeySource::Nowhere => (None, None),
         KeySource::Remote(_) => (None, server.and_then(|server| server.standing().fetched)),
     };
     IssuerStatus {

@@ -219,15 +219,20 @@ pub static ISSUER: Section = Section {
         Key::required("issuer", Shape::Text, "the `iss` of its tokens, byte for byte"),
         Key::new("name", Shape::Text, "for metrics, commands and access; default: the host"),
         Key::required("audiences", TEXT_OR_TEXTS, "a token must name at least one of these"),
-        Key::required(
+        Key::new(
             "algorithms",
             Shape::OneOrMany(&Shape::Word(&[
                 "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
                 "EdDSA", "Ed25519", "HS256", "HS384", "HS512",
             ])),
-            "the algorithms its keys may be bound to, each key to exactly one",
+            "the algorithms its keys may be bound to, each key to exactly one; required with keys",
         ),
-        Key::required("keys", Shape::Section(&ISSUER_KEYS), "where its verification keys are"),
+        Key::new("keys", Shape::Section(&ISSUER_KEYS), "where its verification keys are"),
+        Key::new(
+            "introspection",
+            Shape::Section(&INTROSPECTION),
+            "where it is asked about opaque tokens (RFC 7662); an issuer has keys, introspection or both",
+        ),
         Key::new(
             "types",
             TEXT_OR_TEXTS,
@@ -283,6 +288,49 @@ pub static ISSUER_KEYS: Section = Section {
         Key::new("insecure_http", Shape::Truth, "fetch over plain HTTP from beyond loopback")
             .or("false"),
     ],
+};
+
+/// `issuers[].introspection`.
+pub static INTROSPECTION: Section = Section {
+    name: "introspection",
+    keys: &[
+        Key::required("url", Shape::Text, "the endpoint: https, or http on loopback"),
+        Key::required("client_id", Shape::Text, "who asks"),
+        Key::required("client_secret_file", Shape::Text, "the secret of who asks"),
+        Key::new("auth", Shape::Word(&["basic", "post"]), "how the secret is presented")
+            .or("basic"),
+        Key::new("timeout", Shape::Duration, "one question, 50ms to 30s").or("2s"),
+        Key::new(
+            "cache",
+            Shape::Duration,
+            "how long an answer is believed, at most 1h; `exp` ends it earlier",
+        )
+        .or("30s"),
+        Key::new(
+            "on_failure",
+            Shape::Either(&[Shape::Word(&["deny"]), Shape::Section(&ON_FAILURE)]),
+            "what counts while the endpoint does not answer",
+        )
+        .or("deny"),
+        Key::new(
+            "ca_file",
+            Shape::Text,
+            "the certificates, in PEM, that the endpoint's must come from; absent means the system's",
+        ),
+        Key::new("insecure_http", Shape::Truth, "ask over plain HTTP beyond loopback").or("false"),
+        Key::new("insecure_any_audience", Shape::Truth, "believe answers without `aud`")
+            .or("false"),
+    ],
+};
+
+/// `issuers[].introspection.on_failure`.
+pub static ON_FAILURE: Section = Section {
+    name: "on_failure",
+    keys: &[Key::required(
+        "stale_for",
+        Shape::Duration,
+        "how much longer the last answer counts, at most 1h",
+    )],
 };
 
 /// `api_keys`.

@@ -30,12 +30,12 @@ pub mod walk;
 pub mod yaml;
 
 pub use key_url::KeyUrl;
-pub use materials::Materials;
+pub use materials::{IntrospectionFiles, Materials};
 pub use mistake::Mistake;
 pub use model::{
-    AccessLog, AccessLogTarget, Admin, ApiKeySettings, Config, ConnectionCaps, Dynamic,
-    FileReference, IssuerSource, KeyLocation, KeySource, ListenAddress, Listener, RemoteKeys,
-    Startup,
+    AccessLog, AccessLogTarget, Admin, ApiKeySettings, ClientAuthentication, Config,
+    ConnectionCaps, Dynamic, FileReference, IntrospectionEndpoint, IssuerSource, KeyLocation,
+    KeySource, ListenAddress, Listener, RemoteKeys, Startup,
 };
 
 #[cfg(test)]

@@ -146,6 +146,8 @@ pub enum KeySource {
     SecretFile(FileReference),
     /// A JWK set that is fetched.
     Remote(Arc<RemoteKeys>),
+    /// Its tokens are opaque: it has no keys, and is asked.
+    Nowhere,
 }
 
 impl KeySource {
@@ -155,6 +157,7 @@ impl KeySource {
         match self {
             Self::File(file) | Self::SecretFile(file) => Some(file),
             Self::Remote(remote) => remote.ca_file.as_ref(),
+            Self::Nowhere => None,
         }
     }
 }
@@ -192,6 +195,34 @@ pub struct IssuerSource {
     pub settings: Arc<IssuerSettings>,
     /// Its keys.
     pub keys: KeySource,
+    /// Where it is asked about opaque tokens.
+    pub introspection: Option<Arc<IntrospectionEndpoint>>,
+}
+
+/// Where an issuer is asked about opaque tokens (RFC 7662), and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntrospectionEndpoint {
+    /// Its address.
+    pub url: KeyUrl,
+    /// Who asks.
+    pub client_id: Box<str>,
+    /// The file with the secret of who asks, less one final newline.
+    pub client_secret: FileReference,
+    /// How the secret is presented.
+    pub authentication: ClientAuthentication,
+    /// How long one question may take.
+    pub timeout: Duration,
+    /// The certificates that the endpoint's must come from; `None` is the system's.
+    pub ca_file: Option<FileReference>,
+}
+
+/// How a client says who it is (RFC 6749 section 2.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// `client_secret_basic`.
+    Basic,
+    /// `client_secret_post`.
+    Post,
 }
 
 /// `api_keys:`.
@@ -239,7 +270,9 @@ impl Dynamic {
     /// Every file that is read for this configuration, for those who watch them.
     pub fn files(&self) -> impl Iterator<Item = &FileReference> {
         let key_sets = self.issuers.iter().filter_map(|issuer| issuer.keys.file());
+        let asked = self.issuers.iter().filter_map(|issuer| issuer.introspection.as_deref());
+        let asked = asked.flat_map(|one| std::iter::once(&one.client_secret).chain(&one.ca_file));
         let peppers = self.api_keys.peppers.iter().map(|(_, file)| file);
-        key_sets.chain(&self.api_keys.files).chain(peppers)
+        key_sets.chain(asked).chain(&self.api_keys.files).chain(peppers)
     }
 }

@@ -12,14 +12,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, USER_AGENT};
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Empty, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -60,8 +60,8 @@ pub enum FetchError {
     #[error("answered {0}")]
     Status(u16),
     /// The body is over the bound.
-    #[error("the answer is longer than 1 MiB")]
-    TooLarge,
+    #[error("the answer is longer than {0} bytes")]
+    TooLarge(usize),
     /// The metadata of the issuer.
     #[error("the metadata {0}")]
     Metadata(String),
@@ -117,11 +117,64 @@ async fn fetch_set(question: Question<'_>) -> Result<Fetched, FetchError> {
     let etag = headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
     let etag = etag.filter(|etag| etag.len() <= ETAG_BYTES_MAX);
     let body = match response.status() {
-        StatusCode::OK => Some(body(response).await?),
+        StatusCode::OK => Some(body(response, BODY_BYTES_MAX).await?),
         StatusCode::NOT_MODIFIED if known.is_some() => None,
         status => return Err(refused(status)),
     };
     Ok(Fetched { body, from, etag, lifetime })
+}
+
+/// A way to one server for many requests: their connections are kept for a while.
+pub(crate) enum Link {
+    Direct(Pooled<HttpConnector>),
+    Proxied(Pooled<Tunnel<HttpConnector>>),
+}
+
+type Pooled<C> = Client<HttpsConnector<C>, Full<Bytes>>;
+
+/// How long a connection is kept that nobody uses.
+const IDLE_MAX: Duration = Duration::from_secs(20);
+
+impl Link {
+    /// Connects when it is first used. `authorities` as in a question.
+    pub(crate) fn new(url: &KeyUrl, authorities: Option<&[u8]>) -> Result<Self, FetchError> {
+        let asking = Asking { tls: tls(authorities)?, proxies: Matcher::from_env() };
+        Ok(match asking.proxy(url) {
+            Some(proxy) => Self::Proxied(pooled(asking.over_tls(tunnel(&proxy, direct())?))),
+            None => Self::Direct(pooled(asking.over_tls(direct()))),
+        })
+    }
+
+    /// Sends a request and waits for the head of the answer. The deadline is the caller's.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, FetchError> {
+        let sent = match self {
+            Self::Direct(client) => client.request(request).await,
+            Self::Proxied(client) => client.request(request).await,
+        };
+        sent.map_err(|error| broken(&error))
+    }
+}
+
+fn pooled<C>(connector: HttpsConnector<C>) -> Pooled<C>
+where
+    HttpsConnector<C>: Connect + Clone,
+{
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_MAX)
+        .http1_max_buf_size(HEAD_BYTES_MAX)
+        .http1_max_headers(HEAD_FIELDS_MAX)
+        .build(connector)
+}
+
+fn direct() -> HttpConnector {
+    let mut direct = HttpConnector::new();
+    direct.enforce_http(false);
+    direct.set_nodelay(true);
+    direct
 }
 
 /// How the servers of one refresh are asked.
@@ -140,9 +193,11 @@ impl Asking {
             response = self.get(&oauth, None).await?;
         }
         match response.status() {
-            StatusCode::OK => {
-                discovery::jwks_uri(&body(response).await?, question.issuer, allows_http)
-            }
+            StatusCode::OK => discovery::jwks_uri(
+                &body(response, BODY_BYTES_MAX).await?,
+                question.issuer,
+                allows_http,
+            ),
             status => Err(refused(status)),
         }
     }
@@ -153,16 +208,18 @@ impl Asking {
         url: &KeyUrl,
         etag: Option<&str>,
     ) -> Result<Response<Incoming>, FetchError> {
-        let mut direct = HttpConnector::new();
-        direct.enforce_http(false);
-        let proxy = self.proxies.intercept(url.uri()).filter(|_| url.is_https());
-        match proxy {
+        let direct = direct();
+        match self.proxy(url) {
             Some(proxy) => {
                 let tunnel = tunnel(&proxy, direct)?;
                 send(self.over_tls(tunnel), url.uri(), etag).await
             }
             None => send(self.over_tls(direct), url.uri(), etag).await,
         }
+    }
+
+    fn proxy(&self, url: &KeyUrl) -> Option<Intercept> {
+        self.proxies.intercept(url.uri()).filter(|_| url.is_https())
     }
 
     fn over_tls<C>(&self, connector: C) -> HttpsConnector<C> {
@@ -210,14 +267,23 @@ where
     client.request(request).await.map_err(|error| broken(&error))
 }
 
-async fn body(response: Response<Incoming>) -> Result<Bytes, FetchError> {
-    let read = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
+/// The whole of an answer, if it is not longer than `bytes_max`.
+pub(crate) async fn body(
+    response: Response<Incoming>,
+    bytes_max: usize,
+) -> Result<Bytes, FetchError> {
+    let read = Limited::new(response.into_body(), bytes_max).collect().await;
     read.map(http_body_util::Collected::to_bytes).map_err(|error| {
-        if error.is::<LengthLimitError>() { FetchError::TooLarge } else { broken(&*error) }
+        if error.is::<LengthLimitError>() {
+            FetchError::TooLarge(bytes_max)
+        } else {
+            broken(&*error)
+        }
     })
 }
 
-fn refused(status: StatusCode) -> FetchError {
+/// What a status is that is no answer.
+pub(crate) fn refused(status: StatusCode) -> FetchError {
     if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
         return FetchError::Redirect(status.as_u16());
     }

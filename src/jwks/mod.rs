@@ -7,7 +7,7 @@
 //! by breaking it: what was good stays, on disk too, until it is too old.
 
 mod discovery;
-mod fetch;
+pub(crate) mod fetch;
 mod follow;
 mod kept;
 mod schedule;
@@ -25,6 +25,7 @@ use crate::config::{IssuerSource, KeySource};
 use crate::reload::Reloader;
 use crate::snapshot::Snapshot;
 
+pub use fetch::FetchError;
 pub use server::{
     KeyServer, KeyServers, LastRefresh, NoRefresh, RefreshResult, Refreshed, Standing,
 };
@@ -64,7 +65,9 @@ pub fn start(reloader: Arc<Reloader>, state_dir: &Path) -> io::Result<()> {
 
 /// Whether no issuer waits for its first keys.
 fn all_had(snapshot: &Snapshot) -> bool {
-    snapshot.materials.key_sets.iter().all(|keys| !keys.is_empty())
+    let sources = snapshot.dynamic.issuers.iter().map(|source| &source.keys);
+    let mut sets = sources.zip(&snapshot.materials.key_sets);
+    sets.all(|(source, keys)| *source == KeySource::Nowhere || !keys.is_empty())
 }
 
 async fn first_keys(reloader: Arc<Reloader>) {
@@ -113,7 +116,7 @@ impl Following {
         let snapshot = self.reloader.shared().snapshots.load_full();
         let remote = |source: &IssuerSource| match &source.keys {
             KeySource::Remote(remote) => Some((source.clone(), Arc::clone(remote))),
-            KeySource::File(_) | KeySource::SecretFile(_) => None,
+            KeySource::File(_) | KeySource::SecretFile(_) | KeySource::Nowhere => None,
         };
         let wanted: Vec<_> = snapshot.dynamic.issuers.iter().filter_map(remote).collect();
         let stays = |task: &Task| wanted.iter().any(|(source, _)| task.source == *source);
@@ -175,7 +178,7 @@ impl Task {
     fn is_same_place(&self, source: &IssuerSource) -> bool {
         let location = |source: &IssuerSource| match &source.keys {
             KeySource::Remote(remote) => Some(remote.location.clone()),
-            KeySource::File(_) | KeySource::SecretFile(_) => None,
+            KeySource::File(_) | KeySource::SecretFile(_) | KeySource::Nowhere => None,
         };
         self.source.settings.issuer == source.settings.issuer
             && location(&self.source) == location(source)

@@ -171,6 +171,7 @@ pub struct KeyServerFamilies {
     pub jwks_age: IntGaugeVec,
     pub jwks_refreshes: IntCounterVec,
     pub jwks_keys: IntGaugeVec,
+    pub introspections: IntCounterVec,
 }
 
 impl KeyServerFamilies {
@@ -190,6 +191,11 @@ impl KeyServerFamilies {
                 "gatepost_jwks_keys",
                 "Members of the issuer's key set that are used, and that are skipped because they are unfit.",
                 &["state", "issuer"],
+            ),
+            introspections: declare.counters(
+                "gatepost_introspections_total",
+                "Questions to the issuer about opaque tokens by result.",
+                &["result", "issuer"],
             ),
         }
     }

@@ -6,6 +6,33 @@ use crate::jwks::{KeyServer, RefreshResult};
 use crate::metrics::{Metrics, signed};
 use crate::time::UnixMillis;
 
+/// What came of asking an issuer about an opaque token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntrospectionResult {
+    /// It answered.
+    Answered,
+    /// It could not be reached, or gave no answer in time.
+    Failed,
+    /// Too many questions to it wait already.
+    Busy,
+}
+
+impl IntrospectionResult {
+    /// Of what was heard.
+    #[must_use]
+    pub fn of<T, E>(heard: &Result<T, E>) -> Self {
+        if heard.is_ok() { Self::Answered } else { Self::Failed }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Busy => "busy",
+        }
+    }
+}
+
 /// Whether a member of a set is used.
 const STATES: [&str; 2] = ["used", "skipped"];
 
@@ -22,6 +49,12 @@ impl Metrics {
     pub fn refreshed(&self, issuer: &str, result: RefreshResult) {
         let families = &self.families.key_servers;
         families.jwks_refreshes.with_label_values(&[result.as_str(), issuer]).inc();
+    }
+
+    /// Counts a question to an issuer.
+    pub fn introspected(&self, issuer: &str, result: IntrospectionResult) {
+        let families = &self.families.key_servers;
+        families.introspections.with_label_values(&[result.as_str(), issuer]).inc();
     }
 
     /// Takes over how a key server stands at a scrape.

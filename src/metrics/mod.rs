@@ -25,6 +25,8 @@ use crate::reload::ReloadReport;
 use crate::snapshot::Snapshot;
 use crate::time::UnixTime;
 
+pub use key_server::IntrospectionResult;
+
 /// What a request without a route counts under.
 const ROUTE_NONE: &str = "none";
 

@@ -17,7 +17,9 @@ use subtle::ConstantTimeEq;
 use crate::config::disk::Disk;
 use crate::config::materials::{self, LastGood};
 use crate::config::yaml::Budget;
-use crate::config::{Config, Dynamic, KeyLocation, KeySource, Materials, Mistake, Startup};
+use crate::config::{
+    Config, Dynamic, IntrospectionFiles, KeyLocation, KeySource, Materials, Mistake, Startup,
+};
 use crate::secret::Secret;
 use crate::snapshot::{Retained, Snapshot};
 
@@ -350,7 +352,21 @@ fn same(a: &Materials, b: &Materials) -> bool {
     a.key_sets.len() == b.key_sets.len()
         && a.key_sets.iter().zip(&b.key_sets).all(|(a, b)| Arc::ptr_eq(a, b))
         && a.authorities == b.authorities
+        && a.introspection.len() == b.introspection.len()
+        && a.introspection.iter().zip(&b.introspection).all(same_files)
         && Arc::ptr_eq(&a.key_ring, &b.key_ring)
+}
+
+fn same_files(
+    (a, b): (&Option<Arc<IntrospectionFiles>>, &Option<Arc<IntrospectionFiles>>),
+) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => {
+            Arc::ptr_eq(&a.client_secret, &b.client_secret) && a.authorities == b.authorities
+        }
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
 }
 
 fn same_token(a: Option<&Secret<String>>, b: Option<&Secret<String>>) -> bool {

@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("composing", "config snapshot"),
     (
         "shell",
-        "access_log admin connection connections front jwks lifecycle listen log log_text metrics \
+        "access_log admin connection connections front introspection jwks lifecycle listen log log_text metrics \
          notify observers proxy reload server state upstream why",
     ),
     ("command line", "cli main lib"),

@@ -34,6 +34,11 @@ impl RemoteKeySets {
 }
 
 impl LastGood {
+    /// The set of an issuer that has none: always the same one.
+    pub(super) fn no_keys(&self) -> Arc<KeySet> {
+        Arc::clone(&self.remote.none)
+    }
+
     /// The keys of an issuer, bound to the algorithms it lists now.
     pub(super) fn remote_keys(
         &mut self,

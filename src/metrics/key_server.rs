@@ -12,7 +12,7 @@ const STATES: [&str; 2] = ["used", "skipped"];
 impl Metrics {
     /// Makes the series of a key server, so that its first failure is an increase.
     pub fn expect_key_server(&self, issuer: &str) {
-        let families = &self.families.key_servers;
+        let families = &self.families.keys;
         for result in RefreshResult::ALL {
             families.jwks_refreshes.with_label_values(&[result.as_str(), issuer]);
         }
@@ -20,13 +20,13 @@ impl Metrics {
 
     /// Counts a refresh.
     pub fn refreshed(&self, issuer: &str, result: RefreshResult) {
-        let families = &self.families.key_servers;
+        let families = &self.families.keys;
         families.jwks_refreshes.with_label_values(&[result.as_str(), issuer]).inc();
     }
 
     /// Takes over how a key server stands at a scrape.
     pub fn key_server_stands(&self, server: &KeyServer, now: UnixMillis) {
-        let families = &self.families.key_servers;
+        let families = &self.families.keys;
         let (issuer, standing) = (&**server.name(), server.standing());
         match standing.fetched {
             Some(then) => {
@@ -44,7 +44,7 @@ impl Metrics {
 
     /// Forgets an issuer whose keys are no longer fetched.
     pub fn forget_key_server(&self, issuer: &str) {
-        let families = &self.families.key_servers;
+        let families = &self.families.keys;
         let _ = families.jwks_age.remove_label_values(&[issuer]);
         for result in RefreshResult::ALL {
             let _ = families.jwks_refreshes.remove_label_values(&[result.as_str(), issuer]);

@@ -195,8 +195,9 @@ impl Metrics {
     #[must_use]
     pub fn render(&self, snapshot: &Snapshot, now: UnixTime) -> Vec<u8> {
         let counts = snapshot.gate.keys.count(now);
+        let families = &self.families.keys;
         for (state, count) in KEY_STATES.iter().zip(counts) {
-            self.families.api_keys.with_label_values(&[state]).set(signed(count as u64));
+            families.api_keys.with_label_values(&[state]).set(signed(count as u64));
         }
         self.families.token_cache.entries.set(signed(snapshot.gate.tokens.entries() as u64));
         self.text()

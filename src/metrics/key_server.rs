@@ -2,7 +2,7 @@
 //!
 //! Owns what is told of fetched key sets. Labels are the issuers' names and words of ours.
 
-use crate::jwks::{KeyServer, RefreshResult};
+use crate::jwks::{RefreshResult, Standing};
 use crate::metrics::{Metrics, signed};
 use crate::time::UnixMillis;
 
@@ -25,9 +25,8 @@ impl Metrics {
     }
 
     /// Takes over how a key server stands at a scrape.
-    pub fn key_server_stands(&self, server: &KeyServer, now: UnixMillis) {
+    pub fn key_server_stands(&self, issuer: &str, standing: &Standing, now: UnixMillis) {
         let families = &self.families.keys;
-        let (issuer, standing) = (&**server.name(), server.standing());
         match standing.fetched {
             Some(then) => {
                 let age = now.0.saturating_sub(then.0) / 1000;

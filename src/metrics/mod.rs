@@ -120,9 +120,10 @@ impl Metrics {
                 limit.record(families, standing.allowed);
             }
         }
+        let cache_families = &families.token_cache;
         match evidence.recalled {
-            Some(true) => families.token_cache.hits.inc(),
-            Some(false) => families.token_cache.misses.inc(),
+            Some(true) => cache_families.hits.inc(),
+            Some(false) => cache_families.misses.inc(),
             None => {}
         }
         if let Some(Rejection::FailedCredentialsSpent(_)) = record.rejection {
@@ -199,7 +200,8 @@ impl Metrics {
         for (state, count) in KEY_STATES.iter().zip(counts) {
             families.api_keys.with_label_values(&[state]).set(signed(count as u64));
         }
-        self.families.token_cache.entries.set(signed(snapshot.gate.tokens.entries() as u64));
+        let cache_families = &self.families.token_cache;
+        cache_families.entries.set(signed(snapshot.gate.tokens.entries() as u64));
         self.text()
     }
 

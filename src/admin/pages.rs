@@ -103,7 +103,7 @@ async fn metrics(State(reloader): Context) -> Response {
     let shared = reloader.shared();
     let now = Clock::unix_millis();
     for server in shared.key_servers.all() {
-        shared.observers.metrics.key_server_stands(&server, now);
+        shared.observers.metrics.key_server_stands(server.name(), &server.standing(), now);
     }
     let text = shared.observers.metrics.render(&shared.snapshots.load(), shared.clock.now().unix);
     ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response()

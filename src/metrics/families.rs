@@ -40,8 +40,7 @@ pub struct Families {
     pub request_duration: HistogramVec,
     pub auth_duration: HistogramVec,
     pub upstream_failures: IntCounterVec,
-    pub api_keys: IntGaugeVec,
-    pub key_servers: KeyServerFamilies,
+    pub keys: KeyFamilies,
     pub rate_limit_decisions: IntCounterVec,
     pub config_generation: IntGauge,
     pub config_last_reload_successful: IntGauge,
@@ -95,13 +94,12 @@ impl Families {
                 "Requests that were admitted and failed behind us or in us.",
                 &["kind", "upstream"],
             ),
-            api_keys: declare.gauges("gatepost_api_keys", "API keys by state.", &["state"]),
             rate_limit_decisions: declare.counters(
                 "gatepost_rate_limit_decisions_total",
                 "How often each limit let a request through or refused it.",
                 &["result", "limit"],
             ),
-            key_servers: KeyServerFamilies::declare(declare),
+            keys: KeyFamilies::declare(declare),
             config_generation: declare.gauge(
                 "gatepost_config_generation",
                 "Counts published configurations, from 1.",
@@ -121,12 +119,10 @@ impl Families {
             ),
             restart_needed: declare.gauge(
                 "gatepost_restart_needed",
-                "Whether a changed setting waits for a restart.",
+                "Whether a setting waits for a restart.",
             ),
-            insecure_settings: declare.gauge(
-                "gatepost_insecure_settings",
-                "Settings in force that weaken a safe default.",
-            ),
+            insecure_settings: declare
+                .gauge("gatepost_insecure_settings", "Settings that weaken a safe default."),
             token_cache: TokenCacheFamilies::declare(declare),
             access_log_dropped: declare.counter(
                 "gatepost_access_log_dropped_total",
@@ -165,18 +161,20 @@ impl TokenCacheFamilies {
     }
 }
 
-/// Key sets that are fetched.
+/// API keys, and key sets that are fetched.
 #[derive(Debug)]
-pub struct KeyServerFamilies {
+pub struct KeyFamilies {
+    pub api_keys: IntGaugeVec,
     pub jwks_age: IntGaugeVec,
     pub jwks_refreshes: IntCounterVec,
     pub jwks_keys: IntGaugeVec,
     pub introspections: IntCounterVec,
 }
 
-impl KeyServerFamilies {
+impl KeyFamilies {
     fn declare(declare: &Declare<'_>) -> Self {
         Self {
+            api_keys: declare.gauges("gatepost_api_keys", "API keys by state.", &["state"]),
             jwks_age: declare.gauges(
                 "gatepost_jwks_age_seconds",
                 "Since the issuer's keys in force were fetched or confirmed; absent while there are none.",

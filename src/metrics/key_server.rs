@@ -2,7 +2,7 @@
 //!
 //! Owns what is told of fetched key sets. Labels are the issuers' names and words of ours.
 
-use crate::jwks::{KeyServer, RefreshResult};
+use crate::jwks::{RefreshResult, Standing};
 use crate::metrics::{Metrics, signed};
 use crate::time::UnixMillis;
 
@@ -39,7 +39,7 @@ const STATES: [&str; 2] = ["used", "skipped"];
 impl Metrics {
     /// Makes the series of a key server, so that its first failure is an increase.
     pub fn expect_key_server(&self, issuer: &str) {
-        let families = &self.families.key_servers;
+        let families = &self.families.keys;
         for result in RefreshResult::ALL {
             families.jwks_refreshes.with_label_values(&[result.as_str(), issuer]);
         }
@@ -47,7 +47,7 @@ impl Metrics {
 
     /// Counts a refresh.
     pub fn refreshed(&self, issuer: &str, result: RefreshResult) {
-        let families = &self.families.key_servers;
+        let families = &self.families.keys;
         families.jwks_refreshes.with_label_values(&[result.as_str(), issuer]).inc();
     }
 
@@ -58,9 +58,8 @@ impl Metrics {
     }
 
     /// Takes over how a key server stands at a scrape.
-    pub fn key_server_stands(&self, server: &KeyServer, now: UnixMillis) {
-        let families = &self.families.key_servers;
-        let (issuer, standing) = (&**server.name(), server.standing());
+    pub fn key_server_stands(&self, issuer: &str, standing: &Standing, now: UnixMillis) {
+        let families = &self.families.keys;
         match standing.fetched {
             Some(then) => {
                 let age = now.0.saturating_sub(then.0) / 1000;
@@ -77,7 +76,7 @@ impl Metrics {
 
     /// Forgets an issuer whose keys are no longer fetched.
     pub fn forget_key_server(&self, issuer: &str) {
-        let families = &self.families.key_servers;
+        let families = &self.families.keys;
         let _ = families.jwks_age.remove_label_values(&[issuer]);
         for result in RefreshResult::ALL {
             let _ = families.jwks_refreshes.remove_label_values(&[result.as_str(), issuer]);

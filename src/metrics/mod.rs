@@ -122,9 +122,10 @@ impl Metrics {
                 limit.record(families, standing.allowed);
             }
         }
+        let cache_families = &families.token_cache;
         match evidence.recalled {
-            Some(true) => families.token_cache.hits.inc(),
-            Some(false) => families.token_cache.misses.inc(),
+            Some(true) => cache_families.hits.inc(),
+            Some(false) => cache_families.misses.inc(),
             None => {}
         }
         if let Some(Rejection::FailedCredentialsSpent(_)) = record.rejection {
@@ -197,10 +198,12 @@ impl Metrics {
     #[must_use]
     pub fn render(&self, snapshot: &Snapshot, now: UnixTime) -> Vec<u8> {
         let counts = snapshot.gate.keys.count(now);
+        let families = &self.families.keys;
         for (state, count) in KEY_STATES.iter().zip(counts) {
-            self.families.api_keys.with_label_values(&[state]).set(signed(count as u64));
+            families.api_keys.with_label_values(&[state]).set(signed(count as u64));
         }
-        self.families.token_cache.entries.set(signed(snapshot.gate.tokens.entries() as u64));
+        let cache_families = &self.families.token_cache;
+        cache_families.entries.set(signed(snapshot.gate.tokens.entries() as u64));
         self.text()
     }
 

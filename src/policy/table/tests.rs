@@ -755,7 +755,7 @@ proptest! {
         routes in route_set(),
         paths in prop::collection::vec(nasty_path(), 12),
         insecure in any::<[bool; 3]>(),
-        ways in any::<[u16; 8]>(),
+        ways in any::<[u16; 4]>(),
     ) {
         let [encoded_slash, double_slash, semicolon] = insecure;
         let insecure_path = InsecurePath { encoded_slash, double_slash, semicolon };

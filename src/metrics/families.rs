@@ -49,6 +49,8 @@ pub struct Families {
     pub restart_needed: IntGauge,
     pub insecure_settings: IntGauge,
     pub token_cache: TokenCacheFamilies,
+    pub revocations: IntGaugeVec,
+    pub revocation_writes: IntCounterVec,
     pub access_log_dropped: IntCounter,
     pub floods: FloodFamilies,
     pub build_info: IntGaugeVec,
@@ -126,6 +128,16 @@ impl Families {
                 "Settings in force that weaken a safe default.",
             ),
             token_cache: TokenCacheFamilies::declare(declare),
+            revocations: declare.gauges(
+                "gatepost_revocations",
+                "Revocations that are kept, of the admin listener and of files, by kind.",
+                &["kind"],
+            ),
+            revocation_writes: declare.counters(
+                "gatepost_revocation_writes_total",
+                "Revocations and their deletions by whether they were synced and acknowledged.",
+                &["result"],
+            ),
             access_log_dropped: declare.counter(
                 "gatepost_access_log_dropped_total",
                 "Access log lines that could not be written.",

@@ -21,6 +21,8 @@ use crate::metrics::route::{LimitSeries, RouteSeries, UpstreamSeries};
 use crate::record::{Outcome, Record};
 use crate::rejection::Rejection;
 use crate::reload::ReloadReport;
+use crate::revocation::Kind;
+use crate::revocation_log::WriteSeries;
 use crate::snapshot::Snapshot;
 use crate::time::UnixTime;
 
@@ -141,6 +143,13 @@ impl Metrics {
         self.families.access_log_dropped.clone()
     }
 
+    /// The counters of writes to the log of revocations, at zero from the first call on.
+    #[must_use]
+    pub fn revocation_writes(&self) -> WriteSeries {
+        let writes = |result| self.families.revocation_writes.with_label_values(&[result]);
+        WriteSeries { ok: writes("ok"), failed: writes("failed") }
+    }
+
     /// The series of connections, at zero from the first call on.
     #[must_use]
     pub fn connections(&self) -> ConnectionSeries {
@@ -196,6 +205,10 @@ impl Metrics {
         let counts = snapshot.gate.keys.count(now);
         for (state, count) in KEY_STATES.iter().zip(counts) {
             self.families.api_keys.with_label_values(&[state]).set(signed(count as u64));
+        }
+        for (kind, count) in Kind::ALL.iter().zip(snapshot.gate.revocations.counts()) {
+            let series = self.families.revocations.with_label_values(&[kind.as_str()]);
+            series.set(signed(count as u64));
         }
         self.families.token_cache.entries.set(signed(snapshot.gate.tokens.entries()));
         self.text()

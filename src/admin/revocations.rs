@@ -66,7 +66,7 @@ pub(super) struct Wanted {
 
 pub(super) async fn revoke(State(reloader): Context, body: Body) -> Answer {
     let body = read_body(body).await?;
-    let draft: Draft = serde_json::from_slice(&body).map_err(|error| {
+    let draft = Draft::from_json(&body).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, "invalid_request", format!("the body: {error}"))
     })?;
     // Syncing blocks; everything else here must go on.
@@ -107,8 +107,8 @@ fn warning(entry: &Entry, shared: &Shared) -> Option<&'static str> {
         Kind::Kid => {
             let mut issuers = snapshot.dynamic.issuers.iter().zip(&snapshot.materials.key_sets);
             let keys = issuers.find(|(source, _)| *source.settings.issuer == *target.issuer);
-            let known =
-                keys.is_some_and(|(_, keys)| keys.iter().any(|key| key.kid() == Some(target.value)));
+            let known = keys
+                .is_some_and(|(_, keys)| keys.iter().any(|key| key.kid() == Some(target.value)));
             (!known).then_some("no key of the issuer has this kid")
         }
         Kind::Jti | Kind::Subject | Kind::Client | Kind::IssuedBefore => None,
@@ -155,9 +155,7 @@ fn refused(error: DraftError) -> Problem {
 
 fn not_done(error: &LogError) -> Problem {
     match error {
-        LogError::Full => {
-            Problem::new(StatusCode::INSUFFICIENT_STORAGE, "full", error.to_string())
-        }
+        LogError::Full => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "full", error.to_string()),
         LogError::Taken(_) | LogError::Damaged(_) | LogError::Disk { .. } => {
             let detail = format!("nothing was changed: {error}");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "not_persisted", detail)

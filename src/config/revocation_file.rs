@@ -135,7 +135,7 @@ fn read_lines(report: &Report, bytes: &[u8], issuers: &[&IssuerSettings]) -> Vec
         let mistake = |path: &str, message: String| {
             report.add(Place { line: number, column: 1 }, path, message);
         };
-        match serde_json::from_slice::<Draft>(line) {
+        match Draft::from_json(line) {
             Ok(draft) => match draft.compile(issuers, None) {
                 Ok(entry) => entries.push(entry),
                 Err(error) => mistake(error.field, error.message),

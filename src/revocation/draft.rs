@@ -70,6 +70,18 @@ const WANTED: &str = "exactly one of jti, subject, client, issued_before, kid an
                       only issued_before may have a subject besides";
 
 impl Draft {
+    /// Reads a JSON object.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
+        // A list would be taken for the fields in their order.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err("is not a JSON object".to_owned());
+        }
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    }
+
     /// The entry that is meant. `issuers` are those that are configured; an entry that does not
     /// say until when ends by itself if it is known when the last thing it could hit has expired.
     /// `now` is when it is asked for; what stands in a file has no such time, and grows old there.
@@ -132,10 +144,7 @@ impl Draft {
     }
 
     /// By name or identifier; the only one if none is named.
-    fn issuer<'i>(
-        &self,
-        issuers: &[&'i IssuerSettings],
-    ) -> Result<&'i IssuerSettings, DraftError> {
+    fn issuer<'i>(&self, issuers: &[&'i IssuerSettings]) -> Result<&'i IssuerSettings, DraftError> {
         let names = || {
             let names: Vec<_> = issuers.iter().map(|issuer| issuer.name.as_ref()).collect();
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
@@ -149,7 +158,8 @@ impl Draft {
                 }
             };
         };
-        let named = |issuer: &&&IssuerSettings| *issuer.name == *wanted || *issuer.issuer == *wanted;
+        let named =
+            |issuer: &&&IssuerSettings| *issuer.name == *wanted || *issuer.issuer == *wanted;
         issuers.iter().find(named).copied().ok_or_else(|| {
             let message = format!("no issuer {wanted:?} is configured; accepted: {}", names());
             DraftError::new("issuer", message)

@@ -167,6 +167,12 @@ impl RevocationSet {
         self.counts[kind as usize]
     }
 
+    /// How many parts two versions share.
+    #[cfg(test)]
+    pub(crate) fn shared_with(&self, other: &Self) -> usize {
+        self.shards.iter().zip(&other.shards).filter(|(a, b)| Arc::ptr_eq(a, b)).count()
+    }
+
     fn place(&self, target: TargetRef<'_>) -> (usize, u64) {
         let hash = self.hashing.hash_one(target);
         // Bits that the table itself does not look at first.

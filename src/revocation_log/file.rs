@@ -83,6 +83,11 @@ impl LogFile {
         replay(&path, &file, apply).map(|_| ())
     }
 
+    #[cfg(test)]
+    pub(super) fn handle(&mut self) -> &mut File {
+        &mut self.file
+    }
+
     pub(super) fn lines(&self) -> usize {
         self.lines
     }
@@ -198,11 +203,7 @@ fn mend(path: &Path, file: &mut File, replayed: &Replayed) -> io::Result<()> {
     file.sync_all()
 }
 
-fn replay(
-    path: &Path,
-    file: &File,
-    mut apply: impl FnMut(Change),
-) -> Result<Replayed, LogError> {
+fn replay(path: &Path, file: &File, mut apply: impl FnMut(Change)) -> Result<Replayed, LogError> {
     let mut reader = BufReader::with_capacity(1 << 18, file);
     let mut replayed = Replayed { length: 0, lines: 0, torn: 0, is_open_ended: false };
     let mut bytes = Vec::new();
@@ -224,7 +225,8 @@ fn replay(
             Err(message) => {
                 // A cut-off write has no end, or a hole: a page that did not reach the disk.
                 let cut_off = whole.is_none() || bytes.contains(&0);
-                let rest = reader.fill_buf().map_err(|error| disk(path, "cannot be read", error))?;
+                let rest =
+                    reader.fill_buf().map_err(|error| disk(path, "cannot be read", error))?;
                 if cut_off && rest.is_empty() && (read as u64) < LINE_BYTES_MAX {
                     replayed.torn = read as u64;
                     return Ok(replayed);

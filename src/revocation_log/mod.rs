@@ -34,7 +34,9 @@ pub enum LogError {
     #[error("{0}")]
     Damaged(Mistake),
     /// There are [`ENTRIES_MAX`] entries.
-    #[error("there are {ENTRIES_MAX} revocations; delete some, or revoke by subject or issued_before")]
+    #[error(
+        "there are {ENTRIES_MAX} revocations; delete some, or revoke by subject or issued_before"
+    )]
     Full,
     /// Another process has the log.
     #[error("{}: another process has this state_dir", .0.display())]
@@ -84,6 +86,8 @@ pub struct RevocationLog {
     folder: PathBuf,
     published: Arc<Published>,
     writes: WriteSeries,
+    /// The most entries.
+    most: usize,
     state: Mutex<State>,
 }
 
@@ -107,8 +111,9 @@ impl RevocationLog {
         writes: WriteSeries,
         now: UnixTime,
     ) -> Result<Self, LogError> {
-        let log = Self { folder: folder.to_owned(), published, writes, state: Mutex::default() };
-        if LogFile::exists(folder)? {
+        let (folder, state) = (folder.to_owned(), Mutex::default());
+        let log = Self { folder, published, writes, most: ENTRIES_MAX, state };
+        if LogFile::exists(&log.folder)? {
             log.open_file(&mut log.lock(), now)?;
         }
         Ok(log)
@@ -135,9 +140,9 @@ impl RevocationLog {
             if let Some(known) = known.as_ref().filter(|known| Arc::ptr_eq(known, &merged)) {
                 return Ok(Acknowledged { entry: Arc::clone(known), is_news: false });
             }
-            if known.is_none() && state.book.len() >= ENTRIES_MAX {
+            if known.is_none() && state.book.len() >= self.most {
                 self.compact(state, now);
-                if state.book.len() >= ENTRIES_MAX {
+                if state.book.len() >= self.most {
                     return Err(LogError::Full);
                 }
             }

@@ -40,11 +40,23 @@ pub struct LastGood {
 /// A file and everything that shapes how it is read: the same file may be read in two ways.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum FileUse {
-    KeySet { path: PathBuf, secret: bool, algorithms: Vec<Algorithm> },
-    KeyFile { path: PathBuf, peppers: Vec<Box<str>> },
-    Pepper { path: PathBuf },
+    KeySet {
+        path: PathBuf,
+        secret: bool,
+        algorithms: Vec<Algorithm>,
+    },
+    KeyFile {
+        path: PathBuf,
+        peppers: Vec<Box<str>>,
+    },
+    Pepper {
+        path: PathBuf,
+    },
     /// Issuers by name and identifier.
-    Revocations { path: PathBuf, issuers: Vec<(Arc<str>, Arc<str>)> },
+    Revocations {
+        path: PathBuf,
+        issuers: Vec<(Arc<str>, Arc<str>)>,
+    },
 }
 
 /// One good version of a file.

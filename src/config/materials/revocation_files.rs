@@ -42,7 +42,8 @@ impl Loading<'_> {
                 let entries = revocation_file::parse(&file.path, bytes, &issuers)?;
                 if entries.len() > ENTRIES_MAX {
                     let count = entries.len();
-                    let message = format!("has {count} entries; at most {ENTRIES_MAX} are accepted");
+                    let message =
+                        format!("has {count} entries; at most {ENTRIES_MAX} are accepted");
                     return Err(vec![file.mistake(message)]);
                 }
                 Ok(Parsed::Revocations(Arc::new(entries)))

@@ -11,7 +11,8 @@ use std::fmt;
 use std::time::Duration;
 
 use foldhash::quality::RandomState;
-use moka::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{UnitWeighter, Weighter};
 
 use crate::jwt::{Epoch, JwtError, VerifiedToken};
 use crate::time::Monotonic;
@@ -20,17 +21,29 @@ use crate::time::Monotonic;
 pub const SIZE_DEFAULT: u64 = 128 << 20;
 /// What a verified token takes besides three times its text: principal, header values, claims.
 const ENTRY_BYTES: u64 = 1024;
+/// Of a token whose claims are few; by it the table is sized, not bounded.
+const USUAL_BYTES: u64 = 3 * 700 + ENTRY_BYTES;
 /// Bad tokens that are remembered: enough for clients that repeat one in a loop.
-const BAD_MAX: u64 = 4096;
+const BAD_MAX: usize = 4096;
 /// How long. Their keys may be fetched meanwhile.
 const BAD_FOR: Duration = Duration::from_secs(5);
 /// Longer tokens are not remembered as bad ones.
 const BAD_BYTES_MAX: usize = 2048;
 
-/// Shared by every snapshot.
+/// Shared by every snapshot. Why it is this cache and not another: `benches/token_cache.rs`.
 pub struct TokenCache {
-    good: Option<Cache<Box<str>, VerifiedToken, RandomState>>,
-    bad: Cache<Box<str>, Bad, RandomState>,
+    good: Option<Cache<Box<str>, VerifiedToken, Weigh, RandomState>>,
+    bad: Cache<Box<str>, Bad, UnitWeighter, RandomState>,
+}
+
+/// What an entry takes, about.
+#[derive(Clone)]
+struct Weigh;
+
+impl Weighter<Box<str>, VerifiedToken> for Weigh {
+    fn weight(&self, token: &Box<str>, _: &VerifiedToken) -> u64 {
+        3 * token.len() as u64 + ENTRY_BYTES
+    }
 }
 
 /// A signature that did not hold.
@@ -45,14 +58,20 @@ impl TokenCache {
     /// Takes at most about `bytes` for verified tokens; nothing is kept with 0.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
-        let weigh = |token: &Box<str>, _: &VerifiedToken| {
-            u32::try_from(3 * token.len() as u64 + ENTRY_BYTES).unwrap_or(u32::MAX)
+        let usual = usize::try_from(bytes / USUAL_BYTES).unwrap_or(usize::MAX);
+        let good = || {
+            Cache::with(usual, bytes, Weigh, RandomState::default(), DefaultLifecycle::default())
         };
-        let good = Cache::builder().max_capacity(bytes).weigher(weigh);
-        let bad = Cache::builder().max_capacity(if bytes == 0 { 0 } else { BAD_MAX });
+        let bad = if bytes == 0 { 0 } else { BAD_MAX };
         Self {
-            good: (bytes > 0).then(|| good.build_with_hasher(RandomState::default())),
-            bad: bad.build_with_hasher(RandomState::default()),
+            good: (bytes > 0).then(good),
+            bad: Cache::with(
+                bad,
+                bad as u64,
+                UnitWeighter,
+                RandomState::default(),
+                DefaultLifecycle::default(),
+            ),
         }
     }
 
@@ -84,8 +103,8 @@ impl TokenCache {
 
     /// How many verified tokens are kept, about.
     #[must_use]
-    pub fn entries(&self) -> u64 {
-        self.good.as_ref().map_or(0, Cache::entry_count)
+    pub fn entries(&self) -> usize {
+        self.good.as_ref().map_or(0, Cache::len)
     }
 }
 

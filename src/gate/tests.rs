@@ -13,6 +13,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
 
+mod recall;
+
 use super::*;
 use crate::api_key::format::{self, Kind};
 use crate::config::Config;

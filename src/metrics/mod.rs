@@ -210,7 +210,7 @@ impl Metrics {
             let series = self.families.revocations.with_label_values(&[kind.as_str()]);
             series.set(signed(count as u64));
         }
-        self.families.token_cache.entries.set(signed(snapshot.gate.tokens.entries()));
+        self.families.token_cache.entries.set(signed(snapshot.gate.tokens.entries() as u64));
         self.text()
     }
 

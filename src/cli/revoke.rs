@@ -71,7 +71,7 @@ pub(super) struct Revoke {
     #[arg(id = "lifetime", long = "for", value_name = "DURATION")]
     lifetime: Option<String>,
     /// The `exp` of the token, when the revocation is no longer needed: RFC 3339, with --jti.
-    #[arg(long, value_name = "TIME", requires = "jti")]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["subject", "client", "issued_before", "kid", "key"])]
     expires: Option<String>,
     /// Why, for people.
     #[arg(long, value_name = "TEXT")]

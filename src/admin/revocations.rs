@@ -80,7 +80,7 @@ fn act(reloader: &Reloader, draft: &Draft) -> Answer {
     let snapshot = shared.snapshots.load_full();
     let issuers: Vec<&IssuerSettings> =
         snapshot.dynamic.issuers.iter().map(|source| &*source.settings).collect();
-    let entry = draft.compile(&issuers, Some(now)).map_err(refused)?;
+    let entry = draft.compile(&issuers, Some(now)).map_err(|error| refused(&error))?;
     let done = shared.revocations.revoke(entry, now).map_err(|error| not_done(&error))?;
     let mut page = json!(EntryPage::of(&done.entry));
     page["new"] = json!(done.is_news);
@@ -148,7 +148,7 @@ fn unknown() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 
-fn refused(error: DraftError) -> Problem {
+fn refused(error: &DraftError) -> Problem {
     let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "mistakes", &error.message);
     if error.field.is_empty() { problem } else { problem.with("field", json!(error.field)) }
 }

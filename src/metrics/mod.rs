@@ -121,9 +121,10 @@ impl Metrics {
                 limit.record(families, standing.allowed);
             }
         }
-        match evidence.recalled {
-            Some(true) => families.token_cache.hits.inc(),
-            Some(false) => families.token_cache.misses.inc(),
+        let recalled = evidence.recalled.map(|known| (known, &families.token_cache));
+        match recalled {
+            Some((true, families)) => families.hits.inc(),
+            Some((false, families)) => families.misses.inc(),
             None => {}
         }
         if let Some(Rejection::FailedCredentialsSpent(_)) = record.rejection {
@@ -146,7 +147,8 @@ impl Metrics {
     /// The counters of writes to the log of revocations, at zero from the first call on.
     #[must_use]
     pub fn revocation_writes(&self) -> WriteSeries {
-        let writes = |result| self.families.revocation_writes.with_label_values(&[result]);
+        let families = &self.families.revocations;
+        let writes = |result| families.writes.with_label_values(&[result]);
         WriteSeries { ok: writes("ok"), failed: writes("failed") }
     }
 
@@ -207,10 +209,11 @@ impl Metrics {
             self.families.api_keys.with_label_values(&[state]).set(signed(count as u64));
         }
         for (kind, count) in Kind::ALL.iter().zip(snapshot.gate.revocations.counts()) {
-            let series = self.families.revocations.with_label_values(&[kind.as_str()]);
-            series.set(signed(count as u64));
+            let families = &self.families.revocations;
+            families.kept.with_label_values(&[kind.as_str()]).set(signed(count as u64));
         }
-        self.families.token_cache.entries.set(signed(snapshot.gate.tokens.entries() as u64));
+        let families = &self.families.token_cache;
+        families.entries.set(signed(snapshot.gate.tokens.entries() as u64));
         self.text()
     }
 

@@ -123,7 +123,7 @@ pub fn check_text(text: &str) -> Result<&str, String> {
 }
 
 /// What unexpanded variables are refused with, here and in the key commands.
-pub const NOT_EXPANDED: &str = "${NAME} is not expanded in key files; write the value itself";
+pub const NOT_EXPANDED: &str = "${NAME} is not expanded in this file; write the value itself";
 
 fn read(
     file: &Path,

@@ -22,6 +22,7 @@ pub mod model;
 pub mod node;
 pub mod parse;
 pub mod report;
+pub mod revocation_file;
 pub mod schema;
 pub mod sections;
 pub mod suggest;

@@ -135,6 +135,8 @@ fn is_guess(rejection: &Rejection) -> bool {
         | Rejection::MethodUnknown { .. }
         | Rejection::CredentialMissing
         | Rejection::Credential(_)
+        | Rejection::TokenRevoked(_)
+        | Rejection::KeyRevoked(_)
         | Rejection::Denied(_)
         | Rejection::RateLimited(_)
         | Rejection::FailedCredentialsSpent(_)

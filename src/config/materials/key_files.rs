@@ -90,9 +90,11 @@ impl<'a> Loading<'a> {
             });
             let (keys, fresh) = match candidate {
                 Some(Candidate { parsed: Parsed::Keys(keys), fresh }) => (Some(keys), fresh),
-                Some(Candidate { parsed: Parsed::KeySet(_) | Parsed::Pepper(_), .. }) | None => {
-                    (None, None)
-                }
+                Some(Candidate {
+                    parsed: Parsed::KeySet(_) | Parsed::Pepper(_) | Parsed::Revocations(_),
+                    ..
+                })
+                | None => (None, None),
             };
             files.push(KeyFile { file, file_use, keys, fresh });
         }
@@ -185,7 +187,7 @@ impl<'a> Loading<'a> {
     fn remembered_keys(&self, file_use: &FileUse) -> Option<Arc<Vec<SpannedKey>>> {
         match &self.last_good.versions.get(file_use)?.parsed {
             Parsed::Keys(keys) => Some(Arc::clone(keys)),
-            Parsed::KeySet(_) | Parsed::Pepper(_) => None,
+            Parsed::KeySet(_) | Parsed::Pepper(_) | Parsed::Revocations(_) => None,
         }
     }
 

@@ -17,10 +17,12 @@ use crate::config::key_file::SpannedKey;
 use crate::config::mistake::Mistake;
 use crate::config::model::FileReference;
 use crate::jwt::{Algorithm, KeySet};
+use crate::revocation::Entry;
 use crate::secret::Secret;
 
 use super::Loading;
 use super::key_files::BuiltRing;
+use super::revocation_files::BuiltSet;
 
 /// The most versions that are remembered while loads keep failing; a load that succeeds forgets
 /// what it did not use.
@@ -31,15 +33,30 @@ const REMEMBERED_MAX: usize = 1_000;
 pub struct LastGood {
     pub(super) versions: HashMap<FileUse, Version>,
     pub(super) ring: Option<BuiltRing>,
+    pub(super) revoked: Option<BuiltSet>,
     pub(super) load: u64,
 }
 
 /// A file and everything that shapes how it is read: the same file may be read in two ways.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum FileUse {
-    KeySet { path: PathBuf, secret: bool, algorithms: Vec<Algorithm> },
-    KeyFile { path: PathBuf, peppers: Vec<Box<str>> },
-    Pepper { path: PathBuf },
+    KeySet {
+        path: PathBuf,
+        secret: bool,
+        algorithms: Vec<Algorithm>,
+    },
+    KeyFile {
+        path: PathBuf,
+        peppers: Vec<Box<str>>,
+    },
+    Pepper {
+        path: PathBuf,
+    },
+    /// Issuers by name and identifier.
+    Revocations {
+        path: PathBuf,
+        issuers: Vec<(Arc<str>, Arc<str>)>,
+    },
 }
 
 /// One good version of a file.
@@ -56,6 +73,7 @@ pub(super) enum Parsed {
     KeySet(Arc<KeySet>),
     Keys(Arc<Vec<SpannedKey>>),
     Pepper(Arc<Secret<Vec<u8>>>),
+    Revocations(Arc<Vec<Entry>>),
 }
 
 /// The SHA-256 of a file. Not shown: that of a short secret is as good as the secret.
@@ -123,7 +141,7 @@ impl Loading<'_> {
         // A JWK set is public, unless it turns out to hold HMAC keys.
         let private = candidate.as_ref().is_some_and(|candidate| match &candidate.parsed {
             Parsed::KeySet(keys) => keys.holds_secret(),
-            Parsed::Keys(_) | Parsed::Pepper(_) => false,
+            Parsed::Keys(_) | Parsed::Pepper(_) | Parsed::Revocations(_) => false,
         });
         if private && let Some(exposed) = exposed {
             self.mistakes.push(exposed);

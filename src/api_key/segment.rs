@@ -17,8 +17,8 @@ use hashbrown::HashTable;
 use http::HeaderValue;
 use subtle::ConstantTimeEq;
 
-use crate::api_key::state::{KeyState, KeySummary};
 use crate::api_key::KeyLimits;
+use crate::api_key::state::{KeyState, KeySummary};
 use crate::principal::Claims;
 use crate::rate_limit::Quota;
 use crate::scope::ScopeSet;

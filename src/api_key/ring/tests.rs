@@ -3,8 +3,8 @@ use serde_json::json;
 
 use super::*;
 use crate::api_key::Digest;
-use crate::scope::ScopeSet;
 use crate::api_key::format::{Kind, RandomFault, generate};
+use crate::scope::ScopeSet;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const LONG: &str = "an-existing-key-of-some-length";

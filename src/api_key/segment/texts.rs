@@ -51,7 +51,11 @@ impl Texts {
         let mut next = || parts.next().unwrap_or("");
         let (id, name, subject) = (next(), next(), next());
         let given = |text: &'_ str| !text.is_empty();
-        KeyTexts { id, name: Some(name).filter(|it| given(it)), subject: Some(subject).filter(|it| given(it)) }
+        KeyTexts {
+            id,
+            name: Some(name).filter(|it| given(it)),
+            subject: Some(subject).filter(|it| given(it)),
+        }
     }
 
     /// Gives back what is not needed.

@@ -10,13 +10,14 @@
 pub mod lines;
 
 use std::collections::{HashMap, HashSet};
+use std::io::{self, BufRead};
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Number, Value as Json};
 
-use crate::api_key::{Digest, KeyEntry, KeyLimits};
+use crate::api_key::{Digest, KeyEntry, KeyLimits, KeySegment, SegmentBuilder};
 use crate::config::Mistake;
 use crate::config::language::{Key, Section, Shape};
 use crate::config::node::{Node, NodeKind, Place, Scalar, Style};
@@ -121,6 +122,45 @@ impl Format {
 /// Every mistake in the file.
 pub fn parse(file: &Path, bytes: &[u8], peppers: &[&str]) -> Result<Vec<SpannedKey>, Vec<Mistake>> {
     read(file, bytes, Some(peppers))
+}
+
+/// Reads a file of JSON Lines of at most `lines` lines, key by key, and packs it.
+///
+/// # Errors
+/// What the system says, and every mistake in the file.
+pub fn pack_lines(
+    file: &Path,
+    bytes: &mut dyn BufRead,
+    lines: usize,
+    peppers: &[&str],
+) -> io::Result<Result<KeySegment, Vec<Mistake>>> {
+    let report = Report::new(file);
+    let mut builder = SegmentBuilder::with_capacity(lines);
+    let mut take = |entry, Place { line, column }: Place| {
+        builder.push(entry, line, column).map_err(|refused| refused.to_string())
+    };
+    lines::read(&report, bytes, Some(peppers), &mut take)?;
+    Ok(if report.is_empty() { Ok(builder.finish()) } else { Err(report.into_mistakes()) })
+}
+
+/// Packs the keys of a file that [`parse`] read.
+///
+/// # Errors
+/// What does not fit.
+pub fn pack(file: &Path, keys: Vec<SpannedKey>) -> Result<KeySegment, Vec<Mistake>> {
+    let report = Report::new(file);
+    let mut builder = SegmentBuilder::with_capacity(keys.len());
+    for SpannedKey { entry, line, column } in keys {
+        let (line, column) = (narrow(line), narrow(column));
+        if let Err(refused) = builder.push(entry, line, column) {
+            report.add(Place { line, column }, "", refused.to_string());
+        }
+    }
+    if report.is_empty() { Ok(builder.finish()) } else { Err(report.into_mistakes()) }
+}
+
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// Reads a key file without knowing which peppers are configured: for the key commands, which
@@ -391,7 +431,6 @@ fn check_unique<'k>(report: &Report, keys: impl Iterator<Item = (String, &'k Spa
     let mut ids: HashMap<&str, u64> = HashMap::new();
     let mut digests: HashMap<&Digest, &str> = HashMap::new();
     for (path, SpannedKey { entry, line, column }) in keys {
-        let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let place = Place { line: narrow(*line), column: narrow(*column) };
         let mistake = |message: String| report.add(place, path.as_str(), message);
         if let Some(before) = ids.insert(&entry.id, *line) {

@@ -16,6 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use criterion::{Criterion, criterion_group, criterion_main};
 use gatepost::address::Peer;
+use gatepost::api_key::format::{Kind, RandomFault, generate};
 use gatepost::config::Config;
 use gatepost::config::disk::{Content, Disk};
 use gatepost::config::materials::{self, LastGood};
@@ -38,7 +39,7 @@ listeners: [{ address: 127.0.0.1:8080 }]
 upstreams: { app: { url: http://127.0.0.1:3000 } }
 issuers:
   - { issuer: https://login.example.com, audiences: [api], algorithms: [HS256], keys: { secret_file: hs.key } }
-api_keys: { header: X-API-Key, files: [keys.yaml] }
+api_keys: { header: X-API-Key, files: [keys.jsonl] }
 limits: { per-caller: { rate: 1000000/s, burst: 4000000000, by: principal } }
 defaults: { upstream: app }
 routes:
@@ -57,13 +58,17 @@ impl Disk for Files {
     }
 }
 
-fn snapshot() -> Snapshot {
+/// A line of a key file.
+fn line(id: usize, key: &str) -> String {
     let hex: String =
-        digest(&SHA256, KEY.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect();
-    let keys = format!("keys:\n  - {{ id: one, digest: \"sha256:{hex}\", scopes: [read] }}\n");
+        digest(&SHA256, key.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    format!("{{\"id\":\"k{id}\",\"digest\":\"sha256:{hex}\",\"scopes\":[\"read\"]}}\n")
+}
+
+fn snapshot(keys: String) -> Snapshot {
     let files = Files(HashMap::from([
         (PathBuf::from("/etc/hs.key"), SECRET.to_vec()),
-        (PathBuf::from("/etc/keys.yaml"), keys.into_bytes()),
+        (PathBuf::from("/etc/keys.jsonl"), keys.into_bytes()),
     ]));
     let config = Config::parse(Path::new("/etc/g.yaml"), CONFIG, &|_| None).unwrap();
     let (materials, mistakes) = materials::load(&config.dynamic, &mut LastGood::default(), &files);
@@ -87,7 +92,7 @@ fn token(scope: &str) -> String {
 type Case<'a> = (&'a str, &'a str, Option<(&'static str, &'a str)>, bool);
 
 fn admit(c: &mut Criterion) {
-    let snapshot = snapshot();
+    let snapshot = snapshot(line(1, KEY));
     let good = format!("Bearer {}", token("read"));
     let scopeless = format!("Bearer {}", token("other"));
     let forged = format!("{}AAAA", &good[..good.len() - 4]);
@@ -128,5 +133,47 @@ fn admit(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, admit);
+/// Keys that are taken in turn, so that one hot cache line flatters nobody.
+const TAKEN: usize = 1024;
+
+/// One of our keys among a million of them.
+fn admit_among_many(c: &mut Criterion) {
+    let mut state = 1_u64;
+    let mut fill = |bytes: &mut [u8]| -> Result<(), RandomFault> {
+        for byte in bytes {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            *byte = state.to_be_bytes()[0];
+        }
+        Ok(())
+    };
+    let mut file = String::new();
+    let mut taken = Vec::new();
+    for id in 0..1_000_000 {
+        let key = generate(Kind::ApiKey, &mut fill).unwrap();
+        file.push_str(&line(id, key.expose()));
+        if id % (1_000_000 / TAKEN) == 0 {
+            let mut headers = HeaderMap::new();
+            headers.insert("host", "api.example.com:8080".parse().unwrap());
+            headers.insert("x-api-key", key.expose().parse().unwrap());
+            taken.push(headers);
+        }
+    }
+    let snapshot = snapshot(file);
+    let mut taken = taken.iter().cycle();
+    let mut decide = || {
+        let head = RequestHead {
+            method: &Method::GET,
+            host: Some(b"api.example.com:8080"),
+            path: b"/api/x",
+            headers: taken.next().unwrap(),
+            peer: Peer::Ip([192, 0, 2, 1].into()),
+        };
+        let now = Now { unix: UnixTime(NOW), monotonic: Monotonic(1 << 40) };
+        snapshot.gate.admit(black_box(&head), now, Charging::Charge)
+    };
+    assert!(matches!(decide().verdict, Verdict::Permit(_)));
+    c.bench_function("admit/admitted/api_key_among_a_million", |b| b.iter(&mut decide));
+}
+
+criterion_group!(benches, admit, admit_among_many);
 criterion_main!(benches);

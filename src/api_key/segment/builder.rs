@@ -27,8 +27,8 @@ const SHARED_MAX: usize = 1 << 16;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Refused {
     /// A key before it has its id.
-    #[error("the id is taken by the key in line {0}")]
-    Id(u32),
+    #[error("the id {0:?} is taken by the key in line {1}")]
+    Id(Box<str>, u32),
     /// A key before it has its digest.
     #[error("has the digest of {0:?}: two entries for one key")]
     Digest(Box<str>),
@@ -73,7 +73,7 @@ impl SegmentBuilder {
         }
         let slot = u32::try_from(slot).map_err(|_| Refused::Full)?;
         if let Some(before) = self.find_id(&entry.id) {
-            return Err(Refused::Id(before.line()));
+            return Err(Refused::Id(before.id().into(), before.line()));
         }
         let method = self.method(entry.digest.pepper()).ok_or(Refused::Full)?;
         let tag = *entry.digest.tag();

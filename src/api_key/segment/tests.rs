@@ -70,7 +70,7 @@ fn what_keys_give_is_shared_only_if_all_of_it_is_the_same() {
 fn an_id_or_a_digest_that_is_there_is_refused_with_who_has_it() {
     let mut builder = SegmentBuilder::default();
     builder.push(entry("a", "one"), 2, 1).unwrap();
-    assert_eq!(builder.push(entry("a", "two"), 3, 1), Err(Refused::Id(2)));
+    assert_eq!(builder.push(entry("a", "two"), 3, 1), Err(Refused::Id("a".into(), 2)));
     assert_eq!(builder.push(entry("b", "one"), 4, 1), Err(Refused::Digest("a".into())));
     // The same bytes under a pepper are another digest.
     let tag = *Digest::sha256("one").tag();

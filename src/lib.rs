@@ -8,7 +8,7 @@
 //! | layer | modules | never |
 //! |---|---|---|
 //! | vocabulary | [`time`], [`secret`], [`scope`], [`credential`], [`principal`], [`header_text`], [`field_name`] | knows configuration or logging |
-//! | deciding | [`framing`], [`path`], [`address`], [`cors`], [`policy`], [`jwt`], [`api_key`], [`rate_limit`], [`identity`], [`upstream_settings`] | waits, reads a clock or a file |
+//! | deciding | [`framing`], [`path`], [`address`], [`cors`], [`policy`], [`jwt`], [`token_cache`], [`api_key`], [`rate_limit`], [`identity`], [`upstream_settings`] | waits, reads a clock or a file |
 //! | the gate | [`gate`], [`rejection`], [`record`] | knows a connection |
 //! | composing | [`config`], [`snapshot`] | touches what runs |
 //! | shell (feature `server`) | `front`, `connection`, `connections`, `proxy`, `upstream`, `reload`, `admin`, `metrics`, `access_log`, `why`, `notify`, `server` | decides |
@@ -77,6 +77,7 @@ pub mod secret;
 pub mod server;
 pub mod snapshot;
 pub mod time;
+pub mod token_cache;
 pub mod upstream_settings;
 
 #[cfg(feature = "server")]

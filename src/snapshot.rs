@@ -11,12 +11,29 @@ use crate::config::{Dynamic, Materials};
 use crate::gate::{FailedCredentials, Gate};
 use crate::jwt::Issuers;
 use crate::rate_limit::LimitTable;
+use crate::token_cache::TokenCache;
 
-/// What survives a reload: who used how much.
+/// What survives a reload.
 #[derive(Clone, Debug)]
 pub struct Retained {
-    /// Shared by every snapshot.
+    /// Who used how much. Shared by every snapshot.
     pub limits: Arc<LimitTable>,
+    /// Tokens that were verified before. Shared by every snapshot.
+    pub tokens: Arc<TokenCache>,
+    /// The issuers of the snapshot before: those that are the same stay in their epoch.
+    pub issuers: Arc<Issuers>,
+}
+
+impl Retained {
+    /// For a first snapshot. `seed` keys the limit table.
+    #[must_use]
+    pub fn new(limit_entries: usize, token_cache: u64, seed: [u64; 2]) -> Self {
+        Self {
+            limits: Arc::new(LimitTable::new(limit_entries, seed)),
+            tokens: Arc::new(TokenCache::new(token_cache)),
+            issuers: Arc::default(),
+        }
+    }
 }
 
 /// One published state.
@@ -49,7 +66,8 @@ impl Snapshot {
         let gate = Gate {
             routes: Arc::clone(&dynamic.routes),
             credentials: dynamic.credentials.clone(),
-            issuers: Issuers::new(issuers),
+            issuers: Arc::new(retained.issuers.renew(issuers)),
+            tokens: Arc::clone(&retained.tokens),
             keys: Arc::clone(&materials.key_ring),
             trusted_proxies: dynamic.trusted_proxies.clone(),
             limits: Arc::clone(&retained.limits),

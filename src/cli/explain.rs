@@ -17,7 +17,6 @@ use crate::address::Peer;
 use crate::cli::admin_client::AdminClient;
 use crate::cli::{ConfigFile, Exit, Failure, Outcome, escape, loading, print};
 use crate::gate::{Charging, Decision, RequestHead, Verdict};
-use crate::rate_limit::LimitTable;
 use crate::rejection::{Answer, Reason};
 use crate::snapshot::{Retained, Snapshot};
 use crate::time::Clock;
@@ -253,7 +252,7 @@ fn decide(arguments: &Explain, request: &Request) -> Result<(Account, String), F
     let (config, materials) = loading::load(&arguments.config.path)?;
     let realm = config.dynamic.realm.clone();
     // A table for this one request: its seed protects nothing.
-    let retained = Retained { limits: Arc::new(LimitTable::new(1, [0, 0])) };
+    let retained = Retained::new(1, 0, [0, 0]);
     let snapshot = Snapshot::compile(Arc::new(config.dynamic), Arc::new(materials), &retained, 0);
     let now = Clock::start().now();
     let decision = snapshot.gate.admit(&request.head(), now, Charging::Charge);

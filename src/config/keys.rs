@@ -122,6 +122,17 @@ pub static TOP: Section = Section {
         )
         .or("128"),
         Key::new(
+            "token_cache",
+            Shape::Either(&[Shape::Word(&["off"]), Shape::Size]),
+            "how much memory verified tokens may take; a change needs a restart",
+        )
+        .or("128MiB"),
+        Key::new(
+            "state_dir",
+            Shape::Text,
+            "the folder for what must survive a restart: fetched key sets, revocations; a change needs a restart",
+        ),
+        Key::new(
             "insecure_file_modes",
             Shape::Truth,
             "take secrets, peppers and private keys from files that others can read",

@@ -129,6 +129,11 @@ pub struct Startup {
     pub limit_entries: usize,
     /// The most upstream connections kept for re-use, per worker thread.
     pub upstream_pool: usize,
+    /// The folder for what must survive a restart: fetched key sets, revocations. Made when
+    /// something is first kept; only the owner may reach it.
+    pub state_dir: PathBuf,
+    /// The most memory for verified tokens, in bytes; 0 keeps none.
+    pub token_cache: u64,
 }
 
 /// Where the keys of an issuer come from. Paths are resolved against the configuration's folder.

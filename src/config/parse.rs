@@ -81,7 +81,7 @@ fn read(
     expand(report, &mut root, environment);
     let top = Value::root(report, &root).section(&keys::TOP)?;
     let reading = Reading::new(file.parent().unwrap_or(Path::new("")));
-    let startup = network::startup(&top, &reading);
+    let startup = network::startup(&top, &reading, environment);
     let dynamic = dynamic(&top, reading, &startup.listeners);
     Some(Config { startup, dynamic })
 }

@@ -27,6 +27,8 @@ pub struct Evidence {
     pub presented_key: bool,
     /// The token, verified.
     pub token: Option<VerifiedToken>,
+    /// Whether the token was verified before; `None` where nobody looked.
+    pub recalled: Option<bool>,
     /// The key, verified.
     pub key: Option<VerifiedKey>,
     /// Every limit that was asked.
@@ -43,6 +45,7 @@ impl Evidence {
             presented_jwt: false,
             presented_key: false,
             token: None,
+            recalled: None,
             key: None,
             standings: Vec::new(),
         }
@@ -99,7 +102,8 @@ pub fn steps(evidence: &Evidence, rejection: Option<&Rejection>) -> Vec<Step> {
     if let Some(token) = &evidence.token {
         let expires = token.expires();
         let who = describe_principal(token.principal());
-        steps.push(passed("token", format!("{who}, expires {expires}")));
+        let again = if evidence.recalled == Some(true) { ", verified before" } else { "" };
+        steps.push(passed("token", format!("{who}, expires {expires}{again}")));
     }
     for standing in evidence.standings.iter().filter(|standing| standing.allowed) {
         let text = format!("{}: {} left", standing.policy.name, standing.remaining);

@@ -68,7 +68,8 @@ impl Gate {
         presented: Presented<'_>,
         evidence: &Evidence,
     ) -> Result<(), Rejection> {
-        if !needs_work(presented) || self.failed_credentials.exempts(ask.head.peer) {
+        let needs_work = needs_work(presented, evidence.token.is_some());
+        if !needs_work || self.failed_credentials.exempts(ask.head.peer) {
             return Ok(());
         }
         let charge = self.failed_charge(evidence.address);
@@ -97,10 +98,11 @@ impl Gate {
     }
 }
 
-/// A token needs its signature checked; a key that is not ours is hashed and looked up.
-fn needs_work(presented: Presented<'_>) -> bool {
+/// A token that is not known yet needs its signature checked; a key that is not ours is hashed and
+/// looked up.
+fn needs_work(presented: Presented<'_>, knows_token: bool) -> bool {
     let foreign_key = presented.key.is_some_and(|key| format::check(key) == Form::NotOurs);
-    presented.jwt.is_some() || foreign_key
+    (presented.jwt.is_some() && !knows_token) || foreign_key
 }
 
 /// Malformed, of an unknown key, or with a bad signature: what nobody has by accident.
@@ -171,11 +173,14 @@ mod tests {
 
     #[test]
     fn r1005_our_own_keys_pass_when_the_budget_is_spent_and_all_else_needs_work() {
-        let ask = |jwt, key| needs_work(Presented { jwt, key });
+        let ask = |jwt, key| needs_work(Presented { jwt, key }, false);
         assert!(!ask(None, None));
         assert!(!ask(None, Some(OURS)));
         assert!(ask(None, Some("legacy-key")));
         assert!(ask(Some("e30.e30.AA"), None));
         assert!(ask(Some("e30.e30.AA"), Some(OURS)));
+        let cached = |key| needs_work(Presented { jwt: Some("e30.e30.AA"), key }, true);
+        assert!(!cached(None) && !cached(Some(OURS)));
+        assert!(cached(Some("legacy-key")));
     }
 }

@@ -18,7 +18,7 @@ use crate::api_key::KeyRing;
 use crate::cors;
 use crate::credential::{CredentialKind, CredentialSources, Presented};
 use crate::framing::FramingError;
-use crate::jwt::Issuers;
+use crate::jwt::{Issuers, JwtError, VerifiedToken};
 use crate::path::CanonicalPath;
 use crate::policy::{
     Access, AccessDenied, Preflight, Requirement, Route, RouteMiss, RouteTable, normalize_host,
@@ -27,6 +27,7 @@ use crate::principal::Principal;
 use crate::rate_limit::LimitTable;
 use crate::rejection::Rejection;
 use crate::time::Now;
+use crate::token_cache::TokenCache;
 
 pub use evidence::{Evidence, Step, steps};
 pub use failed::FailedCredentials;
@@ -132,7 +133,9 @@ pub struct Gate {
     /// Where credentials are read from.
     pub credentials: CredentialSources,
     /// Trusted issuers.
-    pub issuers: Issuers,
+    pub issuers: Arc<Issuers>,
+    /// Tokens that were verified before.
+    pub tokens: Arc<TokenCache>,
     /// API keys.
     pub keys: Arc<KeyRing>,
     /// Whose forwarded fields are believed.
@@ -299,6 +302,9 @@ impl Gate {
         if presented.key.is_some() {
             accepts(requirement, CredentialKind::ApiKey)?;
         }
+        if let Some(token) = presented.jwt {
+            self.recall(token, ask.now, evidence)?;
+        }
         self.check_failed(ask, presented, evidence)?;
         if let Err(rejection) = self.verify(presented, ask.now, evidence) {
             self.charge_failed(ask, &rejection, evidence);
@@ -318,10 +324,35 @@ impl Gate {
         if let Some(text) = presented.key {
             evidence.key = Some(self.keys.verify(text, now.unix)?);
         }
-        if let Some(text) = presented.jwt {
-            evidence.token = Some(self.issuers.verify(text, now.unix)?);
+        if let (Some(text), None) = (presented.jwt, &evidence.token) {
+            evidence.token = Some(self.verify_token(text, now)?);
         }
         Ok(())
+    }
+
+    /// A token that was verified before: only what may have changed since is asked again.
+    fn recall(&self, token: &str, now: Now, evidence: &mut Evidence) -> Result<(), Rejection> {
+        let known = self.tokens.find(token);
+        let still = known.and_then(|known| Some((self.issuers.recheck(&known, now.unix)?, known)));
+        evidence.recalled = Some(still.is_some());
+        if let Some((holds, known)) = still {
+            holds?;
+            evidence.token = Some(known);
+        }
+        Ok(())
+    }
+
+    fn verify_token(&self, text: &str, now: Now) -> Result<VerifiedToken, JwtError> {
+        let epoch = self.issuers.epoch();
+        if self.tokens.is_bad(text, epoch, now.monotonic) {
+            return Err(JwtError::SignatureBad);
+        }
+        let verified = self.issuers.verify(text, now.unix);
+        match &verified {
+            Ok(token) => self.tokens.keep(text, token),
+            Err(error) => self.tokens.keep_bad(text, error, epoch, now.monotonic),
+        }
+        verified
     }
 }
 

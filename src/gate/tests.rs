@@ -13,6 +13,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
 
+mod recall;
+
 use super::*;
 use crate::api_key::format::{self, Kind};
 use crate::config::Config;
@@ -89,7 +91,7 @@ impl Tried {
         let (materials, mistakes) =
             materials::load(&config.dynamic, &mut LastGood::default(), &files);
         assert!(mistakes.is_empty(), "{mistakes:?}");
-        let retained = Retained { limits: Arc::new(LimitTable::new(1024, [1, 2])) };
+        let retained = Retained::new(1024, 1 << 20, [1, 2]);
         let dynamic = Arc::new(config.dynamic);
         let snapshot = Snapshot::compile(dynamic, Arc::new(materials.unwrap()), &retained, 1);
         let peer = Peer::Ip(PEER.parse().unwrap());
@@ -388,13 +390,17 @@ fn contract_failed_credentials_spent_means_no_new_work() {
     tried = tried.from("203.0.113.2");
     tried.check("/", &[jwt(&good)], "ada");
     tried = tried.from(PEER);
+    // It is known now, and needs no work from anybody.
+    tried.check("/", &[jwt(&good)], "ada");
+    tried.check("/", &[jwt(&good), key(FOREIGN)], "failed_credentials_spent");
+    let [second, third] = ["t-2", "t-3"].map(|jti| with("jti", jti));
     tried.wait(59);
-    tried.check("/", &[jwt(&good)], "failed_credentials_spent");
+    tried.check("/", &[jwt(&second)], "failed_credentials_spent");
     tried.wait(1);
-    tried.check("/", &[jwt(&good)], "ada");
-    tried.check("/", &[jwt(&good)], "ada");
+    tried.check("/", &[jwt(&second)], "ada");
     tried.check("/", &[jwt(&forged)], "token_signature_bad");
-    tried.check("/", &[jwt(&good)], "failed_credentials_spent");
+    tried.check("/", &[jwt(&third)], "failed_credentials_spent");
+    tried.check("/", &[jwt(&second)], "ada");
 }
 
 /// Fails three times on a budget of two: whether a good token is refused then.

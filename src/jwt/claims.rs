@@ -60,7 +60,10 @@ fn refuse_id_token(claims: &Map<String, Value>) -> Result<(), JwtError> {
 }
 
 /// At least one accepted audience, byte for byte. The claim's name is literal.
-fn check_audience(settings: &IssuerSettings, claims: &Map<String, Value>) -> Result<(), JwtError> {
+pub(super) fn check_audience(
+    settings: &IssuerSettings,
+    claims: &Map<String, Value>,
+) -> Result<(), JwtError> {
     let accepts = |text: &str| settings.audiences.iter().any(|audience| &**audience == text);
     let accepted = match claims.get(&*settings.audience_claim) {
         Some(Value::String(audience)) => accepts(audience),

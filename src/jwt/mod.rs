@@ -31,14 +31,14 @@ pub use algorithm::{Algorithm, KeyKind};
 pub use key::VerifyingKey;
 pub use key_file::{KeyFileFormat, KeyMistake};
 pub use key_set::KeySet;
-pub use verifier::{Issuers, VerifiedToken};
+pub use verifier::{Epoch, Issuers, VerifiedToken};
 
 use crate::identity::IdentityHeaderName;
 use crate::scope::ScopeSet;
 
 /// One issuer whose tokens are trusted, as configured. Keys come beside it, because they are
 /// reloaded on their own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct IssuerSettings {
     /// `iss`, compared byte for byte.
     pub issuer: Arc<str>,

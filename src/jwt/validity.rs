@@ -17,6 +17,7 @@ const DATE_MAX: u64 = 1 << 53;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Validity {
     pub(super) expires: UnixTime,
+    pub(super) issued: Option<UnixTime>,
     not_before: Option<UnixTime>,
     leeway: Duration,
 }
@@ -33,6 +34,7 @@ impl Validity {
         let iat = date(claims, "iat")?;
         let validity = Self {
             expires: UnixTime(exp.floor),
+            issued: iat.map(|iat| UnixTime(iat.floor)),
             not_before: [nbf, iat].into_iter().flatten().map(|date| UnixTime(date.ceil)).max(),
             leeway: settings.leeway,
         };

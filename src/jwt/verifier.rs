@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value};
 
@@ -24,21 +25,64 @@ const EVIDENCE_BYTES_MAX: usize = 256;
 /// makes one.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct VerifiedToken {
+pub struct VerifiedToken(Arc<Verified>);
+
+#[derive(Debug)]
+struct Verified {
     principal: Arc<Principal>,
     validity: Validity,
+    kid: Option<Box<str>>,
+    epoch: Epoch,
+}
+
+/// One issuer with one key set and one way to read its tokens. What was verified in an epoch may
+/// be believed again as long as that epoch is in force; a key that is removed or a rule that is
+/// tightened begins another one. Never given twice in the life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(u64);
+
+/// Before the first: nothing was verified in it.
+impl Default for Epoch {
+    fn default() -> Self {
+        Self(0)
+    }
+}
+
+impl Epoch {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 impl VerifiedToken {
     /// Who the token speaks for.
     pub fn principal(&self) -> &Arc<Principal> {
-        &self.principal
+        &self.0.principal
     }
 
     /// `exp`, without leeway.
     #[must_use]
     pub fn expires(&self) -> UnixTime {
-        self.validity.expires
+        self.0.validity.expires
+    }
+
+    /// `iat`, for whoever revokes what was issued before a date.
+    #[must_use]
+    pub fn issued(&self) -> Option<UnixTime> {
+        self.0.validity.issued
+    }
+
+    /// The id of the key that signed it.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.0.kid.as_deref()
+    }
+
+    /// Under what it was verified.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.0.epoch
     }
 
     /// Compares the token's dates with the clock again, with the issuer's leeway. Whoever keeps a
@@ -47,7 +91,7 @@ impl VerifiedToken {
     /// # Errors
     /// [`JwtError::Expired`] or [`JwtError::NotYetValid`].
     pub fn check_time(&self, now: UnixTime) -> Result<(), JwtError> {
-        self.validity.check(now)
+        self.0.validity.check(now)
     }
 }
 
@@ -55,12 +99,16 @@ impl VerifiedToken {
 #[derive(Debug, Default)]
 pub struct Issuers {
     by_identifier: HashMap<Arc<str>, Issuer>,
+    by_epoch: HashMap<Epoch, Arc<IssuerSettings>>,
+    /// The youngest epoch of all, or of the reload that took an issuer away.
+    latest: Epoch,
 }
 
 #[derive(Debug)]
 struct Issuer {
     settings: Arc<IssuerSettings>,
     keys: Arc<KeySet>,
+    epoch: Epoch,
 }
 
 impl Issuers {
@@ -68,11 +116,48 @@ impl Issuers {
     /// sees to that; the last one wins here).
     #[must_use]
     pub fn new(issuers: Vec<(Arc<IssuerSettings>, Arc<KeySet>)>) -> Self {
-        let by_identifier = issuers
-            .into_iter()
-            .map(|(settings, keys)| (Arc::clone(&settings.issuer), Issuer { settings, keys }))
+        Self::default().renew(issuers)
+    }
+
+    /// The issuers after a reload. One that has the very same key set and equal settings stays in
+    /// its epoch, so that what was verified under it need not be verified again.
+    #[must_use]
+    pub fn renew(&self, issuers: Vec<(Arc<IssuerSettings>, Arc<KeySet>)>) -> Self {
+        let with_epoch = |(settings, keys): (Arc<IssuerSettings>, Arc<KeySet>)| {
+            let before = self.by_identifier.get(&settings.issuer);
+            let same = before
+                .filter(|before| Arc::ptr_eq(&before.keys, &keys) && before.settings == settings);
+            let epoch = same.map_or_else(Epoch::next, |before| before.epoch);
+            (Arc::clone(&settings.issuer), Issuer { settings, keys, epoch })
+        };
+        let by_identifier: HashMap<_, _> = issuers.into_iter().map(with_epoch).collect();
+        let by_epoch: HashMap<_, _> = by_identifier
+            .values()
+            .map(|issuer| (issuer.epoch, Arc::clone(&issuer.settings)))
             .collect();
-        Self { by_identifier }
+        let is_known = |epoch: &Epoch| self.by_epoch.contains_key(epoch);
+        let unchanged = by_epoch.len() == self.by_epoch.len() && by_epoch.keys().all(is_known);
+        let latest = if unchanged { self.latest } else { Epoch::next() };
+        Self { by_identifier, by_epoch, latest }
+    }
+
+    /// Changes whenever an issuer does: what was refused in one may be accepted in the next.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.latest
+    }
+
+    /// Asks again whether a token that was verified before still holds: that its epoch is in
+    /// force, its audience and its dates. `None` when it must be verified anew: its issuer,
+    /// the issuer's keys or the way its tokens are read have changed.
+    ///
+    /// # Errors
+    /// [`JwtError`], the check that no longer holds.
+    pub fn recheck(&self, token: &VerifiedToken, now: UnixTime) -> Option<Result<(), JwtError>> {
+        let settings = self.by_epoch.get(&token.0.epoch)?;
+        let claims = token.0.principal.claims().as_map();
+        let audience = || claims::check_audience(settings, claims);
+        Some(token.check_time(now).and_then(|()| audience()))
     }
 
     /// Verifies one compact JWS: form, header, key, signature, then claims.
@@ -91,7 +176,12 @@ impl Issuers {
         // From here on the claims are the issuer's word.
         let validity = Validity::parse(&claims, &issuer.settings, now)?;
         let established = claims::establish(&issuer.settings, claims)?;
-        Ok(VerifiedToken { principal: Principal::assertion(established), validity })
+        Ok(VerifiedToken(Arc::new(Verified {
+            principal: Principal::assertion(established),
+            validity,
+            kid: key.kid().map(Box::from),
+            epoch: issuer.epoch,
+        })))
     }
 
     /// `iss` chooses where to look for the key, and nothing else.

@@ -48,6 +48,7 @@ pub struct Families {
     pub config_reloads: IntCounterVec,
     pub restart_needed: IntGauge,
     pub insecure_settings: IntGauge,
+    pub token_cache: TokenCacheFamilies,
     pub access_log_dropped: IntCounter,
     pub floods: FloodFamilies,
     pub build_info: IntGaugeVec,
@@ -124,6 +125,7 @@ impl Families {
                 "gatepost_insecure_settings",
                 "Settings in force that weaken a safe default.",
             ),
+            token_cache: TokenCacheFamilies::declare(declare),
             access_log_dropped: declare.counter(
                 "gatepost_access_log_dropped_total",
                 "Access log lines that could not be written.",
@@ -134,6 +136,29 @@ impl Families {
                 "Always 1; the labels say what is running.",
                 &["version"],
             ),
+        }
+    }
+}
+
+/// Tokens that were verified before.
+#[derive(Debug)]
+pub struct TokenCacheFamilies {
+    pub hits: IntCounter,
+    pub misses: IntCounter,
+    pub entries: IntGauge,
+}
+
+impl TokenCacheFamilies {
+    fn declare(declare: &Declare<'_>) -> Self {
+        Self {
+            hits: declare.counter(
+                "gatepost_token_cache_hits_total",
+                "Tokens that had been verified before.",
+            ),
+            misses: declare
+                .counter("gatepost_token_cache_misses_total", "Tokens that had to be verified."),
+            entries: declare
+                .gauge("gatepost_token_cache_entries", "Verified tokens that are kept."),
         }
     }
 }

@@ -119,6 +119,11 @@ impl Metrics {
                 limit.record(families, standing.allowed);
             }
         }
+        match evidence.recalled {
+            Some(true) => families.token_cache.hits.inc(),
+            Some(false) => families.token_cache.misses.inc(),
+            None => {}
+        }
         if let Some(Rejection::FailedCredentialsSpent(_)) = record.rejection {
             let families = &families.floods;
             families.failed_credentials_throttled.inc();
@@ -192,6 +197,7 @@ impl Metrics {
         for (state, count) in KEY_STATES.iter().zip(counts) {
             self.families.api_keys.with_label_values(&[state]).set(signed(count as u64));
         }
+        self.families.token_cache.entries.set(signed(snapshot.gate.tokens.entries() as u64));
         self.text()
     }
 

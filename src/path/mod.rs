@@ -9,6 +9,7 @@
 //! takes them for anything else. Dot segments are removed (RFC 3986 section 5.2.4); nothing else
 //! changes: not the case of hexadecimal digits, not `//`, not `;`.
 
+mod source;
 pub(crate) mod view;
 
 use std::borrow::Cow;
@@ -27,7 +28,7 @@ pub enum PathError {
     /// `%` without two hexadecimal digits, or that decodes to NUL, a control or bad UTF-8.
     #[error("has a bad percent-encoding")]
     Encoding,
-    /// `%5C` or `%2E`; or one of those, `%2F` or a control, encoded twice. (`%2F` encoded once
+    /// `%5C` or `%2E`; or one of those, `%2F`, a control or overlong UTF-8, encoded twice. (`%2F` encoded once
     /// can be allowed by the route.)
     #[error("has an encoded backslash or dot, or a separator encoded twice")]
     EncodedSeparator,
@@ -162,13 +163,27 @@ fn check_percent(raw: &[u8]) -> Result<bool, PathError> {
     if str::from_utf8(&decoded).is_err() {
         return Err(PathError::Encoding);
     }
-    let hides_separator = decoded
-        .iter()
-        .enumerate()
-        .filter(|&(_, &byte)| byte == b'%')
-        .filter_map(|(at, _)| triplet(&decoded[at + 1..]))
-        .any(|value| matches!(value, 0..=0x1f | 0x7f | b'\\' | b'.' | b'/'));
-    if hides_separator { Err(PathError::EncodedSeparator) } else { Ok(has_encoded_slash) }
+    if hides_separator(&decoded) { Err(PathError::EncodedSeparator) } else { Ok(has_encoded_slash) }
+}
+
+/// Whether decoding a second time brings up a separator or a control: also as `%uXXXX`, and also
+/// as overlong UTF-8, which lax decoders read.
+fn hides_separator(decoded: &[u8]) -> bool {
+    let is_bad = |value| matches!(value, 0..=0x1f | 0x7f | b'\\' | b'.' | b'/');
+    let at = decoded.iter().enumerate().filter(|&(_, &byte)| byte == b'%').map(|(at, _)| at + 1);
+    let mut encoded = at.map(|at| &decoded[at..]);
+    encoded.any(|text| match triplet(text) {
+        Some(0xc0 | 0xc1) => matches!(next_triplet(text), Some(0x80..=0xbf)),
+        Some(0xe0) => matches!(next_triplet(text), Some(0x80..=0x9f)),
+        Some(0xf0) => matches!(next_triplet(text), Some(0x80..=0x8f)),
+        Some(value) => is_bad(value),
+        None => source::wide(text).is_some_and(|letter| u8::try_from(letter).is_ok_and(is_bad)),
+    })
+}
+
+/// The byte of the percent-encoding that follows one.
+fn next_triplet(text: &[u8]) -> Option<u8> {
+    triplet(text.get(2..)?.strip_prefix(b"%")?)
 }
 
 /// The byte that the two hexadecimal digits at the start of `text` stand for.

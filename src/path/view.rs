@@ -1,114 +1,32 @@
 //! The other readings of a path.
 //!
 //! Owns every way an upstream might read a path that was forwarded as it is: where the text comes
-//! from ([`Source`]) and what is then done to each segment (the [`CUT`], [`TAIL`], [`LOWER`] and
-//! [`MERGE`] bits, in every combination). An attacker would look for a path that falls under a
+//! from ([`Source`]) and what is then done to it (the [`CUT`], [`TAIL`], [`LOWER`], [`MERGE`] and
+//! [`QUERY`] bits, in every combination). An attacker would look for a path that falls under a
 //! lenient route here and is served as one of a strict route there. Patterns are folded by the
 //! same functions. Never decides: [`crate::policy::RouteTable`] asks where each reading leads.
 
 use std::borrow::Cow;
 
-use unicode_normalization::{UnicodeNormalization, is_nfkc};
-
-use crate::path::triplet;
+pub(crate) use crate::path::source::{SOURCES, Source, TEXTS_MAX, Texts};
 
 /// `;` and what follows it in a segment is cut.
 pub(crate) const CUT: u8 = 1;
-/// Dots and spaces (also `%20`) at the end of a segment are cut.
+/// Dots and white space (also `%20`) at the end of a segment are cut.
 pub(crate) const TAIL: u8 = 2;
-/// Letters in lower case.
+/// Letters without case.
 pub(crate) const LOWER: u8 = 4;
 /// Empty segments are dropped.
 pub(crate) const MERGE: u8 = 8;
+/// A decoded `?` or `#` and all that follows it is cut.
+pub(crate) const QUERY: u8 = 16;
 /// How many combinations of the bits there are.
-pub(crate) const MASKS: u8 = 16;
+pub(crate) const MASKS: u8 = 32;
 
-/// Where the text of a reading comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// The path itself.
-    AsIs,
-    /// `//host/path` taken for a target without scheme: `/path`.
-    Authority,
-    /// Decoded once.
-    Once,
-    /// Decoded twice.
-    Twice,
-    /// Decoded once and brought to NFKC, where a full-width solidus is a slash.
-    Nfkc,
-    /// The same with backslashes as slashes. (Raw and encoded ones never come this far.)
-    Backslash,
-    /// `;` and what follows cut before decoding, as servlet containers do.
-    CutOnce,
-}
-
-impl Source {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::AsIs,
-        Self::Authority,
-        Self::Once,
-        Self::Twice,
-        Self::Nfkc,
-        Self::Backslash,
-        Self::CutOnce,
-    ];
-
-    /// The text of a path, or of a literal segment of a pattern, in this reading.
-    pub(crate) fn read(self, text: &str) -> Cow<'_, str> {
-        match self {
-            Self::AsIs => Cow::Borrowed(text),
-            Self::Authority => Cow::Borrowed(without_authority(text)),
-            Self::Twice => chain(decode(text), decode),
-            Self::Nfkc => chain(decode(text), nfkc),
-            Self::Backslash => chain(chain(decode(text), nfkc), slashed),
-            Self::CutOnce if text.contains(';') => {
-                let cut: Vec<&str> = text.split('/').map(cut_parameters).collect();
-                chain(Cow::Owned(cut.join("/")), decode)
-            }
-            Self::Once | Self::CutOnce => decode(text),
-        }
-    }
-}
-
-/// Applies the next step to the text of the one before.
-fn chain<'a>(text: Cow<'a, str>, step: impl Fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
-    match step(&text) {
-        Cow::Borrowed(_) => text,
-        Cow::Owned(next) => Cow::Owned(next),
-    }
-}
-
-fn without_authority(text: &str) -> &str {
-    let Some(after) = text.strip_prefix("//") else { return text };
-    after.find('/').map_or(text, |at| &after[at..])
-}
-
-/// Percent-decodes. Bytes that are not UTF-8 can only come up the second time; they become
-/// replacement characters, in patterns as in paths.
-fn decode(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let value = if byte == b'%' { triplet(tail) } else { None };
-        out.push(value.unwrap_or(byte));
-        rest = if value.is_some() { &tail[2..] } else { tail };
-    }
-    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
-}
-
-fn nfkc(text: &str) -> Cow<'_, str> {
-    if text.is_ascii() || is_nfkc(text) {
-        Cow::Borrowed(text)
-    } else {
-        Cow::Owned(text.nfkc().collect())
-    }
-}
-
-fn slashed(text: &str) -> Cow<'_, str> {
-    if text.contains('\\') { Cow::Owned(text.replace('\\', "/")) } else { Cow::Borrowed(text) }
+/// `//host/path` taken for a target without scheme: `/path`.
+pub(crate) fn without_authority(text: &str) -> Option<&str> {
+    let after = text.strip_prefix("//")?.trim_start_matches('/');
+    Some(after.find('/').map_or("/", |at| &after[at..]))
 }
 
 /// Hexadecimal digits of percent-encodings in upper case: the form in which paths and patterns
@@ -145,6 +63,10 @@ pub(crate) fn segment_marks(segment: &str) -> u8 {
     let cut = cut_parameters(segment);
     let trimmed = trim_tail(cut);
     let mut marks = 0;
+    if segment.contains(is_query) {
+        // What stands before it may end in anything.
+        marks |= QUERY | TAIL | MERGE;
+    }
     if cut.len() < segment.len() {
         marks |= CUT;
     }
@@ -158,7 +80,7 @@ pub(crate) fn segment_marks(segment: &str) -> u8 {
         // See `cut_dot_segments`.
         marks |= TAIL | MERGE;
     }
-    if segment.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+    if segment.chars().any(|letter| !is_lower(letter)) {
         marks |= LOWER;
     }
     marks
@@ -166,6 +88,7 @@ pub(crate) fn segment_marks(segment: &str) -> u8 {
 
 /// Writes what `path` is under the bits of `mask`.
 pub(crate) fn fold(path: &str, mask: u8, out: &mut String) {
+    let path = if mask & QUERY == 0 { path } else { cut_query(path) };
     let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
     while let Some(segment) = segments.next() {
         let at = out.len();
@@ -180,7 +103,7 @@ pub(crate) fn fold(path: &str, mask: u8, out: &mut String) {
 
 /// Writes what one segment is under the bits of `mask`.
 pub(crate) fn fold_segment(segment: &str, mask: u8, out: &mut String) {
-    let mut part = segment;
+    let mut part = if mask & QUERY == 0 { segment } else { cut_query(segment) };
     if mask & CUT != 0 {
         part = cut_parameters(part);
     }
@@ -189,7 +112,7 @@ pub(crate) fn fold_segment(segment: &str, mask: u8, out: &mut String) {
     }
     if mask & LOWER != 0 {
         // Letter by letter, so that a segment folds alike wherever it stands.
-        out.extend(part.chars().flat_map(char::to_lowercase));
+        part.chars().for_each(|letter| without_case(letter, out));
     } else {
         out.push_str(part);
     }
@@ -207,23 +130,60 @@ pub(crate) fn cut_dot_segments(path: &str, mask: u8) -> Option<String> {
     })
 }
 
-fn cut_parameters(segment: &str) -> &str {
+/// Whether a letter is the same without case.
+fn is_lower(letter: char) -> bool {
+    if letter.is_ascii() {
+        return !letter.is_ascii_uppercase();
+    }
+    let mut text = String::new();
+    without_case(letter, &mut text);
+    text.chars().eq([letter])
+}
+
+/// In lower case after upper case, for upstreams that compare in either: the dotless i is an `I`
+/// to some, the long s an `S`, and the dotted capital an `i`.
+fn without_case(letter: char, out: &mut String) {
+    match letter {
+        _ if letter.is_ascii() => out.push(letter.to_ascii_lowercase()),
+        '\u{130}' => out.push('i'),
+        _ => {
+            let upper = letter.to_lowercase().flat_map(char::to_uppercase);
+            out.extend(upper.flat_map(char::to_lowercase));
+        }
+    }
+}
+
+fn is_query(letter: char) -> bool {
+    matches!(letter, '?' | '#')
+}
+
+fn cut_query(text: &str) -> &str {
+    text.find(is_query).map_or(text, |at| &text[..at])
+}
+
+pub(super) fn cut_parameters(segment: &str) -> &str {
     segment.find(';').map_or(segment, |at| &segment[..at])
 }
 
-/// Cuts dots and spaces from the end; what is a dot segment without its spaces stays one.
+/// Cuts dots and white space from the end; what is a dot segment without its spaces stays one.
 fn trim_tail(segment: &str) -> &str {
     let mut part = segment;
-    while let Some(shorter) = part.strip_suffix("%20").or_else(|| part.strip_suffix(' ')) {
+    while let Some(shorter) = part.strip_suffix("%20").or_else(|| strip_space(part)) {
         part = shorter;
     }
     if part == "." || part == ".." {
         return part;
     }
-    while let Some(shorter) = part.strip_suffix("%20").or_else(|| part.strip_suffix(['.', ' '])) {
+    while let Some(shorter) =
+        part.strip_suffix("%20").or_else(|| part.strip_suffix('.')).or_else(|| strip_space(part))
+    {
         part = shorter;
     }
     part
+}
+
+fn strip_space(text: &str) -> Option<&str> {
+    text.strip_suffix(char::is_whitespace)
 }
 
 /// The name of a reading for log, `why` and `explain`.
@@ -234,10 +194,10 @@ pub(crate) fn name(source: Source, mask: u8) -> &'static str {
         (Source::AsIs, TAIL) => "trailing_dot_or_space_cut",
         (Source::AsIs, LOWER) => "lower_case",
         (Source::AsIs, MERGE) => "slashes_merged",
-        (Source::Authority, 0) => "authority",
         (Source::Once, 0) => "decoded_once",
         (Source::Twice, 0) => "decoded_twice",
         (Source::Nfkc, 0) => "nfkc",
+        (Source::Once | Source::Twice, QUERY) => "query_cut",
         (Source::Backslash, 0) => "backslash_as_slash",
         (_, _) => "combined",
     }

@@ -12,7 +12,7 @@ use std::iter;
 
 use foldhash::fast::FixedState;
 
-use crate::path::view::{self, Source};
+use crate::path::view::{self, SOURCES, Source, Texts};
 use crate::policy::host::split_port;
 use crate::policy::pattern::Segment;
 use crate::policy::{HostPattern, PathPattern};
@@ -29,9 +29,6 @@ pub(super) type SlotId = usize;
 /// The segments of a pattern; `None` is `*`.
 pub(super) type Common<'a> = Vec<Option<&'a str>>;
 
-/// One bit per [`Reading`].
-type Readings = u128;
-
 /// One way to read a path: a source and what is done to its segments.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
@@ -39,9 +36,17 @@ pub(super) struct Reading {
     pub(super) mask: u8,
 }
 
-impl Reading {
-    fn bit(self) -> Readings {
-        1 << (self.source as u32 * u32::from(view::MASKS) + u32::from(self.mask))
+/// A set of [`Reading`]s: for each source one bit per mask.
+#[derive(Clone, Copy, Debug, Default)]
+struct Readings([u32; SOURCES]);
+
+impl Readings {
+    fn insert(&mut self, reading: Reading) {
+        self.0[reading.source as usize] |= 1 << reading.mask;
+    }
+
+    fn contains(&self, reading: Reading) -> bool {
+        self.0[reading.source as usize] >> reading.mask & 1 != 0
     }
 }
 
@@ -70,8 +75,10 @@ pub(super) struct Index {
     slots: Vec<Vec<usize>>,
     /// What folding can do to any literal: a union of [`view`] bits.
     marks: u8,
-    /// Whether any literal has a percent-encoding or parameters, so that sources differ.
-    has_sources: bool,
+    /// For each source the first from which every literal has the same text.
+    first_alike: [u8; SOURCES],
+    /// Whether any literal is something else under some reading.
+    is_folding: bool,
 }
 
 /// The root of the patterns for every host.
@@ -85,7 +92,8 @@ impl Default for Index {
             nodes: vec![Node::default()],
             slots: Vec::new(),
             marks: 0,
-            has_sources: false,
+            first_alike: [0; SOURCES],
+            is_folding: false,
         }
     }
 }
@@ -129,9 +137,15 @@ impl Index {
         self.marks
     }
 
-    /// Whether the literals of patterns depend on the source of a reading.
-    pub(super) fn has_sources(&self) -> bool {
-        self.has_sources
+    /// A number below [`SOURCES`], equal for sources from which every literal has the same text.
+    pub(super) fn alike(&self, source: Source) -> usize {
+        usize::from(self.first_alike[source as usize])
+    }
+
+    /// Whether any pattern is another one under some reading, so that even a path that has only
+    /// one reading may fall under others.
+    pub(super) fn is_folding(&self) -> bool {
+        self.is_folding
     }
 
     /// The slot of the most specific host, then path. A host in normal form.
@@ -155,7 +169,7 @@ impl Index {
         found: &mut Vec<SlotId>,
     ) {
         for (root, _) in self.roots(host) {
-            if self.descend_folded(root, segments(path), reading.bit(), found) {
+            if self.descend_folded(root, segments(path), reading, found) {
                 return;
             }
         }
@@ -221,7 +235,7 @@ impl Index {
         &self,
         node: NodeId,
         rest: Option<&str>,
-        reading: Readings,
+        reading: Reading,
         found: &mut Vec<SlotId>,
     ) -> bool {
         let node = &self.nodes[node];
@@ -232,7 +246,7 @@ impl Index {
         let (segment, tail) = next_segment(rest);
         let plain = node.literals.get(segment).filter(|&&child| self.nodes[child].is_plain);
         let folded = node.folded.get(segment).into_iter().flatten();
-        let folded = folded.filter(|(readings, _)| readings & reading != 0);
+        let folded = folded.filter(|(readings, _)| readings.contains(reading));
         let mut is_found = false;
         for &child in plain.into_iter().chain(folded.map(|(_, child)| child)) {
             is_found |= self.descend_folded(child, tail, reading, found);
@@ -270,18 +284,32 @@ impl Index {
         let fresh = self.nodes.len();
         self.nodes[parent].literals.insert(literal.into(), fresh);
         let child = self.ensure(fresh);
-        let has_sources = literal.contains(['%', ';']);
-        let is_plain = !has_sources && view::segment_marks(literal) == 0;
+        let texts = Texts::of(literal);
+        let is_plain = texts.iter().count() == 1 && view::segment_marks(literal) == 0;
         self.nodes[child].is_plain = is_plain;
         if !is_plain {
-            self.has_sources |= has_sources;
-            let (folded, marks) = readings_of(literal);
+            self.is_folding = true;
+            self.tell_apart(&texts);
+            let (folded, marks) = readings_of(&texts);
             self.marks |= marks;
             for (text, readings) in folded {
                 self.nodes[parent].folded.entry(text.into()).or_default().push((readings, child));
             }
         }
         child
+    }
+
+    /// Sources stay alike only where this literal, too, has the same text.
+    fn tell_apart(&mut self, texts: &Texts<'_>) {
+        let before = self.first_alike;
+        for (at, source) in Source::ALL.into_iter().enumerate() {
+            let is_alike = |other: &Source| {
+                before[*other as usize] == before[at]
+                    && texts.number(*other) == texts.number(source)
+            };
+            let first = Source::ALL.into_iter().find(is_alike).unwrap_or(source);
+            self.first_alike[at] = first as u8;
+        }
     }
 
     fn ensure(&mut self, node: NodeId) -> NodeId {
@@ -293,12 +321,11 @@ impl Index {
 }
 
 /// What a literal is under every reading, each text once, and the bits that change it.
-fn readings_of(literal: &str) -> (Vec<(String, Readings)>, u8) {
+fn readings_of(literal: &Texts<'_>) -> (Vec<(String, Readings)>, u8) {
     let mut texts: Vec<(String, Readings)> = Vec::new();
     let mut all_marks = 0;
-    for source in Source::ALL {
-        let read = source.read(literal);
-        let marks = view::segment_marks(&read);
+    for (number, read) in literal.iter() {
+        let marks = view::segment_marks(read);
         all_marks |= marks;
         let mut at = [usize::MAX; view::MASKS as usize];
         for mask in 0..view::MASKS {
@@ -306,13 +333,15 @@ fn readings_of(literal: &str) -> (Vec<(String, Readings)>, u8) {
             let own = usize::from(mask & marks);
             if usize::from(mask) == own {
                 let mut text = String::with_capacity(read.len());
-                view::fold_segment(&read, mask, &mut text);
+                view::fold_segment(read, mask, &mut text);
                 at[own] = texts.iter().position(|(known, _)| *known == text).unwrap_or(texts.len());
                 if at[own] == texts.len() {
-                    texts.push((text, 0));
+                    texts.push((text, Readings::default()));
                 }
             }
-            texts[at[own]].1 |= Reading { source, mask }.bit();
+            for source in Source::ALL.into_iter().filter(|one| literal.number(*one) == number) {
+                texts[at[own]].1.insert(Reading { source, mask });
+            }
         }
     }
     (texts, all_marks)

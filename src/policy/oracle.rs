@@ -1,8 +1,9 @@
 //! What the route table must answer, written a second time and as simply as possible.
 //!
-//! Owns a matcher that looks at every route and the ten views of R-503 as the requirement words
-//! them. Tests and fuzz targets compare the table with it. It shares no code with the table, the
-//! index or [`crate::path::view`], so that a mistake would have to be made twice.
+//! Owns a matcher that looks at every route, the views of R-503 as the requirement words them, and
+//! every composition of them that an upstream may do in turn ([`composed`]). Tests and fuzz
+//! targets compare the table with it. It shares no code with the table, the index or
+//! [`crate::path::view`], so that a mistake would have to be made twice.
 
 use std::sync::Arc;
 
@@ -54,8 +55,12 @@ pub fn sample_table() -> RouteTable {
 /// # Panics
 /// When it does not hold.
 pub fn exercise(table: &RouteTable, raw: &[u8]) {
+    // Which compositions: any, but the same for the same bytes.
+    let mix = |sum: u32, byte: &u8| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    let sum = raw.iter().fold(0x811c_9dc5, mix);
+    let ways = [sum as u16, (sum >> 8) as u16, (sum >> 16) as u16, u16::MAX];
     for host in [None, Some("h.test"), Some("x.test")] {
-        check(table, host, &Method::GET, raw);
+        check(table, host, &Method::GET, raw, &ways);
     }
     let Ok(path) = CanonicalPath::parse(raw) else { return };
     let again = CanonicalPath::parse(path.as_str().as_bytes()).expect("a canonical path is one");
@@ -63,7 +68,8 @@ pub fn exercise(table: &RouteTable, raw: &[u8]) {
 }
 
 /// Panics when the table admits what it must not, or finds another route than the naive matcher.
-pub fn check(table: &RouteTable, host: Option<&str>, method: &Method, raw: &[u8]) {
+/// `ways` are the compositions to ask beside the plain views.
+pub fn check(table: &RouteTable, host: Option<&str>, method: &Method, raw: &[u8], ways: &[u16]) {
     let Ok(path) = CanonicalPath::parse(raw) else { return };
     let raw = str::from_utf8(raw).expect("an accepted path is ASCII");
     let plain = naive_find(table.routes(), host, method, path.as_str(), &upper_triplets);
@@ -76,13 +82,23 @@ pub fn check(table: &RouteTable, host: Option<&str>, method: &Method, raw: &[u8]
                 !path.has_encoded_slash() || route.insecure_path.encoded_slash,
                 "{raw:?} has an encoded slash"
             );
+            let pattern = route.path.as_str();
             let met = meeting(table.routes(), host, method, raw, route);
-            assert_eq!(met, None, "{raw:?} was admitted by {}", route.path.as_str());
+            assert_eq!(met, None, "{raw:?} was admitted by {pattern}");
+            for &way in ways {
+                let view = |text: &str| composed(text, way, route.insecure_path);
+                let meets = meets(table.routes(), host, method, raw, route, &view);
+                let text = composed(raw, way, route.insecure_path);
+                assert!(!meets, "{raw:?} was admitted by {pattern}, and is {text:?} by {way:#b}");
+            }
         }
         Err(RouteMiss::Method { .. }) => assert_eq!(plain, Found::NoMethod, "{raw:?}"),
         Err(RouteMiss::Unknown) => assert_eq!(plain, Found::Nothing, "{raw:?}"),
         Err(RouteMiss::Ambiguous { view }) => {
-            let is_exempt = VIEWS.iter().all(|(_, view)| view(raw) == raw);
+            let patterns = table.routes().iter().map(|route| encoded(route.path.as_str()));
+            let is_exempt = patterns
+                .chain([raw.to_owned()])
+                .all(|text| VIEWS.iter().all(|(_, view)| view(&text) == text));
             assert!(!is_exempt, "{raw:?} is all its views and was refused as {view}");
         }
     }
@@ -96,42 +112,119 @@ fn meeting(
     raw: &str,
     applied: &Route,
 ) -> Option<&'static str> {
-    if VIEWS.iter().all(|(_, view)| view(raw) == raw) {
-        return None;
-    }
-    let is_other = |at: &usize| routes[*at].access != applied.access;
     let permitted = applied.insecure_path;
     VIEWS
         .iter()
-        .filter(|(name, _)| !(permitted.double_slash && *name == "merged"))
+        .filter(|(name, _)| !(permitted.double_slash && matches!(*name, "merged" | "authority")))
         .filter(|(name, _)| !(permitted.semicolon && *name == "semicolon"))
-        .find(|(_, view)| {
-            let read = |text: &str| view(&upper_triplets(text));
-            match naive_find(routes, host, method, raw, &read) {
-                Found::Routes(met) => met.iter().any(is_other),
-                Found::NoMethod | Found::Nothing => false,
-            }
-        })
+        .find(|(_, view)| meets(routes, host, method, raw, applied, view))
         .map(|(name, _)| *name)
+}
+
+/// Whether `raw` falls under other access when it and all patterns are read as `view` does.
+fn meets(
+    routes: &[Arc<Route>],
+    host: Option<&str>,
+    method: &Method,
+    raw: &str,
+    applied: &Route,
+    view: &dyn Fn(&str) -> String,
+) -> bool {
+    let is_other = |at: &usize| routes[*at].access != applied.access;
+    let read = |text: &str| view(&upper_triplets(text));
+    match naive_find(routes, host, method, raw, &read) {
+        Found::Routes(met) => met.iter().any(is_other),
+        Found::NoMethod | Found::Nothing => false,
+    }
 }
 
 type View = fn(&str) -> String;
 
 /// The views, by the words of R-503.
-pub const VIEWS: [(&str, View); 10] = [
+pub const VIEWS: [(&str, View); 12] = [
     ("raw", str::to_owned),
     ("dots", without_dots),
     ("once", decoded),
     ("twice", |path| decoded(&decoded(path))),
     ("merged", merged),
+    ("authority", after_authority),
     ("backslash", |path| path.replace('\\', "/")),
-    ("semicolon", |path| per_segment(path, |segment| segment.split(';').next().unwrap_or(""))),
-    ("lower", |path| path.to_lowercase()),
-    ("tail", |path| {
-        per_segment(&path.replace("%20", " "), |segment| segment.trim_end_matches(['.', ' ']))
-    }),
-    ("nfkc", |path| decoded(path).nfkc().collect()),
+    ("semicolon", without_parameters),
+    ("query", |path| before_query(&decoded(path))),
+    ("lower", caseless),
+    ("tail", without_tails),
+    ("nfkc", |path| compatible(&decoded(path))),
 ];
+
+/// What an upstream makes of a path that does several of these, in the order in which one would:
+/// a bit of `way` for each.
+#[must_use]
+pub fn composed(path: &str, way: u16, permitted: InsecurePath) -> String {
+    let is_on = |bit: u16| way >> bit & 1 == 1;
+    let mut text = path.to_owned();
+    let mut apply = |is_on: bool, step: View| {
+        if is_on {
+            text = step(&text);
+        }
+    };
+    let (parameters, slashes) = (!permitted.semicolon, !permitted.double_slash);
+    apply(is_on(0) && parameters, without_parameters);
+    apply(is_on(1), decoded);
+    apply(is_on(1) && is_on(2), decoded);
+    apply(is_on(1) && is_on(3) && parameters, without_parameters);
+    apply(is_on(4), |path| replaced(path, &['\u{2044}', '\u{2215}', '\u{2216}', '\u{a5}']));
+    apply(is_on(4) || is_on(5), compatible);
+    apply(is_on(4), |path| replaced(path, &['\\']));
+    // A third time would be one too many.
+    let is_late = is_on(4) && is_on(6) && is_on(1) && !is_on(2) && !is_on(0) && !is_on(3);
+    apply(is_late, decoded);
+    apply(is_late, |path| replaced(path, &['\\']));
+    apply(is_on(7), before_query);
+    apply(is_on(8) && parameters, without_parameters);
+    apply(is_on(9), without_tails);
+    apply(is_on(10), caseless);
+    apply(is_on(11) && slashes, merged);
+    apply(is_on(12), without_dots);
+    apply(is_on(13) && slashes, after_authority);
+    apply(is_on(13) && is_on(14) && slashes, merged);
+    apply(is_on(13) && is_on(15) && slashes, without_dots);
+    text
+}
+
+fn without_parameters(path: &str) -> String {
+    per_segment(path, |segment| segment.split(';').next().unwrap_or(""))
+}
+
+fn without_tails(path: &str) -> String {
+    per_segment(&path.replace("%20", " "), |segment| {
+        segment.trim_end_matches(|c: char| c == '.' || c.is_whitespace())
+    })
+}
+
+fn before_query(path: &str) -> String {
+    path.split(['?', '#']).next().unwrap_or("").to_owned()
+}
+
+fn caseless(path: &str) -> String {
+    path.replace('\u{130}', "i").to_lowercase().to_uppercase().to_lowercase()
+}
+
+fn compatible(path: &str) -> String {
+    let is_seen = |c: &char| !matches!(u32::from(*c), 0xad | 0x200b..=0x200f | 0x2060..=0x206f | 0xfe00..=0xfe0f | 0xfeff);
+    path.chars().filter(is_seen).nfkc().collect()
+}
+
+fn replaced(path: &str, slashes: &[char]) -> String {
+    path.replace(slashes, "/")
+}
+
+fn after_authority(path: &str) -> String {
+    if !path.starts_with("//") {
+        return path.to_owned();
+    }
+    let host_and_path = path.trim_start_matches('/');
+    host_and_path.split_once('/').map_or("/".to_owned(), |(_, rest)| format!("/{rest}"))
+}
 
 /// Every route is looked at. `read` is applied to the path and to the literals of patterns.
 pub fn naive_find(

@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 
 use thiserror::Error;
 
-use crate::path::view::{self, Source};
+use crate::path::view::{self, Texts};
 use crate::path::{CanonicalPath, PathError};
 pub use crate::policy::host::{HostPattern, normalize_host};
 
@@ -144,14 +144,15 @@ fn literal_segment(literal: &str) -> Result<Segment, &'static str> {
         return Err("has `{` or `}`; a segment that varies is written `*`");
     }
     let mut folded = String::new();
-    for source in Source::ALL {
-        for mask in 0..view::MASKS {
+    for (_, text) in Texts::of(literal).iter() {
+        let marks = view::segment_marks(text);
+        for mask in (0..view::MASKS).filter(|mask| mask & !marks == 0) {
             folded.clear();
-            view::fold_segment(&source.read(literal), mask, &mut folded);
+            view::fold_segment(text, mask, &mut folded);
             if folded.is_empty() || folded == "." || folded == ".." || folded.contains(['/', '\\'])
             {
                 return Err(
-                    "has a segment that another reading drops or splits (only dots and spaces, a leading `;`, a letter that stands for a slash or dots); write it as `*`",
+                    "has a segment that another reading drops or splits (only dots and spaces, a leading `;`, `?` or `#`, a letter that stands for a slash or dots); write it as `*`",
                 );
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::path::view::{self, Source};
+use crate::path::view::{self, Source, TEXTS_MAX, Texts};
 use crate::path::{CanonicalPath, has_dot_segment, remove_dot_segments};
 use crate::policy::index::{Index, Reading, SlotId};
 use crate::policy::{Route, conflict};
@@ -114,7 +114,7 @@ impl RouteTable {
         if path.has_encoded_slash() && !route.insecure_path.encoded_slash {
             return Err(RouteMiss::Ambiguous { view: "encoded_slash" });
         }
-        if !path.is_ordinary() {
+        if !path.is_ordinary() || self.index.is_folding() {
             let raw = path.raw_if_different().map(view::upper_hex);
             let mut readings = Readings::new(self, host, method, route);
             readings.refuse_meeting(&text)?;
@@ -176,29 +176,41 @@ impl<'a> Readings<'a> {
         let mut spared = 0;
         spared |= if permitted.double_slash { view::MERGE } else { 0 };
         spared |= if permitted.semicolon { view::CUT } else { 0 };
-        let sources = Source::ALL.map(|source| match source {
-            Source::Authority if permitted.double_slash => None,
-            Source::CutOnce if permitted.semicolon => None,
-            source => Some((source, source.read(path))),
-        });
-        for (at, (source, text)) in
-            sources.iter().enumerate().filter_map(|(at, read)| Some((at, read.as_ref()?)))
-        {
-            let is_known = sources[..at].iter().flatten().any(|(_, known)| known == text);
-            if is_known && !self.table.index.has_sources() {
+        let texts = Texts::of(path);
+        // For each text, a bit for each kind of source it was asked from.
+        let mut asked = [0_u32; TEXTS_MAX];
+        for source in Source::ALL.into_iter().filter(|one| !(permitted.semicolon && one.cuts())) {
+            let number = texts.number(source);
+            let bit = 1 << self.table.index.alike(source);
+            if asked[number] & bit != 0 {
                 continue;
             }
-            let marks = (view::marks(text) | self.table.index.marks()) & !spared;
+            asked[number] |= bit;
+            let text = texts.text(number);
+            let own = view::marks(text) & !spared;
+            let marks = (own | self.table.index.marks()) & !spared;
+            let is_plain = !has_dot_segment(text) && !text.starts_with("//");
             for mask in (0..view::MASKS).filter(|mask| mask & !marks == 0) {
-                self.read(Reading { source: *source, mask }, text)?;
+                let reading = Reading { source, mask };
+                let is_meeting = if is_plain && mask & own == 0 {
+                    self.meet(text, reading) == Meeting::OtherAccess
+                } else {
+                    self.read(reading, text, mask & own & view::QUERY != 0)?
+                };
+                if is_meeting {
+                    return Err(RouteMiss::Ambiguous { view: view::name(source, mask) });
+                }
             }
         }
         Ok(())
     }
 
-    /// Asks one reading, with dot segments as they are and removed.
-    fn read(&mut self, reading: Reading, source: &str) -> Result<(), RouteMiss> {
-        let view = view::name(reading.source, reading.mask);
+    /// Whether one reading meets other access, with dot segments as they are and removed.
+    ///
+    /// A reading that climbs, or that `is_cut` short, leaves the route: where it then leads to
+    /// nothing, it is denied when it is asked directly, and above the root there is
+    /// nothing we know.
+    fn read(&mut self, reading: Reading, source: &str, is_cut: bool) -> Result<bool, RouteMiss> {
         self.bytes_left = self
             .bytes_left
             .checked_sub(source.len())
@@ -206,17 +218,45 @@ impl<'a> Readings<'a> {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         view::fold(source, reading.mask, &mut text);
-        let mut is_meeting = self.meet(&text, reading) == Meeting::OtherAccess;
-        if has_dot_segment(&text) {
-            // A reading that climbs leaves the route: where it then leads to nothing, it is denied
-            // when it is asked directly, and above the root there is nothing we know.
-            is_meeting |= remove_dot_segments(&text)
-                .is_none_or(|removed| self.meet(&removed, reading) != Meeting::SameAccess);
-            let cut = view::cut_dot_segments(&text, reading.mask);
-            is_meeting |= cut.is_some_and(|cut| self.meet(&cut, reading) == Meeting::OtherAccess);
+        let met = self.meet(&text, reading);
+        let has_dots = has_dot_segment(&text);
+        let mut is_meeting = met == Meeting::OtherAccess;
+        is_meeting |= is_cut && !has_dots && met != Meeting::SameAccess;
+        is_meeting |= !is_meeting && self.meets_behind_authority(&text, reading)?;
+        if has_dots && !is_meeting {
+            is_meeting = match remove_dot_segments(&text) {
+                None => true,
+                Some(removed) => {
+                    self.meet(&removed, reading) != Meeting::SameAccess
+                        || self.meets_behind_authority(&removed, reading)?
+                }
+            };
+            if let Some(cut) = view::cut_dot_segments(&text, reading.mask) {
+                is_meeting |= self.meet(&cut, reading) == Meeting::OtherAccess
+                    || self.meets_behind_authority(&cut, reading)?;
+            }
         }
         self.text = text;
-        if is_meeting { Err(RouteMiss::Ambiguous { view }) } else { Ok(()) }
+        Ok(is_meeting)
+    }
+
+    /// Whether what follows a first `//host` meets other access.
+    fn meets_behind_authority(&mut self, text: &str, reading: Reading) -> Result<bool, RouteMiss> {
+        if self.applied.insecure_path.double_slash {
+            return Ok(false);
+        }
+        let Some(path) = view::without_authority(text) else { return Ok(false) };
+        let mut merged = String::new();
+        view::fold(path, view::MERGE, &mut merged);
+        let is_meeting = [path, &*merged].into_iter().any(|path| {
+            let removed = has_dot_segment(path).then(|| remove_dot_segments(path));
+            self.meet(path, reading) == Meeting::OtherAccess
+                || removed.is_some_and(|removed| {
+                    removed
+                        .is_none_or(|removed| self.meet(&removed, reading) == Meeting::OtherAccess)
+                })
+        });
+        if is_meeting { Err(RouteMiss::Ambiguous { view: "authority" }) } else { Ok(false) }
     }
 
     fn meet(&mut self, text: &str, reading: Reading) -> Meeting {

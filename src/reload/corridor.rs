@@ -18,7 +18,6 @@ use crate::config::disk::Disk;
 use crate::config::materials::{self, LastGood};
 use crate::config::yaml::Budget;
 use crate::config::{Config, Dynamic, FileReference, KeySource, Materials, Mistake, Startup};
-use crate::rate_limit::LimitTable;
 use crate::secret::Secret;
 use crate::snapshot::{Retained, Snapshot};
 
@@ -110,9 +109,9 @@ impl Corridor {
         let mut last_good = LastGood::default();
         let (loaded, fingerprint) = read(file, &sources, &mut last_good)?;
         let Loaded { config: Config { startup, dynamic }, materials, admin_token } = loaded;
-        let limits = Arc::new(LimitTable::new(startup.limit_entries, seed));
+        let retained = Retained::new(startup.limit_entries, startup.token_cache, seed);
         let (dynamic, materials) = (Arc::new(dynamic), Arc::new(materials));
-        let corridor = Self {
+        let mut corridor = Self {
             watched: files_of(file, &startup, &dynamic),
             file: file.to_owned(),
             sources,
@@ -123,7 +122,7 @@ impl Corridor {
             fingerprint,
             dynamic,
             materials,
-            retained: Retained { limits },
+            retained,
             generation: 1,
         };
         let snapshot = corridor.compile();
@@ -229,9 +228,11 @@ impl Corridor {
         needed
     }
 
-    fn compile(&self) -> Snapshot {
+    fn compile(&mut self) -> Snapshot {
         let (dynamic, materials) = (Arc::clone(&self.dynamic), Arc::clone(&self.materials));
-        Snapshot::compile(dynamic, materials, &self.retained, self.generation)
+        let snapshot = Snapshot::compile(dynamic, materials, &self.retained, self.generation);
+        self.retained.issuers = Arc::clone(&snapshot.gate.issuers);
+        snapshot
     }
 }
 
@@ -296,6 +297,8 @@ fn differences(started: &Startup, wanted: &Startup) -> Vec<&'static str> {
         access_log,
         limit_entries,
         upstream_pool,
+        state_dir,
+        token_cache,
     } = started;
     let compared = [
         ("listeners", *listeners == wanted.listeners),
@@ -308,6 +311,8 @@ fn differences(started: &Startup, wanted: &Startup) -> Vec<&'static str> {
         ("access_log", *access_log == wanted.access_log),
         ("limit_entries", *limit_entries == wanted.limit_entries),
         ("upstream_pool", *upstream_pool == wanted.upstream_pool),
+        ("state_dir", *state_dir == wanted.state_dir),
+        ("token_cache", *token_cache == wanted.token_cache),
     ];
     compared.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
 }

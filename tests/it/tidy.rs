@@ -11,7 +11,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("vocabulary", "time secret scope header_text field_name credential principal"),
     (
         "deciding",
-        "jwt api_key path policy rate_limit identity address cors framing request_id \
+        "jwt token_cache api_key path policy rate_limit identity address cors framing request_id \
          upstream_settings",
     ),
     ("gate", "gate rejection record"),

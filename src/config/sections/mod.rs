@@ -101,3 +101,30 @@ pub fn name(text: &str) -> Result<&str, String> {
         "{text:?} is not a name: 1 to {NAME_BYTES_MAX} letters, digits, `.`, `_` and `-` are accepted"
     ))
 }
+
+/// `off`, or bytes with an optional suffix.
+pub fn size(text: &str) -> Result<Option<u64>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let wrong = || {
+        format!(
+            "{text:?} is not a size: write a whole number of bytes, with k, M, G (thousands) or \
+             KiB, MiB, GiB after it, or off"
+        )
+    };
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit {
+        "" => 1,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(factor).map(Some).ok_or_else(wrong)
+}

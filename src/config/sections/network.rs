@@ -4,18 +4,21 @@
 //! Owns the part of the configuration that needs a restart, and trusted proxies. Never binds.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::address::TrustedProxies;
+use crate::config::expand::Environment;
 use crate::config::keys;
 use crate::config::model::{
     AccessLog, AccessLogTarget, Admin, ConnectionCaps, ListenAddress, Listener, Startup,
 };
-use crate::config::sections::Reading;
+use crate::config::sections::{Reading, size};
 use crate::config::walk::{Mapping, Value};
+use crate::token_cache::SIZE_DEFAULT;
 
 /// Each listener is a socket and a task or more.
 const LISTENERS_MAX: usize = 64;
@@ -26,8 +29,11 @@ const PROXIES_MAX: usize = 1_000;
 /// `sun_path` has 108 bytes, one of them for the end.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
+/// Where state is kept unless somebody says otherwise.
+const STATE_DIR: &str = "gatepost-state";
+
 /// The part that needs a restart.
-pub fn startup(top: &Mapping<'_>, reading: &Reading<'_>) -> Startup {
+pub fn startup(top: &Mapping<'_>, reading: &Reading<'_>, environment: Environment<'_>) -> Startup {
     let listeners = top.require("listeners");
     let listeners = listeners.as_ref().map(|value| listeners_of(value, reading));
     let listeners = listeners.unwrap_or_default();
@@ -57,7 +63,34 @@ pub fn startup(top: &Mapping<'_>, reading: &Reading<'_>) -> Startup {
             .unwrap_or(AccessLog { target: AccessLogTarget::Stdout, json: None }),
         limit_entries: number("limit_entries", 1024..=100_000_000, None).unwrap_or(262_144),
         upstream_pool: number("upstream_pool", 1..=65_535, None).unwrap_or(128),
+        token_cache: token_cache(top),
+        state_dir: state_dir(top, reading, environment),
     }
+}
+
+fn token_cache(top: &Mapping<'_>) -> u64 {
+    const ACCEPTED: RangeInclusive<u64> = 1 << 20..=64 << 30;
+    let read = top.find("token_cache").and_then(|value| {
+        value.parse(|text| match size(text)? {
+            None => Ok(0),
+            Some(bytes) if ACCEPTED.contains(&bytes) => Ok(bytes),
+            Some(_) => Err(format!("{text:?} is not from 1MiB to 64GiB; off keeps no token")),
+        })
+    });
+    read.unwrap_or(SIZE_DEFAULT)
+}
+
+/// As configured, else what a service manager made for us, else beside the configuration.
+fn state_dir(top: &Mapping<'_>, reading: &Reading<'_>, environment: Environment<'_>) -> PathBuf {
+    let configured = top.find("state_dir").and_then(|value| reading.file(&value));
+    let provided = || {
+        let folders = environment("STATE_DIRECTORY").filter(|folders| !folders.is_empty())?;
+        folders.split(':').next().map(PathBuf::from)
+    };
+    configured
+        .map(|folder| folder.path)
+        .or_else(provided)
+        .unwrap_or_else(|| reading.folder().join(STATE_DIR))
 }
 
 fn listeners_of(value: &Value<'_>, reading: &Reading<'_>) -> Vec<Listener> {

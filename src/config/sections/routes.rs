@@ -10,10 +10,10 @@ use http::Method;
 
 use crate::config::keys;
 use crate::config::model::IssuerSource;
-use crate::config::sections::Reading;
 use crate::config::sections::access::{Authenticators, access};
 use crate::config::sections::cors::{cors, preflight};
 use crate::config::sections::upstreams::{TimeoutSettings, timeouts};
+use crate::config::sections::{Reading, size};
 use crate::config::walk::{Mapping, Value, suggest};
 use crate::policy::{HostPattern, InsecurePath, Methods, PathPattern, Route, RouteTable, Upgrade};
 use crate::rate_limit::LimitPolicy;
@@ -236,7 +236,7 @@ fn settings(section: &Mapping<'_>, reading: &Reading<'_>, known: Known<'_>) -> S
         limits: section.find("limits").and_then(|value| limits(&value, known.limits)),
         upstream: section.find("upstream").and_then(|value| upstream(&value, known.upstreams)),
         forward_credential: truth("forward_credential"),
-        body_limit: section.find("body_limit").and_then(|value| value.parse(body_limit)),
+        body_limit: section.find("body_limit").and_then(|value| value.parse(size)),
         timeouts: section.find("timeouts").and_then(|value| timeouts(&value)),
         upgrade: section.find("upgrade").and_then(|value| {
             value.word(&[("off", Upgrade::Denied), ("websocket", Upgrade::Websocket)])
@@ -315,33 +315,6 @@ fn upstream(value: &Value<'_>, known: &[Arc<Upstream>]) -> Option<Arc<Upstream>>
         value.mistake(format!("there is no upstream {text:?}; {}", suggest(text, names)));
     }
     found.cloned()
-}
-
-/// `off`, or bytes with an optional suffix.
-fn body_limit(text: &str) -> Result<Option<u64>, String> {
-    if text == "off" {
-        return Ok(None);
-    }
-    let wrong = || {
-        format!(
-            "{text:?} is not a size: write a whole number of bytes, with k, M, G (thousands) or \
-             KiB, MiB, GiB after it, or off"
-        )
-    };
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let factor: u64 = match unit {
-        "" => 1,
-        "k" => 1_000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(factor).map(Some).ok_or_else(wrong)
 }
 
 fn insecure_path(value: &Value<'_>, reading: &Reading<'_>) -> Option<InsecurePath> {

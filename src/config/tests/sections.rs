@@ -20,6 +20,7 @@ fn defaults_are_those_of_the_contract() {
     let caps = config.startup.connections;
     assert_eq!((caps.total, caps.per_address), (10_000, 1_000));
     assert_eq!((config.startup.limit_entries, config.startup.upstream_pool), (262_144, 128));
+    assert_eq!(config.startup.state_dir, Path::new("/etc/gatepost-state"));
     let dynamic = &config.dynamic;
     assert!(dynamic.trusted_proxies.networks.is_empty() && !dynamic.trusted_proxies.unix);
     assert_eq!(dynamic.realm.as_ref(), "gatepost");
@@ -47,11 +48,13 @@ fn defaults_are_those_of_the_contract() {
 fn file_names_are_relative_to_the_file_that_names_them() {
     let config = good(
         "admin: { address: '0.0.0.0:9090', token_file: secrets/token }\n\
+         state_dir: state\n\
          access_log: { file: /var/log/a.log, format: json }\n\
          api_keys: { files: keys.yaml, peppers: { p1: p.txt } }",
     );
     let admin = config.startup.admin.unwrap();
     assert_eq!(admin.token_file.unwrap().path, Path::new("/etc/secrets/token"));
+    assert_eq!(config.startup.state_dir, Path::new("/etc/state"));
     let log = config.startup.access_log;
     assert_eq!(log.target, AccessLogTarget::File("/var/log/a.log".into()));
     assert_eq!(log.json, Some(true));

@@ -354,6 +354,82 @@ fn r503_a_reading_that_meets_other_access_is_refused_and_named() {
         ("/Reports/A/", ""),
         ("/api/V1/x", "lower_case"),
         ("/Api/v1/x;y", "lower_case"),
+        // A decoded `?` or `#` cuts the path.
+        ("/admin%3fx", "query_cut"),
+        ("/admin%23x", "query_cut"),
+        ("/admin%3F", "query_cut"),
+        ("/admin%253Fx", "query_cut"),
+        ("/admin%2523x", "query_cut"),
+        ("/admin%3F/../y", "query_cut"),
+        ("/admin%3B%3Fx", "combined"),
+        ("/admin.%3Fx", "combined"),
+        ("/Admin%3Fx", "combined"),
+        ("/%2561dmin%3Fx", "query_cut"),
+        ("/admin%EF%BC%9Fx", "combined"),
+        ("/admin%EF%BC%83x", "combined"),
+        ("/%61dmin%3F", "query_cut"),
+        ("/x%3F/admin", ""),
+        ("/x%23y", ""),
+        // Decoded twice, and then more.
+        ("/%2561dmin%EF%BC%9Bx", "combined"),
+        ("/%2561dmin%25EF%25BC%259Bx", "combined"),
+        ("/%25EF%25BD%2581dmin", "combined"),
+        ("/x%25EF%25BC%25BC..%25EF%25BC%25BCadmin", "combined"),
+        ("/%2561dmin%253Bx", "combined"),
+        ("/%2561dmin%EF%BC%BCx", "combined"),
+        ("/%EF%BD%81dmin%3Bx%EF%BC%8Fy", "combined"),
+        ("/x%EF%BC%8F%EF%BC%8E%EF%BC%8E%EF%BC%8F%2561dmin", "combined"),
+        ("/%EF%BC%8561dmin", "combined"),
+        ("/x/%EF%BC%852e%EF%BC%852e/admin", "combined"),
+        ("/%25u0061dmin", "decoded_twice"),
+        ("/%25uFF41dmin", "combined"),
+        // An authority that shows only after something else.
+        ("/;//admin", "combined"),
+        ("/;/h/admin", "authority"),
+        ("/%20//h/admin", "authority"),
+        ("/%20/h/admin", "authority"),
+        ("/./h/admin", "authority"),
+        ("/x/..//h/admin", "authority"),
+        ("/x/..;//h/admin", "authority"),
+        ("/%EF%BC%8Fh/admin", "authority"),
+        ("//h/%61dmin", "authority"),
+        ("//h//admin", "authority"),
+        ("///h/admin", "authority"),
+        ("//h/x/../admin", "authority"),
+        ("//h/admin%3Fx", "authority"),
+        ("//h;x/ADMIN", "authority"),
+        // Letters that share a case.
+        ("/adm%C4%B1n", "combined"),
+        ("/adm%C4%B0n", "combined"),
+        ("/Report%C5%BF/x", "combined"),
+        ("/%C4%B1/x", ""),
+        // What nobody sees.
+        ("/adm%C2%ADin", "nfkc"),
+        ("/adm%E2%80%8Bin", "nfkc"),
+        ("/admin%E2%80%8C", "nfkc"),
+        ("/%E2%80%8Dadmin", "nfkc"),
+        ("/admin%E2%81%A0/x", "nfkc"),
+        ("/%EF%BB%BFadmin", "nfkc"),
+        ("/a%EF%B8%8Fdmin", "nfkc"),
+        ("/x/.%E2%80%8B./admin", "nfkc"),
+        ("/adm%25C2%25ADin", "combined"),
+        ("/admin%C2%A0", "combined"),
+        ("/admin%E2%80%A8", "combined"),
+        ("/admin%C2%85", "combined"),
+        // What looks like a slash or dots.
+        ("/x%E2%88%95..%E2%88%95admin", "backslash_as_slash"),
+        ("/admin%E2%81%84x", "backslash_as_slash"),
+        ("/x%E2%88%96..%E2%88%96admin", "backslash_as_slash"),
+        ("/x%C2%A5..%C2%A5admin", "backslash_as_slash"),
+        ("/x/%E2%80%A5/admin", "nfkc"),
+        ("/x/%E2%80%A4%E2%80%A4/admin", "nfkc"),
+        ("/x/%EF%BC%8E%EF%BC%8E/admin", "nfkc"),
+        ("/x/.;/../admin", "semicolon_cut"),
+        ("/x/%E2%80%A5;/admin", "combined"),
+        // One lower-case spelling beside a pattern with capitals.
+        ("/reports/x", "lower_case"),
+        ("/reports", ""),
+        ("/reports/x/y", ""),
     ] {
         match view {
             "" => assert!(find(&table, "", path).is_ok(), "{path}"),
@@ -410,7 +486,24 @@ fn r503_a_path_whose_readings_all_meet_the_same_access_passes() {
         "/x/%E2%84%A2",
         "/admin/%2525",
         "/Reports/a%20b",
-        "/reports/a",
+        "/public/caf%C3%A9",
+        "/files/A%20b.txt",
+        "/Foo/Bar",
+        "/x%3Fy",
+        "/x%23y",
+        "/a+b",
+        "/c++/x",
+        "/v1.0/x",
+        "/100%25",
+        "/u/ada.lovelace@example.com",
+        "/u/3F2504E0-4F89-11D3-9A0C-0305E82C3301",
+        "/p/x;color=red;size=L/y",
+        "/%E2%9D%A4%EF%B8%8F",
+        "/1%C2%BD",
+        "/stra%C3%9Fe",
+        "/%E5%83%B9%E6%A0%BC/%C2%A5100",
+        "/api/v1/items/A%20b;v=1%3Fx",
+        "/admin/what%3F",
     ] {
         assert!(find(&table, "", path).is_ok(), "{path}: {:?}", find(&table, "", path));
     }
@@ -434,12 +527,65 @@ fn r503_patterns_that_a_reading_makes_equal_are_all_asked() {
         route(&[], GET, "/x/Y", scoped("a")),
         route(&[], &[Method::POST], "/x/y", scoped("b")),
     ]);
-    finds(&table, "", "/api/x", "/api/**");
-    for path in ["/API/x", "/api/X", "/api/x;"] {
+    for path in ["/API/x", "/api/x", "/api/X", "/api/x;"] {
         ambiguous(&table, path, "lower_case");
     }
     // The route it would meet does not take the method.
     finds(&table, "", "/x/Y", "/x/Y");
+}
+
+#[test]
+fn r503_a_pattern_that_is_another_under_a_reading_is_met_by_ordinary_paths() {
+    let beside = |pattern: &str| {
+        table([
+            route(&[], &[], "/**", Access::Anonymous),
+            route(&[], &[], pattern, scoped("admin")),
+        ])
+    };
+    for (pattern, path, view) in [
+        ("/Upper/**", "/upper/x", "lower_case"),
+        ("/Upper/**", "/upper", "lower_case"),
+        ("/a/Upper", "/a/upper", "lower_case"),
+        ("/a;v=1/**", "/a/x", "semicolon_cut"),
+        ("/a./**", "/a/x", "trailing_dot_or_space_cut"),
+        ("/a%3Fb/**", "/a/x", "query_cut"),
+        ("/%61/**", "/a/x", "decoded_once"),
+        ("/%2561/**", "/a/x", "decoded_twice"),
+        ("/\u{ff41}/**", "/a/x", "nfkc"),
+        ("/a\u{ad}/**", "/a/x", "nfkc"),
+        ("/\u{131}/**", "/i/x", "combined"),
+        ("/\u{ff21}/**", "/a/x", "combined"),
+    ] {
+        ambiguous(&beside(pattern), path, view);
+    }
+    for (pattern, path) in [
+        ("/Upper/**", "/uppe/x"),
+        ("/Upper/x", "/upper/y"),
+        ("/caf\u{e9}/**", "/cafe/x"),
+        ("/a%20b/**", "/a/x"),
+    ] {
+        finds(&beside(pattern), "", path, "/**");
+    }
+    // Both asked for by name: still nobody knows which of them the upstream takes.
+    let both = table([
+        route(&[], &[], "/Upper/**", scoped("admin")),
+        route(&[], &[], "/upper/**", Access::Anonymous),
+    ]);
+    ambiguous(&both, "/upper/x", "lower_case");
+    ambiguous(&both, "/Upper/x", "lower_case");
+    let equal = matching(&[("", "/Upper/**"), ("", "/upper/**")]);
+    finds(&equal, "", "/upper/x", "/upper/**");
+    finds(&equal, "", "/Upper/x", "/Upper/**");
+}
+
+#[test]
+fn r504_a_path_cut_at_a_question_mark_leads_to_a_route() {
+    let table = matching(&[("", "/users/*/avatar"), ("", "/a%3Fb")]);
+    finds(&table, "", "/users/bob/avatar", "/users/*/avatar");
+    misses(&table, "", "/users/bob/avatar%3F");
+    finds(&table, "", "/a%3Fb", "/a%3Fb");
+    ambiguous(&table, "/users/bob%3F/avatar", "query_cut");
+    ambiguous(&table, "/users/bob%23/avatar", "query_cut");
 }
 
 #[test]
@@ -468,7 +614,7 @@ fn contract_further_route_keys_insecure_path_spares_one_reading_only() {
     lenient.insecure_path =
         InsecurePath { double_slash: true, semicolon: true, encoded_slash: false };
     let table = table([lenient, route(&[], &[], "/admin/**", scoped("admin"))]);
-    for path in ["//admin", "///admin", "/;/admin", "/admin;x"] {
+    for path in ["//admin", "///admin", "/;/admin", "/admin;x", "//h/admin", "/;/h/admin"] {
         finds(&table, "", path, "/**");
     }
     ambiguous(&table, "/ADMIN", "lower_case");
@@ -484,9 +630,17 @@ fn r503_what_is_too_long_to_read_in_every_way_is_refused() {
     // Length alone is no reason.
     let long = format!("/x/{}", "Ab%20".repeat(1_600));
     finds(&guarded(), "", &long, "/**");
+    // Nor is what patterns can be read as, for a path that has one reading.
+    let table = table([
+        route(&[], &[], "/A;v=1/caf\u{e9}./%2561%3Fx", scoped("read")),
+        route(&[], &[], "/**", Access::Anonymous),
+    ]);
+    finds(&table, "", &format!("/x/{}", "ab/".repeat(250)), "/**");
+    finds(&table, "", &format!("/x/{}", "a".repeat(8_000)), "/**");
 }
 
-const SEGMENTS: &[&str] = &["a", "b", "A", "a;v", "b.", "%C3%A9", "%61"];
+const SEGMENTS: &[&str] =
+    &["a", "b", "A", "a;v", "b.", "%C3%A9", "%61", "i", "a%3Fb", "%EF%BD%81", "a%C2%AD"];
 
 fn pattern() -> impl Strategy<Value = String> {
     let segment = prop_oneof![4 => prop::sample::select(SEGMENTS), 1 => Just("*")];
@@ -559,6 +713,22 @@ const ATOMS: &[&str] = &[
     "e%CC%81",
     "\\",
     "#",
+    "%3F",
+    "%23",
+    "%253F",
+    "%EF%BC%9F",
+    "%EF%BC%9B",
+    "%EF%BC%85",
+    "%25EF%25BD%2581",
+    "%C2%AD",
+    "%E2%80%8B",
+    "%C4%B1",
+    "%C4%B0",
+    "%E2%88%95",
+    "%C2%A5",
+    "%C2%A0",
+    "%E2%80%A5",
+    "%25u0061",
 ];
 
 /// Segments that patterns have, with something nasty before or after some of them.
@@ -585,6 +755,7 @@ proptest! {
         routes in route_set(),
         paths in prop::collection::vec(nasty_path(), 12),
         insecure in any::<[bool; 3]>(),
+        ways in any::<[u16; 8]>(),
     ) {
         let [encoded_slash, double_slash, semicolon] = insecure;
         let insecure_path = InsecurePath { encoded_slash, double_slash, semicolon };
@@ -601,8 +772,8 @@ proptest! {
         let strict = RouteTable::new(routes, true).unwrap();
         for path in &paths {
             for host in [None, Some("h.test"), Some("x.test"), Some("other")] {
-                oracle::check(&strict, host, &Method::GET, path.as_bytes());
-                oracle::check(&lenient, host, &Method::GET, path.as_bytes());
+                oracle::check(&strict, host, &Method::GET, path.as_bytes(), &ways);
+                oracle::check(&lenient, host, &Method::GET, path.as_bytes(), &ways);
             }
         }
     }

@@ -1,0 +1,115 @@
+//! Tokens that were verified before, and those that failed just now.
+//!
+//! Owns how they are found again and how much memory they may take. A hit saves the signature and
+//! the reading of the claims, and nothing else: whether the token's epoch is in force, its dates,
+//! its audience, revocation and the route's demands are asked again each time, by the gate.
+//! An attacker would want one token to be taken for another: a token is found only by all of its
+//! bytes. Bad tokens have a small cache of their own, so that a flood of them pushes
+//! no good one out. Never keeps a token that was not verified, and shows none.
+
+use std::fmt;
+use std::time::Duration;
+
+use foldhash::quality::RandomState;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{UnitWeighter, Weighter};
+
+use crate::jwt::{Epoch, JwtError, VerifiedToken};
+use crate::time::Monotonic;
+
+/// The size unless configured: about 40,000 tokens.
+pub const SIZE_DEFAULT: u64 = 128 << 20;
+/// What a verified token takes besides three times its text: principal, header values, claims.
+const ENTRY_BYTES: u64 = 1024;
+/// Of a token whose claims are few; by it the table is sized, not bounded.
+const USUAL_BYTES: u64 = 3 * 700 + ENTRY_BYTES;
+/// Bad tokens that are remembered: enough for clients that repeat one in a loop.
+const BAD_MAX: usize = 4096;
+/// How long. Their keys may be fetched meanwhile.
+const BAD_FOR: Duration = Duration::from_secs(5);
+/// Longer tokens are not remembered as bad ones.
+const BAD_BYTES_MAX: usize = 2048;
+
+/// Shared by every snapshot. Why it is this cache and not another: `benches/token_cache.rs`.
+pub struct TokenCache {
+    good: Option<Cache<Box<str>, VerifiedToken, Weigh, RandomState>>,
+    bad: Cache<Box<str>, Bad, UnitWeighter, RandomState>,
+}
+
+/// What an entry takes, about.
+#[derive(Clone)]
+struct Weigh;
+
+impl Weighter<Box<str>, VerifiedToken> for Weigh {
+    fn weight(&self, token: &Box<str>, _: &VerifiedToken) -> u64 {
+        3 * token.len() as u64 + ENTRY_BYTES
+    }
+}
+
+/// A signature that did not hold.
+#[derive(Clone, Copy)]
+struct Bad {
+    /// Under which issuers.
+    epoch: Epoch,
+    since: Monotonic,
+}
+
+impl TokenCache {
+    /// Takes at most about `bytes` for verified tokens; nothing is kept with 0.
+    #[must_use]
+    pub fn new(bytes: u64) -> Self {
+        let usual = usize::try_from(bytes / USUAL_BYTES).unwrap_or(usize::MAX);
+        let good = || {
+            Cache::with(usual, bytes, Weigh, RandomState::default(), DefaultLifecycle::default())
+        };
+        let bad = if bytes == 0 { 0 } else { BAD_MAX };
+        Self {
+            good: (bytes > 0).then(good),
+            bad: Cache::with(
+                bad,
+                bad as u64,
+                UnitWeighter,
+                RandomState::default(),
+                DefaultLifecycle::default(),
+            ),
+        }
+    }
+
+    /// A token that was verified before. The caller must ask
+    /// [`Issuers::recheck`](crate::jwt::Issuers::recheck).
+    pub(crate) fn find(&self, token: &str) -> Option<VerifiedToken> {
+        self.good.as_ref()?.get(token)
+    }
+
+    /// Keeps a verified token.
+    pub(crate) fn keep(&self, token: &str, verified: &VerifiedToken) {
+        if let Some(good) = &self.good {
+            good.insert(token.into(), verified.clone());
+        }
+    }
+
+    /// Whether the signature of this token did not hold just now, under the same issuers.
+    pub(crate) fn is_bad(&self, token: &str, epoch: Epoch, now: Monotonic) -> bool {
+        let age = |since: Monotonic| Duration::from_nanos(now.0.saturating_sub(since.0));
+        self.bad.get(token).is_some_and(|bad| bad.epoch == epoch && age(bad.since) < BAD_FOR)
+    }
+
+    /// Remembers that a token is bad, if that was expensive to find out.
+    pub(crate) fn keep_bad(&self, token: &str, error: &JwtError, epoch: Epoch, now: Monotonic) {
+        if *error == JwtError::SignatureBad && token.len() <= BAD_BYTES_MAX {
+            self.bad.insert(token.into(), Bad { epoch, since: now });
+        }
+    }
+
+    /// How many verified tokens are kept, about.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.good.as_ref().map_or(0, Cache::len)
+    }
+}
+
+impl fmt::Debug for TokenCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCache").field("entries", &self.entries()).finish_non_exhaustive()
+    }
+}

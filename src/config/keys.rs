@@ -275,7 +275,11 @@ pub static API_KEYS: Section = Section {
             Shape::List(&Shape::Section(&KEY_PLACE)),
             "the headers a key may stand in; instead of header",
         ),
-        Key::required("files", TEXT_OR_TEXTS, "the key files"),
+        Key::required(
+            "files",
+            TEXT_OR_TEXTS,
+            "the key files: YAML, or JSON Lines if called *.jsonl",
+        ),
         Key::new("peppers", TEXT_TABLE, "files with the keys of hmac-sha256 digests: NAME: FILE")
             .or("{}"),
         Key::new("claims", TEXT_TABLE, "claims of a key that become headers: CLAIM: HEADER")

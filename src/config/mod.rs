@@ -12,6 +12,7 @@
 
 pub mod disk;
 pub mod expand;
+pub mod json;
 pub mod key_edit;
 pub mod key_file;
 pub mod keys;

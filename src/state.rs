@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use crate::introspection::Introspection;
 use crate::jwks::KeyServers;
 use crate::observers::Observers;
+use crate::revocation_log::RevocationLog;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::time::{Clock, UnixMillis};
 
@@ -24,6 +25,8 @@ pub struct Shared {
     pub key_servers: KeyServers,
     /// Who is asked about opaque tokens.
     pub introspection: Introspection,
+    /// What was revoked here, and the log that keeps it.
+    pub revocations: RevocationLog,
     /// What `/readyz` says.
     pub readiness: Readiness,
     /// When the process started.
@@ -33,13 +36,19 @@ pub struct Shared {
 impl Shared {
     /// Puts a first snapshot and its watchers together; not ready yet.
     #[must_use]
-    pub fn new(snapshot: Snapshot, clock: Clock, observers: Observers) -> Self {
+    pub fn new(
+        snapshot: Snapshot,
+        clock: Clock,
+        observers: Observers,
+        revocations: RevocationLog,
+    ) -> Self {
         Self {
             snapshots: Snapshots::from_pointee(snapshot),
             clock,
             observers,
             key_servers: KeyServers::default(),
             introspection: Introspection::default(),
+            revocations,
             readiness: Readiness::default(),
             started: Clock::unix_millis(),
         }

@@ -248,6 +248,8 @@ pub struct Dynamic {
     pub issuers: Vec<IssuerSource>,
     /// API keys.
     pub api_keys: ApiKeySettings,
+    /// What is revoked, besides what the admin listener is told.
+    pub revocation_files: Vec<FileReference>,
     /// Where credentials are read from.
     pub credentials: CredentialSources,
     /// What failed credentials may cost an address.
@@ -273,6 +275,7 @@ impl Dynamic {
         let asked = self.issuers.iter().filter_map(|issuer| issuer.introspection.as_deref());
         let asked = asked.flat_map(|one| std::iter::once(&one.client_secret).chain(&one.ca_file));
         let peppers = self.api_keys.peppers.iter().map(|(_, file)| file);
-        key_sets.chain(asked).chain(&self.api_keys.files).chain(peppers)
+        let revoked = &self.revocation_files;
+        key_sets.chain(asked).chain(&self.api_keys.files).chain(peppers).chain(revoked)
     }
 }

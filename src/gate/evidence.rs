@@ -213,10 +213,14 @@ fn question(reason: Reason) -> &'static str {
         | R::TokenClaimBad
         | R::TokenIdToken
         | R::TokenInactive
-        | R::IntrospectionFailed => "token",
-        R::KeyMalformed | R::KeyUnknown | R::KeyNotYetValid | R::KeyExpired | R::KeyDisabled => {
-            "api key"
-        }
+        | R::IntrospectionFailed
+        | R::TokenRevoked => "token",
+        R::KeyMalformed
+        | R::KeyUnknown
+        | R::KeyNotYetValid
+        | R::KeyExpired
+        | R::KeyDisabled
+        | R::KeyRevoked => "api key",
         R::CredentialKindRefused | R::IssuerRefused | R::ScopeMissing | R::ClaimRefused => "access",
         R::RateLimited | R::FailedCredentialsSpent => "limit",
         R::BodyTooLarge => "body",

@@ -27,6 +27,7 @@ use crate::policy::{
 use crate::principal::Principal;
 use crate::rate_limit::LimitTable;
 use crate::rejection::Rejection;
+use crate::revocation::Revocations;
 use crate::secret::Secret;
 use crate::time::Now;
 use crate::token_cache::TokenCache;
@@ -161,6 +162,8 @@ pub struct Gate {
     pub tokens: Arc<TokenCache>,
     /// API keys.
     pub keys: Arc<KeyRing>,
+    /// What is no longer good although it verifies.
+    pub revocations: Revocations,
     /// Whose forwarded fields are believed.
     pub trusted_proxies: TrustedProxies,
     /// Who used how much.
@@ -339,15 +342,17 @@ impl Gate {
         }
         match (presented.jwt, &evidence.token) {
             (Some(token), None) => Err(self.query(token, requirement, stale)?),
-            (Some(_) | None, _) => Ok(self.authorize(requirement, evidence)?),
+            (Some(_) | None, _) => Ok(self.authorize(requirement, ask.now, evidence)?),
         }
     }
 
     fn authorize(
         &self,
         requirement: &Requirement,
+        now: Now,
         evidence: &Evidence,
     ) -> Result<Arc<Principal>, Rejection> {
+        self.check_revoked(now, evidence)?;
         let principal = evidence.principal().ok_or(Rejection::CredentialMissing)?;
         requirement.authorize(principal)?;
         Ok(Arc::clone(principal))
@@ -393,6 +398,19 @@ impl Gate {
         let issuer = issuer.ok_or(Rejection::Token(JwtError::Malformed("not a JWT")))?;
         let token = Secret::new(Box::from(token));
         Ok(Halt::Need(Query { issuer: Arc::clone(issuer), token, stale }))
+    }
+
+    /// Asks about everything that was established, known from before or not.
+    fn check_revoked(&self, now: Now, evidence: &Evidence) -> Result<(), Rejection> {
+        let token = evidence.token.as_ref();
+        if let Some(hit) = token.and_then(|token| self.revocations.find_token(token, now.unix)) {
+            return Err(Rejection::TokenRevoked(hit));
+        }
+        let key = evidence.key.as_ref().and_then(|key| key.principal().credential_id());
+        match key.and_then(|id| self.revocations.find_key(id, now.unix)) {
+            Some(hit) => Err(Rejection::KeyRevoked(hit)),
+            None => Ok(()),
+        }
     }
 
     /// A token that was verified before: only what may have changed since is asked again.

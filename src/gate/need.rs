@@ -106,7 +106,7 @@ impl Gate {
             }
         })?;
         evidence.token = Some(token);
-        let principal = self.authorize(demand(route)?, evidence)?;
+        let principal = self.authorize(demand(route)?, ask.now, evidence)?;
         self.charge_principal(ask, route, evidence)?;
         Ok(principal)
     }

@@ -2,6 +2,8 @@
 //!
 //! Owns what is told of fetched key sets. Labels are the issuers' names and words of ours.
 
+use std::sync::Arc;
+
 use crate::jwks::{RefreshResult, Standing};
 use crate::metrics::{Metrics, signed};
 use crate::time::UnixMillis;
@@ -23,6 +25,8 @@ impl IntrospectionResult {
     pub fn of<T, E>(heard: &Result<T, E>) -> Self {
         if heard.is_ok() { Self::Answered } else { Self::Failed }
     }
+
+    const ALL: [Self; 3] = [Self::Answered, Self::Failed, Self::Busy];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -51,9 +55,24 @@ impl Metrics {
         families.jwks_refreshes.with_label_values(&[result.as_str(), issuer]).inc();
     }
 
+    /// Makes the series of an issuer that is asked.
+    pub(super) fn expect_introspection(&self, issuer: Arc<str>) -> Arc<str> {
+        for result in IntrospectionResult::ALL {
+            self.families.keys.introspections.with_label_values(&[result.as_str(), &issuer]);
+        }
+        issuer
+    }
+
+    pub(super) fn forget_introspection(&self, issuer: &str) {
+        for result in IntrospectionResult::ALL {
+            let labels = [result.as_str(), issuer];
+            let _ = self.families.keys.introspections.remove_label_values(&labels);
+        }
+    }
+
     /// Counts a question to an issuer.
     pub fn introspected(&self, issuer: &str, result: IntrospectionResult) {
-        let families = &self.families.key_servers;
+        let families = &self.families.keys;
         families.introspections.with_label_values(&[result.as_str(), issuer]).inc();
     }
 

@@ -22,6 +22,8 @@ use crate::metrics::route::{LimitSeries, RouteSeries, UpstreamSeries};
 use crate::record::{Outcome, Record};
 use crate::rejection::Rejection;
 use crate::reload::ReloadReport;
+use crate::revocation::Kind;
+use crate::revocation_log::WriteSeries;
 use crate::snapshot::Snapshot;
 use crate::time::UnixTime;
 
@@ -74,6 +76,8 @@ struct Series {
     routes: Named<RouteSeries>,
     limits: Named<LimitSeries>,
     upstreams: Named<UpstreamSeries>,
+    /// The issuers that are asked about opaque tokens.
+    asked: Named<Arc<str>>,
 }
 
 impl Default for Metrics {
@@ -145,6 +149,14 @@ impl Metrics {
         self.families.access_log_dropped.clone()
     }
 
+    /// The counters of writes to the log of revocations, at zero from the first call on.
+    #[must_use]
+    pub fn revocation_writes(&self) -> WriteSeries {
+        let families = &self.families.revocations;
+        let writes = |result| families.writes.with_label_values(&[result]);
+        WriteSeries { ok: writes("ok"), failed: writes("failed") }
+    }
+
     /// The series of connections, at zero from the first call on.
     #[must_use]
     pub fn connections(&self) -> ConnectionSeries {
@@ -170,10 +182,14 @@ impl Metrics {
         let limits = renew(&old.limits, names, LimitSeries::new);
         let names = dynamic.upstreams.iter().map(|upstream| &upstream.name);
         let upstreams = renew(&old.upstreams, names, UpstreamSeries::new);
-        let new = Arc::new(Series { routes, limits, upstreams });
+        let asked = dynamic.issuers.iter().filter(|issuer| issuer.introspection.is_some());
+        let asked = asked.map(|issuer| &issuer.settings.name);
+        let asked = renew(&old.asked, asked, |issuer| self.expect_introspection(issuer));
+        let new = Arc::new(Series { routes, limits, upstreams, asked });
         self.series.store(Arc::clone(&new));
         gone(&old.routes, &new.routes).for_each(|series| series.forget(&self.families));
         gone(&old.limits, &new.limits).for_each(|series| series.forget(&self.families));
+        gone(&old.asked, &new.asked).for_each(|issuer| self.forget_introspection(issuer));
         gone(&old.upstreams, &new.upstreams).for_each(|series| series.forget(&self.families));
         self.families.config_generation.set(signed(snapshot.generation));
         self.families.insecure_settings.set(signed(dynamic.insecure.len() as u64));
@@ -201,6 +217,10 @@ impl Metrics {
         let families = &self.families.keys;
         for (state, count) in KEY_STATES.iter().zip(counts) {
             families.api_keys.with_label_values(&[state]).set(signed(count as u64));
+        }
+        for (kind, count) in Kind::ALL.iter().zip(snapshot.gate.revocations.counts()) {
+            let families = &self.families.revocations;
+            families.kept.with_label_values(&[kind.as_str()]).set(signed(count as u64));
         }
         let cache_families = &self.families.token_cache;
         cache_families.entries.set(signed(snapshot.gate.tokens.entries() as u64));

@@ -217,10 +217,11 @@ fn contract_metrics_names_and_help_follow_the_conventions() {
     let _ = metrics.connections();
     let keys = opened.snapshot.dynamic.issuers[0].settings.name.clone();
     metrics.expect_key_server(&keys);
+    metrics.expect_introspection(Arc::clone(&keys));
     metrics.key_server_stands(&keys, &had_keys(), UnixMillis(61_000));
     let text = text(&metrics);
     let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-    assert_eq!(types.len(), 25, "every family is there: {types:?}");
+    assert_eq!(types.len(), 27, "every family is there: {types:?}");
     for line in types {
         let (name, kind) = line.split_once(' ').unwrap();
         assert!(text.contains(&format!("# HELP {name} ")), "{name}");

@@ -20,6 +20,7 @@ use crate::config::yaml::Budget;
 use crate::config::{
     Config, Dynamic, IntrospectionFiles, KeyLocation, KeySource, Materials, Mistake, Startup,
 };
+use crate::revocation::Published;
 use crate::secret::Secret;
 use crate::snapshot::{Retained, Snapshot};
 
@@ -140,6 +141,12 @@ impl Corridor {
         };
         let snapshot = corridor.compile();
         Ok(Opened { startup, admin_token, snapshot, corridor })
+    }
+
+    /// Where acknowledged revocations are published, for every snapshot.
+    #[must_use]
+    pub fn revoked(&self) -> Arc<Published> {
+        Arc::clone(&self.retained.revoked)
     }
 
     /// The configuration file.
@@ -355,6 +362,7 @@ fn same(a: &Materials, b: &Materials) -> bool {
         && a.introspection.len() == b.introspection.len()
         && a.introspection.iter().zip(&b.introspection).all(same_files)
         && Arc::ptr_eq(&a.key_ring, &b.key_ring)
+        && Arc::ptr_eq(&a.revoked, &b.revoked)
 }
 
 fn same_files(

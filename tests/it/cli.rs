@@ -176,6 +176,9 @@ fn contract_configuration_every_example_passes_check() {
     sandbox
         .write("partner.key", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
     sandbox.write("admin.token", "0123456789abcdef0123456789abcdef\n");
+    sandbox.write("introspection.secret", "0123456789abcdef\n");
+    sandbox.write("partners.jsonl", "");
+    sandbox.write("revoked.yaml", "revoked: []\n");
     sandbox.write("ca.pem", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n");
     let examples = files_below(&root().join("config"), ".yaml");
     assert!(!examples.is_empty(), "config/ has examples");

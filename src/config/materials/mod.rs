@@ -1,4 +1,4 @@
-//! The files a configuration names: key sets, key files, peppers, the admin token.
+//! The files a configuration names: key sets, key files, peppers, revocations, the admin token.
 //!
 //! Owns what is in use of each file. Every file keeps its last good version: a mistake in one
 //! never holds back another, and never takes away what works (the contract, "Reload"). An
@@ -8,6 +8,7 @@
 mod key_files;
 mod last_good;
 mod remote;
+mod revocation_files;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::config::mistake::Mistake;
 use crate::config::model::{Admin, Dynamic, FileReference, IssuerSource, KeySource};
 use crate::config::report::MISTAKES_MAX;
 use crate::jwt::{KeyFileFormat, KeyMistake, KeySet};
+use crate::revocation::RevocationSet;
 use crate::secret::Secret;
 
 use key_files::NamedPeppers;
@@ -42,6 +44,8 @@ pub struct Materials {
     pub introspection: Vec<Option<Arc<IntrospectionFiles>>>,
     /// All API keys.
     pub key_ring: Arc<KeyRing>,
+    /// What the revocation files refuse.
+    pub revoked: Arc<RevocationSet>,
 }
 
 /// With what an issuer is asked about opaque tokens.
@@ -73,13 +77,14 @@ pub fn load(
         dynamic.issuers.iter().map(|issuer| loading.introspection(issuer)).collect();
     let peppers = loading.peppers();
     let key_ring = loading.key_ring(peppers);
+    let revoked = loading.revoked();
     let key_sets: Option<Vec<_>> = key_sets.into_iter().collect();
     let mut mistakes = loading.mistakes;
-    let materials = match (key_sets, authorities, introspection, key_ring) {
-        (Some(key_sets), Some(authorities), Some(introspection), Some(key_ring)) => {
-            Some(Materials { key_sets, authorities, introspection, key_ring })
+    let materials = match (key_sets, authorities, introspection, key_ring, revoked) {
+        (Some(key_sets), Some(authorities), Some(introspection), Some(key_ring), Some(revoked)) => {
+            Some(Materials { key_sets, authorities, introspection, key_ring, revoked })
         }
-        (None, ..) | (_, None, ..) | (_, _, None, _) | (.., None) => None,
+        (None, ..) | (_, None, ..) | (_, _, None, ..) | (.., None, _) | (.., None) => None,
     };
     last_good.forget(materials.is_some());
     mistakes.sort();
@@ -145,7 +150,10 @@ impl<'a> Loading<'a> {
         })?;
         match self.keep(file_use, candidate) {
             Parsed::KeySet(keys) => Some(keys),
-            Parsed::Keys(_) | Parsed::Pepper(_) | Parsed::Authorities(_) => None,
+            Parsed::Keys(_)
+            | Parsed::Pepper(_)
+            | Parsed::Authorities(_)
+            | Parsed::Revocations(_) => None,
         }
     }
 
@@ -180,7 +188,9 @@ impl<'a> Loading<'a> {
         })?;
         match self.keep(file_use, candidate) {
             Parsed::Authorities(authorities) => Some(Some(authorities)),
-            Parsed::KeySet(_) | Parsed::Keys(_) | Parsed::Pepper(_) => None,
+            Parsed::KeySet(_) | Parsed::Keys(_) | Parsed::Pepper(_) | Parsed::Revocations(_) => {
+                None
+            }
         }
     }
 
@@ -203,7 +213,10 @@ impl<'a> Loading<'a> {
         })?;
         match self.keep(file_use, candidate) {
             Parsed::Pepper(secret) => Some(secret),
-            Parsed::KeySet(_) | Parsed::Keys(_) | Parsed::Authorities(_) => None,
+            Parsed::KeySet(_)
+            | Parsed::Keys(_)
+            | Parsed::Authorities(_)
+            | Parsed::Revocations(_) => None,
         }
     }
 }

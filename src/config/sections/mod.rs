@@ -13,6 +13,7 @@ mod issuer_keys;
 pub mod issuers;
 pub mod limits;
 pub mod network;
+pub mod revocations;
 pub mod routes;
 pub mod upstreams;
 

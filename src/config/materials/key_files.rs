@@ -162,6 +162,10 @@ impl<'a> Loading<'a> {
             return blamed;
         }
         let same_id = clashes(files, |key, by| by.hash_one(key.id()), |a, b| a.id() == b.id());
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method is not general enough in its lifetimes"
+        )]
         let same_digest = clashes(files, |key, _| key.digest_hash(), |a, b| a.has_digest_of(b));
         for (what, clashes) in [("id", same_id), ("digest", same_digest)] {
             for [first, second] in clashes {

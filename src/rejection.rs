@@ -238,7 +238,8 @@ fn denied_reason(denied: &AccessDenied) -> Reason {
     }
 }
 
-/// When to come again after what a request needs was not there.
+/// When to come again after what a request needs was not there: keys are tried for at least as often
+/// in the first minutes.
 const UNAVAILABLE_SECS: u64 = 5;
 
 /// What the caller learns: the status and a coarse code.
@@ -360,10 +361,6 @@ impl Fault {
     }
 }
 
-/// When to come again after an issuer's keys could not be had: they are tried for at least as often
-/// in the first minutes.
-const KEYS_RETRY_S: u64 = 5;
-
 /// A response of our own, ready to be written.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -395,9 +392,6 @@ impl Answer {
             Rejection::RateLimited(standings) => answer.push_limits(standings),
             Rejection::FailedCredentialsSpent(spent) => {
                 answer.push_limits(std::slice::from_ref(spent));
-            }
-            Rejection::Token(JwtError::KeysUnavailable { .. }) => {
-                answer.fields.push((header::RETRY_AFTER, HeaderValue::from(KEYS_RETRY_S)));
             }
             Rejection::Framing(_)
             | Rejection::Path(_)

@@ -228,7 +228,7 @@ fn bad_days(good: &str) -> Vec<(Reply, &'static str)> {
         (with("200 OK", &signer().jwks(&[("ed25519", "EdDSA")])), "holds no usable key"),
         (with("200 OK", &signer().jwk("rsa", Some("RS256")).to_string()), "no array `keys`"),
         (with("200 OK", &signer().pem("rsa")), "is not JSON"),
-        (with("200 OK", &format!("{good}{}", " ".repeat(10 << 20))), "longer than 1 MiB"),
+        (with("200 OK", &format!("{good}{}", " ".repeat(10 << 20))), "longer than 1048576 bytes"),
         (with(&format!("200 OK\r\nX: {}", "x".repeat(300 << 10)), good), ""),
         (
             Reply::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{\"keys\":".to_vec()),

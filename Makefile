@@ -9,7 +9,7 @@ TESTED  := .venv/.installed
 # The fuzzer's instrumentation needs a compiler that takes unstable flags.
 FUZZ    := $(shell cargo +nightly --version >/dev/null 2>&1 && echo "cargo +nightly" || echo "env RUSTC_BOOTSTRAP=1 cargo")
 
-.PHONY: help setup demo test check bench million fuzz run ci
+.PHONY: help setup demo test check bench million provider fuzz run ci
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
@@ -46,6 +46,10 @@ bench: setup ## the benchmarks, or FILTER=words of them
 million: setup ## what a million API keys cost: memory, load, reload, against the aims
 	cargo build --release --locked
 	$(PYTHON) tests/million.py
+
+provider: setup ## an identity provider that is not ours (Node.js): rotation, outage, restart, recovery
+	cargo build --locked
+	$(PYTHON) tests/identity_provider.py
 
 fuzz: setup ## fuzz TARGET=jwt|path|config|credential for SECONDS=60
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2

@@ -31,7 +31,8 @@ import urllib.parse
 
 PACKAGE, VERSION = "oidc-provider", "8.8.1"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-API, OTHER, OPAQUE = (f"https://{name}" for name in ("orders.example/api", "other.example/api", "orders.example/opaque"))
+API, OTHER = "https://orders.example/api", "https://other.example/api"
+OPAQUE = "https://orders.example/opaque"
 DISCOVERED, FETCHED, ASKED = NAMES = "discovered", "fetched", "asked"
 CACHE = 2  # seconds that an answer about an opaque token is believed
 
@@ -41,13 +42,26 @@ admin: {{ address: "unix:{folder}/admin.sock" }}
 access_log: {{ file: {folder}/access.log }}
 upstreams: {{ app: {{ url: "unix:{folder}/app.sock" }} }}
 issuers:
-  - {{ name: discovered, issuer: "{0}", audiences: "{api}", algorithms: RS256, leeway: 0s, keys: {{ discovery: true }} }}
-  - {{ name: fetched, issuer: "{1}", audiences: "{api}", algorithms: ES256, leeway: 0s, keys: {{ url: "{1}/jwks" }} }}
+  - name: discovered
+    issuer: "{0}"
+    audiences: "{api}"
+    algorithms: RS256
+    leeway: 0s
+    keys: {{ discovery: true }}
+  - name: fetched
+    issuer: "{1}"
+    audiences: "{api}"
+    algorithms: ES256
+    leeway: 0s
+    keys: {{ url: "{1}/jwks" }}
   - name: asked
     issuer: "{2}"
     audiences: "{opaque}"
     introspection:
-      {{ url: "{2}/token/introspection", client_id: gatepost, client_secret_file: client.secret, cache: {cache}s }}
+      url: "{2}/token/introspection"
+      client_id: gatepost
+      client_secret_file: client.secret
+      cache: {cache}s
 defaults: {{ upstream: app }}
 routes:
   - {{ path: /**, access: {{ scopes: [read], issuers: [discovered, fetched] }} }}
@@ -382,7 +396,8 @@ class Run:
         self.present()
 
     def present(self):
-        self.load.tokens = [token for kind in (self.current, self.previous, self.bad) for at in kind for token in at]
+        lists = [*self.current, *self.previous, *self.bad]
+        self.load.tokens = [token for one in lists for token in one]
 
     def steps(self):
         self.step("start")
@@ -414,15 +429,16 @@ class Run:
             must(self.gatepost.refresh(NAMES[at])[1]["keys"] == 2, "two keys")
             self.provider.do("sign", at)
             new, old = self.mint(at, 200)
-            kids = {json.loads(base64.urlsafe_b64decode(t.text.split(".")[0] + "=="))["kid"] for t in new + old}
-            must(len(kids) == 2, "old and new tokens are of two keys")
+            heads = {token.text.split(".")[0] for token in new + old}
+            must(len(heads) == 2, "old and new tokens are of two keys")
             time.sleep(self.seconds / 2)
             withdrawn = self.load.change(old, 200, 401)
             self.provider.do("retire", at)
             withdrawn.began = time.perf_counter()
             must(self.gatepost.refresh(NAMES[at])[1]["keys"] == 1, "one key")
             took, _ = self.load.settle(withdrawn, 5)
-            say(f"    {NAMES[at]}: new key good from its first token on; old key refused {took:.3f} s after it was asked for")
+            say(f"    {NAMES[at]}: new key good from its first token on,"
+                f" old key refused after {took:.2f} s")
             time.sleep(self.seconds / 2)
 
     def changed_keys(self, act, seconds, ask=False):
@@ -438,8 +454,8 @@ class Run:
             old[at].began = new[at].began = begin
         for at in (0, 1):
             (took, refused), (gone, taken) = (self.load.settle(one[at], seconds) for one in (new, old))
-            say(f"    {NAMES[at]}: new key good after {took:.2f} s ({refused} refused until then),"
-                f" old key refused after {gone:.2f} s ({taken} taken until then)")
+            say(f"    {NAMES[at]}: new key good after {took:.2f} s ({refused} refused until then),\n"
+                f"      old key refused after {gone:.2f} s ({taken} taken until then)")
 
     def replace(self):
         for at in (0, 1):
@@ -475,14 +491,17 @@ class Run:
         must({s for _, s in statuses} == {200, 401} and last < first, "once refused, refused for good")
         must(first < CACHE + 0.5, "refused after `cache`")
         say(f"    revoked at the provider: last 200 after {last:.2f} s, 401 from {first:.2f} s on (cache: {CACHE}s)")
+        other = self.provider.do("person", 2, subject="ada", resource=OTHER + "/opaque")["token"]
         refused = {
-            "made up": "4Zr9cQ2mB7", "for another audience": self.provider.do("person", 2, subject="ada", resource=OTHER + "/opaque")["token"],
+            "made up": "4Zr9cQ2mB7",
+            "for another audience": other,
             "without sub (client_credentials)": self.provider.token(2, resource=OPAQUE),
         }
         for kind, token in refused.items():
-            status, _ = ask(connection, "/opaque/x", token)
+            status, body = ask(connection, "/opaque/x", token)
             must(status == 401, f"{kind}: {status}")
-            say(f"    {kind}: 401")
+            why = json.loads(self.gatepost.admin("GET", f"/why/{body['request_id']}")[1])
+            say(f"    {kind}: 401 ({why['reason']})")
         self.person = self.provider.do("person", 2, subject="ada", resource=OPAQUE)["token"]
         must(ask(connection, "/opaque/x", self.person)[0] == 200, "active")
 
@@ -502,7 +521,7 @@ class Run:
         self.step("restart during the outage")
         self.load.pause()
         for line in self.gatepost.metrics("gatepost_token_cache_", "gatepost_introspections_total"):
-            say(f"    {line}")
+            say(f"      {line}")
         self.gatepost.stop()
         begin = time.perf_counter()
         self.gatepost.start()
@@ -528,8 +547,9 @@ class Run:
         say("    gatepost status --json:")
         for line in self.gatepost.status():
             say(f"      {line}")
+        say("    GET /metrics:")
         for line in self.gatepost.metrics("gatepost_jwks_", *more):
-            say(f"    {line}")
+            say(f"      {line}")
 
     def report(self):
         account, steps = self.load.account, list(dict.fromkeys(step for step, _ in self.load.account))

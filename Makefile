@@ -47,6 +47,11 @@ million: setup ## what a million API keys cost: memory, load, reload, against th
 	cargo build --release --locked
 	$(PYTHON) tests/million.py
 
+instructions: setup ## instructions and allocations of a decision against benches/instructions.txt; WRITE=1 writes it
+	@command -v valgrind >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install valgrind' \
+	  || { echo 'gatepost: install valgrind first, for example: sudo apt-get install valgrind' >&2; exit 1; }
+	CARGO_PROFILE_BENCH_LTO=off cargo bench --locked --no-default-features --bench instructions $(if $(WRITE),-- --write)
+
 fuzz: setup ## fuzz TARGET=jwt|path|config|credential for SECONDS=60
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2
 	@mkdir -p fuzz/target/corpus/$(TARGET)

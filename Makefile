@@ -55,7 +55,7 @@ bench-peers: setup $(TESTED) $(ENVOY) ## beside HAProxy, nginx, Envoy and bare p
 	@for tool in haproxy nginx wrk; do PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null \
 	  || $(SUDO) sh -c "apt-get -qq update && apt-get -qq -y --no-install-recommends install $$tool" \
 	  || echo "bench-peers: $$tool cannot be installed here" >&2; done
-	cargo build --release --locked --features peers --bin gatepost --example bare_pingora --example open_loop
+	cargo build --release --locked --features peers --bin gatepost --bin bare_pingora --bin open_loop
 	PYTHONPATH=.venv PYTHONDONTWRITEBYTECODE=1 $(PYTHON) benches/peers/run.py --target target --runs benches/runs \
 	  $(if $(PEERS),--peers "$(PEERS)") $(if $(JOBS),--jobs "$(JOBS)") --rounds $(ROUNDS) --seconds $(SECONDS) --rate $(RATE)
 

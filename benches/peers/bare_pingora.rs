@@ -4,7 +4,6 @@
 //! with the allocator and without the modules, as in gatepost. Never looks at a request.
 
 #![forbid(unsafe_code)]
-#![expect(missing_docs, reason = "a program for the benchmarks")]
 
 use std::env;
 use std::net::SocketAddr;

@@ -163,6 +163,16 @@ def gatepost(folder, job, port, upstream, credentials):
     return json.dumps(config, indent=1)
 
 
+def gatepost_with_keys(folder, job, port, upstream, credentials, count):
+    """The keys are a thousand that exist and many whose text nobody knows: only digests count."""
+    config = json.loads(gatepost(folder, job, port, upstream, credentials))
+    config["api_keys"]["files"].append("more.jsonl")
+    lines = (f'{{"id":"more-{number}","digest":"sha256:{os.urandom(32).hex()}","scopes":["{creds.SCOPE}"]}}\n'
+             for number in range(count - len(credentials.api_keys)))
+    write(folder, "more.jsonl", "".join(lines))
+    return write(folder, "gatepost.yaml", json.dumps(config))
+
+
 def envoy(folder, job, port, upstream, credentials):
     extension = "type.googleapis.com/envoy.extensions."
     if job.unix:

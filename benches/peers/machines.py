@@ -14,7 +14,7 @@ import sys
 import time
 
 PROXY_CORE, LOAD_CORE = 1, 0
-START_SECONDS_MAX = 20
+START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 5
 
 

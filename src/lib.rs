@@ -8,10 +8,10 @@
 //! | layer | modules | never |
 //! |---|---|---|
 //! | vocabulary | [`time`], [`secret`], [`scope`], [`credential`], [`principal`], [`header_text`], [`field_name`] | knows configuration or logging |
-//! | deciding | [`framing`], [`path`], [`address`], [`cors`], [`policy`], [`jwt`], [`token_cache`], [`api_key`], [`rate_limit`], [`identity`], [`upstream_settings`] | waits, reads a clock or a file |
+//! | deciding | [`framing`], [`path`], [`address`], [`cors`], [`policy`], [`jwt`], [`token_cache`], [`api_key`], [`revocation`], [`rate_limit`], [`identity`], [`upstream_settings`] | waits, reads a clock or a file |
 //! | the gate | [`gate`], [`rejection`], [`record`] | knows a connection |
 //! | composing | [`config`], [`snapshot`] | touches what runs |
-//! | shell (feature `server`) | `front`, `connection`, `connections`, `proxy`, `upstream`, `reload`, `admin`, `metrics`, `access_log`, `why`, `notify`, `server` | decides |
+//! | shell (feature `server`) | `front`, `connection`, `connections`, `proxy`, `upstream`, `reload`, `revocation_log`, `admin`, `metrics`, `access_log`, `why`, `notify`, `server` | decides |
 //!
 //! Arrows point down this table only; `tests/it/tidy.rs` reads the `use` lines and fails on any
 //! other edge.
@@ -71,6 +71,7 @@ pub mod rate_limit;
 pub mod record;
 pub mod rejection;
 pub mod request_id;
+pub mod revocation;
 pub mod scope;
 pub mod secret;
 #[cfg(feature = "server")]
@@ -108,6 +109,8 @@ pub mod observers;
 pub mod proxy;
 #[cfg(feature = "server")]
 pub mod reload;
+#[cfg(feature = "server")]
+pub mod revocation_log;
 #[cfg(feature = "server")]
 pub mod state;
 #[cfg(feature = "server")]

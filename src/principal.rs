@@ -112,6 +112,15 @@ pub struct IdentityValues {
     pub credential_id: Option<HeaderValue>,
 }
 
+/// Header values that many credentials share, so that they are not encoded for each.
+#[derive(Clone, Debug)]
+pub struct SharedValues {
+    /// Of [`Established::issuer`].
+    pub issuer: HeaderValue,
+    /// Of [`Established::scopes`]; `None` when nothing was granted.
+    pub scopes: Option<HeaderValue>,
+}
+
 /// Who we established the caller to be. Immutable and shared: a request holds an `Arc` of it.
 #[derive(Debug)]
 #[must_use]
@@ -124,12 +133,21 @@ impl Principal {
     /// Freezes what a verifier established. Only [`crate::jwt`] and [`crate::api_key`] call this:
     /// it asserts that a signature or a digest was checked.
     pub(crate) fn assertion(established: Established) -> Arc<Self> {
-        let values = IdentityValues {
-            subject: header_text::encode(&established.subject),
+        let shared = SharedValues {
             issuer: header_text::encode(&established.issuer),
-            client_id: established.client_id.as_deref().map(header_text::encode),
             scopes: (!established.scopes.is_empty())
                 .then(|| header_text::encode_list(established.scopes.iter(), b' ')),
+        };
+        Self::assertion_sharing(established, shared)
+    }
+
+    /// As [`Self::assertion`], with the values that are encoded already.
+    pub(crate) fn assertion_sharing(established: Established, shared: SharedValues) -> Arc<Self> {
+        let values = IdentityValues {
+            subject: header_text::encode(&established.subject),
+            issuer: shared.issuer,
+            client_id: established.client_id.as_deref().map(header_text::encode),
+            scopes: shared.scopes,
             credential: HeaderValue::from_static(established.credential.as_str()),
             credential_id: established.credential_id.as_deref().map(header_text::encode),
         };

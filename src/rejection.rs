@@ -16,6 +16,7 @@ use crate::jwt::JwtError;
 use crate::path::PathError;
 use crate::policy::AccessDenied;
 use crate::rate_limit::{self, Standing};
+use crate::revocation::Hit;
 
 /// Why a request is refused. Each variant keeps what the operator needs to understand it.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -53,6 +54,12 @@ pub enum Rejection {
     /// The API key does not verify.
     #[error("{0}")]
     Key(#[from] KeyError),
+    /// The token holds and was revoked.
+    #[error("token: {0}")]
+    TokenRevoked(Hit),
+    /// The API key holds and was revoked.
+    #[error("key: {0}")]
+    KeyRevoked(Hit),
     /// The caller is known and may not.
     #[error("{0}")]
     Denied(#[from] AccessDenied),
@@ -139,11 +146,13 @@ reasons! {
     TokenAudienceWrong "token_audience_wrong" "the token names no accepted audience",
     TokenClaimBad "token_claim_bad" "a claim of the token is missing or not acceptable",
     TokenIdToken "token_id_token" "an ID token was presented as an access token",
+    TokenRevoked "token_revoked" "the token was revoked",
     KeyMalformed "key_malformed" "the key's checksum does not hold",
     KeyUnknown "key_unknown" "no such API key",
     KeyNotYetValid "key_not_yet_valid" "the API key is not valid yet",
     KeyExpired "key_expired" "the API key has expired",
     KeyDisabled "key_disabled" "the API key is disabled",
+    KeyRevoked "key_revoked" "the API key was revoked",
     ScopeMissing "scope_missing" "the credential does not grant the scopes the route demands",
     ClaimRefused "claim_refused" "a claim condition of the route is not met",
     RateLimited "rate_limited" "a limit is spent",
@@ -167,6 +176,8 @@ impl Rejection {
             Self::Credential(error) => credential_reason(*error),
             Self::Token(error) => token_reason(error),
             Self::Key(error) => key_reason(error),
+            Self::TokenRevoked(_) => Reason::TokenRevoked,
+            Self::KeyRevoked(_) => Reason::KeyRevoked,
             Self::Denied(denied) => denied_reason(denied),
             Self::RateLimited(_) => Reason::RateLimited,
             Self::FailedCredentialsSpent(_) => Reason::FailedCredentialsSpent,
@@ -267,11 +278,13 @@ fn wire(reason: Reason) -> Wire {
         | R::TokenAudienceWrong
         | R::TokenClaimBad
         | R::TokenIdToken
+        | R::TokenRevoked
         | R::KeyMalformed
         | R::KeyUnknown
         | R::KeyNotYetValid
         | R::KeyExpired
-        | R::KeyDisabled => Wire::challenge(S::UNAUTHORIZED, "invalid_token", "invalid_token"),
+        | R::KeyDisabled
+        | R::KeyRevoked => Wire::challenge(S::UNAUTHORIZED, "invalid_token", "invalid_token"),
         R::ScopeMissing => {
             Wire::challenge(S::FORBIDDEN, "insufficient_scope", "insufficient_scope")
         }
@@ -372,6 +385,8 @@ impl Answer {
             | Rejection::Credential(_)
             | Rejection::Token(_)
             | Rejection::Key(_)
+            | Rejection::TokenRevoked(_)
+            | Rejection::KeyRevoked(_)
             | Rejection::Denied(_)
             | Rejection::BodyTooLarge { .. }
             | Rejection::TargetTooLong { .. }

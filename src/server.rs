@@ -34,6 +34,7 @@ use crate::notify::{Standing, notify};
 use crate::observers::Observers;
 use crate::proxy::Proxy;
 use crate::reload::{self, Corridor, Opened, Reloader, Sources};
+use crate::revocation_log::{LogError, RevocationLog};
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::state::Shared;
@@ -65,6 +66,9 @@ pub enum ServeError {
     /// Every mistake in the configuration and the files it names.
     #[error("the configuration has mistakes")]
     Mistakes(Vec<Mistake>),
+    /// What was revoked before.
+    #[error("revocations: {0}")]
+    Revocations(#[source] LogError),
     /// A listener.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -90,7 +94,9 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
     let Opened { startup, admin_token, snapshot, corridor } = opened;
     let observers = observers(&startup, options.log_format)?;
     say_who_is_exempt(&snapshot);
-    let shared = Arc::new(Shared::new(snapshot, Clock::start(), observers));
+    let clock = Clock::start();
+    let revocations = revocations(&startup, &corridor, &observers, clock)?;
+    let shared = Arc::new(Shared::new(snapshot, clock, observers, revocations));
     let reloader = Arc::new(Reloader::new(corridor, Arc::clone(&shared)));
     let places = places(&startup)?;
     let signals = Signals::catch(Arc::clone(&shared), startup.lame_duck)
@@ -130,6 +136,23 @@ fn observers(startup: &Startup, format: LineFormat) -> Result<Observers, ServeEr
     let access_log = AccessLog::start(&startup.access_log, format, dropped)
         .map_err(|error| ServeError::System("access log", error))?;
     Ok(Observers { metrics, access_log, why: WhyRing::default() })
+}
+
+/// What was acknowledged before holds from the first request on.
+fn revocations(
+    startup: &Startup,
+    corridor: &Corridor,
+    observers: &Observers,
+    clock: Clock,
+) -> Result<RevocationLog, ServeError> {
+    let (folder, published) = (&startup.state_dir, corridor.revoked());
+    let writes = observers.metrics.revocation_writes();
+    RevocationLog::open(folder, published, writes, clock.now().unix).map_err(|error| match error {
+        LogError::Damaged(mistake) => ServeError::Mistakes(vec![mistake]),
+        LogError::Full | LogError::Taken(_) | LogError::Disk { .. } => {
+            ServeError::Revocations(error)
+        }
+    })
 }
 
 /// Started first, so that `/readyz` says no before the listeners are open.

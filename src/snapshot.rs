@@ -11,6 +11,7 @@ use crate::config::{Dynamic, Materials};
 use crate::gate::{FailedCredentials, Gate};
 use crate::jwt::Issuers;
 use crate::rate_limit::LimitTable;
+use crate::revocation::{Published, Revocations};
 use crate::token_cache::TokenCache;
 
 /// What survives a reload.
@@ -20,6 +21,8 @@ pub struct Retained {
     pub limits: Arc<LimitTable>,
     /// Tokens that were verified before. Shared by every snapshot.
     pub tokens: Arc<TokenCache>,
+    /// Acknowledged revocations. Shared by every snapshot.
+    pub revoked: Arc<Published>,
     /// The issuers of the snapshot before: those that are the same stay in their epoch.
     pub issuers: Arc<Issuers>,
 }
@@ -31,6 +34,7 @@ impl Retained {
         Self {
             limits: Arc::new(LimitTable::new(limit_entries, seed)),
             tokens: Arc::new(TokenCache::new(token_cache)),
+            revoked: Arc::default(),
             issuers: Arc::default(),
         }
     }
@@ -69,6 +73,10 @@ impl Snapshot {
             issuers: Arc::new(retained.issuers.renew(issuers)),
             tokens: Arc::clone(&retained.tokens),
             keys: Arc::clone(&materials.key_ring),
+            revocations: Revocations::new(
+                Arc::clone(&retained.revoked),
+                Arc::clone(&materials.revoked),
+            ),
             trusted_proxies: dynamic.trusted_proxies.clone(),
             limits: Arc::clone(&retained.limits),
             failed_credentials: FailedCredentials::new(

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::observers::Observers;
+use crate::revocation_log::RevocationLog;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::time::{Clock, UnixMillis};
 
@@ -18,6 +19,8 @@ pub struct Shared {
     pub clock: Clock,
     /// Metrics, access log and the ring behind `why`.
     pub observers: Observers,
+    /// What was revoked here, and the log that keeps it.
+    pub revocations: RevocationLog,
     /// What `/readyz` says.
     pub readiness: Readiness,
     /// When the process started.
@@ -27,11 +30,17 @@ pub struct Shared {
 impl Shared {
     /// Puts a first snapshot and its watchers together; not ready yet.
     #[must_use]
-    pub fn new(snapshot: Snapshot, clock: Clock, observers: Observers) -> Self {
+    pub fn new(
+        snapshot: Snapshot,
+        clock: Clock,
+        observers: Observers,
+        revocations: RevocationLog,
+    ) -> Self {
         Self {
             snapshots: Snapshots::from_pointee(snapshot),
             clock,
             observers,
+            revocations,
             readiness: Readiness::default(),
             started: Clock::unix_millis(),
         }

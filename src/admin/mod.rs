@@ -1,5 +1,5 @@
-//! The admin listener: metrics, health, status, `why`, `explain --live` and reload; and the metrics
-//! listener, which has metrics and health alone.
+//! The admin listener: metrics, health, status, `why`, `explain --live`, reload and revocations; and
+//! the metrics listener, which has metrics and health alone.
 //!
 //! Owns the socket, the thread and how long a connection may take. It shares no thread with the
 //! proxy: a flood there must not take away the view of it. Who may ask what is `guard`'s.
@@ -9,6 +9,7 @@ mod guard;
 mod listener;
 mod pages;
 mod problem;
+mod revocations;
 mod status;
 
 use std::io;
@@ -51,7 +52,7 @@ const CONNECTION_TIME: Duration = Duration::from_secs(120);
 /// Bytes of a head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Reloads that wait for their turn, each on a thread.
+/// Reloads and revocations that wait for their turn, each on a thread.
 const BLOCKING_THREADS_MAX: usize = 4;
 
 /// A running listener; stops when it is dropped.

@@ -1,6 +1,7 @@
 //! The pages of the admin listener and what each demands.
 //!
-//! Owns the table of pages. Never changes anything but through [`Reloader`].
+//! Owns the table of pages. Never changes anything but through [`Reloader`] and the log of
+//! revocations.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,6 +20,7 @@ use serde_json::{Value, json};
 use crate::admin::explain;
 use crate::admin::guard::{Demand, Guard};
 use crate::admin::problem::Problem;
+use crate::admin::revocations;
 use crate::admin::status;
 use crate::gate::{Step, address_text};
 use crate::metrics::Metrics;
@@ -33,8 +36,8 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a body may take.
 const BODY_TIME: Duration = Duration::from_secs(5);
 
-type Context = State<Arc<Reloader>>;
-type Answer = Result<Response, Problem>;
+pub(super) type Context = State<Arc<Reloader>>;
+pub(super) type Answer = Result<Response, Problem>;
 
 pub(super) fn router(reloader: Arc<Reloader>, guard: &Guard) -> Router {
     let guarded = |router: Router<Arc<Reloader>>, demand| {
@@ -42,8 +45,15 @@ pub(super) fn router(reloader: Arc<Reloader>, guard: &Guard) -> Router {
     };
     let open = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz));
     let scraped = Router::new().route("/metrics", get(metrics));
-    let read = Router::new().route("/status", get(status_page)).route("/why/{id}", get(why));
-    let change = Router::new().route("/reload", post(reload)).route("/explain", post(explain_page));
+    let read = Router::new()
+        .route("/status", get(status_page))
+        .route("/why/{id}", get(why))
+        .route("/revocations", get(revocations::list));
+    let change = Router::new()
+        .route("/reload", post(reload))
+        .route("/explain", post(explain_page))
+        .route("/revocations", post(revocations::revoke))
+        .route("/revocations/{id}", delete(revocations::delete));
     open.merge(guarded(scraped, Demand::Token))
         .merge(guarded(read, Demand::Read))
         .merge(guarded(change, Demand::Change))
@@ -135,20 +145,27 @@ async fn reload(State(reloader): Context) -> Answer {
 }
 
 async fn explain_page(State(reloader): Context, body: Body) -> Answer {
-    let read = axum::body::to_bytes(body, BODY_BYTES_MAX);
-    let body = tokio::time::timeout(BODY_TIME, read).await;
+    let body = read_body(body).await?;
     let wrong = |detail| Problem::new(StatusCode::BAD_REQUEST, "invalid_request", detail);
-    let body = body.map_err(|_| wrong("the body did not come in time".to_owned()))?;
-    let body = body.map_err(|_| {
-        let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes, or broke off");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
-    })?;
     let question = explain::Question::parse(&body).map_err(wrong)?;
     pretty(&question.ask(reloader.shared()))
 }
 
+/// A whole body, of bounded size and in bounded time.
+pub(super) async fn read_body(body: Body) -> Result<Bytes, Problem> {
+    let read = axum::body::to_bytes(body, BODY_BYTES_MAX);
+    let body = tokio::time::timeout(BODY_TIME, read).await;
+    let wrong = |detail| Problem::new(StatusCode::BAD_REQUEST, "invalid_request", detail);
+    let body = body.map_err(|_| wrong("the body did not come in time"))?;
+    body.map_err(|_| {
+        let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes, or broke off");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    })
+}
+
 async fn unknown() -> Problem {
-    let detail = "there are /metrics, /livez, /readyz, /status, /why/REQUEST_ID, /reload, /explain";
+    let detail = "there are /metrics, /livez, /readyz, /status, /why/REQUEST_ID, /reload, /explain, \
+                  /revocations";
     Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 
@@ -158,17 +175,17 @@ async fn unknown_here() -> Problem {
 }
 
 async fn method_unknown() -> Problem {
-    let detail = "changes are POST, everything else is GET";
+    let detail = "changes are POST, or DELETE of a revocation; everything else is GET";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
-fn pretty(page: &impl Serialize) -> Answer {
+pub(super) fn pretty(page: &impl Serialize) -> Answer {
     let mut body = serde_json::to_string_pretty(page).map_err(|_| fault("cannot be written"))?;
     body.push('\n');
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-fn fault(detail: &str) -> Problem {
+pub(super) fn fault(detail: &str) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
 }
 

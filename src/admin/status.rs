@@ -32,6 +32,7 @@ pub(super) struct Status {
     upstreams: Vec<UpstreamStatus>,
     issuers: Vec<IssuerStatus>,
     api_keys: ApiKeys,
+    revocations: RevocationStatus,
     limits: Limits,
     access_log: AccessLogStatus,
 }
@@ -85,6 +86,15 @@ struct ApiKeyStatus {
     last_use: Option<String>,
 }
 
+/// How many are kept.
+#[derive(Debug, Serialize)]
+struct RevocationStatus {
+    log: String,
+    files: Vec<String>,
+    in_log: usize,
+    in_files: usize,
+}
+
 #[derive(Debug, Serialize)]
 struct Limits {
     entries: usize,
@@ -130,6 +140,7 @@ pub(super) fn of(reloader: &Reloader) -> Status {
         upstreams: dynamic.upstreams.iter().map(|upstream| upstream_status(upstream)).collect(),
         issuers: dynamic.issuers.iter().zip(&*key_sets).map(issuer_status).collect(),
         api_keys: api_keys(&snapshot, shared),
+        revocations: revocations(&snapshot, shared),
         limits: limits(&snapshot),
         access_log: AccessLogStatus { dropped: shared.observers.access_log.dropped() },
     }
@@ -182,6 +193,18 @@ fn api_keys(snapshot: &Snapshot, shared: &Shared) -> ApiKeys {
         expired,
         not_yet_valid,
         listed: listed.collect(),
+    }
+}
+
+fn revocations(snapshot: &Snapshot, shared: &Shared) -> RevocationStatus {
+    let files = &snapshot.dynamic.revocation_files;
+    let in_files = snapshot.materials.revoked.len();
+    let all: usize = snapshot.gate.revocations.counts().iter().sum();
+    RevocationStatus {
+        log: shared.revocations.path().display().to_string(),
+        files: files.iter().map(|file| file.path.display().to_string()).collect(),
+        in_log: all.saturating_sub(in_files),
+        in_files,
     }
 }
 

@@ -6,13 +6,17 @@
 pub mod digest;
 pub mod format;
 pub mod ring;
+pub mod segment;
+pub mod state;
 
 use std::sync::Arc;
 
 use thiserror::Error;
 
 pub use digest::Digest;
-pub use ring::{KeyRing, KeyState, KeySummary, Peppers, VerifiedKey};
+pub use ring::{KeyRing, Peppers, VerifiedKey};
+pub use segment::{KeySegment, SegmentBuilder};
+pub use state::{KeyState, KeySummary};
 
 use crate::principal::Claims;
 use crate::rate_limit::Quota;

@@ -61,6 +61,11 @@ impl AdminClient {
         self.send(Method::POST, path, body)
     }
 
+    /// Takes away.
+    pub(super) fn delete(&self, path: &str) -> Result<Response, Failure> {
+        self.send(Method::DELETE, path, Bytes::new())
+    }
+
     fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response, Failure> {
         let request = self.request(method, path, body)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

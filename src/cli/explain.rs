@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,6 +19,8 @@ use crate::cli::admin_client::AdminClient;
 use crate::cli::{ConfigFile, Exit, Failure, Outcome, escape, loading, print};
 use crate::gate::{Charging, Decision, RequestHead, Verdict};
 use crate::rejection::{Answer, Reason};
+use crate::revocation::RevocationSet;
+use crate::revocation_log;
 use crate::snapshot::{Retained, Snapshot};
 use crate::time::Clock;
 
@@ -250,15 +253,28 @@ impl Account {
 /// Decides here, with a configuration read afresh and limits nobody has used.
 fn decide(arguments: &Explain, request: &Request) -> Result<(Account, String), Failure> {
     let (config, materials) = loading::load(&arguments.config.path)?;
+    let revoked = revoked(&config.startup.state_dir);
     let realm = config.dynamic.realm.clone();
     // A table for this one request: its seed protects nothing.
     let retained = Retained::new(1, 0, [0, 0]);
+    retained.revoked.store(Arc::new(revoked));
     let snapshot = Snapshot::compile(Arc::new(config.dynamic), Arc::new(materials), &retained, 0);
     let now = Clock::start().now();
     let decision = snapshot.gate.admit(&request.head(), now, Charging::Charge);
     let account = Account::new(&decision, &realm);
     let raw = serde_json::to_string(&account);
     Ok((account, raw.map_err(|error| Failure::fault(error.to_string()))?))
+}
+
+/// What was revoked in the running process, if this user may read it.
+fn revoked(folder: &Path) -> RevocationSet {
+    match revocation_log::peek(folder) {
+        Ok(book) => book.set().clone(),
+        Err(error) => {
+            eprintln!("gatepost: revocations are not considered: {error}; --live knows them");
+            RevocationSet::default()
+        }
+    }
 }
 
 /// Lets the running process decide.

@@ -32,7 +32,9 @@ pub enum KeyCommand {
     /// Make a new key: it is printed once, and only its digest is stored
     #[command(after_help = "Example:\n  gatepost key create --file keys.yaml --name 'CI deploy' \
         --scope deploy --expires 90d\n\nThe first line of standard output is the key and nothing \
-        else:\n  KEY=$(gatepost key create --file keys.yaml --name ci)")]
+        else:\n  KEY=$(gatepost key create --file keys.yaml --name ci)\n\n\
+        A file called *.jsonl has one key a line, for many of them:\n  \
+        gatepost key create --file partners.jsonl --name acme")]
     Create(Create),
     /// Bring in a key that exists already, read from standard input
     #[command(after_help = "Example:\n  gatepost key import --file keys.yaml --name 'old client' \
@@ -67,7 +69,7 @@ pub enum KeyCommand {
 /// Which key file.
 #[derive(Clone, Debug, Args)]
 pub struct KeyFileArgument {
-    /// The key file
+    /// The key file: YAML, or JSON Lines if its name ends in .jsonl
     #[arg(long = "file", short = 'f', value_name = "FILE")]
     pub path: PathBuf,
 }

@@ -10,6 +10,7 @@ mod explain;
 mod generated;
 pub mod key;
 mod loading;
+mod revoke;
 mod run;
 mod why;
 
@@ -146,9 +147,10 @@ impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         match error {
             ServeError::Mistakes(mistakes) => Self::Mistakes(mistakes),
-            ServeError::Listen(_) | ServeError::System(..) | ServeError::Ended(_) => {
-                Self::fault(error.to_string())
-            }
+            ServeError::Revocations(_)
+            | ServeError::Listen(_)
+            | ServeError::System(..)
+            | ServeError::Ended(_) => Self::fault(error.to_string()),
         }
     }
 }
@@ -210,6 +212,12 @@ enum Command {
     /// Make the running process read its configuration and key files again
     #[command(after_help = why::RELOAD_EXAMPLE)]
     Reload(ConfigFile),
+    /// Refuse tokens or an API key from the next request on
+    #[command(after_help = revoke::REVOKE_EXAMPLE)]
+    Revoke(revoke::Revoke),
+    /// List what was revoked, and take it back
+    #[command(subcommand)]
+    Revocations(revoke::Revocations),
     /// Create, import, find, rotate and end API keys in a key file
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -270,6 +278,8 @@ fn dispatch(Arguments { logging, command }: Arguments) -> Outcome {
         Command::Why(arguments) => why::why(&arguments),
         Command::Status(arguments) => why::status(&arguments),
         Command::Reload(config) => why::reload(&config.path),
+        Command::Revoke(arguments) => revoke::revoke(&arguments),
+        Command::Revocations(command) => revoke::revocations(&command),
         Command::Key(command) => Ok(keys(&command)),
         Command::Schema => generated::schema(),
         Command::Completions { shell } => generated::completions(Arguments::command(), shell),

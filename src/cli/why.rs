@@ -130,11 +130,11 @@ fn account(document: &Value) -> String {
     text
 }
 
-fn document(response: &Response) -> Result<Value, Failure> {
+pub(super) fn document(response: &Response) -> Result<Value, Failure> {
     serde_json::from_slice(&response.body).map_err(|_| unexpected(response))
 }
 
-fn unexpected(response: &Response) -> Failure {
+pub(super) fn unexpected(response: &Response) -> Failure {
     let body = String::from_utf8_lossy(&response.body);
     let body: String = body.trim_end().chars().take(500).collect();
     Failure::fault(format!("the admin listener says {}: {}", response.status, body.escape_debug()))

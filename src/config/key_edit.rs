@@ -7,6 +7,7 @@
 
 mod flow;
 mod layout;
+mod lines;
 mod render;
 
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::path::Path;
 use thiserror::Error;
 
 use crate::api_key::KeyEntry;
-use crate::config::key_file::{SpannedKey, parse_any_pepper};
+use crate::config::key_file::{Format, SpannedKey, parse_any_pepper};
 use crate::time::UnixTime;
 
 use layout::Layout;
@@ -51,15 +52,51 @@ pub enum EditError {
     Verification,
 }
 
+impl Edit {
+    /// What the edit makes of the entry it is about.
+    fn make(&self, entry: &mut KeyEntry) {
+        match self {
+            Self::Add(_) | Self::Remove(_) => {}
+            Self::SetEnabled(_, enabled) => entry.enabled = *enabled,
+            Self::SetExpires(_, at) => entry.expires = Some(*at),
+        }
+    }
+}
+
 /// A key file with no keys in it, for a file that does not exist yet.
-pub const EMPTY_FILE: &str = "# API keys of gatepost. Digests only: nobody can read a key from \
-                              here.\nkeys: []\n";
+#[must_use]
+pub fn empty_file(format: Format) -> &'static str {
+    match format {
+        Format::Yaml => {
+            "# API keys of gatepost. Digests only: nobody can read a key from here.\nkeys: []\n"
+        }
+        Format::JsonLines => {
+            "# API keys of gatepost. Digests only: nobody can read a key from here.\n"
+        }
+    }
+}
 
 /// Makes one edit in the text of a key file whose entries are `keys`.
 ///
 /// # Errors
 /// [`EditError`], when the text cannot be edited or the result is not exactly what was meant.
-pub fn apply(text: &str, keys: &[SpannedKey], edit: &Edit) -> Result<String, EditError> {
+pub fn apply(
+    format: Format,
+    text: &str,
+    keys: &[SpannedKey],
+    edit: &Edit,
+) -> Result<String, EditError> {
+    match format {
+        Format::Yaml => apply_to_yaml(text, keys, edit),
+        Format::JsonLines => {
+            let (edited, line) = lines::apply(text, keys, edit)?;
+            verify_line(&edited[line], keys, edit)?;
+            Ok(edited)
+        }
+    }
+}
+
+fn apply_to_yaml(text: &str, keys: &[SpannedKey], edit: &Edit) -> Result<String, EditError> {
     // A byte order mark counts for no column, so it must not count here either.
     let (mark, body) = match text.strip_prefix('\u{feff}') {
         Some(body) => ("\u{feff}", body),
@@ -84,16 +121,33 @@ fn verify(edited: &str, keys: &[SpannedKey], edit: &Edit) -> Result<(), EditErro
     let mut meant: Vec<KeyEntry> = keys.iter().map(|key| key.entry.clone()).collect();
     match edit {
         Edit::Add(entry) => meant.push(KeyEntry::clone(entry)),
-        Edit::SetEnabled(index, enabled) => meant[*index].enabled = *enabled,
-        Edit::SetExpires(index, at) => meant[*index].expires = Some(*at),
+        Edit::SetEnabled(index, _) | Edit::SetExpires(index, _) => edit.make(&mut meant[*index]),
         Edit::Remove(index) => {
             meant.remove(*index);
         }
     }
-    let found = parse_any_pepper(Path::new(""), edited.as_bytes());
-    let found = found.map_err(|_| EditError::Verification)?;
+    reads_as(Path::new(""), edited, &meant)
+}
+
+/// Reads the line that was written back: it must hold the one entry that was meant. The others
+/// cannot have changed.
+fn verify_line(line: &str, keys: &[SpannedKey], edit: &Edit) -> Result<(), EditError> {
+    let meant = match edit {
+        Edit::Add(entry) => vec![KeyEntry::clone(entry)],
+        Edit::Remove(_) => Vec::new(),
+        Edit::SetEnabled(index, _) | Edit::SetExpires(index, _) => {
+            let mut entry = keys[*index].entry.clone();
+            edit.make(&mut entry);
+            vec![entry]
+        }
+    };
+    reads_as(Path::new("line.jsonl"), line, &meant)
+}
+
+fn reads_as(name: &Path, text: &str, meant: &[KeyEntry]) -> Result<(), EditError> {
+    let found = parse_any_pepper(name, text.as_bytes()).map_err(|_| EditError::Verification)?;
     let same = found.len() == meant.len()
-        && found.iter().zip(&meant).all(|(found, meant)| found.entry == *meant);
+        && found.iter().zip(meant).all(|(found, meant)| found.entry == *meant);
     if same { Ok(()) } else { Err(EditError::Verification) }
 }
 

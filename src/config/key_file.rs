@@ -1,18 +1,23 @@
-//! One key file: YAML to key entries.
+//! One key file: YAML or JSON Lines to key entries.
 //!
 //! Owns the language of key files (the contract, "Key files") and what must be unique in one.
+//! Both forms have the same fields and go through the same readers; JSON Lines ([`lines`]) is for
+//! files of many keys, which are read without ever being in memory as a whole.
 //! `${NAME}` is not expanded in here, but refused: the key commands edit these files without the
 //! environment of the running process, and a subject must not mean two things. Never touches the
 //! file system, and never quotes a digest: the digest of a guessable key is as good as the key.
 
+pub mod lines;
+
 use std::collections::{HashMap, HashSet};
+use std::io::{self, BufRead};
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Number, Value as Json};
 
-use crate::api_key::{Digest, KeyEntry, KeyLimits};
+use crate::api_key::{Digest, KeyEntry, KeyLimits, KeySegment, SegmentBuilder};
 use crate::config::Mistake;
 use crate::config::language::{Key, Section, Shape};
 use crate::config::node::{Node, NodeKind, Place, Scalar, Style};
@@ -84,12 +89,78 @@ pub struct SpannedKey {
     pub column: u64,
 }
 
+/// How a key file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A document with a list of keys.
+    Yaml,
+    /// One key a line, in JSON.
+    JsonLines,
+}
+
+impl Format {
+    /// What the name of a file says: `.jsonl` is JSON Lines, everything else YAML.
+    #[must_use]
+    pub fn of(file: &Path) -> Self {
+        let is_lines = file.extension().is_some_and(|it| it.eq_ignore_ascii_case("jsonl"));
+        if is_lines { Self::JsonLines } else { Self::Yaml }
+    }
+
+    /// The most bytes of a file. A YAML document is in memory as a whole while it is read.
+    #[must_use]
+    pub fn bytes_max(self) -> usize {
+        match self {
+            Self::Yaml => Budget::KEY_FILE.bytes,
+            Self::JsonLines => lines::FILE_BYTES_MAX,
+        }
+    }
+}
+
 /// Reads a key file. `peppers` are the names that digests may use.
 ///
 /// # Errors
 /// Every mistake in the file.
 pub fn parse(file: &Path, bytes: &[u8], peppers: &[&str]) -> Result<Vec<SpannedKey>, Vec<Mistake>> {
     read(file, bytes, Some(peppers))
+}
+
+/// Reads a file of JSON Lines of at most `lines` lines, key by key, and packs it.
+///
+/// # Errors
+/// What the system says, and every mistake in the file.
+pub fn pack_lines(
+    file: &Path,
+    bytes: &mut dyn BufRead,
+    lines: usize,
+    peppers: &[&str],
+) -> io::Result<Result<KeySegment, Vec<Mistake>>> {
+    let report = Report::new(file);
+    let mut builder = SegmentBuilder::with_capacity(lines);
+    let mut take = |entry, Place { line, column }: Place| {
+        builder.push(entry, line, column).map_err(|refused| refused.to_string())
+    };
+    lines::read(&report, bytes, Some(peppers), &mut take)?;
+    Ok(if report.is_empty() { Ok(builder.finish()) } else { Err(report.into_mistakes()) })
+}
+
+/// Packs the keys of a file that [`parse`] read.
+///
+/// # Errors
+/// What does not fit.
+pub fn pack(file: &Path, keys: Vec<SpannedKey>) -> Result<KeySegment, Vec<Mistake>> {
+    let report = Report::new(file);
+    let mut builder = SegmentBuilder::with_capacity(keys.len());
+    for SpannedKey { entry, line, column } in keys {
+        let (line, column) = (narrow(line), narrow(column));
+        if let Err(refused) = builder.push(entry, line, column) {
+            report.add(Place { line, column }, "", refused.to_string());
+        }
+    }
+    if report.is_empty() { Ok(builder.finish()) } else { Err(report.into_mistakes()) }
+}
+
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// Reads a key file without knowing which peppers are configured: for the key commands, which
@@ -123,7 +194,7 @@ pub fn check_text(text: &str) -> Result<&str, String> {
 }
 
 /// What unexpanded variables are refused with, here and in the key commands.
-pub const NOT_EXPANDED: &str = "${NAME} is not expanded in key files; write the value itself";
+pub const NOT_EXPANDED: &str = "${NAME} is not expanded in this file; write the value itself";
 
 fn read(
     file: &Path,
@@ -131,9 +202,12 @@ fn read(
     peppers: Option<&[&str]>,
 ) -> Result<Vec<SpannedKey>, Vec<Mistake>> {
     let report = Report::new(file);
-    let keys = yaml::parse(&report, bytes, &Budget::KEY_FILE)
-        .and_then(|root| read_keys(&report, &root, peppers))
-        .unwrap_or_default();
+    let keys = match Format::of(file) {
+        Format::Yaml => yaml::parse(&report, bytes, &Budget::KEY_FILE)
+            .and_then(|root| read_keys(&report, &root, peppers))
+            .unwrap_or_default(),
+        Format::JsonLines => lines::read_all(&report, bytes, peppers),
+    };
     if report.is_empty() { Ok(keys) } else { Err(report.into_mistakes()) }
 }
 
@@ -161,7 +235,8 @@ fn read_keys(
         keys.push(SpannedKey { entry, line: line.into(), column: column.into() });
         numbers.push(index);
     }
-    check_unique(report, numbers.into_iter().zip(&keys));
+    let paths = numbers.into_iter().map(|index| format!("keys[{index}]"));
+    check_unique(report, paths.zip(&keys));
     Some(keys)
 }
 
@@ -351,14 +426,13 @@ fn read_limit(value: &Value<'_>) -> Option<Quota> {
     rate.parse(|text| Quota::parse(text, burst))
 }
 
-/// Reports every key whose id or digest was in this file before; keys come with their positions.
-fn check_unique<'k>(report: &Report, keys: impl Iterator<Item = (usize, &'k SpannedKey)>) {
+/// Reports every key whose id or digest was in this file before; keys come with their paths.
+fn check_unique<'k>(report: &Report, keys: impl Iterator<Item = (String, &'k SpannedKey)>) {
     let mut ids: HashMap<&str, u64> = HashMap::new();
     let mut digests: HashMap<&Digest, &str> = HashMap::new();
-    for (index, SpannedKey { entry, line, column }) in keys {
-        let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    for (path, SpannedKey { entry, line, column }) in keys {
         let place = Place { line: narrow(*line), column: narrow(*column) };
-        let mistake = |message: String| report.add(place, format!("keys[{index}]"), message);
+        let mistake = |message: String| report.add(place, path.as_str(), message);
         if let Some(before) = ids.insert(&entry.id, *line) {
             mistake(format!("the id {:?} is taken by the key in line {before}", &*entry.id));
         } else if let Some(before) = digests.insert(&entry.digest, &entry.id) {

@@ -48,6 +48,11 @@ pub static TOP: Section = Section {
         .or("[]"),
         Key::new("api_keys", Shape::Section(&API_KEYS), "API keys; absent means none are accepted"),
         Key::new(
+            "revocations",
+            Shape::Section(&REVOCATIONS),
+            "files that say which tokens and keys are no longer good, besides `gatepost revoke`",
+        ),
+        Key::new(
             "failed_credentials",
             Shape::Section(&FAILED_CREDENTIALS),
             "how many bad credentials an address may send before what would need new work is refused",
@@ -270,7 +275,11 @@ pub static API_KEYS: Section = Section {
             Shape::List(&Shape::Section(&KEY_PLACE)),
             "the headers a key may stand in; instead of header",
         ),
-        Key::required("files", TEXT_OR_TEXTS, "the key files"),
+        Key::required(
+            "files",
+            TEXT_OR_TEXTS,
+            "the key files: YAML, or JSON Lines if called *.jsonl",
+        ),
         Key::new("peppers", TEXT_TABLE, "files with the keys of hmac-sha256 digests: NAME: FILE")
             .or("{}"),
         Key::new("claims", TEXT_TABLE, "claims of a key that become headers: CLAIM: HEADER")
@@ -285,6 +294,12 @@ pub static KEY_PLACE: Section = Section {
         Key::required("header", Shape::Text, "the header"),
         Key::new("scheme", Shape::Text, "the authentication scheme in it; absent means none"),
     ],
+};
+
+/// `revocations`.
+pub static REVOCATIONS: Section = Section {
+    name: "revocations",
+    keys: &[Key::required("files", TEXT_OR_TEXTS, "the revocation files: YAML, or JSON lines")],
 };
 
 /// `limits.NAME`.

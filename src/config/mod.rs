@@ -12,6 +12,7 @@
 
 pub mod disk;
 pub mod expand;
+pub mod json;
 pub mod key_edit;
 pub mod key_file;
 pub mod keys;
@@ -22,6 +23,7 @@ pub mod model;
 pub mod node;
 pub mod parse;
 pub mod report;
+pub mod revocation_file;
 pub mod schema;
 pub mod sections;
 pub mod suggest;

@@ -177,6 +177,8 @@ pub struct Dynamic {
     pub issuers: Vec<IssuerSource>,
     /// API keys.
     pub api_keys: ApiKeySettings,
+    /// What is revoked, besides what the admin listener is told.
+    pub revocation_files: Vec<FileReference>,
     /// Where credentials are read from.
     pub credentials: CredentialSources,
     /// What failed credentials may cost an address.
@@ -202,6 +204,7 @@ impl Dynamic {
             KeySource::File(file) | KeySource::SecretFile(file) => file,
         });
         let peppers = self.api_keys.peppers.iter().map(|(_, file)| file);
-        key_sets.chain(&self.api_keys.files).chain(peppers)
+        let revoked = &self.revocation_files;
+        key_sets.chain(&self.api_keys.files).chain(peppers).chain(revoked)
     }
 }

@@ -14,7 +14,7 @@ use crate::config::model::{Config, Dynamic};
 use crate::config::node::Place;
 use crate::config::report::Report;
 use crate::config::sections::{
-    Reading, api_keys, identity, issuers, limits, network, routes, upstreams,
+    Reading, api_keys, identity, issuers, limits, network, revocations, routes, upstreams,
 };
 use crate::config::walk::{Mapping, Value};
 use crate::config::yaml::{self, Budget};
@@ -99,6 +99,7 @@ fn dynamic(
     let (names, taken) = identity::names(top, &places);
     let issuers = issuers::issuers(top, &reading, &taken);
     let api_keys = api_keys::settings(top, &reading, &taken);
+    let revocation_files = revocations::files(top, &reading);
     let claims = issuers
         .iter()
         .flat_map(|issuer| &issuer.settings.claim_headers)
@@ -119,6 +120,7 @@ fn dynamic(
         upstreams,
         issuers,
         api_keys,
+        revocation_files,
         credentials: CredentialSources::new(places),
         failed_credentials: limits::failed_credentials(top),
         limits,

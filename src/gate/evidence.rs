@@ -204,10 +204,14 @@ fn question(reason: Reason) -> &'static str {
         | R::TokenLifetimeTooLong
         | R::TokenAudienceWrong
         | R::TokenClaimBad
-        | R::TokenIdToken => "token",
-        R::KeyMalformed | R::KeyUnknown | R::KeyNotYetValid | R::KeyExpired | R::KeyDisabled => {
-            "api key"
-        }
+        | R::TokenIdToken
+        | R::TokenRevoked => "token",
+        R::KeyMalformed
+        | R::KeyUnknown
+        | R::KeyNotYetValid
+        | R::KeyExpired
+        | R::KeyDisabled
+        | R::KeyRevoked => "api key",
         R::CredentialKindRefused | R::IssuerRefused | R::ScopeMissing | R::ClaimRefused => "access",
         R::RateLimited | R::FailedCredentialsSpent => "limit",
         R::BodyTooLarge => "body",

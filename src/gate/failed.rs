@@ -73,11 +73,11 @@ impl Gate {
             return Ok(());
         }
         let charge = self.failed_charge(evidence.address);
-        let standings = self.limits.peek(&[charge], ask.now.monotonic);
-        match standings.into_iter().find(|standing| !standing.allowed) {
-            Some(spent) => Err(Rejection::FailedCredentialsSpent(Box::new(spent))),
-            None => Ok(()),
+        let standing = self.limits.peek_one(&charge, ask.now.monotonic);
+        if standing.allowed {
+            return Ok(());
         }
+        Err(Rejection::FailedCredentialsSpent(Box::new(standing)))
     }
 
     /// Charges the address for a credential that failed, if that failure counts.
@@ -135,6 +135,8 @@ fn is_guess(rejection: &Rejection) -> bool {
         | Rejection::MethodUnknown { .. }
         | Rejection::CredentialMissing
         | Rejection::Credential(_)
+        | Rejection::TokenRevoked(_)
+        | Rejection::KeyRevoked(_)
         | Rejection::Denied(_)
         | Rejection::RateLimited(_)
         | Rejection::FailedCredentialsSpent(_)

@@ -69,7 +69,11 @@ impl Gate {
             Charging::Peek => self.limits.peek(charges, ask.now.monotonic),
         };
         let allowed = standings.iter().all(|standing| standing.allowed);
-        evidence.standings.extend(standings);
+        if evidence.standings.is_empty() {
+            evidence.standings = standings;
+        } else {
+            evidence.standings.extend(standings);
+        }
         if allowed { Ok(()) } else { Err(Rejection::RateLimited(evidence.standings.clone())) }
     }
 

@@ -26,6 +26,7 @@ use crate::policy::{
 use crate::principal::Principal;
 use crate::rate_limit::LimitTable;
 use crate::rejection::Rejection;
+use crate::revocation::Revocations;
 use crate::time::Now;
 use crate::token_cache::TokenCache;
 
@@ -138,6 +139,8 @@ pub struct Gate {
     pub tokens: Arc<TokenCache>,
     /// API keys.
     pub keys: Arc<KeyRing>,
+    /// What is no longer good although it verifies.
+    pub revocations: Revocations,
     /// Whose forwarded fields are believed.
     pub trusted_proxies: TrustedProxies,
     /// Who used how much.
@@ -310,6 +313,7 @@ impl Gate {
             self.charge_failed(ask, &rejection, evidence);
             return Err(rejection);
         }
+        self.check_revoked(ask.now, evidence)?;
         let principal = evidence.principal().ok_or(Rejection::CredentialMissing)?;
         requirement.authorize(principal)?;
         Ok(Arc::clone(principal))
@@ -328,6 +332,19 @@ impl Gate {
             evidence.token = Some(self.verify_token(text, now)?);
         }
         Ok(())
+    }
+
+    /// Asks about everything that was established, known from before or not.
+    fn check_revoked(&self, now: Now, evidence: &Evidence) -> Result<(), Rejection> {
+        let token = evidence.token.as_ref();
+        if let Some(hit) = token.and_then(|token| self.revocations.find_token(token, now.unix)) {
+            return Err(Rejection::TokenRevoked(hit));
+        }
+        let key = evidence.key.as_ref().and_then(|key| key.principal().credential_id());
+        match key.and_then(|id| self.revocations.find_key(id, now.unix)) {
+            Some(hit) => Err(Rejection::KeyRevoked(hit)),
+            None => Ok(()),
+        }
     }
 
     /// A token that was verified before: only what may have changed since is asked again.

@@ -49,6 +49,7 @@ pub struct Families {
     pub restart_needed: IntGauge,
     pub insecure_settings: IntGauge,
     pub token_cache: TokenCacheFamilies,
+    pub revocations: RevocationFamilies,
     pub access_log_dropped: IntCounter,
     pub floods: FloodFamilies,
     pub build_info: IntGaugeVec,
@@ -126,16 +127,13 @@ impl Families {
                 "Settings in force that weaken a safe default.",
             ),
             token_cache: TokenCacheFamilies::declare(declare),
+            revocations: RevocationFamilies::declare(declare),
             access_log_dropped: declare.counter(
                 "gatepost_access_log_dropped_total",
                 "Access log lines that could not be written.",
             ),
             floods: FloodFamilies::declare(declare),
-            build_info: declare.gauges(
-                "gatepost_build_info",
-                "Always 1; the labels say what is running.",
-                &["version"],
-            ),
+            build_info: build_info(declare),
         }
     }
 }
@@ -159,6 +157,35 @@ impl TokenCacheFamilies {
                 .counter("gatepost_token_cache_misses_total", "Tokens that had to be verified."),
             entries: declare
                 .gauge("gatepost_token_cache_entries", "Verified tokens that are kept."),
+        }
+    }
+}
+
+fn build_info(declare: &Declare<'_>) -> IntGaugeVec {
+    let help = "Always 1; the labels say what is running.";
+    declare.gauges("gatepost_build_info", help, &["version"])
+}
+
+/// What was revoked.
+#[derive(Debug)]
+pub struct RevocationFamilies {
+    pub kept: IntGaugeVec,
+    pub writes: IntCounterVec,
+}
+
+impl RevocationFamilies {
+    fn declare(declare: &Declare<'_>) -> Self {
+        Self {
+            kept: declare.gauges(
+                "gatepost_revocations",
+                "Revocations that are kept, of the admin listener and of files, by kind.",
+                &["kind"],
+            ),
+            writes: declare.counters(
+                "gatepost_revocation_writes_total",
+                "Revocations and their deletions by whether they were synced and acknowledged.",
+                &["result"],
+            ),
         }
     }
 }

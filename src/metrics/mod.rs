@@ -21,6 +21,8 @@ use crate::metrics::route::{LimitSeries, RouteSeries, UpstreamSeries};
 use crate::record::{Outcome, Record};
 use crate::rejection::Rejection;
 use crate::reload::ReloadReport;
+use crate::revocation::Kind;
+use crate::revocation_log::WriteSeries;
 use crate::snapshot::Snapshot;
 use crate::time::UnixTime;
 
@@ -119,9 +121,10 @@ impl Metrics {
                 limit.record(families, standing.allowed);
             }
         }
-        match evidence.recalled {
-            Some(true) => families.token_cache.hits.inc(),
-            Some(false) => families.token_cache.misses.inc(),
+        let recalled = evidence.recalled.map(|known| (known, &families.token_cache));
+        match recalled {
+            Some((true, families)) => families.hits.inc(),
+            Some((false, families)) => families.misses.inc(),
             None => {}
         }
         if let Some(Rejection::FailedCredentialsSpent(_)) = record.rejection {
@@ -139,6 +142,14 @@ impl Metrics {
     #[must_use]
     pub fn access_log_dropped(&self) -> IntCounter {
         self.families.access_log_dropped.clone()
+    }
+
+    /// The counters of writes to the log of revocations, at zero from the first call on.
+    #[must_use]
+    pub fn revocation_writes(&self) -> WriteSeries {
+        let families = &self.families.revocations;
+        let writes = |result| families.writes.with_label_values(&[result]);
+        WriteSeries { ok: writes("ok"), failed: writes("failed") }
     }
 
     /// The series of connections, at zero from the first call on.
@@ -197,7 +208,12 @@ impl Metrics {
         for (state, count) in KEY_STATES.iter().zip(counts) {
             self.families.api_keys.with_label_values(&[state]).set(signed(count as u64));
         }
-        self.families.token_cache.entries.set(signed(snapshot.gate.tokens.entries() as u64));
+        for (kind, count) in Kind::ALL.iter().zip(snapshot.gate.revocations.counts()) {
+            let families = &self.families.revocations;
+            families.kept.with_label_values(&[kind.as_str()]).set(signed(count as u64));
+        }
+        let families = &self.families.token_cache;
+        families.entries.set(signed(snapshot.gate.tokens.entries() as u64));
         self.text()
     }
 

@@ -216,7 +216,7 @@ fn contract_metrics_names_and_help_follow_the_conventions() {
     let _ = metrics.connections();
     let text = text(&metrics);
     let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-    assert_eq!(types.len(), 18, "every family is there: {types:?}");
+    assert_eq!(types.len(), 23, "every family is there: {types:?}");
     for line in types {
         let (name, kind) = line.split_once(' ').unwrap();
         assert!(text.contains(&format!("# HELP {name} ")), "{name}");

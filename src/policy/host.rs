@@ -9,6 +9,7 @@
 //! pattern names finds no route at all. It must not fall through to a route for every host,
 //! because most upstreams ignore the port and would serve the bound host under the weaker route.
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use crate::policy::PatternError;
@@ -64,26 +65,27 @@ impl HostPattern {
 }
 
 /// The host of a request in the form that is matched: lower case, less default port and one final
-/// dot. `None` when it is not a host: user information, spaces, an empty label, a bad port.
+/// dot; the field itself where it is in that form. `None` when it is not a host: user information,
+/// spaces, an empty label, a bad port.
 #[must_use]
-pub fn normalize_host(field: &[u8]) -> Option<String> {
+pub fn normalize_host(field: &[u8]) -> Option<Cow<'_, str>> {
     let field = str::from_utf8(field).ok().filter(|field| field.is_ascii())?;
-    let (name, port) = match field.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => (name, parse_port(port)?),
+    let (name, digits) = match field.rsplit_once(':') {
+        Some((name, digits)) if !digits.contains(']') => (name, Some(digits)),
         _ => (field, None),
     };
-    let mut host = match name.strip_prefix('[') {
+    let port = digits.map_or(Some(None), parse_port)?;
+    let host = match name.strip_prefix('[') {
         Some(address) => {
             let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
-            format!("[{address}]")
+            Cow::Owned(format!("[{address}]"))
         }
         None => normalize_name(name)?,
     };
-    if let Some(port) = port {
-        host.push(':');
-        host.push_str(&port.to_string());
-    }
-    Some(host)
+    let Some(port) = port else { return Some(host) };
+    let is_normal = digits.is_some_and(|digits| !digits.starts_with('0'))
+        && matches!(host, Cow::Borrowed(host) if host.len() == name.len());
+    Some(if is_normal { Cow::Borrowed(field) } else { Cow::Owned(format!("{host}:{port}")) })
 }
 
 /// Splits the port off a host in normal form.
@@ -103,14 +105,19 @@ fn parse_port(digits: &str) -> Option<Option<u16>> {
     }
 }
 
-fn normalize_name(name: &str) -> Option<String> {
+fn normalize_name(name: &str) -> Option<Cow<'_, str>> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let is_label = |label: &str| {
         !label.is_empty()
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     let is_name = name.len() <= HOST_BYTES_MAX && name.split('.').all(is_label);
-    is_name.then(|| name.to_ascii_lowercase())
+    let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    is_name.then(
+        || {
+            if is_lower { Cow::Borrowed(name) } else { Cow::Owned(name.to_ascii_lowercase()) }
+        },
+    )
 }
 
 #[cfg(test)]

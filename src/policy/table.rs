@@ -186,20 +186,31 @@ impl<'a> Readings<'a> {
                 continue;
             }
             asked[number] |= bit;
-            let text = texts.text(number);
-            let own = view::marks(text) & !spared;
-            let marks = (own | self.table.index.marks()) & !spared;
-            let is_plain = !has_dot_segment(text) && !text.starts_with("//");
-            for mask in (0..view::MASKS).filter(|mask| mask & !marks == 0) {
-                let reading = Reading { source, mask };
-                let is_meeting = if is_plain && mask & own == 0 {
-                    self.meet(text, reading) == Meeting::OtherAccess
-                } else {
-                    self.read(reading, text, mask & own & view::QUERY != 0)?
-                };
-                if is_meeting {
-                    return Err(RouteMiss::Ambiguous { view: view::name(source, mask) });
-                }
+            self.refuse_meeting_from(source, texts.text(number), spared)?;
+        }
+        Ok(())
+    }
+
+    /// Asks every reading of one text. Where nothing folds it, only patterns are, and looking it
+    /// up costs no more than the tree is deep.
+    fn refuse_meeting_from(
+        &mut self,
+        source: Source,
+        text: &str,
+        spared: u8,
+    ) -> Result<(), RouteMiss> {
+        let own = view::marks(text) & !spared;
+        let marks = (own | self.table.index.marks()) & !spared;
+        let is_plain = !has_dot_segment(text) && !text.starts_with("//");
+        for mask in (0..view::MASKS).filter(|mask| mask & !marks == 0) {
+            let reading = Reading { source, mask };
+            let is_meeting = if is_plain && mask & own == 0 {
+                self.meet(text, reading) == Meeting::OtherAccess
+            } else {
+                self.read(reading, text, mask & own & view::QUERY != 0)?
+            };
+            if is_meeting {
+                return Err(RouteMiss::Ambiguous { view: view::name(source, mask) });
             }
         }
         Ok(())

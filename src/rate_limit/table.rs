@@ -127,6 +127,15 @@ impl LimitTable {
         charges.iter().map(charged).collect()
     }
 
+    /// What [`Self::peek`] would say of one charge alone.
+    pub fn peek_one(&self, charge: &Charge, now: Monotonic) -> Standing {
+        let inspected = charge.standing(gcra::inspect(self.tat(charge), now.0, &charge.quota));
+        if !inspected.allowed {
+            return inspected;
+        }
+        charge.standing(gcra::charge(self.tat(charge), now.0, &charge.quota))
+    }
+
     /// Callers remembered now. Whose allowance came back in full stays counted until somebody
     /// else needs the place.
     #[must_use]

@@ -17,7 +17,8 @@ use subtle::ConstantTimeEq;
 use crate::config::disk::Disk;
 use crate::config::materials::{self, LastGood};
 use crate::config::yaml::Budget;
-use crate::config::{Config, Dynamic, FileReference, KeySource, Materials, Mistake, Startup};
+use crate::config::{Config, Dynamic, FileReference, Materials, Mistake, Startup};
+use crate::revocation::Published;
 use crate::secret::Secret;
 use crate::snapshot::{Retained, Snapshot};
 
@@ -127,6 +128,12 @@ impl Corridor {
         };
         let snapshot = corridor.compile();
         Ok(Opened { startup, admin_token, snapshot, corridor })
+    }
+
+    /// Where acknowledged revocations are published, for every snapshot.
+    #[must_use]
+    pub fn revoked(&self) -> Arc<Published> {
+        Arc::clone(&self.retained.revoked)
     }
 
     /// The configuration file.
@@ -274,12 +281,8 @@ fn read_config(file: &Path, sources: &Sources) -> Result<Vec<u8>, Mistake> {
 
 /// Every file a configuration names, and itself.
 fn files_of(file: &Path, startup: &Startup, dynamic: &Dynamic) -> BTreeSet<PathBuf> {
-    let issuers = dynamic.issuers.iter().map(|issuer| match &issuer.keys {
-        KeySource::File(file) | KeySource::SecretFile(file) => file,
-    });
-    let peppers = dynamic.api_keys.peppers.iter().map(|(_, file)| file);
     let token = startup.admin.iter().filter_map(|admin| admin.token_file.as_ref());
-    let named = issuers.chain(&dynamic.api_keys.files).chain(peppers).chain(token);
+    let named = dynamic.files().chain(token);
     let named = named.map(|reference: &FileReference| reference.path.clone());
     named.chain([file.to_owned()]).collect()
 }
@@ -322,6 +325,7 @@ fn same(a: &Materials, b: &Materials) -> bool {
     a.key_sets.len() == b.key_sets.len()
         && a.key_sets.iter().zip(&b.key_sets).all(|(a, b)| Arc::ptr_eq(a, b))
         && Arc::ptr_eq(&a.key_ring, &b.key_ring)
+        && Arc::ptr_eq(&a.revoked, &b.revoked)
 }
 
 fn same_token(a: Option<&Secret<String>>, b: Option<&Secret<String>>) -> bool {

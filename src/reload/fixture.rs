@@ -18,6 +18,7 @@ use crate::observers::Observers;
 use crate::record::{Outcome, Record};
 use crate::rejection::Rejection;
 use crate::reload::{Corridor, Opened, Reloader, Sources};
+use crate::revocation_log::RevocationLog;
 use crate::snapshot::Snapshot;
 use crate::state::Shared;
 use crate::time::{Clock, Monotonic, Now, UnixMillis, UnixTime};
@@ -120,7 +121,12 @@ pub(crate) fn reloader(disk: &MemoryDisk) -> Arc<Reloader> {
     let metrics = Metrics::new();
     let access_log = AccessLog::off(metrics.access_log_dropped());
     let observers = Observers { metrics, access_log, why: WhyRing::default() };
-    let shared = Arc::new(Shared::new(opened.snapshot, Clock::start(), observers));
+    let folder = Path::new("/dev/null/nowhere");
+    let writes = observers.metrics.revocation_writes();
+    let revoked = opened.corridor.revoked();
+    let revocations = RevocationLog::open(folder, revoked, writes, NOW.unix).unwrap();
+    let shared = Shared::new(opened.snapshot, Clock::start(), observers, revocations);
+    let shared = Arc::new(shared);
     Arc::new(Reloader::new(opened.corridor, shared))
 }
 

@@ -144,3 +144,74 @@ fn contract_commands_a_created_key_works_until_it_is_disabled() {
     refused(&sidecar, &key, "key_disabled");
     accepted(&sidecar, KEY);
 }
+
+fn line(id: &str, key: &str) -> String {
+    format!("{{\"id\":\"{id}\",\"digest\":\"sha256:{}\",\"scopes\":[\"read\"]}}\n", digest_of(key))
+}
+
+#[test]
+fn contract_key_files_of_json_lines_are_reloaded_one_by_one() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let config = config.replace("files: [keys.yaml]", "files: [keys.yaml, a.jsonl, b.jsonl]");
+    let key = |name: &str| format!("{name}-key-of-enough-characters");
+    sandbox.write(
+        "a.jsonl",
+        &format!("# ours\n{}\n{}", line("a1", &key("a1")), line("a2", &key("a2"))),
+    );
+    sandbox.write("b.jsonl", &line("b1", &key("b1")));
+    let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
+    for name in ["a1", "a2", "b1"] {
+        accepted(&sidecar, &key(name));
+    }
+    accepted(&sidecar, KEY);
+    assert_eq!(upstream.requests().len(), 4);
+    // One of two files changes.
+    sidecar.sandbox.replace("b.jsonl", &line("b2", &key("b2")));
+    assert_eq!(sidecar.reload().status, 200);
+    accepted(&sidecar, &key("b2"));
+    refused(&sidecar, &key("b1"), "key_unknown");
+    accepted(&sidecar, &key("a1"));
+    let used = |id: &str| {
+        let status = sidecar.admin("GET", "/status", &[]).json();
+        let listed = status["api_keys"]["listed"].as_array().unwrap().clone();
+        let found = listed.into_iter().find(|key| key["id"] == id).unwrap();
+        found["last_use"].is_string()
+    };
+    assert!(used("a2"), "the keys of the file that stays keep their last use");
+    // A broken line is named, and the last good version stays, while the other file moves on.
+    sidecar.sandbox.replace("a.jsonl", &format!("{}{{\"id\":\"a2\"\n", line("a3", &key("a3"))));
+    sidecar.sandbox.replace("b.jsonl", &line("b3", &key("b3")));
+    let response = sidecar.reload();
+    assert_eq!(response.status, 422, "{}", response.text());
+    assert!(response.text().contains("a.jsonl:2:11: not valid JSON"), "{}", response.text());
+    for name in ["a1", "a2", "b3"] {
+        accepted(&sidecar, &key(name));
+    }
+    refused(&sidecar, &key("a3"), "key_unknown");
+    refused(&sidecar, &key("b2"), "key_unknown");
+    // A key of one file that is in another, too.
+    sidecar.sandbox.replace("a.jsonl", &line("b3", &key("a3")));
+    let response = sidecar.reload();
+    assert_eq!(response.status, 422, "{}", response.text());
+    assert!(response.text().contains("a.jsonl:1:1: key"), "{}", response.text());
+    refused(&sidecar, &key("a3"), "key_unknown");
+    assert_eq!(sidecar.metric("gatepost_api_keys{state=\"active\"}"), 4.0);
+}
+
+#[test]
+fn contract_commands_a_key_created_in_a_file_of_lines_works() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let config = config.replace("files: [keys.yaml]", "files: [keys.jsonl]");
+    let create = ["key", "create", "--file", "keys.jsonl", "--name", "Ada", "--scope", "read"];
+    let created = sandbox.run(&create);
+    assert_eq!(created.exit, 0, "{created:?}");
+    let key = created.stdout.trim().to_owned();
+    let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
+    accepted(&sidecar, &key);
+    let id = upstream.last().field("x-auth-credential-id").unwrap().to_owned();
+    assert_eq!(sidecar.sandbox.run(&["key", "delete", "--file", "keys.jsonl", &id]).exit, 0);
+    assert_eq!(sidecar.reload().status, 200);
+    refused(&sidecar, &key, "key_unknown");
+}

@@ -31,8 +31,53 @@ fn r504_a_reading_that_climbs_out_of_a_route_is_refused() {
     }
 }
 
-/// Every spelling that some upstream takes for `/admin` or `/upper`, and none that all take for
-/// something else.
+/// What some upstream takes for `/admin` or `/upper`.
+const SPELLINGS: &[&str] = &[
+    // Cut at a decoded `?` or `#`.
+    "/admin%3fx",
+    "/admin%23x",
+    "/admin%253fx",
+    "/admin%2523x",
+    "/admin%EF%BC%9Fx",
+    // Decoded twice, and more.
+    "/%2561dmin%EF%BC%9Bx",
+    "/%2561dmin%3Bx",
+    "/%25EF%25BD%2581dmin",
+    "/x%25EF%25BC%25BC..%25EF%25BC%25BCadmin",
+    "/%EF%BC%8561dmin",
+    "/%25u0061dmin",
+    "/%25c0%25afadmin",
+    // An authority.
+    "//h/admin",
+    "///h/admin",
+    "//h/%61dmin",
+    "//h//admin",
+    "/;//admin",
+    "/;/h/admin",
+    "/%20//h/admin",
+    "/x/..;//h/admin",
+    // Case.
+    "/adm%C4%B1n",
+    "/upper/x",
+    "/UPPER/x",
+    // What nobody sees.
+    "/adm%C2%ADin",
+    "/adm%E2%80%8Bin",
+    "/admin%EF%B8%8F",
+    "/admin%C2%A0",
+    // What looks like a slash or dots.
+    "/x%E2%88%95..%E2%88%95admin",
+    "/admin%E2%81%84x",
+    "/x/%E2%80%A5/admin",
+    "/x/%EF%BC%8E%EF%BC%8E/admin",
+    "/x/..;/admin",
+    "/x/.;/..;/admin",
+    // No encodings at all.
+    "/%u0061dmin",
+    "/%c1%a1dmin",
+    "/admin%09",
+];
+
 #[test]
 fn r503_no_spelling_of_a_guarded_path_reaches_the_upstream() {
     let upstream = Recorder::start();
@@ -44,51 +89,7 @@ routes:
   - { path: /Upper/**, access: { scopes: [admin] } }
 ";
     let sidecar = sandbox.start(&format!("{config}{routes}"));
-    for target in [
-        // Cut at a decoded `?` or `#`.
-        "/admin%3fx",
-        "/admin%23x",
-        "/admin%253fx",
-        "/admin%2523x",
-        "/admin%EF%BC%9Fx",
-        // Decoded twice, and more.
-        "/%2561dmin%EF%BC%9Bx",
-        "/%2561dmin%3Bx",
-        "/%25EF%25BD%2581dmin",
-        "/x%25EF%25BC%25BC..%25EF%25BC%25BCadmin",
-        "/%EF%BC%8561dmin",
-        "/%25u0061dmin",
-        "/%25c0%25afadmin",
-        // An authority.
-        "//h/admin",
-        "///h/admin",
-        "//h/%61dmin",
-        "//h//admin",
-        "/;//admin",
-        "/;/h/admin",
-        "/%20//h/admin",
-        "/x/..;//h/admin",
-        // Case.
-        "/adm%C4%B1n",
-        "/upper/x",
-        "/UPPER/x",
-        // What nobody sees.
-        "/adm%C2%ADin",
-        "/adm%E2%80%8Bin",
-        "/admin%EF%B8%8F",
-        "/admin%C2%A0",
-        // What looks like a slash or dots.
-        "/x%E2%88%95..%E2%88%95admin",
-        "/admin%E2%81%84x",
-        "/x/%E2%80%A5/admin",
-        "/x/%EF%BC%8E%EF%BC%8E/admin",
-        "/x/..;/admin",
-        "/x/.;/..;/admin",
-        // No encodings at all.
-        "/%u0061dmin",
-        "/%c1%a1dmin",
-        "/admin%09",
-    ] {
+    for target in SPELLINGS {
         let response = sidecar.get(target, &[]);
         let why = sidecar.why(&response);
         assert_eq!(response.status, 400, "{target}: {why:#}");

@@ -41,6 +41,7 @@ mod proxying;
 mod reload;
 mod reload_fire;
 mod requirements;
+mod revocation;
 mod secrets;
 mod strangers;
 mod tidy;

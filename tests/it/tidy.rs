@@ -11,7 +11,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("vocabulary", "time secret scope header_text field_name credential principal"),
     (
         "deciding",
-        "jwt token_cache api_key path policy rate_limit identity address cors framing request_id \
+        "jwt token_cache api_key revocation path policy rate_limit identity address cors framing request_id \
          upstream_settings",
     ),
     ("gate", "gate rejection record"),
@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &str)] = &[
     (
         "shell",
         "access_log admin connection connections front lifecycle listen log log_text metrics \
-         notify observers proxy reload server state upstream why",
+         notify observers proxy reload revocation_log server state upstream why",
     ),
     ("command line", "cli main lib"),
 ];

@@ -14,16 +14,15 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::key::Failure;
 use crate::config::Mistake;
-use crate::config::key_edit::{self, EMPTY_FILE, Edit, EditError};
-use crate::config::key_file::{SpannedKey, parse_any_pepper};
-use crate::config::yaml::Budget;
+use crate::config::key_edit::{self, Edit, EditError};
+use crate::config::key_file::{Format, SpannedKey, parse_any_pepper};
 
 /// The mode of a key file we make. It holds digests only, but short keys can be found from theirs.
 const MODE: u32 = 0o600;
 
 /// Reads the keys of a file. No lock is needed: a file is only ever replaced as a whole.
 pub(super) fn read(path: &Path) -> Result<Vec<SpannedKey>, Failure> {
-    let text = read_text(path)?.ok_or_else(|| missing(path))?;
+    let text = read_text(path, Format::of(path))?.ok_or_else(|| missing(path))?;
     parse(path, &text)
 }
 
@@ -46,9 +45,11 @@ pub(super) fn update<T>(
     let target = resolve(path)?;
     let folder = Folder::lock(&target)?;
     let old = fs::metadata(&target).ok();
-    let mut text = match read_text(&target)? {
+    // As gatepost is told to read it, whatever the file behind a link is called.
+    let format = Format::of(path);
+    let mut text = match read_text(&target, format)? {
         Some(text) => text,
-        None if missing_file == Missing::Create => EMPTY_FILE.to_owned(),
+        None if missing_file == Missing::Create => key_edit::empty_file(format).to_owned(),
         None => return Err(missing(path)),
     };
     let mut keys = parse(path, &text)?;
@@ -57,7 +58,8 @@ pub(super) fn update<T>(
         return Ok(result);
     }
     for edit in &edits {
-        text = key_edit::apply(&text, &keys, edit).map_err(|error| refuse_edit(path, &error))?;
+        text = key_edit::apply(format, &text, &keys, edit)
+            .map_err(|error| refuse_edit(path, &error))?;
         keys = parse(path, &text)?;
     }
     let written = folder.replace(&target, text.as_bytes(), old.as_ref());
@@ -70,11 +72,11 @@ fn parse(path: &Path, text: &str) -> Result<Vec<SpannedKey>, Failure> {
 }
 
 /// The text of a file, or nothing if there is no file.
-fn read_text(path: &Path) -> Result<Option<String>, Failure> {
+fn read_text(path: &Path, format: Format) -> Result<Option<String>, Failure> {
     let read = || -> io::Result<String> {
         let mut text = String::new();
         // One byte more than is accepted, so that the parser can say that it is too much.
-        File::open(path)?.take(Budget::KEY_FILE.bytes as u64 + 1).read_to_string(&mut text)?;
+        File::open(path)?.take(format.bytes_max() as u64 + 1).read_to_string(&mut text)?;
         Ok(text)
     };
     match read() {

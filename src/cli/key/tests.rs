@@ -38,18 +38,23 @@ struct Ran {
 
 struct Desk {
     folder: TempDir,
+    name: &'static str,
 }
 
 impl Desk {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self::with("keys.yaml")
+    }
+
+    fn with(name: &'static str) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), name }
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.path().join("keys.yaml")
+        self.folder.path().join(self.name)
     }
 
-    /// Runs a command on `keys.yaml`, with `input` on standard input.
+    /// Runs a command on the key file, with `input` on standard input.
     fn run(&self, arguments: &[&str], input: &str) -> Ran {
         let path = self.path();
         let file = ["--file", path.to_str().unwrap()];
@@ -541,4 +546,36 @@ fn every_command_has_help_with_an_example() {
         assert!(example.contains(&format!("gatepost key {}", sub.get_name())), "{example}");
         assert!(sub.get_about().is_some());
     }
+}
+
+#[test]
+fn contract_commands_every_one_works_on_a_file_of_lines() {
+    let desk = Desk::with("keys.jsonl");
+    desk.bad(&["list"], "", 78, "there is no such file");
+    let ran = desk.good(&["create", "--name", "CI", "--scope", "read", "--id", "ci"], "");
+    let key = first_line(&ran.out).to_owned();
+    assert!(desk.text().starts_with("# API keys of gatepost"), "{}", desk.text());
+    assert!(desk.text().contains("\n{\"id\":\"ci\",\"name\":\"CI\",\"digest\":\"sha256:"));
+    let old = "an-existing-key-of-enough-characters";
+    desk.good(&["import", "--name", "old", "--id", "old"], old);
+    desk.bad(&["import", "--name", "old"], old, 1, "this key is there already, as \"old\"");
+    desk.bad(&["create", "--name", "x", "--id", "ci"], "", 1, "the id \"ci\" is taken");
+    assert_eq!((desk.verify(&key), desk.verify(old)), (Ok(()), Ok(())));
+    assert!(desk.good(&["list"], "").out.contains("old"));
+    let found = desk.good(&["find"], old);
+    assert!(found.out.contains("id: old") && found.err.contains("keys.jsonl:3:1"), "{}", found.err);
+    let third = desk.text().lines().nth(2).unwrap().to_owned();
+    desk.good(&["disable", "old"], "");
+    assert_eq!(desk.verify(old), Err(KeyError::Disabled { id: "old".into() }));
+    desk.good(&["enable", "old"], "");
+    assert_eq!(desk.text().lines().nth(2), Some(third.as_str()));
+    let ran = desk.good(&["rotate", "ci", "--grace", "1h", "--new-id", "ci-2"], "");
+    let rotated = first_line(&ran.out).to_owned();
+    assert_eq!((desk.verify(&key), desk.verify(&rotated)), (Ok(()), Ok(())));
+    assert!(desk.text().contains("\"replaces\":\"ci\"") && desk.text().contains("\"expires\":"));
+    desk.good(&["delete", "ci"], "");
+    assert_eq!(desk.verify(&key), Err(KeyError::Unknown));
+    assert_eq!(desk.keys().len(), 2);
+    desk.write(&format!("{}{{\"id\":1,\n", desk.text()));
+    desk.bad(&["disable", "old"], "", 78, "keys.jsonl:4:9: not valid JSON");
 }

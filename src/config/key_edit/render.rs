@@ -1,10 +1,10 @@
-//! An entry as the fields of a YAML mapping, each on one line.
+//! An entry as the fields of a YAML mapping, each on one line, or as those of a JSON object.
 //!
 //! Owns how we write a key. Never reads; [`super::verify`] makes sure that it reads back.
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::api_key::KeyEntry;
 use crate::rate_limit::Quota;
@@ -38,6 +38,28 @@ pub(super) fn fields(entry: &KeyEntry) -> Vec<(&'static str, String)> {
     }
     fields.extend(entry.replaces.as_deref().map(|id| ("replaces", scalar(id))));
     fields
+}
+
+/// The same as values of JSON.
+pub(super) fn values(entry: &KeyEntry) -> Vec<(&'static str, Value)> {
+    let text = |text: &str| Value::from(text);
+    let limit = |(name, quota): &(Box<str>, Quota)| {
+        (name.to_string(), json!({ "rate": rate(*quota), "burst": quota.burst.get() }))
+    };
+    let value = |name| match name {
+        "id" => text(&entry.id),
+        "name" => text(entry.name.as_deref().unwrap_or_default()),
+        "digest" => text(&entry.digest.to_text()),
+        "subject" => text(&entry.subject),
+        "scopes" => entry.scopes.iter().collect(),
+        "claims" => entry.claims.as_map().clone().into(),
+        "not_before" => entry.not_before.map(|at| at.to_string()).into(),
+        "expires" => entry.expires.map(|at| at.to_string()).into(),
+        "enabled" => entry.enabled.into(),
+        "limits" => entry.limits.iter().map(limit).collect::<Map<_, _>>().into(),
+        _ => entry.replaces.as_deref().into(),
+    };
+    fields(entry).into_iter().map(|(name, _)| (name, value(name))).collect()
 }
 
 /// A text as a plain scalar where every reader takes it for one, and in double quotes elsewhere.

@@ -28,6 +28,11 @@ fn keys(text: &str) -> Vec<SpannedKey> {
     parse_any_pepper(Path::new("f"), text.as_bytes()).unwrap_or_else(|it| panic!("{text}\n{it:?}"))
 }
 
+fn line_keys(text: &str) -> Vec<SpannedKey> {
+    let keys = parse_any_pepper(Path::new("f.jsonl"), text.as_bytes());
+    keys.unwrap_or_else(|it| panic!("{text}\n{it:?}"))
+}
+
 fn digest(id: &str) -> String {
     Digest::sha256(id).to_text()
 }
@@ -44,14 +49,15 @@ fn fill(text: &str) -> String {
 #[track_caller]
 fn check(before: &str, edit: &Edit, after: &str) {
     let before = fill(before);
-    let edited = apply(&before, &keys(&before), edit).unwrap_or_else(|error| panic!("{error}"));
+    let edited = apply(Format::Yaml, &before, &keys(&before), edit)
+        .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(edited, fill(after));
 }
 
 #[track_caller]
 fn check_refused(before: &str, edit: &Edit) {
     let before = fill(before);
-    assert!(apply(&before, &keys(&before), edit).is_err(), "{before}");
+    assert!(apply(Format::Yaml, &before, &keys(&before), edit).is_err(), "{before}");
 }
 
 fn add() -> Edit {
@@ -86,7 +92,8 @@ fn contract_commands_a_key_is_added_behind_the_last_one() {
 
 #[test]
 fn contract_commands_the_first_key_takes_the_place_of_the_empty_list() {
-    check(EMPTY_FILE, &add(), &EMPTY_FILE.replace(" []\n", "\n  - id: new\n    digest: @new\n"));
+    let empty = empty_file(Format::Yaml);
+    check(empty, &add(), &empty.replace(" []\n", "\n  - id: new\n    digest: @new\n"));
     check("keys: []", &add(), "keys:\n  - id: new\n    digest: @new\n");
     check(
         "\"keys\" :  [ ]  # none\n# end\n",
@@ -114,8 +121,12 @@ fn contract_commands_everything_an_entry_has_is_written() {
         replaces: Some("1".into()),
         ..entry("true")
     };
-    let edited = apply("keys: []\n", &[], &Edit::Add(Box::new(full.clone()))).unwrap();
+    let edit = Edit::Add(Box::new(full.clone()));
+    let edited = apply(Format::Yaml, "keys: []\n", &[], &edit).unwrap();
     assert_eq!(keys(&edited)[0].entry, full);
+    let edited = apply(Format::JsonLines, "", &[], &edit).unwrap();
+    assert_eq!(edited.lines().count(), 1);
+    assert_eq!(line_keys(&edited)[0].entry, full);
 }
 
 #[test]
@@ -239,13 +250,47 @@ fn an_edit_that_would_change_something_else_is_no_edit() {
     let spanned = keys(&before);
     // Adding an id that is there already, or changing an entry that has been moved.
     assert_eq!(
-        apply(&before, &spanned, &Edit::Add(Box::new(entry("b")))),
+        apply(Format::Yaml, &before, &spanned, &Edit::Add(Box::new(entry("b")))),
         Err(EditError::Verification)
     );
     let mut moved = spanned.clone();
     moved.swap(0, 1);
-    assert!(apply(&before, &moved, &Edit::SetEnabled(0, false)).is_err());
-    assert!(apply(&before, &[], &add()).is_err());
+    assert!(apply(Format::Yaml, &before, &moved, &Edit::SetEnabled(0, false)).is_err());
+    assert!(apply(Format::Yaml, &before, &[], &add()).is_err());
+}
+
+#[track_caller]
+fn check_lines(before: &str, edit: &Edit, after: &str) {
+    let before = fill(before);
+    let edited = apply(Format::JsonLines, &before, &line_keys(&before), edit);
+    assert_eq!(edited.unwrap_or_else(|error| panic!("{error}")), fill(after));
+}
+
+#[test]
+fn contract_commands_in_a_file_of_lines_one_line_changes() {
+    let (a, b) = (r#"{"id":"a","digest":"@a"}"#, r#" {"digest" : "@b","id":"b","x":1} "#);
+    let b = &b.replace(r#","x":1"#, "");
+    let new = r#"{"id":"new","digest":"@new"}"#;
+    for end in ["\n", "\r\n"] {
+        let text = format!("# top{end}{a}{end}{end}{b}{end}# end{end}");
+        check_lines(&text, &add(), &format!("{text}{new}{end}"));
+        let off = r#"{"id":"b","digest":"@b","enabled":false}"#;
+        check_lines(&text, &Edit::SetEnabled(1, false), &text.replace(b.as_str(), off));
+        let until = r#"{"id":"a","digest":"@a","expires":"2027-01-15T08:00:00Z"}"#;
+        check_lines(&text, &Edit::SetExpires(0, AT), &text.replace(a, until));
+        check_lines(&text, &Edit::Remove(0), &text.replace(&format!("{a}{end}"), ""));
+        check_lines(&text, &Edit::Remove(1), &text.replace(&format!("{b}{end}"), ""));
+        // The last line has no end.
+        let open = &text[..text.find("# end").unwrap() - end.len()];
+        check_lines(open, &add(), &format!("{open}{end}{new}{end}"));
+        check_lines(open, &Edit::SetEnabled(1, false), &open.replace(b.as_str(), off));
+        check_lines(open, &Edit::Remove(1), &open.replace(b.as_str(), ""));
+    }
+    check_lines(&format!("\u{feff}{a}\n"), &Edit::SetEnabled(0, true), &format!("\u{feff}{a}\n"));
+    check_lines(&format!("\u{feff}{a}\n"), &Edit::Remove(0), "\u{feff}");
+    check_lines("", &add(), &format!("{new}\n"));
+    let empty = empty_file(Format::JsonLines);
+    check_lines(empty, &add(), &format!("{empty}{new}\n"));
 }
 
 /// How one entry may be written.
@@ -336,7 +381,7 @@ proptest! {
     ) {
         let spanned = keys(&text);
         // The generator only makes files that can be edited.
-        let edited = apply(&text, &spanned, &edit).unwrap();
+        let edited = apply(Format::Yaml, &text, &spanned, &edit).unwrap();
         // A last line without an end may get one.
         let text = if edited.ends_with('\n') && !text.ends_with('\n') {
             format!("{text}{}", if text.contains('\r') { "\r\n" } else { "\n" })
@@ -368,7 +413,10 @@ proptest! {
     fn no_name_breaks_the_file(name in "[^\\p{Cc}]{1,40}", subject in "[ -~]{1,40}") {
         prop_assume!(!name.contains("${") && !subject.contains("${"));
         let new = KeyEntry { name: Some(name.into()), subject: subject.into(), ..entry("new") };
-        let edited = apply("keys: []\n", &[], &Edit::Add(Box::new(new.clone()))).unwrap();
+        let edit = Edit::Add(Box::new(new.clone()));
+        let edited = apply(Format::Yaml, "keys: []\n", &[], &edit).unwrap();
         prop_assert_eq!(&keys(&edited)[0].entry, &new);
+        let edited = apply(Format::JsonLines, "", &[], &edit).unwrap();
+        prop_assert_eq!(&line_keys(&edited)[0].entry, &new);
     }
 }

@@ -1,18 +1,23 @@
 //! All key files together: one ring, in which every id and digest is unique.
 //!
-//! Owns which versions of the key files go together. Never drops a key because of another file's
+//! Owns which versions of the key files go together. A file that did not change is neither parsed
+//! nor packed again, whatever happens to the others. Never drops a key because of another file's
 //! mistake.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use crate::api_key::{Digest, KeyEntry, KeyRing, Peppers};
-use crate::config::key_file::{self, SpannedKey};
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+
+use crate::api_key::segment::KeyView;
+use crate::api_key::{KeyRing, KeySegment, Peppers};
+use crate::config::key_file::{self, Format};
 use crate::config::mistake::Mistake;
 use crate::config::model::FileReference;
 use crate::config::report::MISTAKES_MAX;
 use crate::config::walk::suggest;
-use crate::config::yaml::Budget;
 use crate::identity::IdentityHeaderName;
 use crate::secret::Secret;
 
@@ -22,11 +27,10 @@ use super::last_good::{Candidate, FileUse, Fingerprint, Parsed};
 /// Peppers by name, in the order of the configuration.
 pub(super) type NamedPeppers = Vec<(Box<str>, Arc<Secret<Vec<u8>>>)>;
 
-/// A ring and what it was built from. Building one from a million keys takes a second, so it is
-/// used again while nothing of this changes.
+/// A ring and what it was made of: the same ring serves while nothing of this changes.
 #[derive(Debug)]
 pub(super) struct BuiltRing {
-    files: Vec<Arc<Vec<SpannedKey>>>,
+    files: Vec<Arc<KeySegment>>,
     peppers: NamedPeppers,
     claim_headers: Vec<(Box<str>, IdentityHeaderName)>,
     ring: Arc<KeyRing>,
@@ -36,9 +40,12 @@ pub(super) struct BuiltRing {
 struct KeyFile<'a> {
     file: &'a FileReference,
     file_use: FileUse,
-    keys: Option<Arc<Vec<SpannedKey>>>,
+    keys: Option<Arc<KeySegment>>,
     fresh: Option<Fingerprint>,
 }
+
+/// Two keys of two files that have something in common: the files' positions, and the keys'.
+type Clash = [(usize, u32); 2];
 
 impl<'a> Loading<'a> {
     /// The ring of all keys, the one of the load before if nothing changed.
@@ -63,11 +70,9 @@ impl<'a> Loading<'a> {
         {
             return Some(Arc::clone(&built.ring));
         }
-        let entries: Vec<KeyEntry> =
-            files.iter().flat_map(|keys| keys.iter().map(|key| key.entry.clone())).collect();
         let secrets: Peppers =
             peppers.iter().map(|(name, pepper)| (name.clone(), Secret::clone(pepper))).collect();
-        let ring = Arc::new(KeyRing::new(entries, &secrets, claim_headers));
+        let ring = Arc::new(KeyRing::of_segments(files.clone(), &secrets, claim_headers));
         self.last_good.ring = Some(BuiltRing {
             files,
             peppers,
@@ -84,19 +89,40 @@ impl<'a> Loading<'a> {
         let mut files = Vec::with_capacity(settings.files.len());
         for file in &settings.files {
             let file_use = FileUse::KeyFile { path: file.path.clone(), peppers: peppers.clone() };
-            let limit = Budget::KEY_FILE.bytes;
-            let candidate = self.candidate(file, &file_use, limit, false, |bytes| {
-                key_file::parse(&file.path, bytes, &names).map(|keys| Parsed::Keys(Arc::new(keys)))
-            });
-            let (keys, fresh) = match candidate {
+            let (keys, fresh) = match self.key_file(file, &file_use, &names) {
                 Some(Candidate { parsed: Parsed::Keys(keys), fresh }) => (Some(keys), fresh),
-                Some(Candidate { parsed: Parsed::KeySet(_) | Parsed::Pepper(_), .. }) | None => {
-                    (None, None)
-                }
+                Some(Candidate {
+                    parsed: Parsed::KeySet(_) | Parsed::Pepper(_) | Parsed::Revocations(_),
+                    ..
+                })
+                | None => (None, None),
             };
             files.push(KeyFile { file, file_use, keys, fresh });
         }
         files
+    }
+
+    fn key_file(
+        &mut self,
+        file: &FileReference,
+        file_use: &FileUse,
+        peppers: &[&str],
+    ) -> Option<Candidate> {
+        let path = &file.path;
+        let format = Format::of(path);
+        let packed = |segment| Parsed::Keys(Arc::new(segment));
+        match format {
+            Format::Yaml => self.candidate(file, file_use, format.bytes_max(), false, |bytes| {
+                let keys = key_file::parse(path, bytes, peppers)?;
+                key_file::pack(path, keys).map(packed)
+            }),
+            Format::JsonLines => {
+                self.streamed(file, file_use, format.bytes_max(), |bytes, lines| {
+                    let segment = key_file::pack_lines(path, bytes, lines, peppers)?;
+                    Ok(segment.map(packed))
+                })
+            }
+        }
     }
 
     /// Compares the files with each other. A new version that repeats what another file has
@@ -128,84 +154,130 @@ impl<'a> Loading<'a> {
     /// Files whose ids or digests another file has too, each with its mistakes.
     fn repeated(&mut self, files: &[KeyFile<'a>]) -> BTreeSet<usize> {
         let mut blamed = BTreeSet::new();
-        if files.len() < 2 {
+        if self.are_those_of_the_ring(files) {
             return blamed;
         }
-        let mut ids: HashMap<&str, (usize, &SpannedKey)> = HashMap::new();
-        let mut digests: HashMap<&Digest, (usize, &SpannedKey)> = HashMap::new();
-        for (index, file) in files.iter().enumerate() {
-            for key in file.keys.iter().flat_map(|keys| keys.iter()) {
-                let same_id = ids.get(&*key.entry.id).copied();
-                let same_digest = digests.get(&key.entry.digest).copied();
-                for (what, other) in [("id", same_id), ("digest", same_digest)] {
-                    let Some((first, other)) = other.filter(|(first, _)| *first != index) else {
-                        continue;
-                    };
-                    // The newer version is at fault, of two new ones the later file.
-                    let later = file.fresh.is_some() || files[first].fresh.is_none();
-                    let (at, key, from, with) =
-                        if later { (index, key, first, other) } else { (first, other, index, key) };
-                    blamed.insert(at);
-                    self.add(in_key_file(files[at].file, key, format!(
-                        "key {:?} has the {what} of key {:?} in {}:{}; each must be unique over all key files",
-                        key.entry.id, with.entry.id, files[from].file.path.display(), with.line
-                    )));
-                }
-                ids.entry(&key.entry.id).or_insert((index, key));
-                digests.entry(&key.entry.digest).or_insert((index, key));
+        let same_id = clashes(files, |key, by| by.hash_one(key.id()), |a, b| a.id() == b.id());
+        let same_digest = clashes(files, |key, _| key.digest_hash(), |a, b| a.has_digest_of(b));
+        for (what, clashes) in [("id", same_id), ("digest", same_digest)] {
+            for [first, second] in clashes {
+                // The newer version is at fault, of two new ones the later file.
+                let is_later = files[second.0].fresh.is_some() || files[first.0].fresh.is_none();
+                let (at, with) = if is_later { (second, first) } else { (first, second) };
+                blamed.insert(at.0);
+                let (Some(key), Some(other)) = (key_at(files, at), key_at(files, with)) else {
+                    continue;
+                };
+                self.add(in_key_file(files[at.0].file, key, format!(
+                    "key {:?} has the {what} of key {:?} in {}:{}; each must be unique over all key files",
+                    key.id(), other.id(), files[with.0].file.path.display(), other.line()
+                )));
             }
         }
         blamed
+    }
+
+    /// Whether these are the versions that were compared for the ring in force.
+    fn are_those_of_the_ring(&self, files: &[KeyFile<'a>]) -> bool {
+        self.last_good.ring.as_ref().is_some_and(|built| {
+            let is_same = |(file, built): (&KeyFile<'a>, &Arc<KeySegment>)| {
+                file.keys.as_ref().is_some_and(|keys| Arc::ptr_eq(keys, built))
+            };
+            files.len() == built.files.len() && files.iter().zip(&built.files).all(is_same)
+        })
     }
 
     /// Files with keys that have a quota for a limit that does not exist.
     fn unknown_limits(&mut self, files: &[KeyFile<'a>]) -> BTreeSet<usize> {
         let known = &self.dynamic.limits;
+        let is_known = |name: &str| known.iter().any(|limit| *limit.name == *name);
         let mut blamed = BTreeSet::new();
         for (index, file) in files.iter().enumerate() {
-            for key in file.keys.iter().flat_map(|keys| keys.iter()) {
-                for (name, _) in &key.entry.limits {
-                    if known.iter().any(|limit| *limit.name == **name) {
-                        continue;
-                    }
-                    blamed.insert(index);
-                    let names = known.iter().map(|limit| limit.name.as_ref());
-                    let message = format!(
-                        "key {:?} has a quota for limit {name:?}, which does not exist; {}",
-                        key.entry.id,
-                        suggest(name, names)
-                    );
-                    self.add(in_key_file(file.file, key, message));
-                }
+            let keys = file.keys.iter().flat_map(|keys| keys.unknown_limits(is_known));
+            // A million keys can share a mistake; nobody reads a million lines.
+            for (key, name) in keys.take(MISTAKES_MAX) {
+                blamed.insert(index);
+                let names = known.iter().map(|limit| limit.name.as_ref());
+                let message = format!(
+                    "key {:?} has a quota for limit {name:?}, which does not exist; {}",
+                    key.id(),
+                    suggest(name, names)
+                );
+                self.add(in_key_file(file.file, key, message));
             }
         }
         blamed
     }
 
-    fn remembered_keys(&self, file_use: &FileUse) -> Option<Arc<Vec<SpannedKey>>> {
+    fn remembered_keys(&self, file_use: &FileUse) -> Option<Arc<KeySegment>> {
         match &self.last_good.versions.get(file_use)?.parsed {
             Parsed::Keys(keys) => Some(Arc::clone(keys)),
-            Parsed::KeySet(_) | Parsed::Pepper(_) => None,
+            Parsed::KeySet(_) | Parsed::Pepper(_) | Parsed::Revocations(_) => None,
         }
     }
 
     fn add(&mut self, mistake: Mistake) {
-        // A million keys can share a mistake; nobody reads a million lines.
         if self.mistakes.len() < MISTAKES_MAX {
             self.mistakes.push(mistake);
         }
     }
 }
 
+/// The pairs of keys of different files that are the same in some way, the earlier file's first;
+/// at most [`MISTAKES_MAX`]. The keys of the largest file are only looked up, so that a small
+/// file beside one of a million keys costs little memory.
+fn clashes(
+    files: &[KeyFile<'_>],
+    hash: impl Fn(KeyView<'_>, &RandomState) -> u64,
+    same: impl Fn(KeyView<'_>, KeyView<'_>) -> bool,
+) -> Vec<Clash> {
+    let sizes = files.iter().enumerate().filter_map(|(at, it)| Some((it.keys.as_ref()?.len(), at)));
+    let mut order: Vec<(usize, usize)> = sizes.collect();
+    order.sort_unstable();
+    let Some(((_, largest), smaller)) = order.split_last() else { return Vec::new() };
+    let hashing = RandomState::default();
+    let known: usize = smaller.iter().map(|(size, _)| size).sum();
+    let mut seen: HashTable<(usize, u32)> = HashTable::with_capacity(known);
+    let mut clashes = Vec::new();
+    for &(_, file) in &order {
+        let keys = files[file].keys.iter().flat_map(|keys| keys.keys());
+        for (key, slot) in keys.zip(0_u32..) {
+            let hash_of = hash(key, &hashing);
+            let is_same = |at: &(usize, u32)| key_at(files, *at).is_some_and(|it| same(it, key));
+            match seen.find(hash_of, is_same) {
+                Some(other) => {
+                    let mut clash = [*other, (file, slot)];
+                    clash.sort_unstable();
+                    clashes.push(clash);
+                }
+                None if file == *largest => {}
+                None => {
+                    let rehash =
+                        |at: &(usize, u32)| key_at(files, *at).map_or(0, |key| hash(key, &hashing));
+                    seen.insert_unique(hash_of, (file, slot), rehash);
+                }
+            }
+            if clashes.len() >= MISTAKES_MAX {
+                return clashes;
+            }
+        }
+    }
+    clashes
+}
+
+fn key_at<'f>(files: &'f [KeyFile<'_>], (file, slot): (usize, u32)) -> Option<KeyView<'f>> {
+    files.get(file)?.keys.as_ref()?.key(slot)
+}
+
 fn same<T>(a: &[T], b: &[T], equal: impl Fn(&T, &T) -> bool) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b))
 }
 
-fn in_key_file(file: &FileReference, key: &SpannedKey, message: String) -> Mistake {
+fn in_key_file(file: &FileReference, key: KeyView<'_>, message: String) -> Mistake {
     Mistake {
         file: file.path.clone(),
-        line: key.line,
-        column: key.column,
+        line: key.line().into(),
+        column: key.column().into(),
         path: String::new(),
         message,
     }

@@ -6,21 +6,24 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use zeroize::Zeroizing;
 
+use crate::api_key::KeySegment;
 use crate::config::disk::Disk;
-use crate::config::key_file::SpannedKey;
 use crate::config::mistake::Mistake;
 use crate::config::model::FileReference;
 use crate::jwt::{Algorithm, KeySet};
+use crate::revocation::Entry;
 use crate::secret::Secret;
 
 use super::Loading;
 use super::key_files::BuiltRing;
+use super::revocation_files::BuiltSet;
 
 /// The most versions that are remembered while loads keep failing; a load that succeeds forgets
 /// what it did not use.
@@ -31,15 +34,30 @@ const REMEMBERED_MAX: usize = 1_000;
 pub struct LastGood {
     pub(super) versions: HashMap<FileUse, Version>,
     pub(super) ring: Option<BuiltRing>,
+    pub(super) revoked: Option<BuiltSet>,
     pub(super) load: u64,
 }
 
 /// A file and everything that shapes how it is read: the same file may be read in two ways.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum FileUse {
-    KeySet { path: PathBuf, secret: bool, algorithms: Vec<Algorithm> },
-    KeyFile { path: PathBuf, peppers: Vec<Box<str>> },
-    Pepper { path: PathBuf },
+    KeySet {
+        path: PathBuf,
+        secret: bool,
+        algorithms: Vec<Algorithm>,
+    },
+    KeyFile {
+        path: PathBuf,
+        peppers: Vec<Box<str>>,
+    },
+    Pepper {
+        path: PathBuf,
+    },
+    /// Issuers by name and identifier.
+    Revocations {
+        path: PathBuf,
+        issuers: Vec<(Arc<str>, Arc<str>)>,
+    },
 }
 
 /// One good version of a file.
@@ -54,8 +72,9 @@ pub(super) struct Version {
 #[derive(Clone, Debug)]
 pub(super) enum Parsed {
     KeySet(Arc<KeySet>),
-    Keys(Arc<Vec<SpannedKey>>),
+    Keys(Arc<KeySegment>),
     Pepper(Arc<Secret<Vec<u8>>>),
+    Revocations(Arc<Vec<Entry>>),
 }
 
 /// The SHA-256 of a file. Not shown: that of a short secret is as good as the secret.
@@ -73,6 +92,60 @@ impl Fingerprint {
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest(&SHA256, bytes).as_ref());
         Self(fingerprint)
+    }
+
+    fn of_hash(context: Context) -> Self {
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(context.finish().as_ref());
+        Self(fingerprint)
+    }
+}
+
+/// A file that is hashed while it is read.
+struct Hashing {
+    file: Box<dyn BufRead>,
+    context: Context,
+}
+
+impl Hashing {
+    fn new(file: Box<dyn BufRead>) -> Self {
+        Self { file, context: Context::new(&SHA256) }
+    }
+
+    /// Reads what is left, and returns the fingerprint and how many lines that were.
+    fn survey(mut self) -> io::Result<(Fingerprint, usize)> {
+        let mut lines = 1;
+        loop {
+            let piece = self.fill_buf()?;
+            let length = piece.len();
+            lines += piece.iter().filter(|&&byte| byte == b'\n').count();
+            if length == 0 {
+                return Ok((Fingerprint::of_hash(self.context), lines));
+            }
+            self.consume(length);
+        }
+    }
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.context.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+impl BufRead for Hashing {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.file.fill_buf()
+    }
+
+    fn consume(&mut self, length: usize) {
+        // It was filled before, so that this reads nothing.
+        if let Ok(piece) = self.file.fill_buf() {
+            self.context.update(&piece[..length.min(piece.len())]);
+        }
+        self.file.consume(length);
     }
 }
 
@@ -123,13 +196,45 @@ impl Loading<'_> {
         // A JWK set is public, unless it turns out to hold HMAC keys.
         let private = candidate.as_ref().is_some_and(|candidate| match &candidate.parsed {
             Parsed::KeySet(keys) => keys.holds_secret(),
-            Parsed::Keys(_) | Parsed::Pepper(_) => false,
+            Parsed::Keys(_) | Parsed::Pepper(_) | Parsed::Revocations(_) => false,
         });
         if private && let Some(exposed) = exposed {
             self.mistakes.push(exposed);
             return known_as(None);
         }
         candidate
+    }
+
+    /// As [`Self::candidate`], for a file that is too large to be in memory: read once to know
+    /// whether it changed and how many lines it has, and once more to parse it if it did.
+    pub(super) fn streamed(
+        &mut self,
+        file: &FileReference,
+        file_use: &FileUse,
+        limit: usize,
+        parse: impl FnOnce(&mut dyn BufRead, usize) -> io::Result<Result<Parsed, Vec<Mistake>>>,
+    ) -> Option<Candidate> {
+        let known = self.last_good.versions.get(file_use);
+        let read = || {
+            let (now, lines) = Hashing::new(self.disk.open(&file.path, limit)?).survey()?;
+            if known.is_some_and(|version| version.fingerprint == now) {
+                return Ok(None);
+            }
+            let mut hashing = Hashing::new(self.disk.open(&file.path, limit)?);
+            let parsed = parse(&mut hashing, lines)?;
+            // Of what was parsed, should the file have changed meanwhile.
+            Ok(Some(parsed.map(|parsed| (parsed, Fingerprint::of_hash(hashing.context)))))
+        };
+        let mistakes = match read() {
+            Ok(Some(Ok((parsed, fingerprint)))) => {
+                return Some(Candidate { parsed, fresh: Some(fingerprint) });
+            }
+            Ok(None) => Vec::new(),
+            Ok(Some(Err(mistakes))) => mistakes,
+            Err(error) => vec![cannot_read(file, &error)],
+        };
+        self.mistakes.extend(mistakes);
+        known.map(|version| Candidate { parsed: version.parsed.clone(), fresh: None })
     }
 
     /// Remembers a version that is in use.
@@ -170,9 +275,7 @@ pub(super) fn read(
     disk: &dyn Disk,
 ) -> Result<(Zeroizing<Vec<u8>>, Option<Mistake>), Mistake> {
     let path = file.path.display();
-    let content = disk
-        .read(&file.path, limit)
-        .map_err(|error| file.mistake(format!("cannot read {path}: {error}")))?;
+    let content = disk.read(&file.path, limit).map_err(|error| cannot_read(file, &error))?;
     let exposed = content.mode.filter(|mode| mode & OTHERS != 0).map(|mode| {
         file.mistake(format!(
             "{path} is a secret that others can read (mode {mode:03o}): run `chmod 600 {path}`, \
@@ -180,6 +283,10 @@ pub(super) fn read(
         ))
     });
     Ok((Zeroizing::new(content.bytes), exposed))
+}
+
+fn cannot_read(file: &FileReference, error: &io::Error) -> Mistake {
+    file.mistake(format!("cannot read {}: {error}", file.path.display()))
 }
 
 /// Any access for the world, or writing by the group. Reading by the group is how a service gets a

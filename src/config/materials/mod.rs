@@ -1,4 +1,4 @@
-//! The files a configuration names: key sets, key files, peppers, the admin token.
+//! The files a configuration names: key sets, key files, peppers, revocations, the admin token.
 //!
 //! Owns what is in use of each file. Every file keeps its last good version: a mistake in one
 //! never holds back another, and never takes away what works (the contract, "Reload"). An
@@ -7,6 +7,7 @@
 
 mod key_files;
 mod last_good;
+mod revocation_files;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::config::mistake::Mistake;
 use crate::config::model::{Admin, Dynamic, IssuerSource, KeySource};
 use crate::config::report::MISTAKES_MAX;
 use crate::jwt::{KeyFileFormat, KeyMistake, KeySet};
+use crate::revocation::RevocationSet;
 use crate::secret::Secret;
 
 use key_files::NamedPeppers;
@@ -37,6 +39,8 @@ pub struct Materials {
     pub key_sets: Vec<Arc<KeySet>>,
     /// All API keys.
     pub key_ring: Arc<KeyRing>,
+    /// What the revocation files refuse.
+    pub revoked: Arc<RevocationSet>,
 }
 
 /// Reads every file that `dynamic` names.
@@ -55,11 +59,14 @@ pub fn load(
     let key_sets: Vec<_> = dynamic.issuers.iter().map(|issuer| loading.key_set(issuer)).collect();
     let peppers = loading.peppers();
     let key_ring = loading.key_ring(peppers);
+    let revoked = loading.revoked();
     let key_sets: Option<Vec<_>> = key_sets.into_iter().collect();
     let mut mistakes = loading.mistakes;
-    let materials = match (key_sets, key_ring) {
-        (Some(key_sets), Some(key_ring)) => Some(Materials { key_sets, key_ring }),
-        (None, _) | (_, None) => None,
+    let materials = match (key_sets, key_ring, revoked) {
+        (Some(key_sets), Some(key_ring), Some(revoked)) => {
+            Some(Materials { key_sets, key_ring, revoked })
+        }
+        (None, _, _) | (_, None, _) | (_, _, None) => None,
     };
     last_good.forget(materials.is_some());
     mistakes.sort();
@@ -121,7 +128,7 @@ impl<'a> Loading<'a> {
         })?;
         match self.keep(file_use, candidate) {
             Parsed::KeySet(keys) => Some(keys),
-            Parsed::Keys(_) | Parsed::Pepper(_) => None,
+            Parsed::Keys(_) | Parsed::Pepper(_) | Parsed::Revocations(_) => None,
         }
     }
 
@@ -140,7 +147,7 @@ impl<'a> Loading<'a> {
         }
         let pepper = |(name, parsed)| match parsed {
             Parsed::Pepper(pepper) => Some((name, pepper)),
-            Parsed::KeySet(_) | Parsed::Keys(_) => None,
+            Parsed::KeySet(_) | Parsed::Keys(_) | Parsed::Revocations(_) => None,
         };
         peppers.into_iter().map(|found| found.and_then(pepper)).collect()
     }

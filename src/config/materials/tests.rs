@@ -126,6 +126,56 @@ fn contract_reload_nothing_changes_when_nothing_changed() {
 }
 
 #[test]
+fn contract_reload_only_the_key_file_that_changed_is_packed_again() {
+    let line = |id: &str| {
+        let hex = keys(&[(id, &format!("key-{id}-0123456789abcdef"))]);
+        let hex = hex.split("sha256:").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+        format!("{{\"id\":\"{id}\",\"digest\":\"sha256:{hex}\"}}\n")
+    };
+    let mut running = Running::start();
+    let more = KEYS.replace("b.yaml", "b.yaml, c.jsonl");
+    running.config = config(&format!("{ISSUERS}{more}"));
+    running.files.put_mode("c.jsonl", &line("c1"), 0o644);
+    let segments = |materials: &Materials| materials.key_ring.segments().to_vec();
+    let first = segments(&running.good());
+    let stays = |old: &[Arc<crate::api_key::KeySegment>], materials: &Materials| {
+        let new = segments(materials);
+        old.iter().zip(&new).map(|(old, new)| Arc::ptr_eq(old, new)).collect::<Vec<_>>()
+    };
+    running.files.put("b.yaml", &keys(&[("b2", "key-b2-0123456789abcdef")]));
+    let second = running.good();
+    assert_eq!(stays(&first, &second), [true, false, true]);
+    assert!(finds(&second, "key-b2-0123456789abcdef") && finds(&second, "key-c1-0123456789abcdef"));
+    running.files.put_mode("c.jsonl", &line("c2"), 0o644);
+    let third = running.good();
+    assert_eq!(stays(&segments(&second), &third), [true, true, false]);
+    assert!(!finds(&third, "key-c1-0123456789abcdef") && finds(&third, "key-c2-0123456789abcdef"));
+    // A new pepper is another ring of the same segments.
+    running.files.put("pepper", "another pepper that is long");
+    let fourth = running.good();
+    assert!(!Arc::ptr_eq(&third.key_ring, &fourth.key_ring));
+    assert_eq!(stays(&segments(&third), &fourth), [true, true, true]);
+    // What is broken, or gone, or somebody else's already, changes nothing.
+    for (broken, mistake) in [
+        ("{\"id\":\"c3\"", "/etc/c.jsonl:1:11: not valid JSON"),
+        (
+            &*format!("{}{}", line("c3"), line("c3")),
+            "/etc/c.jsonl:2:1: the id \"c3\" is taken by the key in line 1",
+        ),
+        (&*format!("{}{}", line("c3"), line("a1")), "/etc/c.jsonl:2:1: key \"a1\" has the "),
+        (&*"x".repeat(70_000), "/etc/c.jsonl:1:65537: the line has more"),
+    ] {
+        running.files.put_mode("c.jsonl", broken, 0o644);
+        let (materials, mistakes) = running.load();
+        assert!(mistakes[0].contains(mistake), "{mistakes:?}");
+        assert_eq!(stays(&segments(&fourth), &materials.unwrap()), [true, true, true]);
+    }
+    running.files.remove("c.jsonl");
+    let held = running.held_back("cannot read /etc/c.jsonl");
+    assert_eq!(stays(&segments(&fourth), &held), [true, true, true]);
+}
+
+#[test]
 fn contract_reload_each_file_keeps_its_last_good_version() {
     for (path, broken, message) in [
         ("jwks.json", "{", "/etc/jwks.json"),

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod issuers;
 pub mod limits;
 pub mod network;
+pub mod revocations;
 pub mod routes;
 pub mod upstreams;
 

@@ -9,6 +9,7 @@ use crate::metrics::Metrics;
 use crate::observers::Observers;
 use crate::reload::fixture::{CONFIG, SECRET, keys_yaml};
 use crate::reload::{Corridor, Opened, Sources};
+use crate::revocation_log::RevocationLog;
 use crate::state::Shared;
 use crate::time::Clock;
 use crate::why::WhyRing;
@@ -28,7 +29,12 @@ impl Process {
         let metrics = Metrics::new();
         let access_log = AccessLog::off(metrics.access_log_dropped());
         let observers = Observers { metrics, access_log, why: WhyRing::default() };
-        let shared = Arc::new(Shared::new(snapshot, Clock::start(), observers));
+        let writes = observers.metrics.revocation_writes();
+        let folder = Path::new("/dev/null/nowhere");
+        let clock = Clock::start();
+        let revoked = corridor.revoked();
+        let log = RevocationLog::open(folder, revoked, writes, clock.now().unix).unwrap();
+        let shared = Arc::new(Shared::new(snapshot, clock, observers, log));
         let reloader = Arc::new(Reloader::new(corridor, shared));
         let watching = watch(Arc::clone(&reloader)).unwrap();
         Self { reloader, _watching: watching }

@@ -1,0 +1,114 @@
+//! How many instructions and heap allocations one decision takes, and whether that has risen.
+//!
+//! Time on a shared machine says little about a change; these counts repeat. Each case runs under
+//! valgrind twice, with few and with many rounds, so that everything but the rounds cancels out:
+//! callgrind counts instructions, DHAT allocations. The counts are compared with
+//! `benches/instructions.txt`: a rise over 3 % fails, and so does any more allocation.
+//!
+//! `cargo bench --no-default-features --bench instructions` (the allocator is the system's: DHAT
+//! sees no other); `-- --write` writes the counts of now into the file.
+#![expect(clippy::unwrap_used, reason = "a bench may stop")]
+
+#[path = "support/gate.rs"]
+mod gate;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::process::{Command, ExitCode};
+
+const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
+const ROUNDS: [u64; 2] = [100, 1100];
+const RISE_MAX: f64 = 1.03;
+
+/// Instructions and allocations of one decision.
+type Counts = BTreeMap<String, (f64, f64)>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["run", case, rounds] => run(case, rounds.parse().unwrap()),
+        // As criterion's own: whether it runs, not what comes out.
+        [.., "--test"] | ["--test", ..] => gate::cases().iter().for_each(|case| run(case.name, 1)),
+        [.., "--write"] | ["--write", ..] => std::fs::write(BASELINE, text(&count())).unwrap(),
+        _ => return compare(&count()),
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(name: &str, rounds: u64) {
+    let mut case = gate::cases().into_iter().find(|case| case.name == name).unwrap();
+    for _ in 0..rounds {
+        black_box(black_box(&mut case).decide());
+    }
+}
+
+fn count() -> Counts {
+    let count = |case: &gate::Case| {
+        let per_round = |tool, marker| {
+            let [few, many] = ROUNDS.map(|rounds| measure(tool, marker, case.name, rounds));
+            (many - few) / (ROUNDS[1] - ROUNDS[0]) as f64
+        };
+        let instructions = per_round("callgrind", "Collected : ");
+        (case.name.to_owned(), (instructions, per_round("dhat", "bytes in ")))
+    };
+    gate::cases().iter().map(count).collect()
+}
+
+/// The number behind `marker` in what valgrind says of one run.
+fn measure(tool: &str, marker: &str, case: &str, rounds: u64) -> f64 {
+    let mut command = Command::new("valgrind");
+    command.arg(format!("--tool={tool}")).arg(format!("--{tool}-out-file=/dev/null"));
+    command.arg(std::env::current_exe().unwrap()).args(["run", case, &rounds.to_string()]);
+    let output = command.output().expect("valgrind is installed: sudo apt-get install valgrind");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let from = said.find(marker).unwrap_or_else(|| panic!("no {marker:?} in {said}"));
+    let digits =
+        said[from + marker.len()..].chars().take_while(|c| c.is_ascii_digit() || *c == ',');
+    digits.filter(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+fn text(counts: &Counts) -> String {
+    let mut text = String::from(
+        "# Of one decision: instructions and heap allocations, by `make instructions WRITE=1`.\n",
+    );
+    for (case, (instructions, allocations)) in counts {
+        writeln!(text, "{case} {instructions:.0} {allocations:.2}").unwrap();
+    }
+    text
+}
+
+fn baseline() -> Counts {
+    let text = std::fs::read_to_string(BASELINE).unwrap_or_default();
+    let line = |line: &str| {
+        let mut words = line.split(' ');
+        let case = words.next()?.to_owned();
+        Some((case, (words.next()?.parse().ok()?, words.next()?.parse().ok()?)))
+    };
+    text.lines().filter(|line| !line.starts_with('#')).filter_map(line).collect()
+}
+
+fn compare(counts: &Counts) -> ExitCode {
+    let known = baseline();
+    let mut has_risen = false;
+    println!("{:<36} {:>12} {:>9} {:>12}", "case", "instructions", "known", "allocations");
+    for (case, (instructions, allocations)) in counts {
+        let (before, held) = known.get(case).copied().unwrap_or((f64::INFINITY, f64::INFINITY));
+        let rise = instructions / before;
+        let is_worse = rise > RISE_MAX || *allocations > held + 0.5;
+        let mark = if is_worse { "  <- more than before" } else { "" };
+        println!(
+            "{case:<36} {instructions:>12.0} {:>8.1}% {allocations:>12.2}{mark}",
+            100.0 * rise
+        );
+        has_risen |= is_worse;
+    }
+    if has_risen {
+        eprintln!(
+            "a decision takes more than benches/instructions.txt says: find out why, or `make instructions WRITE=1` and say in the commit what it buys"
+        );
+    }
+    ExitCode::from(u8::from(has_risen))
+}

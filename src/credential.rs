@@ -7,6 +7,8 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use thiserror::Error;
 
+use crate::octets::all;
+
 /// The kinds of credential, as routes and identity headers name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CredentialKind {
@@ -272,12 +274,6 @@ fn is_b64token(text: &str) -> bool {
                 | (byte == b'~')
                 | (byte == b'+')
         })
-}
-
-/// Whether every byte is of a class, many at a time: without an early end within a piece the
-/// compiler can look at a whole piece at once.
-fn all(bytes: &[u8], class: impl Fn(u8) -> bool) -> bool {
-    bytes.chunks(64).all(|piece| piece.iter().fold(true, |all, byte| all & class(*byte)))
 }
 
 /// `tchar` (RFC 9110 section 5.6.2).

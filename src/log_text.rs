@@ -7,6 +7,8 @@
 use std::io::Write;
 use std::time::Duration;
 
+use crate::octets::all;
+
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LineFormat {
@@ -181,7 +183,16 @@ fn push_number(out: &mut Vec<u8>, value: u64) {
 fn is_plain(value: &str, bytes_max: usize) -> bool {
     !value.is_empty()
         && value.len() <= bytes_max
-        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:/@~+,*|%".contains(&byte))
+        && all(value.as_bytes(), |byte| {
+            // `+`, `,`, `-`, `.` and `/` are neighbours, and so are the digits and `:`.
+            byte.is_ascii_alphabetic()
+                | (byte >= b'*') & (byte <= b':')
+                | (byte == b'_')
+                | (byte == b'@')
+                | (byte == b'~')
+                | (byte == b'|')
+                | (byte == b'%')
+        })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use thiserror::Error;
 
+use crate::field_name::fold;
 use crate::octets::all;
 
 /// The kinds of credential, as routes and identity headers name them.
@@ -72,6 +73,8 @@ pub struct CredentialSources {
     keys: Vec<KeySource>,
     /// Each header once, `Authorization` first.
     headers: Vec<HeaderName>,
+    /// The same, folded.
+    folded: Vec<Box<str>>,
 }
 
 /// The longest key that is looked up; longer ones only cost time to hash.
@@ -96,7 +99,8 @@ impl CredentialSources {
                 headers.push(source.header.clone());
             }
         }
-        Self { keys, headers }
+        let folded = headers.iter().map(|name| fold(name.as_str()).into()).collect();
+        Self { keys, headers, folded }
     }
 
     /// Reads what the fields present.
@@ -125,6 +129,13 @@ impl CredentialSources {
     /// The header names a credential can stand in: what is removed once it was consumed.
     pub fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
         self.headers.iter()
+    }
+
+    /// Whether an upstream might take a field of this [folded](fold) name for one that a credential
+    /// can stand in: what is removed once it was consumed.
+    #[must_use]
+    pub fn may_stand_in(&self, folded: &str) -> bool {
+        self.folded.iter().any(|known| **known == *folded)
     }
 
     fn read_value<'a>(

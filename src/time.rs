@@ -126,9 +126,14 @@ impl Clock {
         let unix = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
+        Now { unix: UnixTime(unix), monotonic: self.monotonic() }
+    }
+
+    /// Reads the steady clock alone, for how long something took.
+    #[must_use]
+    pub fn monotonic(&self) -> Monotonic {
         let elapsed = self.origin.elapsed() + Duration::from_secs(3600);
-        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        Now { unix: UnixTime(unix), monotonic: Monotonic(nanos) }
+        Monotonic(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// The wall clock for logs: decisions use [`Self::now`].

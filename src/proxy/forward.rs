@@ -31,7 +31,7 @@ impl Proxy {
         let Stage::Admitted(permit) = &ctx.stage else {
             return Err(ctx.fail(Fault::Internal, "forwarding without a permit"));
         };
-        ctx.upstream_began.get_or_insert(self.shared.clock.now().monotonic);
+        ctx.upstream_began.get_or_insert(self.shared.clock.monotonic());
         let route = permit.route();
         let (upstream, timeouts) = (&route.upstream, &route.timeouts);
         let peer = self.upstreams.peer(upstream, timeouts, route.upgrade, &mut ctx.tries).await;

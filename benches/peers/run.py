@@ -93,7 +93,7 @@ class Run:
             if job.logs:
                 time.sleep(LOG_SECONDS)
                 self.count_lines(job, name)
-            if self.arguments.rate and job.demands != "rotating":
+            if self.arguments.rate and job.demands != "rotating" and turn % 2:
                 late = load.open(process.port, self.arguments.seconds, self.arguments.rate)
                 figures = {f"open_{part}_us": late[f"{part}_us"] for part in ("p50", "p99", "p999")}
                 self.results.add(job.name, name, turn, figures)
@@ -171,7 +171,7 @@ def parse(arguments):
     parser.add_argument("--jobs", default=" ".join(names), help="which, separated by spaces")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=int, default=5, help="of load, for each measurement")
-    parser.add_argument("--rate", type=int, default=4000, help="of the open loop, requests a second; 0: none")
+    parser.add_argument("--rate", type=int, default=4000, help="of the open loop, in every other round, requests a second; 0: none")
     parsed = parser.parse_args(arguments)
     parsed.peers, parsed.jobs = parsed.peers.split(), parsed.jobs.split()
     for given, known in ((parsed.peers, list(peers.TITLES)), (parsed.jobs, names)):
@@ -200,7 +200,7 @@ def record(run, known):
 
 def main():
     arguments = parse(sys.argv[1:])
-    programs = peers.Programs(arguments.target)
+    programs = peers.Programs(os.path.abspath(arguments.target))
     for needed in ("gatepost", "wrk", "nginx", "open_loop"):
         if not programs[needed]:
             sys.exit(f"bench-peers: {needed} is needed and not there")

@@ -280,7 +280,7 @@ fn is_b64token(text: &str) -> bool {
         && all(body, |byte| {
             // `-`, `.` and `/` are neighbours.
             byte.is_ascii_alphanumeric()
-                | (byte >= b'-') & (byte <= b'/')
+                | (b'-'..=b'/').contains(&byte)
                 | (byte == b'_')
                 | (byte == b'~')
                 | (byte == b'+')

@@ -208,7 +208,7 @@ fn is_plain(value: &str, bytes_max: usize) -> bool {
         && all(value.as_bytes(), |byte| {
             // `+`, `,`, `-`, `.` and `/` are neighbours, and so are the digits and `:`.
             byte.is_ascii_alphabetic()
-                | (byte >= b'*') & (byte <= b':')
+                | (b'*'..=b':').contains(&byte)
                 | (byte == b'_')
                 | (byte == b'@')
                 | (byte == b'~')

@@ -11,7 +11,7 @@
 //! | deciding | [`framing`], [`path`], [`address`], [`cors`], [`policy`], [`jwt`], [`token_cache`], [`api_key`], [`revocation`], [`rate_limit`], [`identity`], [`upstream_settings`] | waits, reads a clock or a file |
 //! | the gate | [`gate`], [`rejection`], [`record`] | knows a connection |
 //! | composing | [`config`], [`snapshot`] | touches what runs |
-//! | shell (feature `server`) | `front`, `connection`, `connections`, `proxy`, `upstream`, `reload`, `revocation_log`, `admin`, `metrics`, `access_log`, `why`, `notify`, `server` | decides |
+//! | shell (feature `server`) | `front`, `connection`, `connections`, `proxy`, `upstream`, `reload`, `jwks`, `introspection`, `revocation_log`, `admin`, `metrics`, `access_log`, `why`, `notify`, `server` | decides |
 //!
 //! Arrows point down this table only; `tests/it/tidy.rs` reads the `use` lines and fails on any
 //! other edge.
@@ -92,6 +92,10 @@ pub mod connection;
 pub mod connections;
 #[cfg(feature = "server")]
 pub mod front;
+#[cfg(feature = "server")]
+pub mod introspection;
+#[cfg(feature = "server")]
+pub mod jwks;
 #[cfg(feature = "server")]
 pub mod lifecycle;
 #[cfg(feature = "server")]

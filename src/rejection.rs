@@ -139,6 +139,7 @@ reasons! {
     TokenAlgorithmWrong "token_algorithm_wrong" "the token's alg is not the one its key is bound to",
     TokenIssuerUnknown "token_issuer_unknown" "no such issuer is configured",
     TokenKeyUnknown "token_key_unknown" "the issuer has no such key",
+    TokenKeysUnavailable "token_keys_unavailable" "the keys of the token's issuer could not be had yet",
     TokenSignatureBad "token_signature_bad" "the signature does not hold",
     TokenExpired "token_expired" "the token has expired",
     TokenNotYetValid "token_not_yet_valid" "the token is not valid yet",
@@ -146,6 +147,8 @@ reasons! {
     TokenAudienceWrong "token_audience_wrong" "the token names no accepted audience",
     TokenClaimBad "token_claim_bad" "a claim of the token is missing or not acceptable",
     TokenIdToken "token_id_token" "an ID token was presented as an access token",
+    TokenInactive "token_inactive" "the issuer says that the token is not active",
+    IntrospectionFailed "introspection_failed" "the issuer could not be asked about the token",
     TokenRevoked "token_revoked" "the token was revoked",
     KeyMalformed "key_malformed" "the key's checksum does not hold",
     KeyUnknown "key_unknown" "no such API key",
@@ -202,6 +205,7 @@ fn token_reason(error: &JwtError) -> Reason {
         JwtError::HeaderRefused(_) => Reason::TokenHeaderRefused,
         JwtError::IssuerUnknown(_) => Reason::TokenIssuerUnknown,
         JwtError::KeyUnknown { .. } => Reason::TokenKeyUnknown,
+        JwtError::KeysUnavailable { .. } => Reason::TokenKeysUnavailable,
         JwtError::AlgorithmMismatch { .. } => Reason::TokenAlgorithmWrong,
         JwtError::SignatureBad => Reason::TokenSignatureBad,
         JwtError::Expired(_) => Reason::TokenExpired,
@@ -210,6 +214,8 @@ fn token_reason(error: &JwtError) -> Reason {
         JwtError::AudienceWrong => Reason::TokenAudienceWrong,
         JwtError::ClaimBad(_) => Reason::TokenClaimBad,
         JwtError::IdToken => Reason::TokenIdToken,
+        JwtError::Inactive => Reason::TokenInactive,
+        JwtError::IntrospectionFailed { .. } => Reason::IntrospectionFailed,
     }
 }
 
@@ -231,6 +237,10 @@ fn denied_reason(denied: &AccessDenied) -> Reason {
         AccessDenied::Claim(_) => Reason::ClaimRefused,
     }
 }
+
+/// When to come again after what a request needs was not there: keys are tried for at least as often
+/// in the first minutes.
+const UNAVAILABLE_SECS: u64 = 5;
 
 /// What the caller learns: the status and a coarse code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,6 +288,7 @@ fn wire(reason: Reason) -> Wire {
         | R::TokenAudienceWrong
         | R::TokenClaimBad
         | R::TokenIdToken
+        | R::TokenInactive
         | R::TokenRevoked
         | R::KeyMalformed
         | R::KeyUnknown
@@ -285,9 +296,11 @@ fn wire(reason: Reason) -> Wire {
         | R::KeyExpired
         | R::KeyDisabled
         | R::KeyRevoked => Wire::challenge(S::UNAUTHORIZED, "invalid_token", "invalid_token"),
+        R::TokenKeysUnavailable => Wire::plain(S::SERVICE_UNAVAILABLE, "keys_unavailable"),
         R::ScopeMissing => {
             Wire::challenge(S::FORBIDDEN, "insufficient_scope", "insufficient_scope")
         }
+        R::IntrospectionFailed => Wire::plain(S::SERVICE_UNAVAILABLE, "unavailable"),
         R::ClaimRefused => Wire::plain(S::FORBIDDEN, "forbidden"),
         R::RouteUnknown => Wire::plain(S::NOT_FOUND, "not_found"),
         R::MethodUnknown => Wire::plain(S::METHOD_NOT_ALLOWED, "method_not_allowed"),
@@ -370,6 +383,9 @@ impl Answer {
         let mut answer = Self::new(wire, request_id);
         if let Some(error) = wire.challenge {
             answer.push(header::WWW_AUTHENTICATE, challenge(realm, error, rejection));
+        }
+        if wire.status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.fields.push((header::RETRY_AFTER, HeaderValue::from(UNAVAILABLE_SECS)));
         }
         match rejection {
             Rejection::MethodUnknown { allow } => answer.push(header::ALLOW, allow.clone()),
@@ -513,6 +529,8 @@ mod tests {
         check(&CredentialError::Malformed.into(), 400, "invalid_request", Some(request));
         check(&CredentialError::SchemeUnknown.into(), 401, "invalid_token", Some(bad));
         check(&JwtError::SignatureBad.into(), 401, "invalid_token", Some(bad));
+        let unavailable = JwtError::KeysUnavailable { issuer: "corp".into() };
+        check(&unavailable.into(), 503, "keys_unavailable", None);
         check(&KeyError::Unknown.into(), 401, "invalid_token", Some(bad));
         check(&AccessDenied::Issuer.into(), 401, "invalid_token", Some(bad));
         check(&needed.into(), 403, "insufficient_scope", Some(scope));
@@ -543,7 +561,9 @@ mod tests {
         words.dedup();
         assert_eq!(words.len(), Reason::ALL.len());
         for reason in Reason::ALL {
-            assert!(wire(*reason).status.is_client_error(), "{reason:?}");
+            let ours = matches!(reason, Reason::TokenKeysUnavailable | Reason::IntrospectionFailed);
+            let status = wire(*reason).status;
+            assert!(if ours { status == 503 } else { status.is_client_error() }, "{reason:?}");
         }
         for fault in Fault::ALL {
             assert!(fault.wire().status.is_server_error(), "{fault:?}");

@@ -26,6 +26,7 @@ use crate::admin::{self, AdminHandle};
 use crate::config::{ListenAddress, Mistake, Startup};
 use crate::connections::Connections;
 use crate::front::Front;
+use crate::jwks;
 use crate::lifecycle::Signals;
 use crate::listen::{ListenError, Place};
 use crate::log_text::LineFormat;
@@ -105,6 +106,8 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
         .map_err(|error| ServeError::System("SIGHUP", error))?;
     let admin = serve_admin(&startup, admin_token, &reloader)?;
     let metrics = serve_metrics(&startup, &reloader)?;
+    jwks::start(Arc::clone(&reloader), &startup.state_dir)
+        .map_err(|error| ServeError::System("a thread for key servers", error))?;
     let _watching =
         reload::watch(reloader).map_err(|error| ServeError::System("watching files", error))?;
     let running = Running::start(&startup, &places, &shared, signals)?;

@@ -3,8 +3,10 @@
 //! Owns [`Shared`] and the readiness that `/readyz` shows. Never decides a request: it only says
 //! where the current snapshot is and who watches.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use crate::introspection::Introspection;
+use crate::jwks::KeyServers;
 use crate::observers::Observers;
 use crate::revocation_log::RevocationLog;
 use crate::snapshot::{Snapshot, Snapshots};
@@ -19,6 +21,10 @@ pub struct Shared {
     pub clock: Clock,
     /// Metrics, access log and the ring behind `why`.
     pub observers: Observers,
+    /// The key servers that are followed.
+    pub key_servers: KeyServers,
+    /// Who is asked about opaque tokens.
+    pub introspection: Introspection,
     /// What was revoked here, and the log that keeps it.
     pub revocations: RevocationLog,
     /// What `/readyz` says.
@@ -40,6 +46,8 @@ impl Shared {
             snapshots: Snapshots::from_pointee(snapshot),
             clock,
             observers,
+            key_servers: KeyServers::default(),
+            introspection: Introspection::default(),
             revocations,
             readiness: Readiness::default(),
             started: Clock::unix_millis(),
@@ -49,12 +57,15 @@ impl Shared {
 
 /// Whether new requests should be sent here.
 #[derive(Debug, Default)]
-pub struct Readiness(AtomicU8);
+pub struct Readiness {
+    state: AtomicU8,
+    awaits_keys: AtomicBool,
+}
 
 /// The three states of a process, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// Listeners are not open yet.
+    /// Listeners are not open yet, or some issuer's first keys are still waited for.
     Starting,
     /// Serving.
     Yes,
@@ -66,27 +77,51 @@ impl Readiness {
     /// The state now.
     #[must_use]
     pub fn state(&self) -> Ready {
-        match self.0.load(Ordering::Acquire) {
+        match self.state.load(Ordering::Acquire) {
             0 => Ready::Starting,
+            1 if self.awaits_keys.load(Ordering::Acquire) => Ready::Starting,
             1 => Ready::Yes,
             _ => Ready::Draining,
         }
     }
 
+    /// Some issuer has no keys yet.
+    pub fn await_keys(&self) {
+        self.awaits_keys.store(true, Ordering::Release);
+    }
+
+    /// First keys are there, or were waited for long enough.
+    pub fn keys_had(&self) {
+        self.awaits_keys.store(false, Ordering::Release);
+    }
+
     /// Listeners are open. Does nothing once draining.
     pub fn serve(&self) {
-        let _ = self.0.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.state.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Asked to stop.
     pub fn drain(&self) {
-        self.0.store(2, Ordering::Release);
+        self.state.store(2, Ordering::Release);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn contract_readyz_waits_for_first_keys() {
+        let readiness = Readiness::default();
+        readiness.await_keys();
+        readiness.serve();
+        assert_eq!(readiness.state(), Ready::Starting);
+        readiness.keys_had();
+        assert_eq!(readiness.state(), Ready::Yes);
+        readiness.await_keys();
+        readiness.drain();
+        assert_eq!(readiness.state(), Ready::Draining);
+    }
 
     #[test]
     fn draining_is_final() {

@@ -46,9 +46,10 @@ impl Weighter<Box<str>, VerifiedToken> for Weigh {
     }
 }
 
-/// A signature that did not hold.
-#[derive(Clone, Copy)]
+/// A signature that did not hold, or a token that its issuer does not know.
+#[derive(Clone)]
 struct Bad {
+    error: JwtError,
     /// Under which issuers.
     epoch: Epoch,
     since: Monotonic,
@@ -88,16 +89,19 @@ impl TokenCache {
         }
     }
 
-    /// Whether the signature of this token did not hold just now, under the same issuers.
-    pub(crate) fn is_bad(&self, token: &str, epoch: Epoch, now: Monotonic) -> bool {
+    /// Why this token was refused just now, under the same issuers.
+    pub(crate) fn find_bad(&self, token: &str, epoch: Epoch, now: Monotonic) -> Option<JwtError> {
         let age = |since: Monotonic| Duration::from_nanos(now.0.saturating_sub(since.0));
-        self.bad.get(token).is_some_and(|bad| bad.epoch == epoch && age(bad.since) < BAD_FOR)
+        let bad = self.bad.get(token)?;
+        (bad.epoch == epoch && age(bad.since) < BAD_FOR).then_some(bad.error)
     }
 
     /// Remembers that a token is bad, if that was expensive to find out.
     pub(crate) fn keep_bad(&self, token: &str, error: &JwtError, epoch: Epoch, now: Monotonic) {
-        if *error == JwtError::SignatureBad && token.len() <= BAD_BYTES_MAX {
-            self.bad.insert(token.into(), Bad { epoch, since: now });
+        let is_expensive = matches!(error, JwtError::SignatureBad | JwtError::Inactive);
+        if is_expensive && token.len() <= BAD_BYTES_MAX {
+            let bad = Bad { error: error.clone(), epoch, since: now };
+            self.bad.insert(token.into(), bad);
         }
     }
 
@@ -111,5 +115,72 @@ impl TokenCache {
 impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenCache").field("entries", &self.entries()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Monotonic = Monotonic(1 << 40);
+
+    fn bad() -> JwtError {
+        JwtError::SignatureBad
+    }
+
+    fn token(at: usize) -> String {
+        format!("e30.{at:0700}.AA")
+    }
+
+    #[test]
+    fn r801_an_entry_is_found_by_all_of_its_token() {
+        let cache = TokenCache::new(1 << 20);
+        let epoch = Epoch::default();
+        cache.keep_bad(&token(1), &bad(), epoch, NOW);
+        assert_eq!(cache.find_bad(&token(1), epoch, NOW), Some(bad()));
+        for other in [&token(1)[1..], &token(1)[..703], &format!("{}A", token(1)), ""] {
+            assert_eq!(cache.find_bad(other, epoch, NOW), None, "{other}");
+        }
+        // What costs nothing to find out is not kept, nor is what is too long.
+        cache.keep_bad("e30", &JwtError::Malformed("short"), epoch, NOW);
+        cache.keep_bad(&"A".repeat(BAD_BYTES_MAX + 1), &bad(), epoch, NOW);
+        assert_eq!(cache.bad.len(), 1);
+    }
+
+    #[test]
+    fn r806_bad_tokens_push_no_good_one_out_and_are_bounded() {
+        let cache = TokenCache::new(1 << 20);
+        let good = |at| crate::jwt::fuzz::verified(at);
+        for at in 0..50 {
+            let (text, verified) = good(at);
+            cache.keep(&text, &verified);
+        }
+        for at in 0..200_000 {
+            cache.keep_bad(&token(at), &bad(), Epoch::default(), NOW);
+        }
+        assert!(cache.bad.len() <= BAD_MAX, "{}", cache.bad.len());
+        assert!((0..50).all(|at| cache.find(&good(at).0).is_some()));
+        // Good ones are bounded by what they weigh.
+        for at in 0..5_000 {
+            let (text, verified) = good(at);
+            cache.keep(&text, &verified);
+        }
+        let weight = cache.good.as_ref().map_or(0, Cache::weight);
+        assert!(cache.entries() < 5_000 && weight <= 1 << 20, "{} {weight}", cache.entries());
+    }
+
+    #[test]
+    fn r808_a_hundred_thousand_pairs_that_differ_in_one_byte() {
+        let cache = TokenCache::new(1 << 20);
+        let epoch = Epoch::default();
+        for at in 0..100_000 {
+            let one = token(at);
+            let mut other = one.clone().into_bytes();
+            other[4 + at % 699] ^= 1;
+            let other = String::from_utf8(other).unwrap();
+            cache.keep_bad(&one, &bad(), epoch, Monotonic(at as u64));
+            let found = cache.bad.get(&*other);
+            assert!(found.is_none_or(|found| found.since.0 != at as u64), "{at}");
+        }
     }
 }

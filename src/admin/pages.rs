@@ -23,6 +23,7 @@ use crate::admin::problem::Problem;
 use crate::admin::revocations;
 use crate::admin::status;
 use crate::gate::{Step, address_text};
+use crate::jwks::NoRefresh;
 use crate::metrics::Metrics;
 use crate::record::Outcome;
 use crate::reload::Reloader;
@@ -52,6 +53,7 @@ pub(super) fn router(reloader: Arc<Reloader>, guard: &Guard) -> Router {
     let change = Router::new()
         .route("/reload", post(reload))
         .route("/explain", post(explain_page))
+        .route("/issuers/{name}/refresh", post(refresh))
         .route("/revocations", post(revocations::revoke))
         .route("/revocations/{id}", delete(revocations::delete));
     open.merge(guarded(scraped, Demand::Token))
@@ -107,6 +109,10 @@ async fn readyz(State(reloader): Context) -> (StatusCode, &'static str) {
 
 async fn metrics(State(reloader): Context) -> Response {
     let shared = reloader.shared();
+    let now = Clock::unix_millis();
+    for server in shared.key_servers.all() {
+        shared.observers.metrics.key_server_stands(server.name(), &server.standing(), now);
+    }
     let text = shared.observers.metrics.render(&shared.snapshots.load(), shared.clock.now().unix);
     ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response()
 }
@@ -144,6 +150,33 @@ async fn reload(State(reloader): Context) -> Answer {
         .with("mistakes", json!(mistakes)))
 }
 
+/// Fetches the keys of an issuer now. Waits as long as its `timeout` says.
+async fn refresh(State(reloader): Context, Path(name): Path<String>) -> Answer {
+    let shared = reloader.shared();
+    let snapshot = shared.snapshots.load_full();
+    let is_known = snapshot.dynamic.issuers.iter().any(|source| *source.settings.name == *name);
+    drop(snapshot);
+    let no =
+        |status, code: &str, error: NoRefresh| Err(Problem::new(status, code, error.to_string()));
+    match shared.key_servers.refresh(&name).await {
+        Ok(refreshed) => pretty(&json!({
+            "result": refreshed.result.as_str(),
+            "keys": refreshed.keys,
+        })),
+        Err(error @ NoRefresh::Unknown) if is_known => {
+            no(StatusCode::CONFLICT, "not_fetched", error)
+        }
+        Err(error @ NoRefresh::Unknown) => no(StatusCode::NOT_FOUND, "not_found", error),
+        Err(error @ NoRefresh::GivenUp) => no(StatusCode::SERVICE_UNAVAILABLE, "busy", error),
+        Err(NoRefresh::Failed(error)) => {
+            let error = error.to_string();
+            let detail = "the keys could not be refreshed; those in force are as before";
+            Err(Problem::new(StatusCode::BAD_GATEWAY, "refresh_failed", detail)
+                .with("error", json!(error)))
+        }
+    }
+}
+
 async fn explain_page(State(reloader): Context, body: Body) -> Answer {
     let body = read_body(body).await?;
     let wrong = |detail| Problem::new(StatusCode::BAD_REQUEST, "invalid_request", detail);
@@ -165,7 +198,7 @@ pub(super) async fn read_body(body: Body) -> Result<Bytes, Problem> {
 
 async fn unknown() -> Problem {
     let detail = "there are /metrics, /livez, /readyz, /status, /why/REQUEST_ID, /reload, /explain, \
-                  /revocations";
+                  /issuers/NAME/refresh, /revocations";
     Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 

@@ -3,10 +3,13 @@
 //! Owns the form of the page. Lists are bounded; no digest, no key material and no secret is on
 //! it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::admin::pages::seconds_since;
 use crate::config::{IssuerSource, KeySource};
+use crate::jwks::KeyServer;
 use crate::jwt::VerifyingKey;
 use crate::rate_limit::{LimitBy, LimitPolicy};
 use crate::reload::{LoadedKeySet, Reloader};
@@ -54,11 +57,27 @@ struct UpstreamStatus {
 struct IssuerStatus {
     name: String,
     issuer: String,
-    file: String,
-    loaded: String,
-    age_seconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    /// When the keys were read, or fetched or confirmed; absent while there are none.
+    loaded: Option<String>,
+    age_seconds: Option<u64>,
     keys: usize,
     listed: Vec<KeyStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fetched: Option<FetchedStatus>,
+}
+
+/// Keys that are fetched.
+#[derive(Debug, Serialize)]
+struct FetchedStatus {
+    /// Without the query; `discovery` where the issuer's metadata says it.
+    from: String,
+    skipped: Vec<String>,
+    last_refresh: Option<String>,
+    last_result: Option<&'static str>,
+    last_error: Option<String>,
+    next_refresh: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -138,7 +157,7 @@ pub(super) fn of(reloader: &Reloader) -> Status {
         insecure: dynamic.insecure.clone(),
         routes: dynamic.routes.routes().len(),
         upstreams: dynamic.upstreams.iter().map(|upstream| upstream_status(upstream)).collect(),
-        issuers: dynamic.issuers.iter().zip(&*key_sets).map(issuer_status).collect(),
+        issuers: issuers(&snapshot, &key_sets, shared),
         api_keys: api_keys(&snapshot, shared),
         revocations: revocations(&snapshot, shared),
         limits: limits(&snapshot),
@@ -155,18 +174,50 @@ fn upstream_status(upstream: &Upstream) -> UpstreamStatus {
     UpstreamStatus { name: upstream.name.to_string(), address }
 }
 
-fn issuer_status((source, loaded): (&IssuerSource, &LoadedKeySet)) -> IssuerStatus {
-    let file = match &source.keys {
-        KeySource::File(file) | KeySource::SecretFile(file) => &file.path,
+fn issuers(snapshot: &Snapshot, loaded: &[LoadedKeySet], shared: &Shared) -> Vec<IssuerStatus> {
+    let servers = shared.key_servers.all();
+    let sources = snapshot.dynamic.issuers.iter().zip(loaded);
+    let status = |(source, loaded): (&IssuerSource, &LoadedKeySet)| {
+        let server = servers.iter().find(|server| *server.name() == source.settings.name);
+        issuer_status(source, loaded, server.map(Arc::as_ref))
+    };
+    sources.map(status).collect()
+}
+
+fn issuer_status(
+    source: &IssuerSource,
+    loaded: &LoadedKeySet,
+    server: Option<&KeyServer>,
+) -> IssuerStatus {
+    let (file, since) = match &source.keys {
+        KeySource::File(file) | KeySource::SecretFile(file) => {
+            (Some(file.path.display().to_string()), Some(loaded.since))
+        }
+        KeySource::Nowhere => (None, None),
+        KeySource::Remote(_) => (None, server.and_then(|server| server.standing().fetched)),
     };
     IssuerStatus {
         name: source.settings.name.to_string(),
         issuer: source.settings.issuer.to_string(),
-        file: file.display().to_string(),
-        loaded: loaded.since.to_string(),
-        age_seconds: seconds_since(loaded.since),
+        file,
+        loaded: since.map(|since| since.to_string()),
+        age_seconds: since.map(seconds_since),
         keys: loaded.keys.len(),
         listed: loaded.keys.iter().take(LISTED_MAX).map(key_status).collect(),
+        fetched: server.map(fetched_status),
+    }
+}
+
+fn fetched_status(server: &KeyServer) -> FetchedStatus {
+    let standing = server.standing();
+    let last = standing.last.as_ref();
+    FetchedStatus {
+        from: server.location(),
+        skipped: standing.skipped.clone(),
+        last_refresh: last.map(|last| last.time.to_string()),
+        last_result: last.map(|last| last.result.as_str()),
+        last_error: last.and_then(|last| last.error.clone()),
+        next_refresh: standing.next.map(|next| next.to_string()),
     }
 }
 

@@ -209,6 +209,8 @@ impl Account {
         let (verdict, status, reason) = match &decision.verdict {
             Verdict::Permit(_) => ("admitted", StatusCode::OK, None),
             Verdict::Preflight(_) => ("admitted", StatusCode::NO_CONTENT, None),
+            // Explaining tells no issuer about a token.
+            Verdict::Need(_) => ("undecided", StatusCode::SERVICE_UNAVAILABLE, None),
             Verdict::Observe(_, rejection) => {
                 ("would_refuse", StatusCode::OK, Some(rejection.reason().as_str().to_owned()))
             }

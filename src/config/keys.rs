@@ -4,7 +4,11 @@
 //! A key that the contract promises and this version does not have yet is listed as unavailable,
 //! so that it is refused by name and never accepted and ignored.
 
+mod issuers;
+
 use crate::config::language::{Key, Section, Shape};
+
+pub use issuers::{INTROSPECTION, ISSUER, ISSUER_KEYS, ON_FAILURE};
 
 const TEXTS: Shape = Shape::List(&Shape::Text);
 const TEXT_OR_TEXTS: Shape = Shape::OneOrMany(&Shape::Text);
@@ -214,54 +218,6 @@ pub static TIMEOUTS: Section = Section {
             .or("30s"),
         Key::new("idle", Shape::Duration, "between pieces of a body").or("60s"),
         Key::new("keepalive", Shape::Duration, "how long an unused connection is kept").or("4s"),
-    ],
-};
-
-/// `issuers[]`.
-pub static ISSUER: Section = Section {
-    name: "an issuer",
-    keys: &[
-        Key::required("issuer", Shape::Text, "the `iss` of its tokens, byte for byte"),
-        Key::new("name", Shape::Text, "for metrics, commands and access; default: the host"),
-        Key::required("audiences", TEXT_OR_TEXTS, "a token must name at least one of these"),
-        Key::required(
-            "algorithms",
-            Shape::OneOrMany(&Shape::Word(&[
-                "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
-                "EdDSA", "Ed25519", "HS256", "HS384", "HS512",
-            ])),
-            "the algorithms its keys may be bound to, each key to exactly one",
-        ),
-        Key::required("keys", Shape::Section(&ISSUER_KEYS), "where its verification keys are"),
-        Key::new(
-            "types",
-            TEXT_OR_TEXTS,
-            "accepted `typ` values, without regard to case and `application/`; none is an absent one",
-        )
-        .or("[at+jwt, JWT, none]"),
-        Key::new("audience_claim", Shape::Text, "the claim that holds the audience").or("aud"),
-        Key::new("scope_claims", TEXT_OR_TEXTS, "the claims that hold scopes, all joined")
-            .or("[scope, scp]"),
-        Key::new("scopes", TEXTS, "the most it may grant; absent means no cap"),
-        Key::new("leeway", Shape::Duration, "tolerance for clocks that differ, at most 5m")
-            .or("30s"),
-        Key::new(
-            "max_lifetime",
-            Shape::Duration,
-            "the longest accepted exp - iat; with it, `iat` is required; absent means no limit",
-        ),
-        Key::new("claims", TEXT_TABLE, "claims that become headers: CLAIM: HEADER").or("{}"),
-    ],
-};
-
-/// `issuers[].keys`.
-pub static ISSUER_KEYS: Section = Section {
-    name: "keys",
-    keys: &[
-        Key::new("file", Shape::Text, "a JWK set, one JWK, or PEM"),
-        Key::new("secret_file", Shape::Text, "an HMAC secret: the file's bytes less one newline"),
-        Key::unavailable("url", "a JWK set that is fetched"),
-        Key::unavailable("discovery", "OpenID Connect discovery"),
     ],
 };
 

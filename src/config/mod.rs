@@ -15,6 +15,7 @@ pub mod expand;
 pub mod json;
 pub mod key_edit;
 pub mod key_file;
+pub mod key_url;
 pub mod keys;
 pub mod language;
 pub mod materials;
@@ -30,11 +31,13 @@ pub mod suggest;
 pub mod walk;
 pub mod yaml;
 
-pub use materials::Materials;
+pub use key_url::KeyUrl;
+pub use materials::{IntrospectionFiles, Materials};
 pub use mistake::Mistake;
 pub use model::{
-    AccessLog, AccessLogTarget, Admin, ApiKeySettings, Config, ConnectionCaps, Dynamic,
-    FileReference, IssuerSource, KeySource, ListenAddress, Listener, Startup,
+    AccessLog, AccessLogTarget, Admin, ApiKeySettings, ClientAuthentication, Config,
+    ConnectionCaps, Dynamic, FileReference, IntrospectionEndpoint, IssuerSource, KeyLocation,
+    KeySource, ListenAddress, Listener, RemoteKeys, Startup,
 };
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::address::TrustedProxies;
 use crate::config::Mistake;
+use crate::config::key_url::KeyUrl;
 use crate::credential::CredentialSources;
 use crate::identity::{IdentityHeaderName, IdentityHeaders};
 use crate::jwt::IssuerSettings;
@@ -143,15 +144,85 @@ pub enum KeySource {
     File(FileReference),
     /// An HMAC secret.
     SecretFile(FileReference),
+    /// A JWK set that is fetched.
+    Remote(Arc<RemoteKeys>),
+    /// Its tokens are opaque: it has no keys, and is asked.
+    Nowhere,
+}
+
+impl KeySource {
+    /// The file the keys are in, or the certificates their server is known by.
+    #[must_use]
+    pub fn file(&self) -> Option<&FileReference> {
+        match self {
+            Self::File(file) | Self::SecretFile(file) => Some(file),
+            Self::Remote(remote) => remote.ca_file.as_ref(),
+            Self::Nowhere => None,
+        }
+    }
+}
+
+/// Keys that are fetched, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteKeys {
+    /// Where they are.
+    pub location: KeyLocation,
+    /// The certificates that the server's must come from; `None` is the system's.
+    pub ca_file: Option<FileReference>,
+    /// How long one refresh may take as a whole.
+    pub timeout: Duration,
+    /// The longest time between two refreshes.
+    pub refresh: Duration,
+    /// How old keys may be that cannot be refreshed.
+    pub stale_for: Duration,
+    /// Whether plain HTTP beyond loopback is allowed.
+    pub insecure_http: bool,
+}
+
+/// Where a JWK set is. Another location is another source: its keys have not been had yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum KeyLocation {
+    /// At this address.
+    Url(KeyUrl),
+    /// Where the issuer's metadata says.
+    Discovery,
 }
 
 /// One issuer and where its keys come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct IssuerSource {
     /// What is demanded of its tokens.
     pub settings: Arc<IssuerSettings>,
     /// Its keys.
     pub keys: KeySource,
+    /// Where it is asked about opaque tokens.
+    pub introspection: Option<Arc<IntrospectionEndpoint>>,
+}
+
+/// Where an issuer is asked about opaque tokens (RFC 7662), and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntrospectionEndpoint {
+    /// Its address.
+    pub url: KeyUrl,
+    /// Who asks.
+    pub client_id: Box<str>,
+    /// The file with the secret of who asks, less one final newline.
+    pub client_secret: FileReference,
+    /// How the secret is presented.
+    pub authentication: ClientAuthentication,
+    /// How long one question may take.
+    pub timeout: Duration,
+    /// The certificates that the endpoint's must come from; `None` is the system's.
+    pub ca_file: Option<FileReference>,
+}
+
+/// How a client says who it is (RFC 6749 section 2.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// `client_secret_basic`.
+    Basic,
+    /// `client_secret_post`.
+    Post,
 }
 
 /// `api_keys:`.
@@ -200,11 +271,11 @@ pub struct Dynamic {
 impl Dynamic {
     /// Every file that is read for this configuration, for those who watch them.
     pub fn files(&self) -> impl Iterator<Item = &FileReference> {
-        let key_sets = self.issuers.iter().map(|issuer| match &issuer.keys {
-            KeySource::File(file) | KeySource::SecretFile(file) => file,
-        });
+        let key_sets = self.issuers.iter().filter_map(|issuer| issuer.keys.file());
+        let asked = self.issuers.iter().filter_map(|issuer| issuer.introspection.as_deref());
+        let asked = asked.flat_map(|one| std::iter::once(&one.client_secret).chain(&one.ca_file));
         let peppers = self.api_keys.peppers.iter().map(|(_, file)| file);
         let revoked = &self.revocation_files;
-        key_sets.chain(&self.api_keys.files).chain(peppers).chain(revoked)
+        key_sets.chain(asked).chain(&self.api_keys.files).chain(peppers).chain(revoked)
     }
 }

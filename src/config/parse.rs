@@ -6,11 +6,13 @@
 
 use std::path::Path;
 
+use http::header::AUTHORIZATION;
+
 use crate::config::disk::Disk;
 use crate::config::expand::{Environment, expand};
 use crate::config::keys;
 use crate::config::mistake::Mistake;
-use crate::config::model::{Config, Dynamic};
+use crate::config::model::{Config, Dynamic, IssuerSource};
 use crate::config::node::Place;
 use crate::config::report::Report;
 use crate::config::sections::{
@@ -18,7 +20,7 @@ use crate::config::sections::{
 };
 use crate::config::walk::{Mapping, Value};
 use crate::config::yaml::{self, Budget};
-use crate::credential::CredentialSources;
+use crate::credential::{CredentialSources, KeySource};
 
 impl Config {
     /// Reads the configuration in `file`.
@@ -98,6 +100,7 @@ fn dynamic(
     let places = api_keys::places(top);
     let (names, taken) = identity::names(top, &places);
     let issuers = issuers::issuers(top, &reading, &taken);
+    check_bearers(top, &places, &issuers);
     let api_keys = api_keys::settings(top, &reading, &taken);
     let revocation_files = revocations::files(top, &reading);
     let claims = issuers
@@ -132,6 +135,25 @@ fn dynamic(
             .unwrap_or_else(|| "gatepost".into()),
         insecure_file_modes,
         insecure: reading.into_insecure(),
+    }
+}
+
+/// A bearer that is not a JWT is either an API key or a token to ask about.
+fn check_bearers(top: &Mapping<'_>, places: &[KeySource], issuers: &[IssuerSource]) {
+    let is_bearer = |place: &KeySource| {
+        let scheme = place.scheme.as_deref();
+        place.header == AUTHORIZATION
+            && scheme.is_some_and(|one| one.eq_ignore_ascii_case("bearer"))
+    };
+    let asked = issuers.iter().find(|issuer| issuer.introspection.is_some());
+    if let (true, Some(asked), Some(value)) =
+        (places.iter().any(is_bearer), asked, top.find("api_keys"))
+    {
+        value.mistake(format!(
+            "takes every bearer that is not a JWT for a key, and issuer {:?} is to be asked about \
+             such bearers: give keys a header or a scheme of their own",
+            asked.settings.name
+        ));
     }
 }
 

@@ -78,10 +78,16 @@ impl Decision {
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
         let rejection = match &self.verdict {
-            Verdict::Permit(_) | Verdict::Preflight(_) => None,
+            Verdict::Permit(_) | Verdict::Preflight(_) | Verdict::Need(_) => None,
             Verdict::Reject(rejection) | Verdict::Observe(_, rejection) => Some(rejection),
         };
-        steps(&self.evidence, rejection)
+        let mut steps = steps(&self.evidence, rejection);
+        if let Verdict::Need(need) = &self.verdict {
+            let answer = format!("opaque: {} must be asked, and was not", need.issuer());
+            steps.pop();
+            steps.push(Step { question: "token", passed: false, answer });
+        }
+        steps
     }
 }
 
@@ -197,6 +203,7 @@ fn question(reason: Reason) -> &'static str {
         | R::TokenHeaderRefused
         | R::TokenAlgorithmWrong
         | R::TokenIssuerUnknown
+        | R::TokenKeysUnavailable
         | R::TokenKeyUnknown
         | R::TokenSignatureBad
         | R::TokenExpired
@@ -205,6 +212,8 @@ fn question(reason: Reason) -> &'static str {
         | R::TokenAudienceWrong
         | R::TokenClaimBad
         | R::TokenIdToken
+        | R::TokenInactive
+        | R::IntrospectionFailed
         | R::TokenRevoked => "token",
         R::KeyMalformed
         | R::KeyUnknown

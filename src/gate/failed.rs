@@ -82,7 +82,14 @@ impl Gate {
 
     /// Charges the address for a credential that failed, if that failure counts.
     pub(super) fn charge_failed(&self, ask: Ask<'_>, rejection: &Rejection, evidence: &Evidence) {
-        let counts = ask.charging == Charging::Charge && is_guess(rejection);
+        if is_guess(rejection) {
+            self.charge_guess(ask, evidence);
+        }
+    }
+
+    /// Charges the address for something that nobody presents by accident.
+    pub(super) fn charge_guess(&self, ask: Ask<'_>, evidence: &Evidence) {
+        let counts = ask.charging == Charging::Charge;
         if counts && !self.failed_credentials.exempts(ask.head.peer) {
             let _ = self.limits.charge(&[self.failed_charge(evidence.address)], ask.now.monotonic);
         }
@@ -115,12 +122,15 @@ fn is_guess(rejection: &Rejection) -> bool {
             | JwtError::KeyUnknown { .. }
             | JwtError::AlgorithmMismatch { .. }
             | JwtError::SignatureBad => true,
-            JwtError::Expired(_)
+            JwtError::KeysUnavailable { .. }
+            | JwtError::Expired(_)
             | JwtError::NotYetValid(_)
             | JwtError::LifetimeTooLong(_)
             | JwtError::AudienceWrong
             | JwtError::ClaimBad(_)
-            | JwtError::IdToken => false,
+            | JwtError::IdToken
+            | JwtError::Inactive
+            | JwtError::IntrospectionFailed { .. } => false,
         },
         Rejection::Key(error) => match error {
             KeyError::Malformed | KeyError::Unknown => true,

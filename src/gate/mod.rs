@@ -7,6 +7,7 @@
 mod evidence;
 mod failed;
 mod limits;
+mod need;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,9 +17,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::address::{Peer, TrustedProxies};
 use crate::api_key::KeyRing;
 use crate::cors;
-use crate::credential::{CredentialKind, CredentialSources, Presented};
+use crate::credential::{self, CredentialKind, CredentialSources, Presented};
 use crate::framing::FramingError;
-use crate::jwt::{Issuers, JwtError, VerifiedToken};
+use crate::jwt::{Issuers, JwtError, Recheck, VerifiedToken};
 use crate::path::CanonicalPath;
 use crate::policy::{
     Access, AccessDenied, Preflight, Requirement, Route, RouteMiss, RouteTable, normalize_host,
@@ -27,11 +28,15 @@ use crate::principal::Principal;
 use crate::rate_limit::LimitTable;
 use crate::rejection::Rejection;
 use crate::revocation::Revocations;
+use crate::secret::Secret;
 use crate::time::Now;
 use crate::token_cache::TokenCache;
 
 pub use evidence::{Evidence, Step, steps};
 pub use failed::FailedCredentials;
+pub use need::{Introspected, Need};
+
+use need::Query;
 
 /// What the gate sees of a request.
 #[derive(Clone, Copy)]
@@ -83,6 +88,10 @@ pub struct Permit {
 }
 
 impl Permit {
+    fn new(route: &Arc<Route>, path: Option<String>, principal: Option<Arc<Principal>>) -> Self {
+        Self { route: Arc::clone(route), path, principal }
+    }
+
     /// The route the request falls under.
     #[must_use]
     pub fn route(&self) -> &Arc<Route> {
@@ -114,6 +123,20 @@ pub enum Verdict {
     Observe(Permit, Rejection),
     /// A CORS preflight, answered by us with these fields.
     Preflight(Vec<(HeaderName, HeaderValue)>),
+    /// Nobody here can say: somebody else must be asked, and then [`Gate::resume`].
+    Need(Need),
+}
+
+/// Why the decision does not go on.
+enum Halt {
+    Reject(Rejection),
+    Need(Query),
+}
+
+impl<R: Into<Rejection>> From<R> for Halt {
+    fn from(rejection: R) -> Self {
+        Self::Reject(rejection.into())
+    }
 }
 
 /// A verdict and everything that was established on the way to it.
@@ -192,10 +215,10 @@ impl Gate {
     ) -> Result<Verdict, Rejection> {
         let Found { route, path, is_preflight } = found;
         let rewritten = rewritten(&path, ask.head.path);
-        let permit = |principal| Permit { route: Arc::clone(&route), path: rewritten, principal };
+        let permit = |path, principal| Permit::new(&route, path, principal);
         let decided = if is_preflight {
             // Before any signature work: a flood costs us a table look-up.
-            self.charge_preflight(ask, &route, evidence).map(|()| None)
+            self.charge_preflight(ask, &route, evidence).map(|()| None).map_err(Halt::from)
         } else {
             self.judge(ask, &route, evidence)
         };
@@ -204,13 +227,16 @@ impl Gate {
                 Preflight::Answer(cors) => {
                     Verdict::Preflight(cors.preflight_fields(ask.head.headers))
                 }
-                Preflight::Pass | Preflight::Ordinary => Verdict::Permit(permit(None)),
+                Preflight::Pass | Preflight::Ordinary => Verdict::Permit(permit(rewritten, None)),
             }),
-            Ok(principal) => Ok(Verdict::Permit(permit(principal))),
-            Err(rejection) if route.insecure_observe => {
-                Ok(Verdict::Observe(permit(None), rejection))
+            Ok(principal) => Ok(Verdict::Permit(permit(rewritten, principal))),
+            Err(Halt::Need(query)) => {
+                Ok(Verdict::Need(Need::new(query, Arc::clone(&route), rewritten)))
             }
-            Err(rejection) => Err(rejection),
+            Err(Halt::Reject(rejection)) if route.insecure_observe => {
+                Ok(Verdict::Observe(permit(rewritten, None), rejection))
+            }
+            Err(Halt::Reject(rejection)) => Err(rejection),
         }
     }
 
@@ -235,7 +261,7 @@ impl Gate {
         ask: Ask<'_>,
         route: &Route,
         evidence: &mut Evidence,
-    ) -> Result<Option<Arc<Principal>>, Rejection> {
+    ) -> Result<Option<Arc<Principal>>, Halt> {
         // Before any signature work: a flood costs us a table look-up.
         self.charge_peer(ask, route, evidence)?;
         let principal = match &route.access {
@@ -243,7 +269,7 @@ impl Gate {
             Access::Authenticated(requirement) => {
                 let presented = self.present(ask.head.headers, evidence)?;
                 if presented == Presented::default() {
-                    return Err(Rejection::CredentialMissing);
+                    return Err(Rejection::CredentialMissing.into());
                 }
                 Some(self.establish(ask, presented, requirement, evidence)?)
             }
@@ -297,7 +323,7 @@ impl Gate {
         presented: Presented<'_>,
         requirement: &Requirement,
         evidence: &mut Evidence,
-    ) -> Result<Arc<Principal>, Rejection> {
+    ) -> Result<Arc<Principal>, Halt> {
         // A kind that is not accepted is refused before its signature costs anything.
         if presented.jwt.is_some() {
             accepts(requirement, CredentialKind::Jwt)?;
@@ -305,23 +331,39 @@ impl Gate {
         if presented.key.is_some() {
             accepts(requirement, CredentialKind::ApiKey)?;
         }
-        if let Some(token) = presented.jwt {
-            self.recall(token, ask.now, evidence)?;
-        }
+        let stale = match presented.jwt {
+            Some(token) => self.recall(token, ask.now, evidence)?,
+            None => None,
+        };
         self.check_failed(ask, presented, evidence)?;
-        if let Err(rejection) = self.verify(presented, ask.now, evidence) {
+        if let Err(rejection) = self.verify(presented, requirement, ask.now, evidence) {
             self.charge_failed(ask, &rejection, evidence);
-            return Err(rejection);
+            return Err(rejection.into());
         }
-        self.check_revoked(ask.now, evidence)?;
+        match (presented.jwt, &evidence.token) {
+            (Some(token), None) => Err(self.query(token, requirement, stale)?),
+            (Some(_) | None, _) => Ok(self.authorize(requirement, ask.now, evidence)?),
+        }
+    }
+
+    fn authorize(
+        &self,
+        requirement: &Requirement,
+        now: Now,
+        evidence: &Evidence,
+    ) -> Result<Arc<Principal>, Rejection> {
+        self.check_revoked(now, evidence)?;
         let principal = evidence.principal().ok_or(Rejection::CredentialMissing)?;
         requirement.authorize(principal)?;
         Ok(Arc::clone(principal))
     }
 
+    /// Verifies what can be verified here; an opaque token whose issuer must be asked stays out of
+    /// the evidence.
     fn verify(
         &self,
         presented: Presented<'_>,
+        requirement: &Requirement,
         now: Now,
         evidence: &mut Evidence,
     ) -> Result<(), Rejection> {
@@ -329,9 +371,33 @@ impl Gate {
             evidence.key = Some(self.keys.verify(text, now.unix)?);
         }
         if let (Some(text), None) = (presented.jwt, &evidence.token) {
-            evidence.token = Some(self.verify_token(text, now)?);
+            let epoch = self.issuers.epoch();
+            if let Some(error) = self.tokens.find_bad(text, epoch, now.monotonic) {
+                return Err(error.into());
+            }
+            if self.whom_to_ask(text, requirement).is_none() {
+                evidence.token = Some(self.verify_token(text, now)?);
+            }
         }
         Ok(())
+    }
+
+    /// The issuer of an opaque token; a JWT speaks for itself.
+    fn whom_to_ask(&self, token: &str, requirement: &Requirement) -> Option<&Arc<str>> {
+        let issuer = self.issuers.introspecting(requirement.issuers.as_deref())?;
+        (!credential::is_jwt_shaped(token)).then_some(issuer)
+    }
+
+    fn query(
+        &self,
+        token: &str,
+        requirement: &Requirement,
+        stale: Option<VerifiedToken>,
+    ) -> Result<Halt, Rejection> {
+        let issuer = self.whom_to_ask(token, requirement);
+        let issuer = issuer.ok_or(Rejection::Token(JwtError::Malformed("not a JWT")))?;
+        let token = Secret::new(Box::from(token));
+        Ok(Halt::Need(Query { issuer: Arc::clone(issuer), token, stale }))
     }
 
     /// Asks about everything that was established, known from before or not.
@@ -348,26 +414,35 @@ impl Gate {
     }
 
     /// A token that was verified before: only what may have changed since is asked again.
-    fn recall(&self, token: &str, now: Now, evidence: &mut Evidence) -> Result<(), Rejection> {
-        let known = self.tokens.find(token);
-        let still = known.and_then(|known| Some((self.issuers.recheck(&known, now.unix)?, known)));
-        evidence.recalled = Some(still.is_some());
-        if let Some((holds, known)) = still {
-            holds?;
-            evidence.token = Some(known);
+    /// Returns one whose issuer must be asked again.
+    fn recall(
+        &self,
+        token: &str,
+        now: Now,
+        evidence: &mut Evidence,
+    ) -> Result<Option<VerifiedToken>, Rejection> {
+        evidence.recalled = Some(false);
+        let Some(known) = self.tokens.find(token) else { return Ok(None) };
+        match self.issuers.recheck(&known, now.unix) {
+            Recheck::Anew => Ok(None),
+            Recheck::Stale => Ok(Some(known)),
+            Recheck::Fails(error) => {
+                evidence.recalled = Some(true);
+                Err(error.into())
+            }
+            Recheck::Holds => {
+                evidence.recalled = Some(true);
+                evidence.token = Some(known);
+                Ok(None)
+            }
         }
-        Ok(())
     }
 
     fn verify_token(&self, text: &str, now: Now) -> Result<VerifiedToken, JwtError> {
-        let epoch = self.issuers.epoch();
-        if self.tokens.is_bad(text, epoch, now.monotonic) {
-            return Err(JwtError::SignatureBad);
-        }
         let verified = self.issuers.verify(text, now.unix);
         match &verified {
             Ok(token) => self.tokens.keep(text, token),
-            Err(error) => self.tokens.keep_bad(text, error, epoch, now.monotonic),
+            Err(error) => self.tokens.keep_bad(text, error, self.issuers.epoch(), now.monotonic),
         }
         verified
     }

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
 
+mod need;
 mod recall;
 
 use super::*;
@@ -107,6 +108,11 @@ impl Tried {
         self.nanos += seconds * 1_000_000_000;
     }
 
+    fn now(&self) -> Now {
+        let elapsed = (self.nanos - (1 << 40)) / 1_000_000_000;
+        Now { unix: UnixTime(NOW + elapsed), monotonic: Monotonic(self.nanos) }
+    }
+
     fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)], how: Charging) -> Decision {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
@@ -119,8 +125,7 @@ impl Tried {
             headers: &headers,
             peer: self.peer,
         };
-        let now = Now { unix: UnixTime(NOW), monotonic: Monotonic(self.nanos) };
-        self.snapshot.gate.admit(&head, now, how)
+        self.snapshot.gate.admit(&head, self.now(), how)
     }
 
     fn get(&self, path: &str, fields: &[(&str, &str)]) -> Decision {
@@ -150,6 +155,7 @@ fn say(decision: &Decision) -> String {
             format!("observed {}", rejection.reason().as_str())
         }
         Verdict::Preflight(_) => "preflight".to_owned(),
+        Verdict::Need(need) => format!("ask {}", need.issuer()),
     }
 }
 

@@ -26,7 +26,18 @@ pub(super) fn establish(
     claims: Map<String, Value>,
 ) -> Result<Established, JwtError> {
     refuse_id_token(&claims)?;
-    check_audience(settings, &claims)?;
+    describe(settings, claims, true)
+}
+
+/// Reads who a token speaks for that its issuer describes.
+pub(super) fn describe(
+    settings: &IssuerSettings,
+    claims: Map<String, Value>,
+    needs_audience: bool,
+) -> Result<Established, JwtError> {
+    if needs_audience {
+        check_audience(settings, &claims)?;
+    }
     let subject = name(&claims, "sub")?.ok_or(JwtError::ClaimBad("sub"))?;
     let client_id = match name(&claims, "client_id")? {
         Some(client_id) => Some(client_id),

@@ -33,9 +33,29 @@ static ISSUERS: LazyLock<Issuers> = LazyLock::new(|| {
         leeway: Duration::from_secs(30),
         max_lifetime: None,
         claim_headers: Vec::new(),
+        introspection: None,
     };
     Issuers::new(vec![(Arc::new(settings), Arc::new(keys))])
 });
+
+/// A token of its own for each number, and what verifying it comes to.
+///
+/// # Panics
+/// When the issuer of this module does not accept its own token.
+#[cfg(test)]
+pub(crate) fn verified(number: usize) -> (String, crate::jwt::VerifiedToken) {
+    let payload = format!(r#"{{"iss":"i","sub":"s-{number}","aud":"a","exp":{}}}"#, NOW.0 + 300);
+    let signed = format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#),
+        URL_SAFE_NO_PAD.encode(payload)
+    );
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET);
+    let mac = hmac::sign(&key, signed.as_bytes());
+    let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac));
+    let verified = ISSUERS.verify(&token, NOW).expect("its own token");
+    (token, verified)
+}
 
 /// One input, read as a token, as a signed `header` LF `payload`, and as a key file.
 ///

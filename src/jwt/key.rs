@@ -134,6 +134,16 @@ impl VerifyingKey {
         self.kid.as_deref()
     }
 
+    /// Whether it is the same public key under the same id, bound to the same algorithm. Secrets are
+    /// not compared.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let same_material = match (&self.material, &other.material) {
+            (Material::Public(one), Material::Public(other)) => one.as_ref() == other.as_ref(),
+            (Material::Secret(_), _) | (_, Material::Secret(_)) => false,
+        };
+        same_material && self.algorithm == other.algorithm && self.kid == other.kid
+    }
+
     /// Whether the signature over `signed` holds, under the algorithm of the key.
     pub(super) fn verify(&self, signed: &[u8], signature: &[u8]) -> Result<(), JwtError> {
         let held = match &self.material {

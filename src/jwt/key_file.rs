@@ -58,6 +58,64 @@ pub(super) fn keys(
     if mistakes.is_empty() { Ok(keys) } else { Err(mistakes) }
 }
 
+/// What a fetched set holds: the keys that are fit, and why the others are not.
+pub(super) type Sorted = (Vec<VerifyingKey>, Vec<KeyMistake>);
+
+/// The keys of a fetched JWK set, in which every unusable member is skipped. Nothing in it
+/// is believed to be a secret, and of two keys with one `kid` neither is used: which one a token
+/// means could not be told.
+pub(super) fn remote_keys(bytes: &[u8], algorithms: &[Algorithm]) -> Result<Sorted, KeyMistake> {
+    let mut members = remote_members(bytes, algorithms)?;
+    for member in &mut members {
+        if let Ok(key) = &member.key
+            && key.algorithm().key_kind() == KeyKind::Secret
+        {
+            member.key = Err("is a symmetric key: what anybody can fetch is no secret".to_owned());
+        }
+    }
+    refuse_repeated_kids(&mut members);
+    check_together(&mut members);
+    let (mut keys, mut skipped) = (Vec::new(), Vec::new());
+    for Member { line, place, key } in members {
+        match key {
+            Ok(key) => keys.push(key),
+            Err(message) => skipped.push(KeyMistake { line, place, message }),
+        }
+    }
+    if !keys.is_empty() {
+        return Ok((keys, skipped));
+    }
+    let first = skipped.first().map(|one| format!("; {} {}", one.place, one.message));
+    Err(whole_file(format!("holds no usable key{}", first.unwrap_or_default())))
+}
+
+fn remote_members(bytes: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Member>, KeyMistake> {
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(whole_file("is longer than 1 MiB"));
+    }
+    let document = document(bytes)?;
+    let Some(Value::Array(keys)) = document.get("keys") else {
+        return Err(whole_file("is not a JWK set: it has no array `keys`"));
+    };
+    match keys.len() {
+        0..=KEYS_MAX => Ok(set_members(keys, algorithms)),
+        many => Err(whole_file(format!("holds {many} keys: at most {KEYS_MAX} are accepted"))),
+    }
+}
+
+fn refuse_repeated_kids(members: &mut [Member]) {
+    let kid = |member: &Member| member.key.as_ref().ok()?.kid().map(str::to_owned);
+    let kids: Vec<_> = members.iter().map(kid).collect();
+    for (member, kid) in members.iter_mut().zip(&kids) {
+        if let Some(kid) = kid
+            && kids.iter().flatten().filter(|other| *other == kid).count() > 1
+        {
+            let message = format!("kid {kid:.64?} is there twice: neither key is used");
+            member.key = Err(message);
+        }
+    }
+}
+
 /// One key of a file, or what is wrong with it. A remote set may skip what a local file may not
 /// hold, so this is decided by who asks.
 struct Member {
@@ -106,8 +164,8 @@ fn read(
     }
 }
 
-fn jwks(bytes: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Member>, KeyMistake> {
-    let document = json::parse_object(bytes, Origin::KeyFile).map_err(|error| {
+fn document(bytes: &[u8]) -> Result<Map<String, Value>, KeyMistake> {
+    json::parse_object(bytes, Origin::KeyFile).map_err(|error| {
         let message = match error.fault {
             JsonFault::Syntax => "is not JSON",
             JsonFault::NotAnObject => "is not a JSON object",
@@ -116,20 +174,25 @@ fn jwks(bytes: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Member>, KeyMistak
             JsonFault::TooManyMembers => "has too many members for a key set",
         };
         KeyMistake { line: u64::try_from(error.line).ok(), ..whole_file(message) }
-    })?;
+    })
+}
+
+fn set_members(keys: &[Value], algorithms: &[Algorithm]) -> Vec<Member> {
+    let member = |(index, key): (usize, &Value)| Member {
+        line: None,
+        place: format!("keys[{index}]"),
+        key: key
+            .as_object()
+            .ok_or("is not an object".to_owned())
+            .and_then(|key| jwk_key(key, algorithms)),
+    };
+    keys.iter().enumerate().map(member).collect()
+}
+
+fn jwks(bytes: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Member>, KeyMistake> {
+    let document = document(bytes)?;
     match document.get("keys") {
-        Some(Value::Array(keys)) => Ok(keys
-            .iter()
-            .enumerate()
-            .map(|(index, key)| Member {
-                line: None,
-                place: format!("keys[{index}]"),
-                key: key
-                    .as_object()
-                    .ok_or("is not an object".to_owned())
-                    .and_then(|key| jwk_key(key, algorithms)),
-            })
-            .collect()),
+        Some(Value::Array(keys)) => Ok(set_members(keys, algorithms)),
         Some(_) => Err(whole_file("keys is not an array")),
         None if jwk::looks_like_one(&document) => Ok(vec![Member {
             line: None,

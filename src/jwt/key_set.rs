@@ -30,6 +30,17 @@ impl KeySet {
         key_file::keys(bytes, format, algorithms).map(Self::new)
     }
 
+    /// Reads a fetched JWK set: the fit keys, and why the others were skipped. Never an empty set.
+    ///
+    /// # Errors
+    /// That it is not a JWK set, or holds no usable key.
+    pub fn parse_remote(
+        bytes: &[u8],
+        algorithms: &[Algorithm],
+    ) -> Result<(Self, Vec<KeyMistake>), KeyMistake> {
+        key_file::remote_keys(bytes, algorithms).map(|(keys, skipped)| (Self::new(keys), skipped))
+    }
+
     fn new(keys: Vec<VerifyingKey>) -> Self {
         let by_kid = keys
             .iter()
@@ -54,6 +65,16 @@ impl KeySet {
     /// The keys in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &VerifyingKey> {
         self.keys.iter()
+    }
+
+    /// Whether the other set has the same public keys, in whatever order: some key servers shuffle
+    /// them, and a set that is the same must not undo what was verified under it.
+    #[must_use]
+    pub fn has_same_keys(&self, other: &Self) -> bool {
+        let has = |set: &Self, key: &VerifyingKey| set.iter().any(|one| one.is_same(key));
+        self.len() == other.len()
+            && self.iter().all(|key| has(other, key))
+            && other.iter().all(|key| has(self, key))
     }
 
     /// Whether the file these keys came from must not be readable by others.

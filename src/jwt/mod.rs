@@ -13,6 +13,7 @@ mod der;
 #[cfg(any(feature = "fuzzing", test))]
 pub mod fuzz;
 mod header;
+pub mod introspection;
 mod json;
 mod jwk;
 mod key;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use algorithm::{Algorithm, KeyKind};
+pub use introspection::{IntrospectionRules, Recheck};
 pub use key::VerifyingKey;
 pub use key_file::{KeyFileFormat, KeyMistake};
 pub use key_set::KeySet;
@@ -63,6 +65,8 @@ pub struct IssuerSettings {
     pub max_lifetime: Option<Duration>,
     /// Claims that become headers, by claim name.
     pub claim_headers: Vec<(Box<str>, IdentityHeaderName)>,
+    /// How it is asked about opaque tokens; `None` when it is not.
+    pub introspection: Option<IntrospectionRules>,
 }
 
 /// Why a token is refused. The variant is the reason; fields are evidence for the operator and
@@ -86,6 +90,12 @@ pub enum JwtError {
         issuer: Arc<str>,
         /// The token's `kid`.
         kid: Option<String>,
+    },
+    /// The keys of the issuer have never been had, or are too old to be believed.
+    #[error("the keys of issuer {issuer} could not be had yet")]
+    KeysUnavailable {
+        /// The issuer's short name.
+        issuer: Arc<str>,
     },
     /// The header's `alg` is not the key's.
     #[error("the key is bound to {key}, the token says {token}")]
@@ -116,6 +126,17 @@ pub enum JwtError {
     /// An ID token, which proves a login and grants nothing.
     #[error("an ID token is not an access token")]
     IdToken,
+    /// The issuer was asked about an opaque token, and says that it is not active (RFC 7662
+    /// section 2.2): unknown, expired or revoked.
+    #[error("its issuer says that it is not active")]
+    Inactive,
+    /// The issuer could not be asked about an opaque token, or gave no answer that can be
+    /// believed.
+    #[error("issuer {issuer} could not be asked about the token")]
+    IntrospectionFailed {
+        /// The issuer's short name.
+        issuer: Arc<str>,
+    },
 }
 
 fn described(kid: Option<&str>) -> String {

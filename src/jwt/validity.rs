@@ -51,6 +51,27 @@ impl Validity {
         Ok(validity)
     }
 
+    /// Reads and checks the dates of a token that its issuer describes. They are optional (RFC 7662
+    /// section 2.2): without `exp` the description ends when it is no longer fresh.
+    pub(super) fn described(
+        claims: &Map<String, Value>,
+        settings: &IssuerSettings,
+        fresh_until: UnixTime,
+        now: UnixTime,
+    ) -> Result<Self, JwtError> {
+        let exp = date(claims, "exp")?;
+        let (nbf, iat) = (date(claims, "nbf")?, date(claims, "iat")?);
+        let stale_for = settings.introspection.as_ref().map_or(Duration::ZERO, |one| one.stale_for);
+        let validity = Self {
+            expires: exp.map_or(fresh_until.plus(stale_for), |exp| UnixTime(exp.floor)),
+            issued: iat.map(|iat| UnixTime(iat.floor)),
+            not_before: [nbf, iat].into_iter().flatten().map(|date| UnixTime(date.ceil)).max(),
+            leeway: settings.leeway,
+        };
+        validity.check(now)?;
+        Ok(validity)
+    }
+
     /// Compares with the clock; a cached token goes through here on every hit.
     pub(super) fn check(&self, now: UnixTime) -> Result<(), JwtError> {
         if now >= self.expires.plus(self.leeway) {

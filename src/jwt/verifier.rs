@@ -6,11 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::jwt::compact::Compact;
 use crate::jwt::header::Header;
+use crate::jwt::introspection::Recheck;
 use crate::jwt::json::{self, JsonFault, Origin};
 use crate::jwt::key::VerifyingKey;
 use crate::jwt::validity::Validity;
@@ -28,11 +30,13 @@ const EVIDENCE_BYTES_MAX: usize = 256;
 pub struct VerifiedToken(Arc<Verified>);
 
 #[derive(Debug)]
-struct Verified {
-    principal: Arc<Principal>,
-    validity: Validity,
-    kid: Option<Box<str>>,
-    epoch: Epoch,
+pub(super) struct Verified {
+    pub(super) principal: Arc<Principal>,
+    pub(super) validity: Validity,
+    pub(super) kid: Option<Box<str>>,
+    pub(super) epoch: Epoch,
+    /// For what an issuer was asked about: when it must be asked again.
+    pub(super) fresh_until: Option<UnixTime>,
 }
 
 /// One issuer with one key set and one way to read its tokens. What was verified in an epoch may
@@ -56,6 +60,10 @@ impl Epoch {
 }
 
 impl VerifiedToken {
+    pub(super) fn new(verified: Verified) -> Self {
+        Self(Arc::new(verified))
+    }
+
     /// Who the token speaks for.
     pub fn principal(&self) -> &Arc<Principal> {
         &self.0.principal
@@ -105,10 +113,10 @@ pub struct Issuers {
 }
 
 #[derive(Debug)]
-struct Issuer {
-    settings: Arc<IssuerSettings>,
+pub(super) struct Issuer {
+    pub(super) settings: Arc<IssuerSettings>,
     keys: Arc<KeySet>,
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
 }
 
 impl Issuers {
@@ -148,16 +156,38 @@ impl Issuers {
     }
 
     /// Asks again whether a token that was verified before still holds: that its epoch is in
-    /// force, its audience and its dates. `None` when it must be verified anew: its issuer,
-    /// the issuer's keys or the way its tokens are read have changed.
-    ///
-    /// # Errors
-    /// [`JwtError`], the check that no longer holds.
-    pub fn recheck(&self, token: &VerifiedToken, now: UnixTime) -> Option<Result<(), JwtError>> {
-        let settings = self.by_epoch.get(&token.0.epoch)?;
+    /// force, its dates and its audience, and for what its issuer was asked about, whether
+    /// that is long ago.
+    #[must_use]
+    pub fn recheck(&self, token: &VerifiedToken, now: UnixTime) -> Recheck {
+        let Some(settings) = self.by_epoch.get(&token.0.epoch) else { return Recheck::Anew };
         let claims = token.0.principal.claims().as_map();
-        let audience = || claims::check_audience(settings, claims);
-        Some(token.check_time(now).and_then(|()| audience()))
+        let rules = settings.introspection.as_ref();
+        let needs_audience = rules.is_none_or(|rules| !rules.any_audience);
+        let audience = || match needs_audience || claims.contains_key(&*settings.audience_claim) {
+            true => claims::check_audience(settings, claims),
+            false => Ok(()),
+        };
+        let stale_for = rules.map_or(Duration::ZERO, |rules| rules.stale_for);
+        let is_over = |until: UnixTime| now >= until.plus(stale_for);
+        if token.0.fresh_until.is_some_and(is_over) {
+            return Recheck::Anew;
+        }
+        if let Err(error) = token.check_time(now).and_then(|()| audience()) {
+            return Recheck::Fails(error);
+        }
+        match token.0.fresh_until {
+            Some(until) if now >= until => Recheck::Stale,
+            Some(_) | None => Recheck::Holds,
+        }
+    }
+
+    pub(super) fn get(&self, identifier: &str) -> Option<&Issuer> {
+        self.by_identifier.get(identifier)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Issuer> {
+        self.by_identifier.values()
     }
 
     /// Verifies one compact JWS: form, header, key, signature, then claims.
@@ -176,12 +206,13 @@ impl Issuers {
         // From here on the claims are the issuer's word.
         let validity = Validity::parse(&claims, &issuer.settings, now)?;
         let established = claims::establish(&issuer.settings, claims)?;
-        Ok(VerifiedToken(Arc::new(Verified {
+        Ok(VerifiedToken::new(Verified {
             principal: Principal::assertion(established),
             validity,
             kid: key.kid().map(Box::from),
             epoch: issuer.epoch,
-        })))
+            fresh_until: None,
+        }))
     }
 
     /// `iss` chooses where to look for the key, and nothing else.
@@ -199,6 +230,10 @@ impl Issuers {
 impl Issuer {
     /// The key by (issuer, `kid`); the header's `alg` can only confirm it.
     fn key(&self, header: &Header) -> Result<&VerifyingKey, JwtError> {
+        if self.keys.is_empty() {
+            let issuer = Arc::clone(&self.settings.name);
+            return Err(JwtError::KeysUnavailable { issuer });
+        }
         let kid = header.kid.as_deref();
         let key = self.keys.choose(kid, header.algorithm).ok_or_else(|| JwtError::KeyUnknown {
             issuer: Arc::clone(&self.settings.name),

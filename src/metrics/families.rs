@@ -40,7 +40,7 @@ pub struct Families {
     pub request_duration: HistogramVec,
     pub auth_duration: HistogramVec,
     pub upstream_failures: IntCounterVec,
-    pub api_keys: IntGaugeVec,
+    pub keys: KeyFamilies,
     pub rate_limit_decisions: IntCounterVec,
     pub config_generation: IntGauge,
     pub config_last_reload_successful: IntGauge,
@@ -95,12 +95,12 @@ impl Families {
                 "Requests that were admitted and failed behind us or in us.",
                 &["kind", "upstream"],
             ),
-            api_keys: declare.gauges("gatepost_api_keys", "API keys by state.", &["state"]),
             rate_limit_decisions: declare.counters(
                 "gatepost_rate_limit_decisions_total",
                 "How often each limit let a request through or refused it.",
                 &["result", "limit"],
             ),
+            keys: KeyFamilies::declare(declare),
             config_generation: declare.gauge(
                 "gatepost_config_generation",
                 "Counts published configurations, from 1.",
@@ -120,12 +120,10 @@ impl Families {
             ),
             restart_needed: declare.gauge(
                 "gatepost_restart_needed",
-                "Whether a changed setting waits for a restart.",
+                "Whether a setting waits for a restart.",
             ),
-            insecure_settings: declare.gauge(
-                "gatepost_insecure_settings",
-                "Settings in force that weaken a safe default.",
-            ),
+            insecure_settings: declare
+                .gauge("gatepost_insecure_settings", "Settings that weaken a safe default."),
             token_cache: TokenCacheFamilies::declare(declare),
             revocations: RevocationFamilies::declare(declare),
             access_log_dropped: declare.counter(
@@ -157,6 +155,44 @@ impl TokenCacheFamilies {
                 .counter("gatepost_token_cache_misses_total", "Tokens that had to be verified."),
             entries: declare
                 .gauge("gatepost_token_cache_entries", "Verified tokens that are kept."),
+        }
+    }
+}
+
+/// API keys, and key sets that are fetched.
+#[derive(Debug)]
+pub struct KeyFamilies {
+    pub api_keys: IntGaugeVec,
+    pub jwks_age: IntGaugeVec,
+    pub jwks_refreshes: IntCounterVec,
+    pub jwks_keys: IntGaugeVec,
+    pub introspections: IntCounterVec,
+}
+
+impl KeyFamilies {
+    fn declare(declare: &Declare<'_>) -> Self {
+        Self {
+            api_keys: declare.gauges("gatepost_api_keys", "API keys by state.", &["state"]),
+            jwks_age: declare.gauges(
+                "gatepost_jwks_age_seconds",
+                "Since the issuer's keys in force were fetched or confirmed; absent while there are none.",
+                &["issuer"],
+            ),
+            jwks_refreshes: declare.counters(
+                "gatepost_jwks_refreshes_total",
+                "Refreshes of the issuer's keys by result.",
+                &["result", "issuer"],
+            ),
+            jwks_keys: declare.gauges(
+                "gatepost_jwks_keys",
+                "Members of the issuer's key set that are used, and that are skipped because they are unfit.",
+                &["state", "issuer"],
+            ),
+            introspections: declare.counters(
+                "gatepost_introspections_total",
+                "Questions to the issuer about opaque tokens by result.",
+                &["result", "issuer"],
+            ),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod code;
 mod families;
+mod key_server;
 mod route;
 
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use crate::revocation::Kind;
 use crate::revocation_log::WriteSeries;
 use crate::snapshot::Snapshot;
 use crate::time::UnixTime;
+
+pub use key_server::IntrospectionResult;
 
 /// What a request without a route counts under.
 const ROUTE_NONE: &str = "none";
@@ -73,6 +76,8 @@ struct Series {
     routes: Named<RouteSeries>,
     limits: Named<LimitSeries>,
     upstreams: Named<UpstreamSeries>,
+    /// The issuers that are asked about opaque tokens.
+    asked: Named<Arc<str>>,
 }
 
 impl Default for Metrics {
@@ -121,10 +126,10 @@ impl Metrics {
                 limit.record(families, standing.allowed);
             }
         }
-        let recalled = evidence.recalled.map(|known| (known, &families.token_cache));
-        match recalled {
-            Some((true, families)) => families.hits.inc(),
-            Some((false, families)) => families.misses.inc(),
+        let cache_families = &families.token_cache;
+        match evidence.recalled {
+            Some(true) => cache_families.hits.inc(),
+            Some(false) => cache_families.misses.inc(),
             None => {}
         }
         if let Some(Rejection::FailedCredentialsSpent(_)) = record.rejection {
@@ -177,10 +182,14 @@ impl Metrics {
         let limits = renew(&old.limits, names, LimitSeries::new);
         let names = dynamic.upstreams.iter().map(|upstream| &upstream.name);
         let upstreams = renew(&old.upstreams, names, UpstreamSeries::new);
-        let new = Arc::new(Series { routes, limits, upstreams });
+        let asked = dynamic.issuers.iter().filter(|issuer| issuer.introspection.is_some());
+        let asked = asked.map(|issuer| &issuer.settings.name);
+        let asked = renew(&old.asked, asked, |issuer| self.expect_introspection(issuer));
+        let new = Arc::new(Series { routes, limits, upstreams, asked });
         self.series.store(Arc::clone(&new));
         gone(&old.routes, &new.routes).for_each(|series| series.forget(&self.families));
         gone(&old.limits, &new.limits).for_each(|series| series.forget(&self.families));
+        gone(&old.asked, &new.asked).for_each(|issuer| self.forget_introspection(issuer));
         gone(&old.upstreams, &new.upstreams).for_each(|series| series.forget(&self.families));
         self.families.config_generation.set(signed(snapshot.generation));
         self.families.insecure_settings.set(signed(dynamic.insecure.len() as u64));
@@ -205,15 +214,16 @@ impl Metrics {
     #[must_use]
     pub fn render(&self, snapshot: &Snapshot, now: UnixTime) -> Vec<u8> {
         let counts = snapshot.gate.keys.count(now);
+        let families = &self.families.keys;
         for (state, count) in KEY_STATES.iter().zip(counts) {
-            self.families.api_keys.with_label_values(&[state]).set(signed(count as u64));
+            families.api_keys.with_label_values(&[state]).set(signed(count as u64));
         }
         for (kind, count) in Kind::ALL.iter().zip(snapshot.gate.revocations.counts()) {
             let families = &self.families.revocations;
             families.kept.with_label_values(&[kind.as_str()]).set(signed(count as u64));
         }
-        let families = &self.families.token_cache;
-        families.entries.set(signed(snapshot.gate.tokens.entries() as u64));
+        let cache_families = &self.families.token_cache;
+        cache_families.entries.set(signed(snapshot.gate.tokens.entries() as u64));
         self.text()
     }
 

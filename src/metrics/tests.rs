@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::jwks::{RefreshResult, Standing};
 use crate::rejection::{Fault, Reason};
 use crate::reload::fixture::{self, MemoryDisk};
 use crate::time::UnixMillis;
@@ -214,9 +215,13 @@ fn contract_metrics_names_and_help_follow_the_conventions() {
     metrics.record(&Record { outcome: fault, ..fixture::record(&decision, "/tight") });
     let _ = metrics.render(&opened.snapshot, fixture::NOW.unix);
     let _ = metrics.connections();
+    let keys = opened.snapshot.dynamic.issuers[0].settings.name.clone();
+    metrics.expect_key_server(&keys);
+    metrics.expect_introspection(Arc::clone(&keys));
+    metrics.key_server_stands(&keys, &had_keys(), UnixMillis(61_000));
     let text = text(&metrics);
     let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-    assert_eq!(types.len(), 23, "every family is there: {types:?}");
+    assert_eq!(types.len(), 27, "every family is there: {types:?}");
     for line in types {
         let (name, kind) = line.split_once(' ').unwrap();
         assert!(text.contains(&format!("# HELP {name} ")), "{name}");
@@ -227,4 +232,29 @@ fn contract_metrics_names_and_help_follow_the_conventions() {
             assert!(!name.ends_with(suffix), "{name}");
         }
     }
+}
+
+/// Keys that were fetched a second after the epoch.
+fn had_keys() -> Standing {
+    let skipped = vec!["keys[0] is unfit".to_owned()];
+    Standing { fetched: Some(UnixMillis(1_000)), keys: 2, skipped, ..Standing::default() }
+}
+
+#[test]
+fn contract_metrics_a_key_server_has_series_from_the_start_to_the_end() {
+    let metrics = Metrics::new();
+    let has = |line: &str| text(&metrics).lines().any(|one| one == line);
+    metrics.expect_key_server("corp");
+    let failures = "gatepost_jwks_refreshes_total{issuer=\"corp\",result=\"failure\"}";
+    assert!(has(&format!("{failures} 0")));
+    metrics.refreshed("corp", RefreshResult::Failure);
+    assert!(has(&format!("{failures} 1")));
+    metrics.key_server_stands("corp", &had_keys(), UnixMillis(61_999));
+    assert!(has("gatepost_jwks_age_seconds{issuer=\"corp\"} 60"));
+    assert!(has("gatepost_jwks_keys{issuer=\"corp\",state=\"used\"} 2"));
+    assert!(has("gatepost_jwks_keys{issuer=\"corp\",state=\"skipped\"} 1"));
+    metrics.key_server_stands("corp", &Standing::default(), UnixMillis(61_999));
+    assert!(!text(&metrics).contains("gatepost_jwks_age_seconds{"), "no keys, no age");
+    metrics.forget_key_server("corp");
+    assert!(!text(&metrics).contains("corp"));
 }

@@ -14,9 +14,14 @@ use pingora::proxy::Session;
 use super::{Context, Proxy, connection};
 use crate::address::Peer;
 use crate::framing;
-use crate::gate::{Charging, Decision, Permit, RequestHead, Verdict};
+use crate::gate::{
+    Charging, Decision, Evidence, Gate, Introspected, Need, Permit, RequestHead, Verdict,
+};
+use crate::introspection;
+use crate::jwt::JwtError;
 use crate::rejection::{Fault, Rejection};
 use crate::request_id;
+use crate::time::Now;
 
 /// How long a caller may pause within a request body; [`crate::connection`] has the floor of its
 /// average (R-1001).
@@ -82,24 +87,25 @@ pub(super) fn peer(session: &Session) -> Option<Peer> {
 }
 
 impl Proxy {
-    /// Asks the gate.
-    pub(super) fn admit(&self, session: &Session, ctx: &mut Context) -> Result<Permit, No> {
-        let request = session.req_header();
-        let peer = peer(session).ok_or(Fault::Internal)?;
-        if ctx.snapshot.gate.trusted_proxies.trusts(peer) {
-            let id = request.headers.get(REQUEST_ID);
-            let id = id.and_then(|id| request_id::parse_foreign(id.as_bytes()));
-            ctx.peer_request_id = id.map(Into::into);
-        }
-        let head = RequestHead {
-            method: &request.method,
-            host: host(request),
-            path: path(request),
-            headers: &request.headers,
-            peer,
+    /// Asks the gate, and whomever the gate needs an answer from.
+    pub(super) async fn admit(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<Permit, No> {
+        let decision = self.decide(session, ctx)?;
+        let decision = match decision.verdict {
+            Verdict::Need(need) => {
+                let answer = introspection::ask(&self.shared, &ctx.snapshot, &need).await;
+                let answer = answer.as_deref().map_or(Introspected::Failed, Introspected::Answer);
+                self.resume(session, ctx, need, decision.evidence, answer)?
+            }
+            _ => decision,
         };
-        let Decision { verdict, evidence } = self.decide(&head, ctx)?;
+        let Decision { verdict, evidence } = decision;
         ctx.evidence = Some(evidence);
+        self.nudge(&verdict);
+        let request = session.req_header();
         match verdict {
             Verdict::Permit(permit) => check_length(request, permit),
             Verdict::Observe(permit, rejection) => {
@@ -108,20 +114,72 @@ impl Proxy {
             }
             Verdict::Preflight(fields) => Err(No::Preflight(fields)),
             Verdict::Reject(rejection) => Err(rejection.into()),
+            // Resuming decides.
+            Verdict::Need(_) => Err(Fault::Internal.into()),
         }
     }
 
-    fn decide(&self, head: &RequestHead<'_>, ctx: &mut Context) -> Result<Decision, No> {
+    /// A key that is missing may be there by now: its issuer is asked in the background, and this
+    /// request does not wait.
+    fn nudge(&self, verdict: &Verdict) {
+        let (Verdict::Reject(rejection) | Verdict::Observe(_, rejection)) = verdict else { return };
+        if let Rejection::Token(
+            JwtError::KeyUnknown { issuer, .. } | JwtError::KeysUnavailable { issuer },
+        ) = rejection
+        {
+            self.shared.key_servers.nudge(issuer);
+        }
+    }
+
+    fn decide(&self, session: &Session, ctx: &mut Context) -> Result<Decision, No> {
+        let head = head(session)?;
+        if ctx.snapshot.gate.trusted_proxies.trusts(head.peer) {
+            let id = head.headers.get(REQUEST_ID);
+            let id = id.and_then(|id| request_id::parse_foreign(id.as_bytes()));
+            ctx.peer_request_id = id.map(Into::into);
+        }
+        self.caught(ctx, |gate, now| gate.admit(&head, now, Charging::Charge))
+    }
+
+    fn resume(
+        &self,
+        session: &Session,
+        ctx: &mut Context,
+        need: Need,
+        evidence: Evidence,
+        answer: Introspected<'_>,
+    ) -> Result<Decision, No> {
+        let head = head(session)?;
+        self.caught(ctx, |gate, now| gate.resume(&head, now, need, evidence, answer))
+    }
+
+    /// A bug in a decision costs one request, and lets nobody in.
+    fn caught(
+        &self,
+        ctx: &mut Context,
+        decide: impl FnOnce(&Gate, Now) -> Decision,
+    ) -> Result<Decision, No> {
         let now = self.shared.clock.now();
         let gate = &ctx.snapshot.gate;
-        // A bug in a decision costs one request, and lets nobody in.
-        let decision = catch_unwind(AssertUnwindSafe(|| gate.admit(head, now, Charging::Charge)));
-        ctx.deciding = self.since(now.monotonic);
+        let decision = catch_unwind(AssertUnwindSafe(|| decide(gate, now)));
+        ctx.deciding += self.since(now.monotonic);
         decision.map_err(|_| {
             tracing::error!(request_id = %ctx.request_id, "the gate panicked");
             No::Fault(Fault::Internal)
         })
     }
+}
+
+/// What the gate sees of a session.
+fn head(session: &Session) -> Result<RequestHead<'_>, Fault> {
+    let request = session.req_header();
+    Ok(RequestHead {
+        method: &request.method,
+        host: host(request),
+        path: path(request),
+        headers: &request.headers,
+        peer: peer(session).ok_or(Fault::Internal)?,
+    })
 }
 
 /// Refuses a body that is declared larger than the route takes.

@@ -151,7 +151,7 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         admit::bound(session);
-        match self.admit(session, ctx) {
+        match self.admit(session, ctx).await {
             Ok(permit) => {
                 ctx.stage = Stage::Admitted(permit);
                 Ok(false)

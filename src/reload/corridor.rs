@@ -17,7 +17,9 @@ use subtle::ConstantTimeEq;
 use crate::config::disk::Disk;
 use crate::config::materials::{self, LastGood};
 use crate::config::yaml::Budget;
-use crate::config::{Config, Dynamic, FileReference, Materials, Mistake, Startup};
+use crate::config::{
+    Config, Dynamic, IntrospectionFiles, KeyLocation, KeySource, Materials, Mistake, Startup,
+};
 use crate::revocation::Published;
 use crate::secret::Secret;
 use crate::snapshot::{Retained, Snapshot};
@@ -61,6 +63,17 @@ pub struct Opened {
     pub snapshot: Snapshot,
     /// For [`crate::reload::Reloader`].
     pub corridor: Corridor,
+}
+
+/// What was fetched for an issuer.
+#[derive(Clone, Debug)]
+pub struct FetchedKeys {
+    /// `iss`.
+    pub issuer: Arc<str>,
+    /// Where it was fetched from.
+    pub location: KeyLocation,
+    /// The set; `None` when there is none that may still be believed.
+    pub body: Option<Arc<[u8]>>,
 }
 
 /// What one walk through the corridor came to.
@@ -168,6 +181,27 @@ impl Corridor {
             self.compile()
         });
         Walk { snapshot, mistakes, restart_needed }
+    }
+
+    /// Takes over what was fetched for an issuer, or that its keys are too old. What to publish,
+    /// unless nothing changed or the issuer has other keys by now.
+    pub(super) fn take_remote(&mut self, fetched: &FetchedKeys) -> Option<Snapshot> {
+        let dynamic = Arc::clone(&self.dynamic);
+        let index = dynamic.issuers.iter().position(|source| {
+            source.settings.issuer == fetched.issuer
+                && matches!(&source.keys, KeySource::Remote(remote) if remote.location == fetched.location)
+        })?;
+        let settings = &dynamic.issuers[index].settings;
+        let body = fetched.body.as_ref();
+        let keys = self.last_good.take_remote(settings, &fetched.location, body);
+        if Arc::ptr_eq(&keys, &self.materials.key_sets[index]) {
+            return None;
+        }
+        let mut materials = Materials::clone(&self.materials);
+        materials.key_sets[index] = keys;
+        self.materials = Arc::new(materials);
+        self.generation += 1;
+        Some(self.compile())
     }
 
     /// The configuration, if it is another one than before and good.
@@ -283,7 +317,7 @@ fn read_config(file: &Path, sources: &Sources) -> Result<Vec<u8>, Mistake> {
 fn files_of(file: &Path, startup: &Startup, dynamic: &Dynamic) -> BTreeSet<PathBuf> {
     let token = startup.admin.iter().filter_map(|admin| admin.token_file.as_ref());
     let named = dynamic.files().chain(token);
-    let named = named.map(|reference: &FileReference| reference.path.clone());
+    let named = named.map(|reference| reference.path.clone());
     named.chain([file.to_owned()]).collect()
 }
 
@@ -324,8 +358,23 @@ fn differences(started: &Startup, wanted: &Startup) -> Vec<&'static str> {
 fn same(a: &Materials, b: &Materials) -> bool {
     a.key_sets.len() == b.key_sets.len()
         && a.key_sets.iter().zip(&b.key_sets).all(|(a, b)| Arc::ptr_eq(a, b))
+        && a.authorities == b.authorities
+        && a.introspection.len() == b.introspection.len()
+        && a.introspection.iter().zip(&b.introspection).all(same_files)
         && Arc::ptr_eq(&a.key_ring, &b.key_ring)
         && Arc::ptr_eq(&a.revoked, &b.revoked)
+}
+
+fn same_files(
+    (a, b): (&Option<Arc<IntrospectionFiles>>, &Option<Arc<IntrospectionFiles>>),
+) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => {
+            Arc::ptr_eq(&a.client_secret, &b.client_secret) && a.authorities == b.authorities
+        }
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
 }
 
 fn same_token(a: Option<&Secret<String>>, b: Option<&Secret<String>>) -> bool {

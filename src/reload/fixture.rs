@@ -154,7 +154,7 @@ pub(crate) fn decide(snapshot: &Snapshot, path: &str, fields: &[(&str, &str)]) -
 /// The refusal in a decision, if it is one.
 pub(crate) fn rejection(decision: &Decision) -> Option<&Rejection> {
     match &decision.verdict {
-        Verdict::Permit(_) | Verdict::Preflight(_) => None,
+        Verdict::Permit(_) | Verdict::Preflight(_) | Verdict::Need(_) => None,
         Verdict::Reject(rejection) | Verdict::Observe(_, rejection) => Some(rejection),
     }
 }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch::{Receiver, Sender};
 
 use crate::config::disk::LocalDisk;
 use crate::config::{Config, Materials, Mistake};
@@ -24,7 +25,7 @@ use crate::snapshot::Snapshot;
 use crate::state::Shared;
 use crate::time::{Clock, UnixMillis};
 
-pub use corridor::{Corridor, Opened, Sources};
+pub use corridor::{Corridor, FetchedKeys, Opened, Sources};
 pub use report::ReloadReport;
 pub use sighup::follow_sighup;
 pub use watch::{Watching, watch};
@@ -56,6 +57,8 @@ pub struct Reloader {
     shared: Arc<Shared>,
     last: ArcSwap<ReloadReport>,
     key_sets: ArcSwap<Vec<LoadedKeySet>>,
+    /// The generation in force, for those who follow what is configured.
+    generations: Sender<u64>,
 }
 
 /// When a reload is told to log and metrics.
@@ -96,6 +99,7 @@ impl Reloader {
             corridor: Mutex::new(corridor),
             key_sets: ArcSwap::from_pointee(renew_key_sets(&[], &snapshot, shared.started)),
             last: ArcSwap::from_pointee(report),
+            generations: Sender::new(snapshot.generation),
             shared,
         }
     }
@@ -134,6 +138,24 @@ impl Reloader {
             report.log();
         }
         report
+    }
+
+    /// Takes over keys that were fetched, or that those of an issuer are too old. Whether anything
+    /// changed. Waits for its turn as [`Self::reload`] does.
+    pub fn take_remote_keys(&self, fetched: &FetchedKeys) -> bool {
+        let mut corridor = self.corridor.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = corridor.take_remote(fetched);
+        let changed = snapshot.is_some();
+        if let Some(snapshot) = snapshot {
+            self.publish(snapshot, Clock::unix_millis());
+        }
+        changed
+    }
+
+    /// Tells of each new generation after it came into force.
+    #[must_use]
+    pub fn generations(&self) -> Receiver<u64> {
+        self.generations.subscribe()
     }
 
     /// What the last reload, or the start, came to.
@@ -175,7 +197,9 @@ impl Reloader {
         let snapshot = Arc::new(snapshot);
         // Metrics first: the first request of a new route finds its series.
         self.shared.observers.metrics.publish(&snapshot);
+        let generation = snapshot.generation;
         self.shared.snapshots.store(snapshot);
+        self.generations.send_replace(generation);
     }
 }
 

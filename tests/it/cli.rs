@@ -72,8 +72,6 @@ fn contract_configuration_what_is_not_built_is_refused() {
     let good = format!("{HEAD}{config}{ROUTES}");
     for (from, to) in [
         ("127.0.0.1:0\" }", "127.0.0.1:0\", tls: { certificate: a, private_key: b } }"),
-        ("keys: { file: jwks.json }", "keys: { url: \"https://login.example.com/jwks.json\" }"),
-        ("keys: { file: jwks.json }", "keys: { discovery: true }"),
         ("http://127.0.0.1:1", "https://127.0.0.1:1"),
     ] {
         let yaml = good.replace(from, to);
@@ -178,6 +176,10 @@ fn contract_configuration_every_example_passes_check() {
     sandbox
         .write("partner.key", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
     sandbox.write("admin.token", "0123456789abcdef0123456789abcdef\n");
+    sandbox.write("introspection.secret", "0123456789abcdef\n");
+    sandbox.write("partners.jsonl", "");
+    sandbox.write("revoked.yaml", "revoked: []\n");
+    sandbox.write("ca.pem", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n");
     let examples = files_below(&root().join("config"), ".yaml");
     assert!(!examples.is_empty(), "config/ has examples");
     for example in examples {

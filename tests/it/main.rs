@@ -32,6 +32,8 @@ mod demo;
 mod failed_credentials;
 mod fuzz_corpus;
 mod identity;
+mod introspection;
+mod jwks;
 mod jwt;
 mod lifecycle;
 mod limits;

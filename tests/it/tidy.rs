@@ -18,8 +18,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("composing", "config snapshot"),
     (
         "shell",
-        "access_log admin connection connections front lifecycle listen log log_text metrics \
-         notify observers proxy reload revocation_log server state upstream why",
+        "access_log admin connection connections front introspection jwks lifecycle listen log \
+         log_text metrics notify observers proxy reload revocation_log server state upstream why",
     ),
     ("command line", "cli main lib"),
 ];

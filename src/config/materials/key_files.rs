@@ -92,7 +92,11 @@ impl<'a> Loading<'a> {
             let (keys, fresh) = match self.key_file(file, &file_use, &names) {
                 Some(Candidate { parsed: Parsed::Keys(keys), fresh }) => (Some(keys), fresh),
                 Some(Candidate {
-                    parsed: Parsed::KeySet(_) | Parsed::Pepper(_) | Parsed::Revocations(_),
+                    parsed:
+                        Parsed::KeySet(_)
+                        | Parsed::Pepper(_)
+                        | Parsed::Authorities(_)
+                        | Parsed::Revocations(_),
                     ..
                 })
                 | None => (None, None),
@@ -158,6 +162,10 @@ impl<'a> Loading<'a> {
             return blamed;
         }
         let same_id = clashes(files, |key, by| by.hash_one(key.id()), |a, b| a.id() == b.id());
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method is not general enough in its lifetimes"
+        )]
         let same_digest = clashes(files, |key, _| key.digest_hash(), |a, b| a.has_digest_of(b));
         for (what, clashes) in [("id", same_id), ("digest", same_digest)] {
             for [first, second] in clashes {
@@ -212,7 +220,10 @@ impl<'a> Loading<'a> {
     fn remembered_keys(&self, file_use: &FileUse) -> Option<Arc<KeySegment>> {
         match &self.last_good.versions.get(file_use)?.parsed {
             Parsed::Keys(keys) => Some(Arc::clone(keys)),
-            Parsed::KeySet(_) | Parsed::Pepper(_) | Parsed::Revocations(_) => None,
+            Parsed::KeySet(_)
+            | Parsed::Pepper(_)
+            | Parsed::Authorities(_)
+            | Parsed::Revocations(_) => None,
         }
     }
 

@@ -23,6 +23,7 @@ use crate::secret::Secret;
 
 use super::Loading;
 use super::key_files::BuiltRing;
+use super::remote::RemoteKeySets;
 use super::revocation_files::BuiltSet;
 
 /// The most versions that are remembered while loads keep failing; a load that succeeds forgets
@@ -34,6 +35,7 @@ const REMEMBERED_MAX: usize = 1_000;
 pub struct LastGood {
     pub(super) versions: HashMap<FileUse, Version>,
     pub(super) ring: Option<BuiltRing>,
+    pub(super) remote: RemoteKeySets,
     pub(super) revoked: Option<BuiltSet>,
     pub(super) load: u64,
 }
@@ -51,6 +53,9 @@ pub(super) enum FileUse {
         peppers: Vec<Box<str>>,
     },
     Pepper {
+        path: PathBuf,
+    },
+    Authorities {
         path: PathBuf,
     },
     /// Issuers by name and identifier.
@@ -74,6 +79,7 @@ pub(super) enum Parsed {
     KeySet(Arc<KeySet>),
     Keys(Arc<KeySegment>),
     Pepper(Arc<Secret<Vec<u8>>>),
+    Authorities(Arc<Vec<u8>>),
     Revocations(Arc<Vec<Entry>>),
 }
 
@@ -196,7 +202,10 @@ impl Loading<'_> {
         // A JWK set is public, unless it turns out to hold HMAC keys.
         let private = candidate.as_ref().is_some_and(|candidate| match &candidate.parsed {
             Parsed::KeySet(keys) => keys.holds_secret(),
-            Parsed::Keys(_) | Parsed::Pepper(_) | Parsed::Revocations(_) => false,
+            Parsed::Keys(_)
+            | Parsed::Pepper(_)
+            | Parsed::Authorities(_)
+            | Parsed::Revocations(_) => false,
         });
         if private && let Some(exposed) = exposed {
             self.mistakes.push(exposed);
@@ -263,6 +272,7 @@ impl LastGood {
         if succeeded || self.versions.len() > REMEMBERED_MAX {
             let load = self.load;
             self.versions.retain(|_, version| version.used == load);
+            self.remote.forget(load);
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod key_files;
 mod last_good;
+mod remote;
 mod revocation_files;
 
 use std::path::Path;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use crate::api_key::KeyRing;
 use crate::config::disk::Disk;
 use crate::config::mistake::Mistake;
-use crate::config::model::{Admin, Dynamic, IssuerSource, KeySource};
+use crate::config::model::{Admin, Dynamic, FileReference, IssuerSource, KeySource};
 use crate::config::report::MISTAKES_MAX;
 use crate::jwt::{KeyFileFormat, KeyMistake, KeySet};
 use crate::revocation::RevocationSet;
@@ -37,10 +38,23 @@ const TOKEN_BYTES_MIN: usize = 16;
 pub struct Materials {
     /// The keys of each issuer, in the order of [`Dynamic::issuers`].
     pub key_sets: Vec<Arc<KeySet>>,
+    /// The certificates that the key server of each issuer is known by, in PEM.
+    pub authorities: Vec<Option<Arc<Vec<u8>>>>,
+    /// With what each issuer is asked about opaque tokens.
+    pub introspection: Vec<Option<Arc<IntrospectionFiles>>>,
     /// All API keys.
     pub key_ring: Arc<KeyRing>,
     /// What the revocation files refuse.
     pub revoked: Arc<RevocationSet>,
+}
+
+/// With what an issuer is asked about opaque tokens.
+#[derive(Debug)]
+pub struct IntrospectionFiles {
+    /// The secret of who asks.
+    pub client_secret: Arc<Secret<Vec<u8>>>,
+    /// The certificates that the endpoint is known by, in PEM.
+    pub authorities: Option<Arc<Vec<u8>>>,
 }
 
 /// Reads every file that `dynamic` names.
@@ -57,16 +71,20 @@ pub fn load(
     last_good.load += 1;
     let mut loading = Loading { dynamic, disk, last_good, mistakes: Vec::new() };
     let key_sets: Vec<_> = dynamic.issuers.iter().map(|issuer| loading.key_set(issuer)).collect();
+    let authorities: Option<Vec<_>> =
+        dynamic.issuers.iter().map(|issuer| loading.key_authorities(issuer)).collect();
+    let introspection: Option<Vec<_>> =
+        dynamic.issuers.iter().map(|issuer| loading.introspection(issuer)).collect();
     let peppers = loading.peppers();
     let key_ring = loading.key_ring(peppers);
     let revoked = loading.revoked();
     let key_sets: Option<Vec<_>> = key_sets.into_iter().collect();
     let mut mistakes = loading.mistakes;
-    let materials = match (key_sets, key_ring, revoked) {
-        (Some(key_sets), Some(key_ring), Some(revoked)) => {
-            Some(Materials { key_sets, key_ring, revoked })
+    let materials = match (key_sets, authorities, introspection, key_ring, revoked) {
+        (Some(key_sets), Some(authorities), Some(introspection), Some(key_ring), Some(revoked)) => {
+            Some(Materials { key_sets, authorities, introspection, key_ring, revoked })
         }
-        (None, _, _) | (_, None, _) | (_, _, None) => None,
+        (None, ..) | (_, None, ..) | (_, _, None, ..) | (.., None, _) | (.., None) => None,
     };
     last_good.forget(materials.is_some());
     mistakes.sort();
@@ -110,11 +128,15 @@ struct Loading<'a> {
 
 impl<'a> Loading<'a> {
     fn key_set(&mut self, issuer: &'a IssuerSource) -> Option<Arc<KeySet>> {
-        let algorithms = issuer.settings.algorithms.clone();
         let (file, secret) = match &issuer.keys {
             KeySource::File(file) => (file, false),
             KeySource::SecretFile(file) => (file, true),
+            KeySource::Remote(remote) => {
+                return Some(self.last_good.remote_keys(&issuer.settings, &remote.location));
+            }
+            KeySource::Nowhere => return Some(self.last_good.no_keys()),
         };
+        let algorithms = issuer.settings.algorithms.clone();
         let file_use = FileUse::KeySet { path: file.path.clone(), secret, algorithms };
         let format = if secret { KeyFileFormat::Secret } else { KeyFileFormat::JwksOrPem };
         let algorithms = &issuer.settings.algorithms;
@@ -128,28 +150,74 @@ impl<'a> Loading<'a> {
         })?;
         match self.keep(file_use, candidate) {
             Parsed::KeySet(keys) => Some(keys),
-            Parsed::Keys(_) | Parsed::Pepper(_) | Parsed::Revocations(_) => None,
+            Parsed::Keys(_)
+            | Parsed::Pepper(_)
+            | Parsed::Authorities(_)
+            | Parsed::Revocations(_) => None,
+        }
+    }
+
+    fn key_authorities(&mut self, issuer: &'a IssuerSource) -> Option<Option<Arc<Vec<u8>>>> {
+        let KeySource::Remote(remote) = &issuer.keys else { return Some(None) };
+        self.authorities(remote.ca_file.as_ref())
+    }
+
+    /// `Some(None)` where nobody is asked.
+    fn introspection(
+        &mut self,
+        issuer: &'a IssuerSource,
+    ) -> Option<Option<Arc<IntrospectionFiles>>> {
+        let Some(endpoint) = &issuer.introspection else { return Some(None) };
+        let client_secret = self.secret(&endpoint.client_secret);
+        let authorities = self.authorities(endpoint.ca_file.as_ref());
+        let files = IntrospectionFiles { client_secret: client_secret?, authorities: authorities? };
+        Some(Some(Arc::new(files)))
+    }
+
+    /// `Some(None)` where the system's certificates count.
+    fn authorities(&mut self, file: Option<&'a FileReference>) -> Option<Option<Arc<Vec<u8>>>> {
+        let Some(file) = file else { return Some(None) };
+        let file_use = FileUse::Authorities { path: file.path.clone() };
+        let candidate = self.candidate(file, &file_use, KEY_SET_BYTES_MAX, false, |bytes| {
+            const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+            if bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
+                return Ok(Parsed::Authorities(Arc::new(bytes.to_vec())));
+            }
+            let path = file.path.display();
+            Err(vec![file.mistake(format!("{path} holds no certificate in PEM"))])
+        })?;
+        match self.keep(file_use, candidate) {
+            Parsed::Authorities(authorities) => Some(Some(authorities)),
+            Parsed::KeySet(_) | Parsed::Keys(_) | Parsed::Pepper(_) | Parsed::Revocations(_) => {
+                None
+            }
         }
     }
 
     fn peppers(&mut self) -> Option<NamedPeppers> {
-        let mut peppers = Vec::new();
-        for (name, file) in &self.dynamic.api_keys.peppers {
-            let file_use = FileUse::Pepper { path: file.path.clone() };
-            let candidate = self.candidate(file, &file_use, SECRET_BYTES_MAX, true, |bytes| {
-                let pepper = without_newline(bytes);
-                if pepper.is_empty() {
-                    return Err(vec![file.mistake(format!("{} is empty", file.path.display()))]);
-                }
-                Ok(Parsed::Pepper(Arc::new(Secret::new(pepper.to_vec()))))
-            });
-            peppers.push(candidate.map(|candidate| (name.clone(), self.keep(file_use, candidate))));
+        let named = &self.dynamic.api_keys.peppers;
+        // Every file is read, so that each mistake is told.
+        let peppers: Vec<_> =
+            named.iter().map(|(name, file)| Some((name.clone(), self.secret(file)?))).collect();
+        peppers.into_iter().collect()
+    }
+
+    fn secret(&mut self, file: &'a FileReference) -> Option<Arc<Secret<Vec<u8>>>> {
+        let file_use = FileUse::Pepper { path: file.path.clone() };
+        let candidate = self.candidate(file, &file_use, SECRET_BYTES_MAX, true, |bytes| {
+            let secret = without_newline(bytes);
+            if secret.is_empty() {
+                return Err(vec![file.mistake(format!("{} is empty", file.path.display()))]);
+            }
+            Ok(Parsed::Pepper(Arc::new(Secret::new(secret.to_vec()))))
+        })?;
+        match self.keep(file_use, candidate) {
+            Parsed::Pepper(secret) => Some(secret),
+            Parsed::KeySet(_)
+            | Parsed::Keys(_)
+            | Parsed::Authorities(_)
+            | Parsed::Revocations(_) => None,
         }
-        let pepper = |(name, parsed)| match parsed {
-            Parsed::Pepper(pepper) => Some((name, pepper)),
-            Parsed::KeySet(_) | Parsed::Keys(_) | Parsed::Revocations(_) => None,
-        };
-        peppers.into_iter().map(|found| found.and_then(pepper)).collect()
     }
 }
 

@@ -50,7 +50,10 @@ impl Loading<'_> {
             });
             files.push(candidate.and_then(|candidate| match self.keep(file_use, candidate) {
                 Parsed::Revocations(entries) => Some(entries),
-                Parsed::KeySet(_) | Parsed::Keys(_) | Parsed::Pepper(_) => None,
+                Parsed::KeySet(_)
+                | Parsed::Keys(_)
+                | Parsed::Pepper(_)
+                | Parsed::Authorities(_) => None,
             }));
         }
         let files: Vec<_> = files.into_iter().collect::<Option<_>>()?;

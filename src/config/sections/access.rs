@@ -158,12 +158,29 @@ fn claims(value: &Value<'_>) -> Vec<(Box<str>, Vec<Box<str>>)> {
     claims
 }
 
+/// An opaque token does not say whose it is, and is shown to no issuer that may not be its own.
+fn check_whom_to_ask(value: &Value<'_>, requirement: &Requirement, with: Authenticators<'_>) {
+    let accepts = |issuer: &&IssuerSource| {
+        let is_listed = |list: &[Box<str>]| list.iter().any(|one| **one == *issuer.settings.issuer);
+        issuer.introspection.is_some() && requirement.issuers.as_deref().is_none_or(is_listed)
+    };
+    let names: Vec<_> =
+        with.issuers.iter().filter(accepts).map(|issuer| &*issuer.settings.name).collect();
+    if requirement.credentials.contains(&CredentialKind::Jwt) && names.len() > 1 {
+        value.mistake(format!(
+            "opaque tokens could be of any of {}: name one of them in `issuers`",
+            names.join(", ")
+        ));
+    }
+}
+
 /// Refuses a demand that nobody can meet: such a route looks protected and is a riddle at 3 a.m.,
 /// or was meant to be something else.
 fn check_possible(value: &Value<'_>, requirement: &Requirement, with: Authenticators<'_>) {
     if with.issuers_incomplete || requirement.credentials.is_empty() {
         return;
     }
+    check_whom_to_ask(value, requirement, with);
     let listed = |of_keys: bool| match &requirement.issuers {
         None => true,
         Some(listed) => listed.iter().any(|issuer| (**issuer == *API_KEY_ISSUER) == of_keys),

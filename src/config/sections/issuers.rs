@@ -8,6 +8,8 @@ use std::time::Duration;
 use crate::config::keys;
 use crate::config::model::{IssuerSource, KeySource};
 use crate::config::sections::identity::{Taken, claim_headers};
+use crate::config::sections::introspection::introspection;
+use crate::config::sections::issuer_keys::key_source;
 use crate::config::sections::{Reading, name};
 use crate::config::walk::{Mapping, Value, suggest};
 use crate::jwt::{Algorithm, IssuerSettings};
@@ -54,11 +56,21 @@ pub fn issuers(top: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Vec<I
 
 fn issuer(section: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Option<IssuerSource> {
     let iss = section.require("issuer").and_then(|value| value.parse(identifier));
-    let algorithms = section
-        .require("algorithms")
+    let asked = section.find("introspection");
+    let is_asked = asked.is_some();
+    let asked = asked.and_then(|value| introspection(&value, reading));
+    let (algorithms, keys) = match is_asked && !section.has("keys") {
+        true => (section.find("algorithms"), None),
+        false => (section.require("algorithms"), section.require("keys")),
+    };
+    let is_keyless = is_asked && keys.is_none();
+    let algorithms = algorithms
         .and_then(|value| value.each(1..=Algorithm::ALL.len(), |item| item.parse(algorithm)))
         .unwrap_or_default();
-    let keys = section.require("keys").and_then(|value| key_source(&value, reading, &algorithms));
+    let keys = match keys {
+        Some(value) => key_source(&value, reading, iss, &algorithms),
+        None => is_keyless.then_some(KeySource::Nowhere),
+    };
     let texts = |value: &Value<'_>, max| value.each(1..=max, |item| item.text().map(Box::from));
     let audiences = section.require("audiences").and_then(|value| texts(&value, AUDIENCES_MAX));
     let scope_claims = section.find("scope_claims").and_then(|value| texts(&value, SHORT_LIST_MAX));
@@ -104,8 +116,10 @@ fn issuer(section: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Option
         leeway,
         max_lifetime,
         claim_headers,
+        introspection: asked.as_ref().map(|(rules, _)| rules.clone()),
     };
-    Some(IssuerSource { settings: Arc::new(settings), keys: keys? })
+    let introspection = asked.map(|(_, endpoint)| endpoint);
+    Some(IssuerSource { settings: Arc::new(settings), keys: keys?, introspection })
 }
 
 /// `iss`, byte for byte; only that it can be shown and told from keys.
@@ -165,43 +179,6 @@ pub fn scope_set(items: &[Value<'_>]) -> ScopeSet {
         .filter_map(|item| item.parse(|text| ScopeSet::from_tokens([text]).map(|_| text)))
         .collect();
     ScopeSet::from_tokens(tokens).unwrap_or_default()
-}
-
-fn key_source(
-    value: &Value<'_>,
-    reading: &Reading<'_>,
-    algorithms: &[Algorithm],
-) -> Option<KeySource> {
-    let section = value.section(&keys::ISSUER_KEYS)?;
-    match (section.find("file"), section.find("secret_file")) {
-        (Some(file), None) => reading.file(&file).map(KeySource::File),
-        (None, Some(file)) => {
-            check_secret_algorithms(&file, algorithms);
-            reading.file(&file).map(KeySource::SecretFile)
-        }
-        (Some(_), Some(_)) => {
-            value.mistake("has file and secret_file; exactly one of them is accepted");
-            None
-        }
-        (None, None) => {
-            if !section.has("url") && !section.has("discovery") {
-                value.mistake("names no keys; write { file: FILE } or { secret_file: FILE }");
-            }
-            None
-        }
-    }
-}
-
-/// A secret carries no algorithm of its own, so the list must leave it exactly one.
-fn check_secret_algorithms(file: &Value<'_>, algorithms: &[Algorithm]) {
-    let fit = match algorithms {
-        [] => true,
-        [only] => is_symmetric(*only),
-        [_, _, ..] => false,
-    };
-    if !fit {
-        file.mistake("a secret is bound to one algorithm: `algorithms` must list exactly one of HS256, HS384, HS512");
-    }
 }
 
 /// Whether whoever can verify can also sign.

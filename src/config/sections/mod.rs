@@ -8,6 +8,8 @@ pub mod access;
 pub mod api_keys;
 pub mod cors;
 pub mod identity;
+mod introspection;
+mod issuer_keys;
 pub mod issuers;
 pub mod limits;
 pub mod network;

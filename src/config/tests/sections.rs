@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{bad, bad_route, good};
-use crate::config::{AccessLogTarget, KeySource, ListenAddress};
+use crate::config::{AccessLogTarget, KeyLocation, KeySource, ListenAddress, RemoteKeys};
 use crate::policy::{Methods, Upgrade};
 use crate::rate_limit::{LimitBy, LimitHeaders};
 use crate::upstream_settings::UpstreamAddress;
@@ -86,15 +86,6 @@ fn contract_what_is_not_built_yet_is_refused_by_name() {
         "listeners: [{ address: '0.0.0.0:1', tls: {}, proxy_protocol: required }]",
         &[&format!("listeners[0].tls|{gone}"), &format!("listeners[0].proxy_protocol|{gone}")],
     );
-    for keys in ["url: 'https://x'", "discovery: true"] {
-        let name = keys.split(':').next().unwrap();
-        bad(
-            &format!(
-                "issuers: [{{ issuer: i, audiences: [a], algorithms: [RS256], keys: {{ {keys} }} }}]"
-            ),
-            &[&format!("issuers[0].keys.{name}|{gone}")],
-        );
-    }
     bad_route(
         "path: /, access: { credentials: [pat] }",
         &["routes[0].access.credentials[0]|not available in this version"],
@@ -258,6 +249,65 @@ fn r302_a_secret_is_bound_to_one_algorithm() {
     good(&issuer("[HS256]"));
     for wrong in ["[RS256]", "[HS256, HS512]", "[HS256, RS256]"] {
         bad(&issuer(wrong), &["issuers[0].keys.secret_file|exactly one of HS256, HS384, HS512"]);
+    }
+}
+
+#[test]
+fn r304_fetched_keys_come_from_a_place_that_can_be_trusted() {
+    let with_issuer = |issuer: &str, algorithms: &str, keys: &str| {
+        format!(
+            "issuers: [{{ issuer: '{issuer}', audiences: [a], algorithms: {algorithms}, keys: {{ {keys} }} }}]"
+        )
+    };
+    let issuer = |keys: &str| with_issuer("https://a.example", "[RS256]", keys);
+    let remote = |lines: &str| {
+        let config = good(lines);
+        let KeySource::Remote(remote) = &config.dynamic.issuers[0].keys else { panic!("{lines}") };
+        RemoteKeys::clone(remote)
+    };
+    let plain = remote(&issuer("url: 'https://k.example/j'"));
+    assert_eq!(plain.timeout, Duration::from_secs(5));
+    assert_eq!(plain.refresh, Duration::from_secs(3_600));
+    assert_eq!(plain.stale_for, Duration::from_secs(86_400));
+    assert_eq!(plain.ca_file, None);
+    assert_eq!(remote(&issuer("discovery: true")).location, KeyLocation::Discovery);
+    good(&issuer("url: 'http://127.0.0.1:8080/j'"));
+    good(&with_issuer("http://localhost:8080/realm", "[RS256]", "discovery: true"));
+    let insecure = good(&issuer("url: 'http://k.example/j', insecure_http: true"));
+    assert_eq!(insecure.dynamic.insecure, ["issuers[0].keys.insecure_http"]);
+    let place = "issuers[0].keys";
+    let url = |text: &str| issuer(&format!("url: '{text}'"));
+    bad(&url("http://k.example/j"), &[&format!("{place}.url|insecure_http: true")]);
+    bad(&url("ftp://k.example/j"), &[&format!("{place}.url|is accepted")]);
+    bad(&url("https://u:p@k.example/j"), &[&format!("{place}.url|no user or password")]);
+    bad(&issuer("discovery: false"), &[&format!("{place}|names no keys")]);
+    for two in ["url: 'https://k.example/j', discovery: true", "file: f, url: 'https://k.example'"]
+    {
+        bad(&issuer(two), &[&format!("{place}|exactly one of them")]);
+    }
+    bad(
+        &with_issuer("urn:a", "[RS256]", "discovery: true"),
+        &[&format!("{place}.discovery|cannot be discovered")],
+    );
+    bad(
+        &with_issuer("http://a.example", "[RS256]", "discovery: true"),
+        &[&format!("{place}.discovery|cannot be discovered")],
+    );
+    bad(
+        &with_issuer("https://a.example", "[HS256]", "url: 'https://k.example/j'"),
+        &[&format!("{place}|HS256 needs a secret")],
+    );
+    let more = |text: &str| issuer(&format!("url: 'https://k.example/j', {text}"));
+    bad(&more("refresh: 30s"), &[&format!("{place}.refresh|out of bounds")]);
+    bad(&more("timeout: 1h"), &[&format!("{place}.timeout|out of bounds")]);
+    bad(&more("stale_for: 31d"), &[&format!("{place}.stale_for|out of bounds")]);
+    bad(&more("stale_for: 30m"), &[&format!("{place}.stale_for|shorter than refresh")]);
+    for local in ["ca_file: f", "timeout: 5s", "refresh: 5m", "insecure_http: false"] {
+        let name = local.split(':').next().unwrap();
+        bad(
+            &issuer(&format!("file: f, {local}")),
+            &[&format!("{place}.{name}|is about keys that are fetched")],
+        );
     }
 }
 

@@ -7,4 +7,5 @@ mod forms;
 mod key_choice;
 mod key_files;
 mod oracle;
+mod remote_sets;
 mod vectors;

@@ -22,6 +22,7 @@ fn says(snapshot: &Snapshot, path: &str) -> Result<String, Reason> {
             Ok(permit.principal().map_or("anonymous", |who| Principal::subject(who)).to_owned())
         }
         Verdict::Preflight(_) => Ok("preflight".to_owned()),
+        Verdict::Need(_) => Ok("need".to_owned()),
         Verdict::Reject(rejection) | Verdict::Observe(_, rejection) => Err(rejection.reason()),
     }
 }

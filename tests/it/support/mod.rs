@@ -3,6 +3,7 @@
 
 mod client;
 mod credentials;
+mod key_server;
 mod sidecar;
 mod upstream;
 
@@ -15,8 +16,9 @@ pub use credentials::{
     KEY, api_key_file, claims, compact, digest_of, has_openssl, now, openssl, peppered_digest_of,
     signer, signing_input,
 };
+pub use key_server::{KeyServer, TlsKeyServer};
 pub use sidecar::{Sandbox, Sidecar};
-pub use upstream::{Recorder, Reply, Wsgi};
+pub use upstream::{Recorded, Recorder, Reply, Wsgi};
 
 /// The longest a test waits for anything. Reached only when something is broken.
 pub const PATIENCE: Duration = Duration::from_secs(20);

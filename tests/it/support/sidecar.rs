@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -14,8 +14,10 @@ use tempfile::TempDir;
 use super::{Client, Response, eventually};
 
 /// A folder for one test. In every file written, `@dir@` becomes its path.
+#[derive(Clone)]
 pub struct Sandbox {
-    folder: TempDir,
+    folder: Arc<TempDir>,
+    environment: Vec<(&'static str, String)>,
 }
 
 /// How a command ended.
@@ -28,7 +30,14 @@ pub struct Run {
 
 impl Sandbox {
     pub fn new() -> Self {
-        Self { folder: tempfile::Builder::new().prefix("gp").tempdir().unwrap() }
+        let folder = tempfile::Builder::new().prefix("gp").tempdir().unwrap();
+        Self { folder: Arc::new(folder), environment: Vec::new() }
+    }
+
+    /// With a variable in the environment of what is run.
+    pub fn with_variable(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -61,8 +70,7 @@ impl Sandbox {
 
     /// As [`Self::run`], with something on standard input.
     pub fn run_with(&self, arguments: &[&str], stdin: &str) -> Run {
-        let mut child =
-            gatepost(self.folder.path(), arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let mut child = self.gatepost(arguments).stdin(Stdio::piped()).spawn().unwrap();
         // A command that does not read its input may be gone by now.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         let output = child.wait_with_output().unwrap();
@@ -89,13 +97,32 @@ impl Sandbox {
         self.start_on(&public, &admin, config)
     }
 
+    /// As [`Self::start`], without waiting for `/readyz` to say yes.
+    #[track_caller]
+    pub fn start_unready(self, config: &str) -> Sidecar {
+        let public = format!("unix:{}", self.path("public.sock").display());
+        let admin = format!("unix:{}", self.path("admin.sock").display());
+        let prelude = self.write_config(&public, &admin, config);
+        let mut sidecar = self.launch(&public, &admin, prelude);
+        sidecar.await_that("the sidecar to listen", |sidecar| {
+            let connected = Client::try_connect(&sidecar.public).is_ok();
+            (connected && Client::try_connect(&sidecar.admin).is_ok()).then_some(())
+        });
+        sidecar
+    }
+
     #[track_caller]
     fn start_on(self, public: &str, admin: &str, config: &str) -> Sidecar {
+        let prelude = self.write_config(public, admin, config);
+        self.spawn(public, admin, prelude)
+    }
+
+    fn write_config(&self, public: &str, admin: &str, config: &str) -> String {
         let prelude = format!(
             "listeners: [{{ address: \"{public}\" }}]\nadmin: {{ address: \"{admin}\" }}\n"
         );
         self.write("gatepost.yaml", &format!("{prelude}{config}"));
-        self.spawn(public, admin, prelude)
+        prelude
     }
 
     /// Runs the sidecar on the `gatepost.yaml` that is there, with the sockets of
@@ -109,36 +136,35 @@ impl Sandbox {
 
     #[track_caller]
     fn spawn(self, public: &str, admin: &str, prelude: String) -> Sidecar {
-        let admin = admin.to_owned();
-        let arguments = ["--log-format", "json", "run", "--config", "gatepost.yaml"];
-        let mut child =
-            gatepost(self.folder.path(), &arguments).stdin(Stdio::null()).spawn().unwrap();
-        let stdout = collect(child.stdout.take().unwrap());
-        let stderr = collect(child.stderr.take().unwrap());
-        let mut sidecar = Sidecar {
-            sandbox: self,
-            child,
-            stdout,
-            stderr,
-            public: public.to_owned(),
-            admin,
-            prelude,
-        };
+        let mut sidecar = self.launch(public, admin, prelude);
         sidecar.await_ready();
         sidecar
     }
-}
 
-/// A socket called `notify` in the folder stands for a service manager.
-fn gatepost(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
-    command.current_dir(folder).args(arguments).env_remove("RUST_LOG");
-    match folder.join("notify") {
-        manager if manager.exists() => command.env("NOTIFY_SOCKET", manager),
-        _ => command.env_remove("NOTIFY_SOCKET"),
-    };
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
+    fn launch(self, public: &str, admin: &str, prelude: String) -> Sidecar {
+        let admin = admin.to_owned();
+        let arguments = ["--log-format", "json", "run", "--config", "gatepost.yaml"];
+        let mut child = self.gatepost(&arguments).stdin(Stdio::null()).spawn().unwrap();
+        let stdout = collect(child.stdout.take().unwrap());
+        let stderr = collect(child.stderr.take().unwrap());
+        Sidecar { sandbox: self, child, stdout, stderr, public: public.to_owned(), admin, prelude }
+    }
+
+    /// A socket called `notify` in the folder stands for a service manager.
+    fn gatepost(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+        command.current_dir(self.folder.path()).args(arguments).env_remove("RUST_LOG");
+        for proxy in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+            command.env_remove(proxy);
+        }
+        match self.path("notify") {
+            manager if manager.exists() => command.env("NOTIFY_SOCKET", manager),
+            _ => command.env_remove("NOTIFY_SOCKET"),
+        };
+        command.envs(self.environment.iter().map(|(name, value)| (*name, value)));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
 }
 
 /// Two addresses nobody listens on at the moment; both are held until both are known.
@@ -174,17 +200,24 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    #[track_caller]
     /// Without a connection to the public listener, so that tests can count those: it is open
     /// before `/readyz` says yes.
+    #[track_caller]
     fn await_ready(&mut self) {
-        eventually("the sidecar to be ready", || {
+        self.await_that("the sidecar to be ready", |sidecar| {
+            let mut admin = Client::try_connect(&sidecar.admin).ok()?;
+            let answer = admin.exchange("GET", "/readyz", &[("Host", "localhost")]);
+            (answer.status == 200).then_some(())
+        });
+    }
+
+    #[track_caller]
+    fn await_that(&mut self, what: &str, look: impl Fn(&Self) -> Option<()>) {
+        eventually(what, || {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("gatepost ended with {status}: {}{}", self.stdout(), self.stderr());
             }
-            let mut admin = Client::try_connect(&self.admin).ok()?;
-            let answer = admin.exchange("GET", "/readyz", &[("Host", "localhost")]);
-            (answer.status == 200).then_some(())
+            look(self)
         });
     }
 

@@ -1,0 +1,115 @@
+//! Opaque tokens, as their issuer's introspection endpoint describes them (RFC 7662).
+//!
+//! Owns which issuer may be asked about a token, what its answer may look like, and how long it is
+//! believed. An attacker would want the answer about one token, or of one issuer, to be taken for
+//! that of another: an answer is read for the issuer that was asked, and must not name another.
+//! Never asks: that is the shell's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::jwt::json::{self, Origin};
+use crate::jwt::validity::Validity;
+use crate::jwt::verifier::{Issuer, Verified};
+use crate::jwt::{Issuers, JwtError, VerifiedToken, claims};
+use crate::principal::Principal;
+use crate::time::UnixTime;
+
+/// How the answers of an issuer's endpoint are taken. Part of the issuer's settings: another
+/// endpoint is another epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntrospectionRules {
+    /// The endpoint.
+    pub endpoint: Arc<str>,
+    /// How long an answer is believed; `exp` ends it earlier.
+    pub cache: Duration,
+    /// How much longer while the endpoint fails; zero denies.
+    pub stale_for: Duration,
+    /// Whether an answer without `aud` is accepted (`insecure_any_audience`).
+    pub any_audience: bool,
+}
+
+/// Why a verified token may be used again, or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recheck {
+    /// It still holds.
+    Holds,
+    /// It no longer does.
+    Fails(JwtError),
+    /// The issuer must be asked again; this is what it said last, for when it does not answer.
+    Stale,
+    /// Its issuer, the issuer's keys or the way its tokens are read have changed.
+    Anew,
+}
+
+impl Issuers {
+    /// The one issuer to ask about an opaque token, where `accepted` lists the issuers a route
+    /// takes. `None` where there is none, and where there are several: a token is never shown to
+    /// an issuer that may not be its own.
+    #[must_use]
+    pub fn introspecting(&self, accepted: Option<&[Box<str>]>) -> Option<&Arc<str>> {
+        let takes = |issuer: &&Issuer| {
+            let accepts =
+                |list: &[Box<str>]| list.iter().any(|one| **one == *issuer.settings.issuer);
+            issuer.settings.introspection.is_some() && accepted.is_none_or(accepts)
+        };
+        let mut candidates = self.iter().filter(takes);
+        let first = candidates.next()?;
+        candidates.next().is_none().then_some(&first.settings.issuer)
+    }
+
+    /// What a request is refused with whose issuer could not be asked.
+    #[must_use]
+    pub fn not_asked(&self, issuer: &Arc<str>) -> JwtError {
+        let name = self.get(issuer).map_or(issuer, |issuer| &issuer.settings.name);
+        JwtError::IntrospectionFailed { issuer: Arc::clone(name) }
+    }
+
+    /// Reads the answer of `issuer`'s endpoint about one token.
+    ///
+    /// # Errors
+    /// [`JwtError::Inactive`] when it says no, [`JwtError::IntrospectionFailed`] when it says
+    /// nothing that can be believed, and whatever a token of that issuer is refused for.
+    pub fn introspected(
+        &self,
+        issuer: &str,
+        answer: &[u8],
+        now: UnixTime,
+    ) -> Result<VerifiedToken, JwtError> {
+        let issuer = self.get(issuer).ok_or_else(|| JwtError::IssuerUnknown(issuer.to_owned()))?;
+        let rules = issuer.settings.introspection.as_ref().ok_or_else(|| failed(issuer))?;
+        let answer = json::parse_object(answer, Origin::Token).map_err(|_| failed(issuer))?;
+        match answer.get("active") {
+            Some(Value::Bool(true)) => {}
+            Some(Value::Bool(false)) => return Err(JwtError::Inactive),
+            Some(_) | None => return Err(failed(issuer)),
+        }
+        check_issuer(issuer, &answer)?;
+        let fresh_until = now.plus(rules.cache);
+        let validity = Validity::described(&answer, &issuer.settings, fresh_until, now)?;
+        let needs_audience = !rules.any_audience || answer.contains_key("aud");
+        let established = claims::describe(&issuer.settings, answer, needs_audience)?;
+        Ok(VerifiedToken::new(Verified {
+            principal: Principal::assertion(established),
+            validity,
+            kid: None,
+            epoch: issuer.epoch,
+            fresh_until: Some(fresh_until),
+        }))
+    }
+}
+
+/// An answer need not name its issuer, but must not name another.
+fn check_issuer(issuer: &Issuer, answer: &Map<String, Value>) -> Result<(), JwtError> {
+    match answer.get("iss") {
+        None => Ok(()),
+        Some(Value::String(iss)) if **iss == *issuer.settings.issuer => Ok(()),
+        Some(_) => Err(JwtError::ClaimBad("iss")),
+    }
+}
+
+fn failed(issuer: &Issuer) -> JwtError {
+    JwtError::IntrospectionFailed { issuer: Arc::clone(&issuer.settings.name) }
+}

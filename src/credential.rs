@@ -7,6 +7,9 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use thiserror::Error;
 
+use crate::field_name::fold;
+use crate::octets::all;
+
 /// The kinds of credential, as routes and identity headers name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CredentialKind {
@@ -70,6 +73,8 @@ pub struct CredentialSources {
     keys: Vec<KeySource>,
     /// Each header once, `Authorization` first.
     headers: Vec<HeaderName>,
+    /// The same, folded.
+    folded: Vec<Box<str>>,
 }
 
 /// The longest key that is looked up; longer ones only cost time to hash.
@@ -94,7 +99,8 @@ impl CredentialSources {
                 headers.push(source.header.clone());
             }
         }
-        Self { keys, headers }
+        let folded = headers.iter().map(|name| fold(name.as_str()).into()).collect();
+        Self { keys, headers, folded }
     }
 
     /// Reads what the fields present.
@@ -123,6 +129,13 @@ impl CredentialSources {
     /// The header names a credential can stand in: what is removed once it was consumed.
     pub fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
         self.headers.iter()
+    }
+
+    /// Whether an upstream might take a field of this [folded](fold) name for one that a credential
+    /// can stand in: what is removed once it was consumed.
+    #[must_use]
+    pub fn may_stand_in(&self, folded: &str) -> bool {
+        self.folded.iter().any(|known| **known == *folded)
     }
 
     fn read_value<'a>(
@@ -272,12 +285,6 @@ fn is_b64token(text: &str) -> bool {
                 | (byte == b'~')
                 | (byte == b'+')
         })
-}
-
-/// Whether every byte is of a class, many at a time: without an early end within a piece the
-/// compiler can look at a whole piece at once.
-fn all(bytes: &[u8], class: impl Fn(u8) -> bool) -> bool {
-    bytes.chunks(64).all(|piece| piece.iter().fold(true, |all, byte| all & class(*byte)))
 }
 
 /// `tchar` (RFC 9110 section 5.6.2).

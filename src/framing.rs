@@ -6,6 +6,8 @@
 
 use thiserror::Error;
 
+use crate::octets::{all, find};
+
 /// The longest accepted request target, in bytes: more is 414.
 pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 /// The largest accepted head, in bytes: more is 431 (R-107).
@@ -86,7 +88,7 @@ pub fn head_end(bytes: &[u8], searched: usize) -> Option<usize> {
     let start = leading_empty_lines(bytes);
     // An end may have begun in the last three bytes that were looked at.
     let mut at = searched.saturating_sub(3).max(start);
-    while let Some(found) = bytes.get(at..)?.iter().position(|byte| *byte == b'\n') {
+    while let Some(found) = find(bytes.get(at..)?, b'\n') {
         at += found + 1;
         match bytes.get(at..)? {
             [b'\n', ..] => return Some(at + 1),
@@ -133,9 +135,9 @@ struct Lines<'a>(&'a [u8]);
 
 impl<'a> Lines<'a> {
     fn next_line(&mut self) -> Result<&'a [u8], FramingError> {
-        let end = self.0.iter().position(|byte| *byte == b'\n').ok_or(FramingError::LineEnd)?;
+        let end = find(self.0, b'\n').ok_or(FramingError::LineEnd)?;
         let line = self.0[..end].strip_suffix(b"\r").ok_or(FramingError::LineEnd)?;
-        if line.contains(&b'\r') {
+        if find(line, b'\r').is_some() {
             return Err(FramingError::LineEnd);
         }
         self.0 = &self.0[end + 1..];
@@ -157,7 +159,7 @@ struct RequestLine<'a> {
 
 impl<'a> RequestLine<'a> {
     fn parse(line: &'a [u8]) -> Result<Self, FramingError> {
-        if line.iter().any(u8::is_ascii_control) {
+        if !all(line, |byte| !byte.is_ascii_control()) {
             return Err(FramingError::Control);
         }
         let mut parts = line.split(|byte| *byte == b' ');
@@ -171,7 +173,7 @@ impl<'a> RequestLine<'a> {
             b"HTTP/1.1" => Version::Http11,
             _ => return Err(FramingError::RequestLine),
         };
-        let is_plain = !target.is_empty() && target.iter().all(|byte| is_target_byte(*byte));
+        let is_plain = !target.is_empty() && all(target, is_target_byte);
         if !is_token(method) || !is_plain {
             return Err(FramingError::RequestLine);
         }
@@ -198,7 +200,7 @@ impl<'a> RequestLine<'a> {
 /// Visible ASCII, without what no URI has and pingora would escape (R-110), and without the
 /// fragment, which it would drop.
 fn is_target_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'#')
+    byte.is_ascii_graphic() & !matches!(byte, b'"' | b'<' | b'>' | b'#')
 }
 
 /// The authority of an absolute-form target.
@@ -248,7 +250,7 @@ impl<'a> Fields<'a> {
         if matches!(line[0], b' ' | b'\t') {
             return Err(FramingError::Folded);
         }
-        if line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        if !all(line, |byte| !byte.is_ascii_control() | (byte == b'\t')) {
             return Err(FramingError::Control);
         }
         let colon = line.iter().position(|byte| *byte == b':').ok_or(FramingError::FieldName)?;

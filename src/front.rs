@@ -26,7 +26,7 @@ use crate::record::{Outcome, Record};
 use crate::rejection::{Answer, Rejection};
 use crate::request_id::RequestId;
 use crate::state::Shared;
-use crate::time::Now;
+use crate::time::Monotonic;
 
 /// Requests served on one connection before it is closed, so that no connection lives forever.
 const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
@@ -84,7 +84,7 @@ impl Front {
             if !wait(&mut connection, &mut shutdown).await {
                 break;
             }
-            let began = self.shared.clock.now();
+            let began = self.shared.clock.monotonic();
             let checked = match connection.read_head().await {
                 HeadRead::Gone => break,
                 HeadRead::TooLarge => Err(too_large(connection.received())),
@@ -121,7 +121,7 @@ impl Front {
         stream.into_any().downcast().ok()
     }
 
-    async fn refuse(&self, connection: &mut Connection, rejection: &Rejection, began: Now) {
+    async fn refuse(&self, connection: &mut Connection, rejection: &Rejection, began: Monotonic) {
         let id = crate::proxy::next_request_id();
         let snapshot = self.shared.snapshots.load_full();
         let answer = Answer::to_rejection(rejection, &snapshot.dynamic.realm, id.as_str());
@@ -134,7 +134,7 @@ impl Front {
         let trusted = &snapshot.gate.trusted_proxies;
         let address =
             connection.peer().and_then(|peer| trusted.client_address(peer, &HeaderMap::new()));
-        let now = self.shared.clock.now();
+        let now = self.shared.clock.monotonic();
         self.shared.observers.record(&Record {
             time: crate::time::Clock::unix_millis(),
             request_id: id.as_str(),
@@ -146,7 +146,7 @@ impl Front {
             rejection: Some(rejection),
             status: if written { answer.status.as_u16() } else { 0 },
             evidence: &Evidence::new(address),
-            total: Duration::from_nanos(now.monotonic.0.saturating_sub(began.monotonic.0)),
+            total: Duration::from_nanos(now.0.saturating_sub(began.0)),
             deciding: Duration::ZERO,
             upstream: None,
             bytes_in: 0,

@@ -7,7 +7,7 @@
 //! # Map
 //! | layer | modules | never |
 //! |---|---|---|
-//! | vocabulary | [`time`], [`secret`], [`scope`], [`credential`], [`principal`], [`header_text`], [`field_name`] | knows configuration or logging |
+//! | vocabulary | [`time`], [`secret`], [`scope`], [`credential`], [`principal`], [`header_text`], [`field_name`], [`octets`] | knows configuration or logging |
 //! | deciding | [`framing`], [`path`], [`address`], [`cors`], [`policy`], [`jwt`], [`token_cache`], [`api_key`], [`revocation`], [`rate_limit`], [`identity`], [`upstream_settings`] | waits, reads a clock or a file |
 //! | the gate | [`gate`], [`rejection`], [`record`] | knows a connection |
 //! | composing | [`config`], [`snapshot`] | touches what runs |
@@ -64,6 +64,7 @@ pub mod gate;
 pub mod header_text;
 pub mod identity;
 pub mod jwt;
+pub mod octets;
 pub mod path;
 pub mod policy;
 pub mod principal;

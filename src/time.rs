@@ -58,11 +58,35 @@ impl UnixMillis {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds: `2026-11-21T20:26:12.345Z`.
+/// RFC 3339 in UTC with milliseconds: `2026-11-21T20:26:12.345Z`. Every line of a log has one, so
+/// that digits are put in their places instead of formatted.
 impl fmt::Display for UnixMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = self.seconds().to_string();
-        write!(f, "{}.{:03}Z", whole.trim_end_matches('Z'), self.0 % 1000)
+        let seconds = i64::try_from(self.0 / 1000).unwrap_or(i64::MAX);
+        let at = time::OffsetDateTime::from_unix_timestamp(seconds);
+        let Some((at, year)) = at
+            .ok()
+            .and_then(|at| Some((at, u64::try_from(at.year()).ok().filter(|y| *y <= 9999)?)))
+        else {
+            return write!(f, "@{}.{:03}Z", self.0 / 1000, self.0 % 1000);
+        };
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        put_digits(&mut text[..4], year);
+        put_digits(&mut text[5..7], u8::from(at.month()).into());
+        put_digits(&mut text[8..10], at.day().into());
+        put_digits(&mut text[11..13], at.hour().into());
+        put_digits(&mut text[14..16], at.minute().into());
+        put_digits(&mut text[17..19], at.second().into());
+        put_digits(&mut text[20..23], self.0 % 1000);
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+/// The last digits of a number, as many as there is room for.
+fn put_digits(room: &mut [u8], mut number: u64) {
+    for digit in room.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
     }
 }
 
@@ -102,9 +126,14 @@ impl Clock {
         let unix = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
+        Now { unix: UnixTime(unix), monotonic: self.monotonic() }
+    }
+
+    /// Reads the steady clock alone, for how long something took.
+    #[must_use]
+    pub fn monotonic(&self) -> Monotonic {
         let elapsed = self.origin.elapsed() + Duration::from_secs(3600);
-        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        Now { unix: UnixTime(unix), monotonic: Monotonic(nanos) }
+        Monotonic(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// The wall clock for logs: decisions use [`Self::now`].
@@ -179,6 +208,11 @@ mod tests {
         assert_eq!(at.to_string(), "2026-11-21T20:26:12Z");
         assert_eq!(parse_instant("2026-11-21T22:26:12+02:00"), Ok(at));
         assert_eq!(UnixMillis(at.0 * 1000 + 7).to_string(), "2026-11-21T20:26:12.007Z");
+        assert_eq!(UnixMillis(0).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(UnixMillis(951_827_696_999).to_string(), "2000-02-29T12:34:56.999Z");
+        assert_eq!(UnixMillis(253_402_300_799_999).to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(UnixMillis(253_402_300_800_000).to_string(), "@253402300800.000Z");
+        assert_eq!(UnixMillis(u64::MAX).to_string(), "@18446744073709551.615Z");
         for wrong in ["", "2026-11-21", "yesterday", "1969-12-31T23:59:59Z"] {
             assert!(parse_instant(wrong).is_err(), "{wrong:?}");
         }

@@ -3,9 +3,7 @@
 //! Owns which facts of a [`Record`] are written, under which names, and how long each may be.
 //! Never writes a query, a header or a credential.
 
-use std::fmt::Write as _;
-
-use crate::gate::{Evidence, address_text};
+use crate::gate::Evidence;
 use crate::log_text::{Line, LineFormat};
 use crate::record::Record;
 
@@ -23,15 +21,15 @@ pub(super) fn format(record: &Record<'_>, format: LineFormat) -> Vec<u8> {
     let evidence = record.evidence;
     let mut line = Line::new(format, LINE_BYTES);
     let text = |line: &mut Line, name, value: &str| line.text(name, value, TEXT_BYTES_MAX);
-    let mut time = String::with_capacity(24);
-    // Writing to a String cannot fail.
-    let _ = write!(time, "{}", record.time);
-    text(&mut line, "time", &time);
+    line.time("time", record.time);
     text(&mut line, "request_id", record.request_id);
     if let Some(id) = record.peer_request_id {
         text(&mut line, "peer_request_id", id);
     }
-    text(&mut line, "address", &address_text(evidence.address));
+    match evidence.address {
+        Some(address) => line.address("address", address),
+        None => line.word("address", "unix"),
+    }
     text(&mut line, "method", record.method);
     text(&mut line, "host", record.host);
     line.text("path", record.path_without_query(), PATH_BYTES_MAX);

@@ -7,12 +7,17 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select};
 use prometheus::IntCounter;
 
 /// Bytes gathered before a write: one system call for about a hundred lines.
 const BATCH_BYTES: usize = 64 * 1024;
+
+/// How long lines gather after a write before they are looked at again. A thread that is woken for
+/// every line costs a request more than the line itself; in this time the queue does not fill.
+const GATHER_MAX: Duration = Duration::from_millis(10);
 
 /// What the writer is told besides lines.
 #[derive(Debug)]
@@ -88,7 +93,7 @@ impl Writer<File> {
                 recv(lines) -> line => match line {
                     Ok(line) => {
                         batch.extend_from_slice(&line);
-                        self.write_queued(&mut batch, lines, BATCH_BYTES);
+                        self.write_all_queued(&mut batch, lines);
                     }
                     Err(_) => return,
                 },
@@ -97,6 +102,14 @@ impl Writer<File> {
                     // The other queue closes with this one.
                     Err(_) => return self.write_all_queued(&mut batch, lines),
                 },
+            }
+            // Nobody waits for a line: they gather, and only an order cuts that short.
+            match orders.recv_timeout(GATHER_MAX) {
+                Ok(order) => self.follow(order, &mut batch, lines),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return self.write_all_queued(&mut batch, lines);
+                }
             }
         }
     }
@@ -134,14 +147,6 @@ impl Writer<File> {
             if batch.len() >= BATCH_BYTES {
                 self.write(batch);
             }
-        }
-        self.write(batch);
-    }
-
-    fn write_queued(&mut self, batch: &mut Vec<u8>, lines: &Receiver<Vec<u8>>, bytes_max: usize) {
-        while batch.len() < bytes_max {
-            let Ok(line) = lines.try_recv() else { break };
-            batch.extend_from_slice(&line);
         }
         self.write(batch);
     }

@@ -53,9 +53,14 @@ impl IdentityHeaders {
     /// fields are asked about in the same way.
     #[must_use]
     pub fn is_stripped(&self, name: &HeaderName) -> bool {
-        let folded = fold(name.as_str());
+        self.is_stripped_folded(name, &fold(name.as_str()))
+    }
+
+    /// As [`Self::is_stripped`], for a name whose [folded](fold) form is known.
+    #[must_use]
+    pub fn is_stripped_folded(&self, name: &HeaderName, folded: &str) -> bool {
         let looks_like_ours =
-            is_x_auth(&folded) || self.renamed.iter().any(|ours| ours.as_str() == folded);
+            is_x_auth(folded) || self.renamed.iter().any(|ours| ours.as_str() == folded);
         looks_like_ours && !self.passed.contains(name)
     }
 

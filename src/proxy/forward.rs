@@ -31,7 +31,7 @@ impl Proxy {
         let Stage::Admitted(permit) = &ctx.stage else {
             return Err(ctx.fail(Fault::Internal, "forwarding without a permit"));
         };
-        ctx.upstream_began.get_or_insert(self.shared.clock.now().monotonic);
+        ctx.upstream_began.get_or_insert(self.shared.clock.monotonic());
         let route = permit.route();
         let (upstream, timeouts) = (&route.upstream, &route.timeouts);
         let peer = self.upstreams.peer(upstream, timeouts, route.upgrade, &mut ctx.tries).await;
@@ -152,24 +152,21 @@ fn unwanted(
     snapshot: &Snapshot,
     is_trusted: bool,
 ) -> Vec<HeaderName> {
-    let mut names: Vec<_> = snapshot.dynamic.identity.to_strip(&request.headers).collect();
     // An observed route leaves good credentials where they are, too: the API behind it still
     // checks them by itself.
     let takes_credential =
         !route.insecure_observe && !route.forward_credential && route.access.reads_credentials();
-    let is_credential = |name: &HeaderName| {
-        let mut known = snapshot.gate.credentials.header_names();
-        known.any(|known| fold(known.as_str()) == fold(name.as_str()))
+    let is_unwanted = |name: &HeaderName| {
+        // Folded once: all that is asked is what an upstream might take the name for.
+        let folded = fold(name.as_str());
+        let is_disguised = folded != name.as_str();
+        snapshot.dynamic.identity.is_stripped_folded(name, &folded)
+            || folded == REQUEST_ID
+            || (address::is_folded_forwarding_field(&folded) && (!is_trusted || is_disguised))
+            || (!route.insecure_method_override && field_name::is_method_override(&folded))
+            || (takes_credential && snapshot.gate.credentials.may_stand_in(&folded))
     };
-    let others = request.headers.keys().filter(|name| {
-        fold(name.as_str()) == REQUEST_ID
-            || (address::is_forwarding_field(name)
-                && (!is_trusted || address::is_disguised_forwarding_field(name)))
-            || (!route.insecure_method_override && field_name::is_method_override(name))
-            || (takes_credential && is_credential(name))
-    });
-    names.extend(others.cloned());
-    names
+    request.headers.keys().filter(|name| is_unwanted(name)).cloned().collect()
 }
 
 impl Access {

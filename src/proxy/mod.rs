@@ -83,7 +83,7 @@ impl Proxy {
     }
 
     fn since(&self, start: Monotonic) -> Duration {
-        let now = self.shared.clock.now().monotonic;
+        let now = self.shared.clock.monotonic();
         Duration::from_nanos(now.0.saturating_sub(start.0))
     }
 }
@@ -136,7 +136,7 @@ impl ProxyHttp for Proxy {
             peer_request_id: None,
             fault: None,
             observed: None,
-            began: self.shared.clock.now().monotonic,
+            began: self.shared.clock.monotonic(),
             deciding: Duration::ZERO,
             upstream_began: None,
             upstream: None,

@@ -4,6 +4,7 @@
 //! fields of RFC 9651) and the seconds of `Retry-After` (RFC 9110 section 10.2.3). Says nothing
 //! that is not about the caller itself, and never whom else a limit counts.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -70,7 +71,10 @@ pub fn limit_fields(standings: &[Standing], refused: bool) -> Option<LimitFields
 /// The tightest standing of each limit, for the fields a caller sees: with a token and a key
 /// together a limit is asked twice.
 #[must_use]
-pub fn tightest(standings: &[Standing]) -> Vec<Standing> {
+pub fn tightest(standings: &[Standing]) -> Cow<'_, [Standing]> {
+    if let [] | [_] = standings {
+        return Cow::Borrowed(standings);
+    }
     let mut seen: Vec<Standing> = Vec::with_capacity(standings.len());
     for standing in standings {
         match seen.iter_mut().find(|have| have.policy.name == standing.policy.name) {
@@ -79,7 +83,7 @@ pub fn tightest(standings: &[Standing]) -> Vec<Standing> {
             None => seen.push(standing.clone()),
         }
     }
-    seen
+    Cow::Owned(seen)
 }
 
 /// `Retry-After` for a refused request, in whole seconds: once they are over, every limit that

@@ -89,6 +89,13 @@ impl TokenCache {
         }
     }
 
+    /// Forgets a token: its issuer no longer says what it said.
+    pub(crate) fn forget(&self, token: &str) {
+        if let Some(good) = &self.good {
+            good.remove(token);
+        }
+    }
+
     /// Why this token was refused just now, under the same issuers.
     pub(crate) fn find_bad(&self, token: &str, epoch: Epoch, now: Monotonic) -> Option<JwtError> {
         let age = |since: Monotonic| Duration::from_nanos(now.0.saturating_sub(since.0));

@@ -188,6 +188,21 @@ fn r802_a_stale_answer_counts_only_while_its_issuer_does_not_answer_and_not_for_
 }
 
 #[test]
+fn r802_what_its_issuer_took_back_is_not_believed_again_when_the_issuer_fails_later() {
+    let expired = described(&json!({"exp": NOW + 60}));
+    for no in [described(&json!({"active": false})), described(&json!({"aud": "b"})), expired] {
+        let mut asking = Asking::new(vec![asked("opaque", rules(600))]);
+        let fields = [jwt(OPAQUE)];
+        assert_eq!(asking.then("/", &fields, Some(&good())), "eve");
+        asking.tried.wait(60);
+        assert_ne!(asking.then("/", &fields, Some(&no)), "eve");
+        // Longer than bad tokens are remembered.
+        asking.tried.wait(6);
+        assert_eq!(asking.then("/", &fields, None), "introspection_failed", "{no}");
+    }
+}
+
+#[test]
 fn r703_asking_in_vain_costs_the_budget_of_failed_credentials_and_no_limit_is_charged_twice() {
     let asking = Asking::new(vec![asked("opaque", rules(0))]);
     let no = described(&json!({"active": false}));

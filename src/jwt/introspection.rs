@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::jwt::json::{self, Origin};
 use crate::jwt::validity::Validity;
 use crate::jwt::verifier::{Issuer, Verified};
-use crate::jwt::{Issuers, JwtError, VerifiedToken, claims};
+use crate::jwt::{IssuerSettings, Issuers, JwtError, VerifiedToken, claims};
 use crate::principal::Principal;
 use crate::time::UnixTime;
 
@@ -29,6 +29,18 @@ pub struct IntrospectionRules {
     pub stale_for: Duration,
     /// Whether an answer without `aud` is accepted (`insecure_any_audience`).
     pub any_audience: bool,
+}
+
+impl IntrospectionRules {
+    /// Whether an answer's audience is checked: always, unless it may say none and does.
+    pub(super) fn needs_audience(
+        &self,
+        settings: &IssuerSettings,
+        answer: &Map<String, Value>,
+    ) -> bool {
+        let named = answer.contains_key(&*settings.audience_claim) || answer.contains_key("aud");
+        !self.any_audience || named
+    }
 }
 
 /// Why a verified token may be used again, or not.
@@ -89,7 +101,7 @@ impl Issuers {
         check_issuer(issuer, &answer)?;
         let fresh_until = now.plus(rules.cache);
         let validity = Validity::described(&answer, &issuer.settings, fresh_until, now)?;
-        let needs_audience = !rules.any_audience || answer.contains_key("aud");
+        let needs_audience = rules.needs_audience(&issuer.settings, &answer);
         let established = claims::describe(&issuer.settings, answer, needs_audience)?;
         Ok(VerifiedToken::new(Verified {
             principal: Principal::assertion(established),

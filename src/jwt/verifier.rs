@@ -163,8 +163,8 @@ impl Issuers {
         let Some(settings) = self.by_epoch.get(&token.0.epoch) else { return Recheck::Anew };
         let claims = token.0.principal.claims().as_map();
         let rules = settings.introspection.as_ref();
-        let needs_audience = rules.is_none_or(|rules| !rules.any_audience);
-        let audience = || match needs_audience || claims.contains_key(&*settings.audience_claim) {
+        let needs_audience = rules.is_none_or(|rules| rules.needs_audience(settings, claims));
+        let audience = || match needs_audience {
             true => claims::check_audience(settings, claims),
             false => Ok(()),
         };

@@ -203,6 +203,26 @@ fn r802_what_its_issuer_took_back_is_not_believed_again_when_the_issuer_fails_la
 }
 
 #[test]
+fn contract_introspection_an_audience_that_is_named_is_checked_under_whatever_claim_it_stands() {
+    let lenient = IntrospectionRules { any_audience: true, ..rules(0) };
+    let (settings, keys) = asked("opaque", lenient);
+    let settings = IssuerSettings { audience_claim: "client_id".into(), ..(*settings).clone() };
+    let issuer = (Arc::new(settings), keys);
+    for (answer, said) in [
+        (described(&json!({"aud": null})), "eve"),
+        (described(&json!({"aud": null, "client_id": "api"})), "eve"),
+        (described(&json!({"aud": null, "client_id": "another"})), "token_audience_wrong"),
+        (described(&json!({"aud": "api"})), "token_audience_wrong"),
+    ] {
+        let asking = Asking::new(vec![issuer.clone()]);
+        let fields = [jwt(OPAQUE)];
+        assert_eq!(asking.then("/", &fields, Some(&answer)), said, "{answer}");
+        let again = if said == "eve" { "eve" } else { "ask https://opaque.example" };
+        assert_eq!(asking.first("/", &fields), again, "{answer}");
+    }
+}
+
+#[test]
 fn r703_asking_in_vain_costs_the_budget_of_failed_credentials_and_no_limit_is_charged_twice() {
     let asking = Asking::new(vec![asked("opaque", rules(0))]);
     let no = described(&json!({"active": false}));

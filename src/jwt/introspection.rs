@@ -99,6 +99,7 @@ impl Issuers {
             Some(_) | None => return Err(failed(issuer)),
         }
         check_issuer(issuer, &answer)?;
+        check_use(&answer)?;
         let fresh_until = now.plus(rules.cache);
         let validity = Validity::described(&answer, &issuer.settings, fresh_until, now)?;
         let needs_audience = rules.needs_audience(&issuer.settings, &answer);
@@ -120,6 +121,25 @@ fn check_issuer(issuer: &Issuer, answer: &Map<String, Value>) -> Result<(), JwtE
         Some(Value::String(iss)) if **iss == *issuer.settings.issuer => Ok(()),
         Some(_) => Err(JwtError::ClaimBad("iss")),
     }
+}
+
+/// An endpoint knows refresh and ID tokens too, and says of them that they are active. Neither is
+/// for presenting to an API.
+fn check_use(answer: &Map<String, Value>) -> Result<(), JwtError> {
+    for name in ["token_use", "token_type", "typ"] {
+        let said = match answer.get(name) {
+            None => continue,
+            Some(Value::String(said)) => said.to_ascii_lowercase(),
+            Some(_) => return Err(JwtError::ClaimBad(name)),
+        };
+        let short = said.strip_prefix("urn:ietf:params:oauth:token-type:").unwrap_or(&said);
+        match short {
+            "id" | "id_token" => return Err(JwtError::IdToken),
+            "refresh" | "refresh_token" | "offline" => return Err(JwtError::ClaimBad(name)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn failed(issuer: &Issuer) -> JwtError {

@@ -203,6 +203,39 @@ fn r802_what_its_issuer_took_back_is_not_believed_again_when_the_issuer_fails_la
 }
 
 #[test]
+fn contract_credentials_no_refresh_or_id_token_is_an_access_token() {
+    for (claim, value) in [
+        ("token_use", json!("refresh_token")),
+        ("token_use", json!("refresh")),
+        ("token_use", json!("id")),
+        ("token_use", json!(["access_token"])),
+        ("token_type", json!("Refresh_Token")),
+        ("token_type", json!("urn:ietf:params:oauth:token-type:refresh_token")),
+        ("token_type", json!("urn:ietf:params:oauth:token-type:id_token")),
+        ("typ", json!("Refresh")),
+        ("typ", json!("Offline")),
+        ("typ", json!("ID")),
+    ] {
+        let asking = Asking::new(vec![asked("opaque", rules(600))]);
+        let answer = described(&json!({ claim: value }));
+        let said = asking.then("/", &[jwt(OPAQUE)], Some(&answer));
+        assert!(said == "token_claim_bad" || said == "token_id_token", "{answer}: {said}");
+    }
+    for (claim, value) in [
+        ("token_use", "access_token"),
+        ("token_use", "access"),
+        ("token_type", "Bearer"),
+        ("token_type", "access_token"),
+        ("typ", "Bearer"),
+        ("typ", "at+jwt"),
+    ] {
+        let asking = Asking::new(vec![asked("opaque", rules(600))]);
+        let answer = described(&json!({ claim: value }));
+        assert_eq!(asking.then("/", &[jwt(OPAQUE)], Some(&answer)), "eve", "{answer}");
+    }
+}
+
+#[test]
 fn contract_introspection_an_audience_that_is_named_is_checked_under_whatever_claim_it_stands() {
     let lenient = IntrospectionRules { any_audience: true, ..rules(0) };
     let (settings, keys) = asked("opaque", lenient);

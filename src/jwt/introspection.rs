@@ -92,6 +92,7 @@ impl Issuers {
     ) -> Result<VerifiedToken, JwtError> {
         let issuer = self.get(issuer).ok_or_else(|| JwtError::IssuerUnknown(issuer.to_owned()))?;
         let rules = issuer.settings.introspection.as_ref().ok_or_else(|| failed(issuer))?;
+        let answer_bytes = answer.len();
         let answer = json::parse_object(answer, Origin::Token).map_err(|_| failed(issuer))?;
         match answer.get("active") {
             Some(Value::Bool(true)) => {}
@@ -110,6 +111,7 @@ impl Issuers {
             kid: None,
             epoch: issuer.epoch,
             fresh_until: Some(fresh_until),
+            answer_bytes,
         }))
     }
 }

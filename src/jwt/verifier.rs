@@ -37,6 +37,8 @@ pub(super) struct Verified {
     pub(super) epoch: Epoch,
     /// For what an issuer was asked about: when it must be asked again.
     pub(super) fresh_until: Option<UnixTime>,
+    /// How long the text was that the claims were read from, where that is not the token.
+    pub(super) answer_bytes: usize,
 }
 
 /// One issuer with one key set and one way to read its tokens. What was verified in an epoch may
@@ -85,6 +87,11 @@ impl VerifiedToken {
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.0.kid.as_deref()
+    }
+
+    /// How much was read about it besides the token itself.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        self.0.answer_bytes
     }
 
     /// Under what it was verified.
@@ -212,6 +219,7 @@ impl Issuers {
             kid: key.kid().map(Box::from),
             epoch: issuer.epoch,
             fresh_until: None,
+            answer_bytes: 0,
         }))
     }
 

@@ -277,3 +277,18 @@ fn r703_asking_in_vain_costs_the_budget_of_failed_credentials_and_no_limit_is_ch
     }
     assert_eq!(asking.first("/watched", &[jwt(OPAQUE)]), "observed failed_credentials_spent");
 }
+
+#[test]
+fn r806_what_is_kept_of_long_answers_is_bounded_by_their_length() {
+    let mut asking = Asking::new(vec![asked("opaque", rules(0))]);
+    let most = 1 << 20;
+    asking.tried.snapshot.gate.tokens = Arc::new(TokenCache::new(most));
+    let padding = "x".repeat(40_000);
+    let answer = described(&json!({ "padding": padding }));
+    for at in 0..200 {
+        let said = asking.then("/watched", &[jwt(&format!("Bearer t-{at}"))], Some(&answer));
+        assert_eq!(said, "observed scope_missing");
+    }
+    let kept = asking.tried.snapshot.gate.tokens.entries() * padding.len();
+    assert!(kept as u64 <= most, "{kept}");
+}

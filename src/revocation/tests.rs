@@ -359,6 +359,23 @@ fn contract_revocation_a_draft_means_one_thing() {
 }
 
 #[test]
+fn contract_revocation_a_name_that_is_the_identifier_of_another_issuer_means_neither() {
+    let named = issuer("accounts.example.com", "https://accounts.example.com", None);
+    let bare = issuer("bare", "accounts.example.com", None);
+    for issuers in [[&named, &bare], [&bare, &named]] {
+        let error = compile(r#"{"jti":"x","issuer":"accounts.example.com"}"#, &issuers);
+        assert!(error.unwrap_err().contains("issuer: two issuers"));
+        for (word, meant) in [("bare", &bare), ("https://accounts.example.com", &named)] {
+            let entry = compile(&format!(r#"{{"jti":"x","issuer":"{word}"}}"#), &issuers).unwrap();
+            assert_eq!(entry.target().as_ref().issuer, &*meant.issuer);
+        }
+    }
+    // One whose name is its identifier is one.
+    let own = issuer("urn:a", "urn:a", None);
+    assert!(compile(r#"{"jti":"x","issuer":"urn:a"}"#, &[&own, &bare]).is_ok());
+}
+
+#[test]
 fn contract_revocation_an_entry_ends_when_nothing_it_could_hit_is_valid() {
     let (bounded, open) = (issuer("corp", CORP, Some(3600)), issuer("corp", CORP, None));
     let margin = 600;

@@ -114,7 +114,7 @@ impl Draft {
         let issuer = self.issuer(issuers)?;
         let before = self.issued_before.as_deref();
         let before = before.map(|text| instant("issued_before", text)).transpose()?;
-        let ends = until.or_else(|| end(kind, before, expires, issuer.max_lifetime, now));
+        let ends = until.or_else(|| end(kind, before, expires, issuer.longest_lifetime(), now));
         let target = Target::token(kind, Arc::clone(&issuer.issuer), value);
         Ok(Entry::new(target, revoked).before(before).ending(ends).because(reason))
     }

@@ -19,7 +19,7 @@ use crate::time::Monotonic;
 
 /// The size unless configured: about 40,000 tokens.
 pub const SIZE_DEFAULT: u64 = 128 << 20;
-/// What a verified token takes besides three times its text: principal, header values, claims.
+/// What a verified token takes besides three times its text and that of the issuer's answer: principal, header values, claims.
 const ENTRY_BYTES: u64 = 1024;
 /// Of a token whose claims are few; by it the table is sized, not bounded.
 const USUAL_BYTES: u64 = 3 * 700 + ENTRY_BYTES;
@@ -41,8 +41,8 @@ pub struct TokenCache {
 struct Weigh;
 
 impl Weighter<Box<str>, VerifiedToken> for Weigh {
-    fn weight(&self, token: &Box<str>, _: &VerifiedToken) -> u64 {
-        3 * token.len() as u64 + ENTRY_BYTES
+    fn weight(&self, token: &Box<str>, verified: &VerifiedToken) -> u64 {
+        3 * (token.len() + verified.answer_bytes()) as u64 + ENTRY_BYTES
     }
 }
 
@@ -86,6 +86,13 @@ impl TokenCache {
     pub(crate) fn keep(&self, token: &str, verified: &VerifiedToken) {
         if let Some(good) = &self.good {
             good.insert(token.into(), verified.clone());
+        }
+    }
+
+    /// Forgets a token: its issuer no longer says what it said.
+    pub(crate) fn forget(&self, token: &str) {
+        if let Some(good) = &self.good {
+            good.remove(token);
         }
     }
 

@@ -13,7 +13,7 @@ use http::Uri;
 const BYTES_MAX: usize = 2_048;
 
 /// An address that keys or metadata may be fetched from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct KeyUrl(Uri);
 
 impl KeyUrl {
@@ -86,6 +86,13 @@ impl fmt::Display for KeyUrl {
     }
 }
 
+/// As it is shown.
+impl fmt::Debug for KeyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyUrl({self})")
+    }
+}
+
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
@@ -130,6 +137,7 @@ mod tests {
     fn the_query_is_not_shown() {
         let url = KeyUrl::parse("https://a.example:1/k?code=secret", false).unwrap();
         assert_eq!(url.to_string(), "https://a.example:1/k");
+        assert_eq!(format!("{url:?}"), "KeyUrl(https://a.example:1/k)");
     }
 
     #[test]

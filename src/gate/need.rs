@@ -132,6 +132,8 @@ impl Gate {
                 query.stale.clone().ok_or(JwtError::IntrospectionFailed { issuer })
             }
             Err(error) => {
+                // Nobody may fall back on what was said before this.
+                self.tokens.forget(text);
                 self.tokens.keep_bad(text, &error, self.issuers.epoch(), now.monotonic);
                 Err(error)
             }

@@ -6,6 +6,8 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +16,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::config::{ClientAuthentication, IntrospectionEndpoint, IntrospectionFiles};
@@ -23,12 +26,17 @@ use crate::secret::Secret;
 /// An answer describes one token.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
+/// How long a client is kept at least, however often it fails.
+const KEPT_MIN: Duration = Duration::from_secs(10);
+
 /// Asks one endpoint.
 pub(super) struct Asker {
     endpoint: Arc<IntrospectionEndpoint>,
     files: Arc<IntrospectionFiles>,
     /// Connections are kept: a question is part of a request.
     link: Result<Link, FetchError>,
+    made: Instant,
+    has_failed: AtomicBool,
 }
 
 impl Asker {
@@ -38,7 +46,17 @@ impl Asker {
     ) -> Self {
         let authorities = files.authorities.as_ref().map(|pem| pem.as_slice());
         let link = Link::new(&endpoint.url, authorities);
-        Self { endpoint, files, link }
+        Self { endpoint, files, link, made: Instant::now(), has_failed: AtomicBool::new(false) }
+    }
+
+    /// Whether this failure is its first, which is said; a flood of them is not.
+    pub(super) fn fails_first(&self) -> bool {
+        !self.has_failed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether another may take its place when it fails.
+    pub(super) fn is_old(&self) -> bool {
+        self.made.elapsed() >= KEPT_MIN
     }
 
     pub(super) fn is_for(

@@ -15,11 +15,12 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::config::IntrospectionEndpoint;
+use crate::config::{IntrospectionEndpoint, IntrospectionFiles};
 use crate::gate::Need;
 use crate::introspection::client::Asker;
 use crate::jwks::FetchError;
 use crate::metrics::IntrospectionResult;
+use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::state::Shared;
 
@@ -35,8 +36,9 @@ type QuestionId = [u8; 32];
 /// One per process.
 #[derive(Default)]
 pub struct Introspection {
-    questions: Mutex<Questions>,
-    askers: Mutex<HashMap<Arc<str>, Arc<Asker>>>,
+    questions: Arc<Mutex<Questions>>,
+    /// Held while one is made, on another thread.
+    askers: tokio::sync::Mutex<HashMap<Arc<str>, Arc<Asker>>>,
 }
 
 #[derive(Default)]
@@ -68,16 +70,15 @@ pub async fn ask(shared: &Arc<Shared>, snapshot: &Snapshot, need: &Need) -> Hear
             shared.observers.metrics.introspected(name, IntrospectionResult::Busy);
             return None;
         }
-        Joined::Asks(tell, told) => {
-            let asker = asking.asker(name, endpoint, files);
+        Joined::Asks(open, told) => {
+            let (endpoint, files) = (Arc::clone(endpoint), Arc::clone(files));
             let token = need.token().clone();
             let (shared, name) = (Arc::clone(shared), Arc::clone(name));
             // A task of its own: whoever asked first may leave, and others wait for the answer.
             tokio::spawn(async move {
-                let heard = asker.ask(&token).await;
-                shared.introspection.tell(id, &name, &asker, heard.as_ref().err());
+                let heard = shared.introspection.hear(&name, endpoint, files, &token).await;
                 shared.observers.metrics.introspected(&name, IntrospectionResult::of(&heard));
-                let _ = tell.send(Some(heard.ok()));
+                open.tell(heard.ok());
             });
             told
         }
@@ -87,69 +88,96 @@ pub async fn ask(shared: &Arc<Shared>, snapshot: &Snapshot, need: &Need) -> Hear
 }
 
 enum Joined {
-    Asks(watch::Sender<Option<Heard>>, watch::Receiver<Option<Heard>>),
+    Asks(Open, watch::Receiver<Option<Heard>>),
     Waits(watch::Receiver<Option<Heard>>),
     Full,
 }
 
+/// A question that is asked. Closed when it is dropped, whatever became of it: one that stayed open
+/// would count for ever.
+struct Open {
+    id: QuestionId,
+    issuer: Arc<str>,
+    tell: watch::Sender<Option<Heard>>,
+    questions: Arc<Mutex<Questions>>,
+}
+
+impl Open {
+    fn tell(self, heard: Heard) {
+        let _ = self.tell.send(Some(heard));
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        questions.open.remove(&self.id);
+        if let Some(count) = questions.by_issuer.get_mut(&self.issuer) {
+            *count -= 1;
+            if *count == 0 {
+                questions.by_issuer.remove(&self.issuer);
+            }
+        }
+    }
+}
+
 impl Introspection {
     fn join(&self, id: QuestionId, issuer: &Arc<str>) -> Joined {
-        let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(told) = questions.open.get(&id) {
+        let mut asked = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = asked.open.get(&id) {
             return Joined::Waits(told.clone());
         }
-        let count = questions.by_issuer.entry(Arc::clone(issuer)).or_default();
+        let count = asked.by_issuer.entry(Arc::clone(issuer)).or_default();
         if *count >= QUESTIONS_MAX {
             return Joined::Full;
         }
         *count += 1;
         let (tell, told) = watch::channel(None);
-        questions.open.insert(id, told.clone());
-        Joined::Asks(tell, told)
+        asked.open.insert(id, told.clone());
+        let (issuer, questions) = (Arc::clone(issuer), Arc::clone(&self.questions));
+        Joined::Asks(Open { id, issuer, tell, questions }, told)
     }
 
-    /// A question is answered. An endpoint that failed is connected to anew, with the certificates
-    /// of then.
-    fn tell(
+    /// Asks. An endpoint that failed is connected to anew, with the certificates of then; not for
+    /// each question, though, for then whoever makes up tokens would have them read each time.
+    async fn hear(
         &self,
-        id: QuestionId,
         issuer: &Arc<str>,
-        asker: &Arc<Asker>,
-        error: Option<&FetchError>,
-    ) {
-        {
-            let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
-            questions.open.remove(&id);
-            if let Some(count) = questions.by_issuer.get_mut(issuer) {
-                *count -= 1;
-                if *count == 0 {
-                    questions.by_issuer.remove(issuer);
-                }
+        endpoint: Arc<IntrospectionEndpoint>,
+        files: Arc<IntrospectionFiles>,
+        token: &Secret<Box<str>>,
+    ) -> Result<Bytes, FetchError> {
+        let asker = self.asker(issuer, endpoint, files).await?;
+        let heard = asker.ask(token).await;
+        if let Err(error) = &heard {
+            if asker.fails_first() {
+                tracing::warn!(issuer = %issuer, %error, "an issuer could not be asked about a token");
             }
-        }
-        if let Some(error) = error {
-            tracing::warn!(issuer = %issuer, %error, "an issuer could not be asked about a token");
-            let mut askers = self.askers.lock().unwrap_or_else(PoisonError::into_inner);
-            if askers.get(issuer).is_some_and(|known| Arc::ptr_eq(known, asker)) {
+            let mut askers = self.askers.lock().await;
+            let is_it = askers.get(issuer).is_some_and(|known| Arc::ptr_eq(known, &asker));
+            if is_it && asker.is_old() {
                 askers.remove(issuer);
             }
         }
+        heard
     }
 
     /// The client for an endpoint, kept as long as nothing about it changes.
-    fn asker(
+    async fn asker(
         &self,
         issuer: &Arc<str>,
-        endpoint: &Arc<IntrospectionEndpoint>,
-        files: &Arc<crate::config::IntrospectionFiles>,
-    ) -> Arc<Asker> {
-        let mut askers = self.askers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = askers.get(issuer).filter(|known| known.is_for(endpoint, files)) {
-            return Arc::clone(known);
+        endpoint: Arc<IntrospectionEndpoint>,
+        files: Arc<IntrospectionFiles>,
+    ) -> Result<Arc<Asker>, FetchError> {
+        let mut askers = self.askers.lock().await;
+        if let Some(known) = askers.get(issuer).filter(|known| known.is_for(&endpoint, &files)) {
+            return Ok(Arc::clone(known));
         }
-        let asker = Arc::new(Asker::new(Arc::clone(endpoint), Arc::clone(files)));
+        // Certificates are read from the disk and parsed: nothing for a thread of requests.
+        let made = tokio::task::spawn_blocking(move || Asker::new(endpoint, files)).await;
+        let asker = Arc::new(made.map_err(|_| FetchError::Fault)?);
         askers.insert(Arc::clone(issuer), Arc::clone(&asker));
-        asker
+        Ok(asker)
     }
 }
 
@@ -162,7 +190,10 @@ fn question_id(endpoint: &IntrospectionEndpoint, need: &Need) -> QuestionId {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::{ClientAuthentication, FileReference, KeyUrl, Mistake};
 
     #[test]
     fn r801_one_question_for_one_token_and_a_bound_on_all() {
@@ -173,14 +204,61 @@ mod tests {
             id[..8].copy_from_slice(&number.to_le_bytes());
             id
         };
-        assert!(matches!(asking.join(id(0), &corp), Joined::Asks(..)));
+        let asks = |number, issuer| match asking.join(id(number), issuer) {
+            Joined::Asks(open, told) => (open, told),
+            Joined::Waits(_) | Joined::Full => panic!("{number}"),
+        };
+        let mut open = vec![asks(0, &corp)];
         for _ in 0..100 {
             assert!(matches!(asking.join(id(0), &corp), Joined::Waits(_)));
         }
-        for number in 1..QUESTIONS_MAX {
-            assert!(matches!(asking.join(id(number), &corp), Joined::Asks(..)));
-        }
+        open.extend((1..QUESTIONS_MAX).map(|number| asks(number, &corp)));
         assert!(matches!(asking.join(id(1000), &corp), Joined::Full));
-        assert!(matches!(asking.join(id(1001), &other), Joined::Asks(..)));
+        asks(1001, &other);
+        // One that ends without an answer counts no longer, and neither does one that is answered.
+        drop(open.pop());
+        open.push(asks(1002, &corp));
+        let (first, told) = open.remove(0);
+        first.tell(None);
+        assert_eq!(*told.borrow(), Some(None));
+        drop(asks(0, &corp));
+        drop(open);
+        let asked = asking.questions.lock().unwrap();
+        assert!(asked.open.is_empty() && asked.by_issuer.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn certificates_are_not_read_for_each_question_that_fails() {
+        let asking = Introspection::default();
+        let issuer: Arc<str> = "corp".into();
+        let token = Secret::new(Box::from("an-opaque-token"));
+        let named_at = Arc::new(Mistake {
+            file: "g.yaml".into(),
+            line: 1,
+            column: 1,
+            path: String::new(),
+            message: String::new(),
+        });
+        let endpoint = Arc::new(IntrospectionEndpoint {
+            // Nobody listens there.
+            url: KeyUrl::parse("http://127.0.0.1:1/introspect", false).unwrap(),
+            client_id: "gatepost".into(),
+            client_secret: FileReference { path: "secret".into(), named_at },
+            authentication: ClientAuthentication::Basic,
+            timeout: Duration::from_secs(1),
+            ca_file: None,
+        });
+        let client_secret = Arc::new(Secret::new(b"s".to_vec()));
+        let files = Arc::new(IntrospectionFiles { client_secret, authorities: None });
+        let asker = async || {
+            let asked = (Arc::clone(&endpoint), Arc::clone(&files));
+            assert!(asking.hear(&issuer, asked.0, asked.1, &token).await.is_err());
+            asking.askers.lock().await.get(&issuer).cloned()
+        };
+        let first = asker().await.expect("kept for a while");
+        let second = asker().await.expect("kept for a while");
+        assert!(Arc::ptr_eq(&first, &second));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(asker().await.is_none(), "made anew by the next question");
     }
 }

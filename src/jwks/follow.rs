@@ -137,7 +137,9 @@ impl Follower {
     async fn fetch(&mut self) -> Result<(RefreshResult, Option<Duration>), FetchError> {
         let snapshot = self.reloader.shared().snapshots.load_full();
         let index = snapshot.dynamic.issuers.iter().position(|source| *source == self.source);
-        let authorities = index.and_then(|index| snapshot.materials.authorities[index].clone());
+        // Without it nobody knows by which certificates the server would be known.
+        let index = index.ok_or(FetchError::Fault)?;
+        let authorities = snapshot.materials.authorities[index].clone();
         drop(snapshot);
         let known = self.kept.as_ref().and_then(|kept| Some((&*kept.from, kept.etag.as_deref()?)));
         let question = Question {

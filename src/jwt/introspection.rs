@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::jwt::json::{self, Origin};
 use crate::jwt::validity::Validity;
 use crate::jwt::verifier::{Issuer, Verified};
-use crate::jwt::{Issuers, JwtError, VerifiedToken, claims};
+use crate::jwt::{IssuerSettings, Issuers, JwtError, VerifiedToken, claims};
 use crate::principal::Principal;
 use crate::time::UnixTime;
 
@@ -29,6 +29,18 @@ pub struct IntrospectionRules {
     pub stale_for: Duration,
     /// Whether an answer without `aud` is accepted (`insecure_any_audience`).
     pub any_audience: bool,
+}
+
+impl IntrospectionRules {
+    /// Whether an answer's audience is checked: always, unless it may say none and does.
+    pub(super) fn needs_audience(
+        &self,
+        settings: &IssuerSettings,
+        answer: &Map<String, Value>,
+    ) -> bool {
+        let named = answer.contains_key(&*settings.audience_claim) || answer.contains_key("aud");
+        !self.any_audience || named
+    }
 }
 
 /// Why a verified token may be used again, or not.
@@ -80,6 +92,7 @@ impl Issuers {
     ) -> Result<VerifiedToken, JwtError> {
         let issuer = self.get(issuer).ok_or_else(|| JwtError::IssuerUnknown(issuer.to_owned()))?;
         let rules = issuer.settings.introspection.as_ref().ok_or_else(|| failed(issuer))?;
+        let answer_bytes = answer.len();
         let answer = json::parse_object(answer, Origin::Token).map_err(|_| failed(issuer))?;
         match answer.get("active") {
             Some(Value::Bool(true)) => {}
@@ -87,9 +100,10 @@ impl Issuers {
             Some(_) | None => return Err(failed(issuer)),
         }
         check_issuer(issuer, &answer)?;
+        check_use(&answer)?;
         let fresh_until = now.plus(rules.cache);
         let validity = Validity::described(&answer, &issuer.settings, fresh_until, now)?;
-        let needs_audience = !rules.any_audience || answer.contains_key("aud");
+        let needs_audience = rules.needs_audience(&issuer.settings, &answer);
         let established = claims::describe(&issuer.settings, answer, needs_audience)?;
         Ok(VerifiedToken::new(Verified {
             principal: Principal::assertion(established),
@@ -97,6 +111,7 @@ impl Issuers {
             kid: None,
             epoch: issuer.epoch,
             fresh_until: Some(fresh_until),
+            answer_bytes,
         }))
     }
 }
@@ -108,6 +123,25 @@ fn check_issuer(issuer: &Issuer, answer: &Map<String, Value>) -> Result<(), JwtE
         Some(Value::String(iss)) if **iss == *issuer.settings.issuer => Ok(()),
         Some(_) => Err(JwtError::ClaimBad("iss")),
     }
+}
+
+/// An endpoint knows refresh and ID tokens too, and says of them that they are active. Neither is
+/// for presenting to an API.
+fn check_use(answer: &Map<String, Value>) -> Result<(), JwtError> {
+    for name in ["token_use", "token_type", "typ"] {
+        let said = match answer.get(name) {
+            None => continue,
+            Some(Value::String(said)) => said.to_ascii_lowercase(),
+            Some(_) => return Err(JwtError::ClaimBad(name)),
+        };
+        let short = said.strip_prefix("urn:ietf:params:oauth:token-type:").unwrap_or(&said);
+        match short {
+            "id" | "id_token" => return Err(JwtError::IdToken),
+            "refresh" | "refresh_token" | "offline" => return Err(JwtError::ClaimBad(name)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn failed(issuer: &Issuer) -> JwtError {

@@ -69,6 +69,14 @@ pub struct IssuerSettings {
     pub introspection: Option<IntrospectionRules>,
 }
 
+impl IssuerSettings {
+    /// How long a token of this issuer can live, if that is known: nothing bounds the opaque ones.
+    #[must_use]
+    pub fn longest_lifetime(&self) -> Option<Duration> {
+        self.max_lifetime.filter(|_| self.introspection.is_none())
+    }
+}
+
 /// Why a token is refused. The variant is the reason; fields are evidence for the operator and
 /// come from the token unverified, so they are shown only escaped and shortened.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

@@ -37,6 +37,8 @@ pub(super) struct Verified {
     pub(super) epoch: Epoch,
     /// For what an issuer was asked about: when it must be asked again.
     pub(super) fresh_until: Option<UnixTime>,
+    /// How long the text was that the claims were read from, where that is not the token.
+    pub(super) answer_bytes: usize,
 }
 
 /// One issuer with one key set and one way to read its tokens. What was verified in an epoch may
@@ -85,6 +87,11 @@ impl VerifiedToken {
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.0.kid.as_deref()
+    }
+
+    /// How much was read about it besides the token itself.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        self.0.answer_bytes
     }
 
     /// Under what it was verified.
@@ -163,8 +170,8 @@ impl Issuers {
         let Some(settings) = self.by_epoch.get(&token.0.epoch) else { return Recheck::Anew };
         let claims = token.0.principal.claims().as_map();
         let rules = settings.introspection.as_ref();
-        let needs_audience = rules.is_none_or(|rules| !rules.any_audience);
-        let audience = || match needs_audience || claims.contains_key(&*settings.audience_claim) {
+        let needs_audience = rules.is_none_or(|rules| rules.needs_audience(settings, claims));
+        let audience = || match needs_audience {
             true => claims::check_audience(settings, claims),
             false => Ok(()),
         };
@@ -212,6 +219,7 @@ impl Issuers {
             kid: key.kid().map(Box::from),
             epoch: issuer.epoch,
             fresh_until: None,
+            answer_bytes: 0,
         }))
     }
 

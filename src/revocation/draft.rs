@@ -114,7 +114,7 @@ impl Draft {
         let issuer = self.issuer(issuers)?;
         let before = self.issued_before.as_deref();
         let before = before.map(|text| instant("issued_before", text)).transpose()?;
-        let ends = until.or_else(|| end(kind, before, expires, issuer.max_lifetime, now));
+        let ends = until.or_else(|| end(kind, before, expires, issuer.longest_lifetime(), now));
         let target = Target::token(kind, Arc::clone(&issuer.issuer), value);
         Ok(Entry::new(target, revoked).before(before).ending(ends).because(reason))
     }
@@ -160,11 +160,28 @@ impl Draft {
         };
         let named =
             |issuer: &&&IssuerSettings| *issuer.name == *wanted || *issuer.issuer == *wanted;
-        issuers.iter().find(named).copied().ok_or_else(|| {
-            let message = format!("no issuer {wanted:?} is configured; accepted: {}", names());
-            DraftError::new("issuer", message)
-        })
+        let mut meant = issuers.iter().filter(named);
+        match (meant.next(), meant.next()) {
+            (Some(one), None) => Ok(one),
+            (Some(one), Some(other)) => {
+                let message = format!(
+                    "two issuers are called {wanted:?}, one by its name: write {:?} or {:?}",
+                    other_word(one, wanted),
+                    other_word(other, wanted)
+                );
+                Err(DraftError::new("issuer", message))
+            }
+            (None, _) => {
+                let message = format!("no issuer {wanted:?} is configured; accepted: {}", names());
+                Err(DraftError::new("issuer", message))
+            }
+        }
     }
+}
+
+/// The one of name and identifier that means nobody else.
+fn other_word<'i>(issuer: &'i IssuerSettings, taken: &str) -> &'i str {
+    if *issuer.name == *taken { &issuer.issuer } else { &issuer.name }
 }
 
 /// When the last token that the entry could hit has expired, if that is known.

@@ -359,6 +359,39 @@ fn contract_revocation_a_draft_means_one_thing() {
 }
 
 #[test]
+fn contract_revocation_a_name_that_is_the_identifier_of_another_issuer_means_neither() {
+    let named = issuer("accounts.example.com", "https://accounts.example.com", None);
+    let bare = issuer("bare", "accounts.example.com", None);
+    for issuers in [[&named, &bare], [&bare, &named]] {
+        let error = compile(r#"{"jti":"x","issuer":"accounts.example.com"}"#, &issuers);
+        assert!(error.unwrap_err().contains("issuer: two issuers"));
+        for (word, meant) in [("bare", &bare), ("https://accounts.example.com", &named)] {
+            let entry = compile(&format!(r#"{{"jti":"x","issuer":"{word}"}}"#), &issuers).unwrap();
+            assert_eq!(entry.target().as_ref().issuer, &*meant.issuer);
+        }
+    }
+    // One whose name is its identifier is one.
+    let own = issuer("urn:a", "urn:a", None);
+    assert!(compile(r#"{"jti":"x","issuer":"urn:a"}"#, &[&own, &bare]).is_ok());
+}
+
+#[test]
+fn contract_revocation_max_lifetime_says_nothing_about_opaque_tokens() {
+    let introspection = crate::jwt::IntrospectionRules {
+        endpoint: "https://a.example/introspect".into(),
+        cache: Duration::from_secs(60),
+        stale_for: Duration::ZERO,
+        any_audience: false,
+    };
+    let asked =
+        IssuerSettings { introspection: Some(introspection), ..issuer("corp", CORP, Some(3600)) };
+    let ends = |json: &str| compile(json, &[&asked]).unwrap().ends();
+    assert_eq!(ends(r#"{"jti":"x"}"#), None);
+    assert_eq!(ends(r#"{"issued_before":"2027-01-15T07:00:00Z"}"#), None);
+    assert!(ends(r#"{"jti":"x","expires":"2027-01-15T09:00:00Z"}"#).is_some());
+}
+
+#[test]
 fn contract_revocation_an_entry_ends_when_nothing_it_could_hit_is_valid() {
     let (bounded, open) = (issuer("corp", CORP, Some(3600)), issuer("corp", CORP, None));
     let margin = 600;

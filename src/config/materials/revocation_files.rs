@@ -31,7 +31,7 @@ impl Loading<'_> {
             dynamic.issuers.iter().map(|source| &*source.settings).collect();
         let identities: Vec<_> = issuers
             .iter()
-            .map(|issuer| (Arc::clone(&issuer.name), Arc::clone(&issuer.issuer)))
+            .map(|one| (Arc::clone(&one.name), Arc::clone(&one.issuer), one.longest_lifetime()))
             .collect();
         let mut files = Vec::with_capacity(dynamic.revocation_files.len());
         for file in &dynamic.revocation_files {

@@ -188,6 +188,74 @@ fn r802_a_stale_answer_counts_only_while_its_issuer_does_not_answer_and_not_for_
 }
 
 #[test]
+fn r802_what_its_issuer_took_back_is_not_believed_again_when_the_issuer_fails_later() {
+    let expired = described(&json!({"exp": NOW + 60}));
+    for no in [described(&json!({"active": false})), described(&json!({"aud": "b"})), expired] {
+        let mut asking = Asking::new(vec![asked("opaque", rules(600))]);
+        let fields = [jwt(OPAQUE)];
+        assert_eq!(asking.then("/", &fields, Some(&good())), "eve");
+        asking.tried.wait(60);
+        assert_ne!(asking.then("/", &fields, Some(&no)), "eve");
+        // Longer than bad tokens are remembered.
+        asking.tried.wait(6);
+        assert_eq!(asking.then("/", &fields, None), "introspection_failed", "{no}");
+    }
+}
+
+#[test]
+fn contract_credentials_no_refresh_or_id_token_is_an_access_token() {
+    for (claim, value) in [
+        ("token_use", json!("refresh_token")),
+        ("token_use", json!("refresh")),
+        ("token_use", json!("id")),
+        ("token_use", json!(["access_token"])),
+        ("token_type", json!("Refresh_Token")),
+        ("token_type", json!("urn:ietf:params:oauth:token-type:refresh_token")),
+        ("token_type", json!("urn:ietf:params:oauth:token-type:id_token")),
+        ("typ", json!("Refresh")),
+        ("typ", json!("Offline")),
+        ("typ", json!("ID")),
+    ] {
+        let asking = Asking::new(vec![asked("opaque", rules(600))]);
+        let answer = described(&json!({ claim: value }));
+        let said = asking.then("/", &[jwt(OPAQUE)], Some(&answer));
+        assert!(said == "token_claim_bad" || said == "token_id_token", "{answer}: {said}");
+    }
+    for (claim, value) in [
+        ("token_use", "access_token"),
+        ("token_use", "access"),
+        ("token_type", "Bearer"),
+        ("token_type", "access_token"),
+        ("typ", "Bearer"),
+        ("typ", "at+jwt"),
+    ] {
+        let asking = Asking::new(vec![asked("opaque", rules(600))]);
+        let answer = described(&json!({ claim: value }));
+        assert_eq!(asking.then("/", &[jwt(OPAQUE)], Some(&answer)), "eve", "{answer}");
+    }
+}
+
+#[test]
+fn contract_introspection_an_audience_that_is_named_is_checked_under_whatever_claim_it_stands() {
+    let lenient = IntrospectionRules { any_audience: true, ..rules(0) };
+    let (settings, keys) = asked("opaque", lenient);
+    let settings = IssuerSettings { audience_claim: "client_id".into(), ..(*settings).clone() };
+    let issuer = (Arc::new(settings), keys);
+    for (answer, said) in [
+        (described(&json!({"aud": null})), "eve"),
+        (described(&json!({"aud": null, "client_id": "api"})), "eve"),
+        (described(&json!({"aud": null, "client_id": "another"})), "token_audience_wrong"),
+        (described(&json!({"aud": "api"})), "token_audience_wrong"),
+    ] {
+        let asking = Asking::new(vec![issuer.clone()]);
+        let fields = [jwt(OPAQUE)];
+        assert_eq!(asking.then("/", &fields, Some(&answer)), said, "{answer}");
+        let again = if said == "eve" { "eve" } else { "ask https://opaque.example" };
+        assert_eq!(asking.first("/", &fields), again, "{answer}");
+    }
+}
+
+#[test]
 fn r703_asking_in_vain_costs_the_budget_of_failed_credentials_and_no_limit_is_charged_twice() {
     let asking = Asking::new(vec![asked("opaque", rules(0))]);
     let no = described(&json!({"active": false}));
@@ -208,4 +276,19 @@ fn r703_asking_in_vain_costs_the_budget_of_failed_credentials_and_no_limit_is_ch
         assert_eq!(asking.then("/watched", &[jwt(other)], Some(&no)), "observed token_inactive");
     }
     assert_eq!(asking.first("/watched", &[jwt(OPAQUE)]), "observed failed_credentials_spent");
+}
+
+#[test]
+fn r806_what_is_kept_of_long_answers_is_bounded_by_their_length() {
+    let mut asking = Asking::new(vec![asked("opaque", rules(0))]);
+    let most = 1 << 20;
+    asking.tried.snapshot.gate.tokens = Arc::new(TokenCache::new(most));
+    let padding = "x".repeat(40_000);
+    let answer = described(&json!({ "padding": padding }));
+    for at in 0..200 {
+        let said = asking.then("/watched", &[jwt(&format!("Bearer t-{at}"))], Some(&answer));
+        assert_eq!(said, "observed scope_missing");
+    }
+    let kept = asking.tried.snapshot.gate.tokens.entries() * padding.len();
+    assert!(kept as u64 <= most, "{kept}");
 }

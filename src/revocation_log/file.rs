@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ pub(super) struct LogFile {
     /// Up to here everything is whole and synced.
     length: u64,
     lines: usize,
+    /// Which file it is, whatever has its name by now.
+    inode: (u64, u64),
     /// A write failed: what is behind `length` is not known.
     is_broken: bool,
     /// Locked as long as we live.
@@ -73,7 +75,9 @@ impl LogFile {
         let Replayed { length, lines, is_open_ended, .. } = replayed;
         let length = length + u64::from(is_open_ended);
         let folder = folder.to_owned();
-        Ok(Self { folder, file, length, lines, is_broken: false, _lock: lock })
+        let inode = file.metadata().map(|it| inode(&it));
+        let inode = inode.map_err(|error| disk(&path, "cannot be looked at", error))?;
+        Ok(Self { folder, file, length, lines, inode, is_broken: false, _lock: lock })
     }
 
     /// Reads without a lock; an append that is under way looks like one that was cut off.
@@ -99,7 +103,7 @@ impl LogFile {
         change: &Change,
         before: impl Iterator<Item = &'e Arc<Entry>>,
     ) -> Result<(), LogError> {
-        if self.is_broken {
+        if self.is_broken || !self.is_in_place() {
             self.rewrite(before)?;
         }
         let path = Self::path_in(&self.folder);
@@ -118,6 +122,13 @@ impl LogFile {
         Ok(())
     }
 
+    /// Whether the next start would find this very file. Whoever cleans up or restores a folder
+    /// must not take away what is acknowledged afterwards.
+    fn is_in_place(&self) -> bool {
+        let there = fs::metadata(Self::path_in(&self.folder));
+        there.is_ok_and(|there| inode(&there) == self.inode)
+    }
+
     /// Puts a new file with these entries in the place of this one.
     pub(super) fn rewrite<'e>(
         &mut self,
@@ -125,9 +136,10 @@ impl LogFile {
     ) -> Result<(), LogError> {
         let (path, new) = (Self::path_in(&self.folder), self.folder.join(NEW));
         let written = write_new(&new, entries).and_then(|(file, length, lines)| {
+            let inode = inode(&file.metadata()?);
             fs::rename(&new, &path)?;
             // From here on this is the log, synced or not.
-            (self.file, self.length, self.lines) = (file, length, lines);
+            (self.file, self.length, self.lines, self.inode) = (file, length, lines, inode);
             self.is_broken = true;
             sync_folder(&self.folder)
         });
@@ -135,6 +147,10 @@ impl LogFile {
         self.is_broken = false;
         Ok(())
     }
+}
+
+fn inode(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 fn write_new<'e>(

@@ -253,3 +253,21 @@ fn a_hundred_thousand_entries_are_read_and_one_more_copies_little() {
     assert_eq!((before.len(), after.len()), (100_000, 100_001));
     assert_eq!(after.shared_with(&before), 255, "of 256 parts");
 }
+
+#[test]
+fn contract_revocation_a_log_that_is_taken_away_or_replaced_is_written_anew() {
+    let folder = Folder::new();
+    let log = open(&folder.state()).unwrap();
+    log.revoke(jti("a"), NOW).unwrap();
+    fs::remove_file(folder.log()).unwrap();
+    log.revoke(jti("b"), NOW).unwrap();
+    let copy = folder.state().join("copy");
+    fs::copy(folder.log(), &copy).unwrap();
+    fs::rename(&copy, folder.log()).unwrap();
+    log.revoke(jti("c"), NOW).unwrap();
+    drop(log);
+    let log = open(&folder.state()).unwrap();
+    for value in ["a", "b", "c"] {
+        assert!(has(&log, &jti(value)), "{value}");
+    }
+}

@@ -18,7 +18,7 @@ ENVOY   := target/peers/envoy/.installed
 
 .PHONY: help setup demo test check bench bench-peers million identity-provider fuzz run ci
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
 setup: ## install what a build needs (cmake, for the zlib in pingora)
 	@command -v cmake >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install cmake' \

@@ -316,6 +316,16 @@ class Gatepost:
         say(f"    POST /issuers/{name}/refresh: {status} {body.get('result') or body['code']}")
         return status, body
 
+    def why(self, request_id):
+        """The reason, which is there a moment after the answer."""
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            status, body = self.admin("GET", f"/why/{request_id}")
+            if status == 200:
+                return json.loads(body)["reason"]
+            time.sleep(0.01)
+        raise Wrong(f"nothing is known about request {request_id}")
+
     def metrics(self, *prefixes):
         _, body = self.admin("GET", "/metrics")
         return [line for line in body.splitlines() if line.startswith(prefixes)]
@@ -500,8 +510,7 @@ class Run:
         for kind, token in refused.items():
             status, body = ask(connection, "/opaque/x", token)
             must(status == 401, f"{kind}: {status}")
-            why = json.loads(self.gatepost.admin("GET", f"/why/{body['request_id']}")[1])
-            say(f"    {kind}: 401 ({why['reason']})")
+            say(f"    {kind}: 401 ({self.gatepost.why(body['request_id'])})")
         self.person = self.provider.do("person", 2, subject="ada", resource=OPAQUE)["token"]
         must(ask(connection, "/opaque/x", self.person)[0] == 200, "active")
 

@@ -1,7 +1,7 @@
 //! Asking issuers about opaque tokens (RFC 7662).
 //!
 //! Owns who is asked how often at once: requests with the same token share one question, and an
-//! issuer that is slow gets no more than [`QUESTIONS_MAX`] at a time. Never decides: the gate made
+//! issuer that is slow gets no more than 64 at a time. Never decides: the gate made
 //! the question and reads the answer. An attacker would want a flood of made-up tokens to become a
 //! flood at the issuer: their address has a budget, the same token is asked about once, and
 //! beyond the bound a request is refused at once.

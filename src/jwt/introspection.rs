@@ -5,6 +5,7 @@
 //! that of another: an answer is read for the issuer that was asked, and must not name another.
 //! Never asks: that is the shell's.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::time::UnixTime;
 
 /// How the answers of an issuer's endpoint are taken. Part of the issuer's settings: another
 /// endpoint is another epoch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct IntrospectionRules {
     /// The endpoint.
     pub endpoint: Arc<str>,
@@ -40,6 +41,17 @@ impl IntrospectionRules {
     ) -> bool {
         let named = answer.contains_key(&*settings.audience_claim) || answer.contains_key("aud");
         !self.any_audience || named
+    }
+}
+
+/// Without the endpoint: some have a secret in their query.
+impl fmt::Debug for IntrospectionRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntrospectionRules")
+            .field("cache", &self.cache)
+            .field("stale_for", &self.stale_for)
+            .field("any_audience", &self.any_audience)
+            .finish_non_exhaustive()
     }
 }
 
@@ -146,4 +158,20 @@ fn check_use(answer: &Map<String, Value>) -> Result<(), JwtError> {
 
 fn failed(issuer: &Issuer) -> JwtError {
     JwtError::IntrospectionFailed { issuer: Arc::clone(&issuer.settings.name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r902_the_query_of_an_endpoint_is_not_shown() {
+        let rules = IntrospectionRules {
+            endpoint: "https://a.example/introspect?key=hunter2".into(),
+            cache: Duration::ZERO,
+            stale_for: Duration::ZERO,
+            any_audience: false,
+        };
+        assert!(!format!("{rules:?}").contains("hunter2"));
+    }
 }

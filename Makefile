@@ -81,8 +81,8 @@ instructions: setup ## instructions and allocations of a decision against benche
 fuzz: setup ## fuzz TARGET= (a file of fuzz/fuzz_targets: jwt, gate, path, ...) for SECONDS=60
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2
 	@mkdir -p fuzz/target/corpus/$(TARGET)
-	$(FUZZ) fuzz run $(TARGET) fuzz/target/corpus/$(TARGET) fuzz/corpus/$(TARGET) \
-	  -- -dict=fuzz/dictionaries/$(TARGET).dict -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048
+	$(FUZZ) fuzz run --codegen-units 8 $(TARGET) fuzz/target/corpus/$(TARGET) fuzz/corpus/$(TARGET) \
+	  -- -dict=fuzz/dictionaries/$(TARGET).dict -max_len=4096 -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048
 
 mutants: setup ## mutants of the deciding modules that no test kills: FILE=src/path/mod.rs SHARD=0/8
 	@cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants --version 27.1.0

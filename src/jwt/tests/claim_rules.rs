@@ -90,6 +90,7 @@ fn r311_a_token_begins_at_nbf_and_iat_less_leeway() {
     }
     check(&json!({ "nbf": now, "exp": now - 10 }), Err(JwtError::ClaimBad("nbf")));
     check(&json!({ "nbf": now - 20, "exp": now - 10, "iat": now }), Ok(()));
+    check(&json!({ "nbf": now - 10, "exp": now - 10 }), Ok(()));
 }
 
 #[test]

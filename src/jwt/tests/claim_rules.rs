@@ -286,3 +286,14 @@ fn r902_no_error_shows_the_token() {
         assert!(!format!("{error} {error:?}").contains(signature));
     }
 }
+
+#[test]
+fn r804_a_verified_token_tells_what_it_can_be_revoked_by() {
+    let verified = |changes| verify_payload(&with(payload(), &changes).to_string()).unwrap();
+    let token = verified(json!({ "iat": NOW.0 - 60 }));
+    assert_eq!(token.issued(), Some(UnixTime(NOW.0 - 60)));
+    assert_eq!(token.kid(), Some("k1"));
+    assert_eq!(token.expires(), UnixTime(NOW.0 + 300));
+    assert_eq!(verified(json!({})).issued(), None);
+    assert_ne!(token.epoch(), crate::jwt::Epoch::default());
+}

@@ -102,6 +102,11 @@ fn r302_a_secret_file_with_a_public_key_in_it_is_a_mistake() {
             let read = KeySet::parse(jwk.as_bytes(), KeyFileFormat::JwksOrPem, &listed);
             assert_refused_as_key(read, &format!("{algorithm} key as {spelling} in a JWK"));
         }
+        let der = signer(algorithm).spki();
+        if !der.is_empty() {
+            let read = KeySet::parse(&[&der, &b"\n"[..]].concat(), KeyFileFormat::Secret, &listed);
+            assert_refused_as_key(read, &format!("{algorithm} key as DER with a newline"));
+        }
     }
 }
 

@@ -149,7 +149,7 @@ fn rebuilt(trusted: &TrustedProxies, peer: Peer, headers: &HeaderMap) {
         Peer::Ip(address) => Some(canonical(address).to_string()),
         Peer::Unix => None,
     };
-    let chain = told.forwarded_for.as_ref().map(|value| value.as_bytes());
+    let chain = told.forwarded_for.as_ref().map(HeaderValue::as_bytes);
     if believed.is_none() {
         assert_eq!(chain, own.as_deref().map(str::as_bytes));
         assert_eq!(told.proto, Some(HeaderValue::from_static("https")));

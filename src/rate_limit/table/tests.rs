@@ -295,7 +295,8 @@ fn contract_limits_one_charge_alone_is_peeked_at_as_all_of_them_are() {
     assert!(table.is_empty());
     for _ in 0..3 {
         let alice = charge(&table, &policy, "alice");
-        let (alone, all) = (table.peek_one(&alice, START), table.peek(&[alice.clone()], START));
+        let (alone, all) =
+            (table.peek_one(&alice, START), table.peek(std::slice::from_ref(&alice), START));
         assert_eq!((alone.allowed, alone.remaining), (all[0].allowed, all[0].remaining));
         let _ = table.charge(&[alice], START);
     }

@@ -144,7 +144,8 @@ fn only_the_chain_counts(trusted: &TrustedProxies, peer: Peer, headers: &HeaderM
 /// What the upstream is told: nothing of what somebody untrusted wrote, and the peer at the end.
 fn rebuilt(trusted: &TrustedProxies, peer: Peer, headers: &HeaderMap) {
     let believed = trusted.trusts(peer).then_some(headers);
-    let told = forwarded_values(peer, believed, "https", "api.test");
+    let host = HeaderValue::from_static("api.test");
+    let told = forwarded_values(peer, believed, "https", Some(host));
     let own = match peer {
         Peer::Ip(address) => Some(canonical(address).to_string()),
         Peer::Unix => None,

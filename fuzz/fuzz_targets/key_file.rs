@@ -161,7 +161,7 @@ fn lets_in(segment: KeySegment, entries: &[KeyEntry]) {
                 }
                 Err(KeyError::Unknown) => assert!(meant.is_empty(), "{presented} is there"),
                 Err(error) => {
-                    assert!(!meant.iter().all(|entry| is_good(entry)), "{presented}: {error}");
+                    assert!(!meant.iter().all(is_good), "{presented}: {error}");
                 }
             }
         }

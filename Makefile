@@ -4,6 +4,7 @@ FILTER  ?=
 SECONDS ?= 60
 TARGET  ?= jwt
 CONFIG  ?= config/example.yaml
+BINARY  ?=
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 TESTED  := .venv/.installed
 # The fuzzer's instrumentation needs a compiler that takes unstable flags.
@@ -16,7 +17,7 @@ ROUNDS  ?= 10
 RATE    ?= 4000
 ENVOY   := target/peers/envoy/.installed
 
-.PHONY: help setup demo test check bench bench-peers million identity-provider fuzz run ci
+.PHONY: help setup demo test check bench bench-peers million identity-provider soak faults fuzz run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
@@ -72,6 +73,23 @@ million: setup ## what a million API keys cost: memory, load, reload, against th
 identity-provider: setup ## an identity provider that is not ours (Node.js): rotation, outage, restart, recovery
 	cargo build --locked
 	$(PYTHON) tests/identity_provider.py
+
+# BINARY=file tries one that is built already; FILTER=words chooses among the faults.
+DRIVEN   = PYTHONPATH=.venv PYTHONDONTWRITEBYTECODE=1 $(PYTHON)
+FAKETIME := target/faketime/usr/lib
+
+soak: SECONDS = 600
+soak: setup $(TESTED) ## good and hostile traffic for SECONDS=600 while everything around it changes; every request accounted for
+	$(if $(BINARY),,cargo build --locked)
+	$(DRIVEN) tests/soak.py --seconds $(SECONDS) $(if $(BINARY),--binary $(BINARY))
+
+faults: SECONDS = 120
+faults: setup $(TESTED) ## what goes wrong around it, one thing after the other, for about SECONDS=120
+	@[ -d $(FAKETIME) ] || { mkdir -p target/faketime && cd target/faketime && apt-get -qq download libfaketime && dpkg -x libfaketime_*.deb .; } \
+	  || echo 'faults: libfaketime cannot be had from apt: no clock will be stepped' >&2
+	$(if $(BINARY),,cargo build --locked)
+	FAKETIME_LIBRARY=$$(find $(FAKETIME) -name libfaketimeMT.so.1) \
+	  $(DRIVEN) tests/faults.py --seconds $(SECONDS) $(if $(BINARY),--binary $(BINARY)) $(if $(FILTER),--only "$(FILTER)")
 
 instructions: setup ## instructions and allocations of a decision against benches/instructions.txt; WRITE=1 writes it
 	@command -v valgrind >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install valgrind' \

@@ -57,6 +57,8 @@ pub struct Connection {
     chunks: Option<Chunks>,
     /// The body is not framed as its head says.
     body_malformed: AtomicBool,
+    /// The peer has ended its side: it sends nothing more, and may still read.
+    ended: bool,
     opened: Instant,
     /// Until when the upstream must show life: nanoseconds after `opened`, 0 for no deadline.
     upstream_deadline: AtomicU64,
@@ -92,6 +94,7 @@ impl Connection {
             body: BodyWait::default(),
             chunks: None,
             body_malformed: AtomicBool::new(false),
+            ended: false,
             opened: Instant::now(),
             upstream_deadline: AtomicU64::new(0),
             upstream_patience: AtomicU64::new(0),
@@ -309,14 +312,18 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// The request is delivered. Notices when the peer goes; what it sends instead is kept for
-    /// the next request. Once something is kept nothing more is read, which bounds it.
+    /// The request is delivered. What the peer sends instead of waiting is kept for the next request;
+    /// once something is kept nothing more is read, which bounds it. A peer that ended its side may
+    /// have left or wait for its answer: only writing it tells, and an answer lost is worse than one
+    /// in vain. A reset is noticed here.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.buffer.is_empty() {
+        if self.ended || !self.buffer.is_empty() {
             return Poll::Pending;
         }
-        let read = ready!(pin!(self.read_more()).poll(cx))?;
-        if read == 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if ready!(pin!(self.read_more()).poll(cx))? == 0 {
+            self.ended = true;
+        }
+        Poll::Pending
     }
 
     /// Ready when the upstream's time is up. Only asked when there is nothing to read.

@@ -24,10 +24,9 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 
 from support import rig
-from support.rig import CUT, NO_ANSWER, Row, head, must, say
+from support.rig import CUT, NO_ANSWER, Case, Row, head, must, say
 
 sys.path.insert(0, str(rig.ROOT / "tests/support"))
 
@@ -181,14 +180,6 @@ class Cast:
         ]
 
 
-class Case:
-    """One request to be sent: bytes, what is right, and how it is sent."""
-
-    def __init__(self, kind, data, right, identity=None, admitted=False, is_head=False, **how):
-        self.kind, self.data, self.right, self.identity = kind, data, right, identity
-        self.admitted, self.is_head, self.how = admitted, is_head, how
-
-
 PATHS = ("/public/%2e%2e/api/{}", "/api/%00{}", "/public/%2fapi/{}", "/public/..%5capi/{}", "/public/%zz{}", "/../{}")
 HEADS = (
     "GET /api/{} HTTP/1.1\r\nHost: a\r\nX: y\r\n folded\r\n\r\n",
@@ -204,35 +195,11 @@ HEADS = (
 )
 
 
-class Callers:
-    """Threads that send one request after the other, and enter each into the ledger."""
-
+class Callers(rig.Callers):
     def __init__(self, gatepost, cast, ledger, threads, rate):
-        self.cast, self.ledger, self.pause = cast, ledger, threads / rate
-        self.addresses = [str(gatepost.folder / "public.sock"), gatepost.tcp()]
-        self.stopping, self.slowest = threading.Event(), 0.0
-        runs = [threading.Thread(target=self.run, args=(n, self.ordinary), daemon=True) for n in range(threads)]
-        runs += [threading.Thread(target=self.run, args=(n, self.slow), daemon=True) for n in (100, 101, 102)]
-        runs += [threading.Thread(target=self.run, args=(103, self.endless), daemon=True)]
-        self.threads = runs
-
-    def start(self):
-        for thread in self.threads:
-            thread.start()
-
-    def stop(self):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(60)
-            must(not thread.is_alive(), "a caller hangs")
-
-    def run(self, number, act):
-        choose, wire = random.Random(number), None
-        try:
-            while not self.stopping.is_set():
-                wire = act(choose, wire)
-        except Exception:
-            self.ledger.complain(f"a caller broke: {traceback.format_exc()}")
+        super().__init__([str(gatepost.folder / "public.sock"), gatepost.tcp()], ledger)
+        self.cast, self.pause = cast, threads / rate
+        self.acts = [self.ordinary] * threads + [self.slow] * 3 + [self.endless]
 
     def ordinary(self, choose, wire):
         began = time.perf_counter()
@@ -251,7 +218,7 @@ class Callers:
         who = choose.choice([cast.stays, choose.choice(cast.cached)])
         data = head("POST", f"/api/{id}", who.field, "Content-Length: 400") + b"s" * 400
         size = choose.choice([7, 40, 150])
-        self.exchange(choose, None, id, self.good("slow", id, who, data, slice=size))
+        self.exchange(choose, None, id, self.good("slow", id, who, data, slice=size, pause=0.01))
 
     def endless(self, choose, wire):
         """Heads that never end: closed without an answer, and no request for the log."""
@@ -334,47 +301,6 @@ class Callers:
         if dice < 0.995:
             return id, self.good("half-closed", id, cast.stays, get(cast.stays), finish=True)
         return id, Case("left at once", get(cast.stays), {NO_ANSWER}, admitted=True, leave=True)
-
-    def exchange(self, choose, wire, id, case):
-        """Sends it, judges the answer, and returns the connection if it may be used again."""
-        apart = not case.how.keys().isdisjoint(("slice", "finish", "leave"))
-        begin, kept = time.perf_counter(), wire is not None and not apart
-        used = wire if kept else rig.Wire(choose.choice(self.addresses))
-        status, fields, body = self.send(used, case)
-        end = time.perf_counter()
-        self.slowest = max(self.slowest, end - begin)
-        self.judge(id, case, begin, end, status, body)
-        closes = status <= 0 or fields.get("connection", "").lower() == "close"
-        if apart or closes:
-            used.close()
-        return wire if apart else None if closes else used
-
-    def send(self, wire, case):
-        how = case.how
-        if "slice" in how:
-            for at in range(0, len(case.data), how["slice"]):
-                wire.send(case.data[at : at + how["slice"]])
-                time.sleep(0.01)
-        else:
-            wire.send(case.data)
-        if "leave" in how:
-            return NO_ANSWER, {}, b""
-        if "finish" in how:
-            wire.finish()
-        try:
-            return wire.answer(case.is_head)
-        except rig.Gone as gone:
-            return CUT if gone.began else NO_ANSWER, {}, b""
-
-    def judge(self, id, case, begin, end, status, body):
-        self.ledger.enter(id, Row(case.kind, begin, end, status))
-        right = case.right if isinstance(case.right, set) else case.right.right(begin, end)
-        if case.admitted:
-            right = right | self.ledger.extra(begin, end)
-        if status not in right:
-            self.ledger.complain(f"{case.kind} {id}: {status}, right is {sorted(right)}: {body[:200]}")
-        elif status == 200 and not case.is_head and json.loads(body) != case.identity:
-            self.ledger.complain(f"{case.kind} {id}: the upstream saw {body[:200]}")
 
 
 class World:
@@ -708,8 +634,7 @@ class Run:
             f" {os.cpu_count()} cores, seed {self.arguments.seed}\n")
         found = self.reconcile()
         self.upstream_saw(found)
-        say(f"arrived at the upstream: {self.arrived}, of them {self.again} a second time (a kept connection had died);"
-            " refused and arrived all the same: 0" if not self.missed else "")
+        say(f"arrived at the upstream: {self.arrived}, of them {self.again} a second time: a kept connection had died")
         say(f"outcomes: {dict(self.outcomes)}")
         say(f"reasons: {dict(self.reasons)}")
         say(f"slowest answer {1000 * self.slowest:.0f} ms, slow clients included")

@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -20,11 +21,13 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-NO_ANSWER, CUT = 0, -1  # In place of a status: not a byte of an answer; only a part of one.
+# In place of a status: not a byte of an answer; only a part of one; not connected; still waiting.
+NO_ANSWER, CUT, UNREACHED, HUNG = 0, -1, -2, -3
 NEVER = float("inf")
 
 
@@ -406,10 +409,11 @@ class Change:
 
 
 class Window:
-    """A time in which admitted requests may end otherwise."""
+    """A time in which requests of these kinds, else those that are admitted, may end otherwise."""
 
-    def __init__(self, *statuses):
-        self.statuses, self.begin, self.end = set(statuses), time.perf_counter(), NEVER
+    def __init__(self, statuses, kinds):
+        self.statuses, self.kinds = set(statuses), kinds
+        self.begin, self.end = time.perf_counter(), NEVER
 
     def close(self):
         self.end = time.perf_counter()
@@ -443,18 +447,101 @@ class Ledger:
         with self.lock:
             self.wrong.append(text)
 
-    def extra(self, begin, end):
-        """What admitted requests may be told besides because of what we did."""
+    def extra(self, case, begin, end):
+        """What a request may be told besides because of what we did."""
         found = set()
         for window in list(self.windows):
-            if window.overlaps(begin, end):
+            concerned = case.kind in window.kinds if window.kinds else case.admitted
+            if concerned and window.overlaps(begin, end):
                 found |= window.statuses
         return found
 
-    def window(self, *statuses):
-        window = Window(*statuses)
+    def window(self, *statuses, kinds=()):
+        window = Window(statuses, kinds)
         self.windows.append(window)
         return window
+
+
+class Case:
+    """One request to be sent: bytes, what is right (statuses, or who knows them), what the upstream
+    then says it saw, and how it is sent: `slice`, `finish`, `leave`."""
+
+    def __init__(self, kind, data, right, identity=None, admitted=False, is_head=False, **how):
+        self.kind, self.data, self.right, self.identity = kind, data, right, identity
+        self.admitted, self.is_head, self.how = admitted, is_head, how
+
+
+class Callers:
+    """Threads that send one request after the other, judge each answer, and enter it."""
+
+    def __init__(self, addresses, ledger):
+        self.addresses, self.ledger, self.acts, self.threads = addresses, ledger, [], []
+        self.stopping, self.slowest = threading.Event(), 0.0
+
+    def start(self):
+        for number, act in enumerate(self.acts):
+            self.threads.append(threading.Thread(target=self.run, args=(number, act), daemon=True))
+            self.threads[-1].start()
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(60)
+            must(not thread.is_alive(), "a caller hangs")
+
+    def run(self, number, act):
+        choose, wire = random.Random(number), None
+        try:
+            while not self.stopping.is_set():
+                wire = act(choose, wire)
+        except Exception:
+            self.ledger.complain(f"a caller broke: {traceback.format_exc()}")
+
+    def exchange(self, choose, wire, id, case):
+        """Sends it, judges the answer, and returns the connection if it may be used again."""
+        apart = bool(case.how)
+        begin, kept = time.perf_counter(), wire is not None and not apart
+        used, status, fields, body = wire if kept else None, UNREACHED, {}, b""
+        try:
+            used = used or Wire(choose.choice(self.addresses))
+            status, fields, body = self.send(used, case)
+        except OSError:
+            pass
+        end = time.perf_counter()
+        self.slowest = max(self.slowest, end - begin)
+        self.ledger.enter(id, Row(case.kind, begin, end, status))
+        self.judge(id, case, begin, end, status, body)
+        closes = status <= 0 or fields.get("connection", "").lower() == "close"
+        if used and (apart or closes):
+            used.close()
+        return wire if apart else None if closes else used
+
+    def send(self, wire, case):
+        how = case.how
+        if size := how.get("slice"):
+            for at in range(0, len(case.data), size):
+                wire.send(case.data[at : at + size])
+                time.sleep(how.get("pause", 0))
+        else:
+            wire.send(case.data)
+        if "leave" in how:
+            return NO_ANSWER, {}, b""
+        if "finish" in how:
+            wire.finish()
+        try:
+            return wire.answer(case.is_head)
+        except Gone as gone:
+            return CUT if gone.began else NO_ANSWER, {}, b""
+        except TimeoutError:
+            return HUNG, {}, b""
+
+    def judge(self, id, case, begin, end, status, body):
+        right = case.right if isinstance(case.right, set) else case.right.right(begin, end)
+        right = right | self.ledger.extra(case, begin, end)
+        if status not in right:
+            self.ledger.complain(f"{case.kind} {id}: {status}, right is {sorted(right)}: {body[:200]}")
+        elif status == 200 and not case.is_head and json.loads(body) != case.identity:
+            self.ledger.complain(f"{case.kind} {id}: the upstream saw {body[:200]}")
 
 
 def records(paths):

@@ -24,6 +24,9 @@ use crate::time::UnixTime;
 pub const ENTRIES_MAX: usize = 1_000_000;
 /// So many lines are never worth a new file.
 const LINES_MIN: usize = 1_000;
+/// With fewer entries those that have ended are kept as well: a clock that is ahead for a while, at a
+/// start above all, must not let in for good who was refused.
+const SWEEP_MIN: usize = 10_000;
 /// The most entries on one page.
 pub const PAGE_MAX: usize = 1_000;
 
@@ -88,6 +91,8 @@ pub struct RevocationLog {
     writes: WriteSeries,
     /// The most entries.
     most: usize,
+    /// With so many entries it is time to forget those that have ended.
+    sweep_at: usize,
     state: Mutex<State>,
 }
 
@@ -112,7 +117,8 @@ impl RevocationLog {
         now: UnixTime,
     ) -> Result<Self, LogError> {
         let (folder, state) = (folder.to_owned(), Mutex::default());
-        let log = Self { folder, published, writes, most: ENTRIES_MAX, state };
+        let (most, sweep_at) = (ENTRIES_MAX, SWEEP_MIN);
+        let log = Self { folder, published, writes, most, sweep_at, state };
         if LogFile::exists(&log.folder)? {
             log.open_file(&mut log.lock(), now)?;
         }
@@ -212,7 +218,7 @@ impl RevocationLog {
         // Into a book of its own: half a log is none.
         let mut book = Book::default();
         let file = LogFile::open(&self.folder, |change| book.apply(change))?;
-        let worth_it = file.lines() > book.len() || book.sweep(now) > 0;
+        let worth_it = file.lines() > book.len() || self.sweep(&mut book, now) > 0;
         state.book = book;
         state.file = Some(file);
         state.compact_at = LINES_MIN.max(2 * state.book.len());
@@ -223,11 +229,16 @@ impl RevocationLog {
         Ok(())
     }
 
-    /// Forgets what has ended, and writes a new file without it. The old one is as good, only
-    /// longer: failing is no fault.
+    /// Forgets what has ended, once there is much; how many entries that were.
+    fn sweep(&self, book: &mut Book, now: UnixTime) -> usize {
+        if book.len() < self.sweep_at.min(self.most) { 0 } else { book.sweep(now) }
+    }
+
+    /// Writes a new file without what is gone. The old one is as good, only longer: failing is no
+    /// fault.
     fn compact(&self, state: &mut State, now: UnixTime) {
         let State { book, file, compact_at } = state;
-        book.sweep(now);
+        self.sweep(book, now);
         self.published.store(Arc::new(book.set().clone()));
         *compact_at = LINES_MIN.max(2 * book.len());
         let Some(file) = file else { return };

@@ -201,7 +201,8 @@ fn contract_revocation_there_is_a_bound() {
 #[test]
 fn contract_revocation_the_log_does_not_grow_with_what_is_over() {
     let folder = Folder::new();
-    let log = open(&folder.state()).unwrap();
+    let mut log = open(&folder.state()).unwrap();
+    log.sweep_at = LINES_MIN / 2;
     log.revoke(jti("stays"), NOW).unwrap();
     let lines = || fs::read_to_string(folder.log()).unwrap().lines().count();
     for number in 0..LINES_MIN {
@@ -212,11 +213,31 @@ fn contract_revocation_the_log_does_not_grow_with_what_is_over() {
     drop(log);
     let log = open(&folder.state()).unwrap();
     assert!(has(&log, &jti("stays")));
+    let kept = log.published.load().len();
     log.delete(jti("stays").id(), NOW).unwrap();
     drop(log);
-    let later = UnixTime(NOW.0 + 1_000_000);
-    let log = RevocationLog::open(&folder.state(), Arc::default(), writes(), later).unwrap();
-    assert_eq!((lines(), log.published.load().len()), (0, 0), "and not at the start");
+    drop(open(&folder.state()).unwrap());
+    assert_eq!(lines(), kept - 1, "and what was deleted is gone at the next start");
+}
+
+/// Started while the clock is years ahead, and used, and started again when it is right.
+#[test]
+fn contract_revocation_a_clock_that_was_wrong_for_a_while_lets_nobody_in_again() {
+    let folder = Folder::new();
+    let revoked = jti("a").ending(Some(UnixTime(NOW.0 + 5)));
+    open(&folder.state()).unwrap().revoke(revoked.clone(), NOW).unwrap();
+    let ahead = UnixTime(NOW.0 + 100_000_000);
+    let log = RevocationLog::open(&folder.state(), Arc::default(), writes(), ahead).unwrap();
+    for number in 0..=LINES_MIN {
+        // Said and taken back: many lines, few entries.
+        log.revoke(jti("b"), ahead).unwrap();
+        assert!(log.delete(jti("b").id(), ahead).unwrap().is_some(), "{number}");
+    }
+    let lines = fs::read_to_string(folder.log()).unwrap().lines().count();
+    assert!(lines < LINES_MIN, "written anew: {lines} lines");
+    assert!(has(&log, &revoked));
+    drop(log);
+    assert!(has(&open(&folder.state()).unwrap(), &revoked));
 }
 
 #[test]

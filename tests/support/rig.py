@@ -11,7 +11,6 @@ import http.client
 import http.server
 import itertools
 import json
-import os
 import pathlib
 import random
 import re

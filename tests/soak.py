@@ -40,7 +40,7 @@ admin: {{ address: "unix:{folder}/admin.sock" }}
 access_log: {{ file: {folder}/access.log, format: json }}
 token_cache: 1MiB
 limit_entries: 1024
-upstreams: {{ app: {{ url: "{upstream}", timeouts: {{ connect: 5s }} }} }}
+upstreams: {{ app: {{ url: "{upstream}", timeouts: {{ connect: 30s, response: 120s }} }} }}
 issuers:
   - issuer: https://files.example
     name: files
@@ -55,7 +55,7 @@ issuers:
     algorithms: [ES256]
     leeway: 0s
     max_lifetime: 24h
-    keys: {{ url: "{keys}/jwks.json" }}
+    keys: {{ url: "{keys}/jwks.json", timeout: 30s }}
 api_keys: {{ header: X-API-Key, files: [keys.yaml] }}
 limits:
   few: {{ rate: 5/s, burst: 5, by: principal }}
@@ -217,7 +217,7 @@ class Callers(rig.Callers):
         id, cast = self.ledger.id(), self.cast
         who = choose.choice([cast.stays, choose.choice(cast.cached)])
         data = head("POST", f"/api/{id}", who.field, "Content-Length: 400") + b"s" * 400
-        size = choose.choice([7, 40, 150])
+        size = choose.choice([20, 60, 150])
         self.exchange(choose, None, id, self.good("slow", id, who, data, slice=size, pause=0.01))
 
     def endless(self, choose, wire):

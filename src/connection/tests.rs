@@ -190,7 +190,7 @@ async fn an_upstream_that_shows_life_is_not_late_and_one_that_does_not_is() {
 async fn a_peer_that_ended_its_side_is_answered_while_the_upstream_is_not_late() {
     let (mut client, mut connection) = pair();
     client.write_all(b"GET / \r\n\r\n").await.unwrap();
-    client.shutdown().await.unwrap();
+    AsyncWriteExt::shutdown(&mut client).await.unwrap();
     assert!(connection.wait().await);
     assert_eq!(connection.read_head().await, HeadRead::Complete(10));
     connection.deliver(10, BodyLength::Known(0));

@@ -43,7 +43,7 @@ def say(text=""):
     print(text, flush=True)
 
 
-def eventually(what, look, seconds=20, pause=0.01):
+def eventually(what, look, seconds=60, pause=0.01):
     """What `look` finds, as soon as it finds something."""
     until = time.monotonic() + seconds
     while not (found := look()):
@@ -319,7 +319,7 @@ class Gone(Exception):
 class Wire:
     """One connection that sends exactly the bytes it is given."""
 
-    def __init__(self, address, timeout=20):
+    def __init__(self, address, timeout=60):
         family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
         self.sock = socket.socket(family)
         self.sock.settimeout(timeout)

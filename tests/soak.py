@@ -634,7 +634,7 @@ class Run:
             f" {os.cpu_count()} cores, seed {self.arguments.seed}\n")
         found = self.reconcile()
         self.upstream_saw(found)
-        say(f"arrived at the upstream: {self.arrived}, of them {self.again} a second time: a kept connection had died")
+        say(f"arrived at the upstream: {self.arrived}, of them {self.again} a second time (a kept connection had died)")
         say(f"outcomes: {dict(self.outcomes)}")
         say(f"reasons: {dict(self.reasons)}")
         say(f"slowest answer {1000 * self.slowest:.0f} ms, slow clients included")

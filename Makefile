@@ -87,7 +87,7 @@ soak: setup $(TESTED) ## good and hostile traffic for SECONDS=600 while everythi
 
 faults: SECONDS = 120
 faults: setup $(TESTED) ## what goes wrong around it, one thing after the other, for about SECONDS=120
-	@[ -d $(FAKETIME) ] || { mkdir -p target/faketime && cd target/faketime && apt-get -qq download libfaketime && dpkg -x libfaketime_*.deb .; } \
+	@[ -d $(FAKETIME) ] || { mkdir -p target/faketime && cd target/faketime && apt-get -qq -o APT::Sandbox::User=root download libfaketime && dpkg -x libfaketime_*.deb .; } \
 	  || echo 'faults: libfaketime cannot be had from apt: no clock will be stepped' >&2
 	$(if $(BINARY),,cargo build --locked)
 	FAKETIME_LIBRARY=$$(find $(FAKETIME) -name libfaketimeMT.so.1) \

@@ -15,6 +15,7 @@ not explained. With what tests/requirements.txt names; as root also full disks a
 import argparse
 import collections
 import fcntl
+import http.client
 import json
 import os
 import pathlib
@@ -200,7 +201,7 @@ class Stage:
         self.callers = Callers(self)
         self.callers.start()
         if self.ready:
-            time.sleep(max(0.5, self.seconds / 6))
+            time.sleep(max(0.3, self.seconds / 6))
 
     def during(self, *statuses, kinds=()):
         """The fault begins: what good callers, or callers of these kinds, may be told besides."""
@@ -209,7 +210,7 @@ class Stage:
         self.windows.append(self.ledger.window(*statuses, kinds=kinds))
 
     def hold(self):
-        time.sleep(max(1.0, self.seconds / 2))
+        time.sleep(max(0.7, self.seconds / 3))
 
     def recover(self, limit=5.0):
         """The cause is gone: until every good kind is answered as before, and stays so."""
@@ -233,7 +234,7 @@ class Stage:
             window.close()
         if self.recovered is not None and self.recovered > limit:
             self.ledger.complain(f"recovered after {self.recovered:.1f} s, at most {limit:g} s are right")
-        time.sleep(max(0.5, self.seconds / 6))
+        time.sleep(max(0.3, self.seconds / 6))
 
     def end(self):
         if self.callers:
@@ -542,6 +543,7 @@ def memory_too_small(stage):
     stage.hold()
     for wire in held:
         wire.close()
+    rig.eventually("an end, or an answer", lambda: ended_or_well(stage.gatepost))
     if not stage.gatepost.alive():
         stage.survived = f"no: ended by the system ({stage.gatepost.child.returncode}), and started again"
         rows = list(stage.ledger.rows.values())
@@ -550,6 +552,13 @@ def memory_too_small(stage):
         again(stage)
     stage.recover()
     stage.cleanups.append(end)
+
+
+def ended_or_well(gatepost):
+    try:
+        return not gatepost.alive() or gatepost.admin("GET", "/livez", timeout=2)[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def again(stage):
@@ -716,7 +725,7 @@ def clock_stepped(stage):
     stage.during(NO_ANSWER, UNREACHED, kinds=stage.bad)
     for number, step in enumerate(("+12h", "+60d", "-12h", "+0")):
         stage.clock.write_text(step)
-        time.sleep(max(1.0, stage.seconds / 8))
+        time.sleep(max(0.7, stage.seconds / 8))
         status, body = stage.gatepost.revoke(key=f"none-{number}")
         stage.check(status == 201, f"a revocation under {step}: {status} {body}")
         if step == "+60d":
@@ -746,7 +755,7 @@ def apart(stage, seconds, **how):
 def one_byte(stage):
     """Requests that arrive byte by byte. All callers: as ever."""
     stage.during()
-    apart(stage, max(2.0, stage.seconds / 2), slice=1)
+    apart(stage, max(1.0, stage.seconds / 3), slice=1)
     stage.recover()
 
 
@@ -756,7 +765,7 @@ def half_closed(stage):
     ever."""
     stage.during()
     stage.upstream.mode("slow")
-    apart(stage, max(2.0, stage.seconds / 2), finish=True)
+    apart(stage, max(1.0, stage.seconds / 3), finish=True)
     stage.upstream.mode("good")
     stage.recover()
 
@@ -852,7 +861,7 @@ def configuration_broken(stage):
 
 def one(arguments, name, settings, function, seconds):
     """The row of one fault, and whether it is good."""
-    stage = None
+    stage, began = None, time.monotonic()
     say(f"\n{name}: {' '.join((function.__doc__ or '').split())}")
     try:
         stage = Stage(arguments, name, seconds, **settings)
@@ -879,6 +888,7 @@ def one(arguments, name, settings, function, seconds):
         say(f"    {note}")
     for line in wrong[:10] + lost[:10]:
         say(f"    WRONG: {line}")
+    say(f"    took {time.monotonic() - began:.1f} s")
     recovered = "NO" if stage.recovered is None else f"yes, after {stage.recovered:.1f} s"
     if not wrong and not lost:
         shutil.rmtree(stage.folder)

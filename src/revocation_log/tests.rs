@@ -196,6 +196,50 @@ fn contract_revocation_what_cannot_be_written_is_not_acknowledged() {
 }
 
 #[test]
+fn r804_a_deletion_that_was_not_acknowledged_never_counts() {
+    let folder = Folder::new();
+    let log = open(&folder.state()).unwrap();
+    log.revoke(jti("a"), &at(0)).unwrap();
+    log.revoke(jti("b"), &at(0)).unwrap();
+    drop(log);
+    let before = fs::read(folder.log()).unwrap();
+    let log = open(&folder.state()).unwrap();
+    log.delete(jti("a").id(), &at(0)).unwrap();
+    drop(log);
+    let whole = fs::read(folder.log()).unwrap();
+    // Whatever reached the disk of a deletion whose write, and whose undoing failed. From where the
+    // second line says all it has to say, it may have been acknowledged.
+    for length in before.len()..=whole.len() {
+        fs::write(folder.log(), &whole[..length]).unwrap();
+        let was_acknowledged = length + 1 >= whole.len();
+        for round in 0..2 {
+            let log = open(&folder.state()).unwrap();
+            assert_eq!(has(&log, &jti("a")), !was_acknowledged, "{length}, round {round}");
+            assert_eq!(peek(&folder.state()).unwrap().len(), log.published.load().len());
+            // What is written behind it does not make it count.
+            log.revoke(jti("c"), &at(0)).unwrap();
+            assert!(has(&log, &jti("b")));
+        }
+    }
+}
+
+#[test]
+fn r804_a_deletion_that_failed_leaves_it_revoked() {
+    let folder = Folder::new();
+    let log = open(&folder.state()).unwrap();
+    log.revoke(jti("a"), &at(0)).unwrap();
+    let full = fs::OpenOptions::new().append(true).open("/dev/full").unwrap();
+    drop(std::mem::replace(log.lock().file.as_mut().unwrap().handle(), full));
+    assert!(matches!(log.delete(jti("a").id(), &at(0)), Err(LogError::Disk { .. })));
+    assert!(has(&log, &jti("a")));
+    // The next good write says so.
+    log.revoke(jti("b"), &at(0)).unwrap();
+    drop(log);
+    let log = open(&folder.state()).unwrap();
+    assert!(has(&log, &jti("a")) && has(&log, &jti("b")));
+}
+
+#[test]
 fn contract_revocation_there_is_a_bound() {
     let folder = Folder::new();
     let mut log = open(&folder.state()).unwrap();

@@ -372,10 +372,11 @@ impl Gate {
         }
         if let (Some(text), None) = (presented.jwt, &evidence.token) {
             let epoch = self.issuers.epoch();
-            if let Some(error) = self.tokens.find_bad(text, epoch, now.monotonic) {
+            let asked = self.whom_to_ask(text, requirement);
+            if let Some(error) = self.tokens.find_bad(text, asked, epoch, now.monotonic) {
                 return Err(error.into());
             }
-            if self.whom_to_ask(text, requirement).is_none() {
+            if asked.is_none() {
                 evidence.token = Some(self.verify_token(text, now)?);
             }
         }
@@ -384,8 +385,10 @@ impl Gate {
 
     /// The issuer of an opaque token; a JWT speaks for itself.
     fn whom_to_ask(&self, token: &str, requirement: &Requirement) -> Option<&Arc<str>> {
-        let issuer = self.issuers.introspecting(requirement.issuers.as_deref())?;
-        (!credential::is_jwt_shaped(token)).then_some(issuer)
+        if credential::is_jwt_shaped(token) {
+            return None;
+        }
+        self.issuers.introspecting(requirement.issuers.as_deref())
     }
 
     fn query(
@@ -442,7 +445,9 @@ impl Gate {
         let verified = self.issuers.verify(text, now.unix);
         match &verified {
             Ok(token) => self.tokens.keep(text, token),
-            Err(error) => self.tokens.keep_bad(text, error, self.issuers.epoch(), now.monotonic),
+            Err(error) => {
+                self.tokens.keep_bad(text, error, None, self.issuers.epoch(), now.monotonic);
+            }
         }
         verified
     }

@@ -134,7 +134,8 @@ impl Gate {
             Err(error) => {
                 // Nobody may fall back on what was said before this.
                 self.tokens.forget(text);
-                self.tokens.keep_bad(text, &error, self.issuers.epoch(), now.monotonic);
+                let asked = Some(&query.issuer);
+                self.tokens.keep_bad(text, &error, asked, self.issuers.epoch(), now.monotonic);
                 Err(error)
             }
         }

@@ -12,6 +12,7 @@ limits: { few: { rate: 1/h, burst: 3 }, near: { rate: 1/h, burst: 4, by: address
 routes:
   - { path: /**, access: { scopes: [read] }, limits: [few, near] }
   - { path: /local, access: { issuers: [corp] } }
+  - { path: /second, access: { issuers: [second] } }
   - { path: /keys, access: { credentials: [api_key] } }
   - { path: /watched, access: { scopes: [admin] }, insecure_observe: true }
 ";
@@ -162,6 +163,26 @@ fn r801_a_token_is_shown_to_no_issuer_that_may_not_be_its_own() {
     assert_eq!(asking.first("/", &[jwt(&token(&claims()))]), "token_issuer_unknown");
     assert_eq!(asking.first("/", &[key(&own_key())]), "key:own");
     assert_eq!(asking.first("/keys", &[jwt(OPAQUE)]), "credential_kind_refused");
+}
+
+#[test]
+fn r801_what_one_issuer_does_not_know_is_not_refused_in_the_name_of_another() {
+    let (corp, keys) = asked("corp", rules(0));
+    let corp = IssuerSettings { issuer: "https://login.example.com".into(), ..(*corp).clone() };
+    let asking = Asking::new(vec![(Arc::new(corp), keys), asked("second", rules(0))]);
+    let fields = [jwt(OPAQUE)];
+    let no = described(&json!({"active": false}));
+    assert_eq!(asking.then("/local", &fields, Some(&no)), "token_inactive");
+    assert_eq!(asking.first("/local", &fields), "token_inactive");
+    assert_eq!(asking.first("/second", &fields), "ask https://second.example");
+    assert_eq!(asking.then("/second", &fields, Some(&good())), "eve");
+    // And what is bad by its signature is bad wherever it is presented.
+    let asking = Asking { tried: Tried::new(CONFIG) };
+    let forged = token(&claims());
+    let forged = format!("{}AAAA", &forged[..forged.len() - 4]);
+    for path in ["/local", "/second", "/local"] {
+        assert_eq!(asking.first(path, &[jwt(&forged)]), "token_signature_bad", "{path}");
+    }
 }
 
 #[test]

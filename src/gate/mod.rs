@@ -15,7 +15,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::address::{Peer, TrustedProxies};
-use crate::api_key::KeyRing;
+use crate::api_key::{KeyRing, VerifiedKey};
 use crate::cors;
 use crate::credential::{self, CredentialKind, CredentialSources, Presented};
 use crate::framing::FramingError;
@@ -409,8 +409,8 @@ impl Gate {
         if let Some(hit) = token.and_then(|token| self.revocations.find_token(token, now.unix)) {
             return Err(Rejection::TokenRevoked(hit));
         }
-        let key = evidence.key.as_ref().and_then(|key| key.principal().credential_id());
-        match key.and_then(|id| self.revocations.find_key(id, now.unix)) {
+        let mut ids = evidence.key.iter().flat_map(VerifiedKey::ids);
+        match ids.find_map(|id| self.revocations.find_key(id, now.unix)) {
             Some(hit) => Err(Rejection::KeyRevoked(hit)),
             None => Ok(()),
         }

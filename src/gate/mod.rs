@@ -399,8 +399,9 @@ impl Gate {
     ) -> Result<Halt, Rejection> {
         let issuer = self.whom_to_ask(token, requirement);
         let issuer = issuer.ok_or(Rejection::Token(JwtError::Malformed("not a JWT")))?;
+        let is_known = self.tokens.find(token).is_some();
         let token = Secret::new(Box::from(token));
-        Ok(Halt::Need(Query { issuer: Arc::clone(issuer), token, stale }))
+        Ok(Halt::Need(Query { issuer: Arc::clone(issuer), token, is_known, stale }))
     }
 
     /// Asks about everything that was established, known from before or not.

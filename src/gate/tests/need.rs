@@ -300,6 +300,23 @@ fn r703_asking_in_vain_costs_the_budget_of_failed_credentials_and_no_limit_is_ch
 }
 
 #[test]
+fn r1005_a_token_that_was_good_before_is_known_when_it_is_asked_about_again() {
+    let mut asking = Asking::new(vec![asked("opaque", rules(0))]);
+    let known = |asking: &Asking| match asking.tried.get("/watched", &[jwt(OPAQUE)]).verdict {
+        Verdict::Need(need) => need.is_known(),
+        verdict => panic!("{verdict:?}"),
+    };
+    assert!(!known(&asking));
+    asking.then("/watched", &[jwt(OPAQUE)], Some(&good()));
+    asking.tried.wait(60);
+    assert!(known(&asking));
+    // Not any longer, once its issuer has taken it back.
+    asking.then("/watched", &[jwt(OPAQUE)], Some(&described(&json!({"active": false}))));
+    asking.tried.wait(6);
+    assert!(!known(&asking));
+}
+
+#[test]
 fn r806_what_is_kept_of_long_answers_is_bounded_by_their_length() {
     let mut asking = Asking::new(vec![asked("opaque", rules(0))]);
     let most = 1 << 20;

@@ -384,6 +384,7 @@ fn contract_revocation_max_lifetime_says_nothing_about_opaque_tokens() {
         cache: Duration::from_secs(60),
         stale_for: Duration::ZERO,
         any_audience: false,
+        subject_from: crate::jwt::SubjectFrom::Sub,
     };
     let asked =
         IssuerSettings { introspection: Some(introspection), ..issuer("corp", CORP, Some(3600)) };

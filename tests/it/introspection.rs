@@ -109,6 +109,18 @@ fn contract_introspection_a_client_may_say_who_it_is_in_the_form() {
 }
 
 #[test]
+fn contract_introspection_an_answer_without_sub_is_refused_unless_it_may_be_the_client() {
+    let without_sub = || json(&active().replace(r#""sub":"eve","#, ""));
+    let asked = endpoint(move |_| without_sub());
+    let (_upstream, sidecar) = asking(asked.url(), "");
+    refused(&sidecar, TOKEN, 401, "token_claim_bad");
+    let (upstream, sidecar) = asking(asked.url(), ", subject_from: client_id");
+    assert_eq!(present(&sidecar, TOKEN).status, 200);
+    assert_eq!(upstream.last().field("x-auth-subject"), Some("shop"));
+    assert_eq!(upstream.last().field("x-auth-client-id"), Some("shop"));
+}
+
+#[test]
 fn r803_a_no_is_a_no_and_is_remembered_for_a_moment() {
     let asked = endpoint(|_| json(r#"{"active":false}"#));
     let (upstream, sidecar) = asking(asked.url(), "");

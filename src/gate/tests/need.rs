@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::jwt::{IntrospectionRules, IssuerSettings, KeySet};
+use crate::jwt::{IntrospectionRules, IssuerSettings, KeySet, SubjectFrom};
 
 const OPAQUE: &str = "Bearer an-opaque-token";
 const CONFIG: &str = "
@@ -23,6 +23,7 @@ fn rules(stale_s: u64) -> IntrospectionRules {
         cache: Duration::from_secs(60),
         stale_for: Duration::from_secs(stale_s),
         any_audience: false,
+        subject_from: SubjectFrom::Sub,
     }
 }
 
@@ -220,6 +221,28 @@ fn r802_what_its_issuer_took_back_is_not_believed_again_when_the_issuer_fails_la
         // Longer than bad tokens are remembered.
         asking.tried.wait(6);
         assert_eq!(asking.then("/", &fields, None), "introspection_failed", "{no}");
+    }
+}
+
+#[test]
+fn contract_introspection_an_answer_without_sub_is_about_the_client_if_the_operator_says_so() {
+    let by_client = IntrospectionRules { subject_from: SubjectFrom::ClientId, ..rules(0) };
+    for (answer, by_default, said) in [
+        (json!({"sub": null, "client_id": "shop"}), "token_claim_bad", "shop"),
+        (json!({"sub": "eve", "client_id": "shop"}), "eve", "eve"),
+        (json!({"sub": null}), "token_claim_bad", "token_claim_bad"),
+        (json!({"sub": "", "client_id": "shop"}), "token_claim_bad", "token_claim_bad"),
+        (json!({"sub": 1, "client_id": "shop"}), "token_claim_bad", "token_claim_bad"),
+        (json!({"sub": null, "client_id": ""}), "token_claim_bad", "token_claim_bad"),
+        (json!({"sub": null, "client_id": ["shop"]}), "token_claim_bad", "token_claim_bad"),
+        (json!({"sub": null, "azp": "shop"}), "token_claim_bad", "token_claim_bad"),
+    ] {
+        let answer = described(&answer);
+        for (rules, expected) in [(rules(0), by_default), (by_client.clone(), said)] {
+            let asking = Asking::new(vec![asked("opaque", rules)]);
+            let found = asking.then("/", &[jwt(OPAQUE)], Some(&answer));
+            assert_eq!(found, expected, "{answer}");
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 mod client;
 mod shares;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,6 +24,7 @@ use crate::introspection::client::Asker;
 use crate::introspection::shares::{Caller, Shares};
 use crate::jwks::FetchError;
 use crate::metrics::IntrospectionResult;
+use crate::reload::Reloader;
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::state::Shared;
@@ -93,6 +94,18 @@ pub async fn ask(
     };
     let heard = told.wait_for(Option::is_some).await.ok()?;
     heard.clone().flatten()
+}
+
+/// Lets go of the clients of issuers that are asked no longer, after each reload, for ever.
+pub async fn forget_the_gone(reloader: Arc<Reloader>) {
+    let mut generations = reloader.generations();
+    while generations.changed().await.is_ok() {
+        let snapshot = reloader.shared().snapshots.load_full();
+        let issuers = snapshot.dynamic.issuers.iter();
+        let asked = issuers.filter(|source| source.introspection.is_some());
+        let names: HashSet<&str> = asked.map(|source| &*source.settings.name).collect();
+        reloader.shared().introspection.forget_others(&names).await;
+    }
 }
 
 enum Joined {
@@ -167,6 +180,10 @@ impl Introspection {
             }
         }
         heard
+    }
+
+    async fn forget_others(&self, names: &HashSet<&str>) {
+        self.askers.lock().await.retain(|name, _| names.contains(&**name));
     }
 
     /// The client for an endpoint, kept as long as nothing about it changes.
@@ -267,6 +284,12 @@ mod tests {
         let first = asker().await.expect("kept for a while");
         let second = asker().await.expect("kept for a while");
         assert!(Arc::ptr_eq(&first, &second));
+        asking.forget_others(&HashSet::from(["corp"])).await;
+        assert_eq!(asking.askers.lock().await.len(), 1);
+        asking.forget_others(&HashSet::from(["other"])).await;
+        assert_eq!(asking.askers.lock().await.len(), 0, "an issuer that left the configuration");
+        let third = asker().await.expect("kept for a while");
+        assert!(!Arc::ptr_eq(&third, &second));
         tokio::time::advance(Duration::from_secs(10)).await;
         assert!(asker().await.is_none(), "made anew by the next question");
     }

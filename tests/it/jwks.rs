@@ -574,6 +574,35 @@ fn contract_admin_listener_refreshes_keys_for_those_who_may() {
 }
 
 #[test]
+fn contract_reload_what_is_kept_of_an_issuer_goes_with_it() {
+    let server = KeyServer::with(&rsa());
+    let keys = format!("{{ url: \"{}\" }}", server.url());
+    let upstream = Recorder::start();
+    let before = config(&upstream, ISSUER, &keys);
+    let sandbox = Sandbox::new();
+    sandbox.write("local.json", &p256());
+    let sidecar = sandbox.start(&before);
+    accepted(&sidecar, &rsa_token());
+    let folder = sidecar.sandbox.path("state/jwks");
+    let kept = || fs::read_dir(&folder).unwrap().count();
+    assert_eq!(kept(), 1);
+    fs::write(folder.join("notes.json"), "{}").unwrap();
+    // A configuration with a mistake takes nothing away, and neither do other settings.
+    let without = before.replace(&keys, "{ file: local.json }");
+    sidecar.configure(&without.replace("access:", "acces:"));
+    assert_eq!(sidecar.reload().status, 422);
+    sidecar.configure(&before.replace("jwks.json\" }", "jwks.json\", timeout: 1s }"));
+    assert_eq!(sidecar.reload().status, 200);
+    accepted(&sidecar, &rsa_token());
+    assert_eq!(kept(), 2);
+    sidecar.configure(&without);
+    assert_eq!(sidecar.reload().status, 200);
+    eventually("the kept set to go", || (kept() == 1).then_some(()));
+    assert!(folder.join("notes.json").exists(), "not ours");
+    accepted(&sidecar, &p256_token());
+}
+
+#[test]
 fn contract_reload_keeps_fetched_keys_and_follows_what_is_configured() {
     let server = KeyServer::with(&signer().jwks(&[("rsa", "RS256"), ("p256", "ES256")]));
     let keys = format!("{{ url: \"{}\" }}", server.url());

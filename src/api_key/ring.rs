@@ -249,9 +249,7 @@ fn check(key: KeyView<'_>, now: UnixTime) -> Result<(), KeyError> {
         KeyState::Active => Ok(()),
         KeyState::Disabled => Err(KeyError::Disabled { id: id() }),
         KeyState::NotYetValid => Err(KeyError::NotYetValid { id: id(), at: key.not_before() }),
-        KeyState::Expired => {
-            Err(KeyError::Expired { id: id(), at: key.expires().unwrap_or(now) })
-        }
+        KeyState::Expired => Err(KeyError::Expired { id: id(), at: key.expires().unwrap_or(now) }),
     }
 }
 

@@ -155,11 +155,7 @@ impl RevocationLog {
     ///
     /// # Errors
     /// [`LogError`]; nothing was published.
-    pub fn delete(
-        &self,
-        id: EntryId,
-        moment: &Moment<'_>,
-    ) -> Result<Option<Arc<Entry>>, LogError> {
+    pub fn delete(&self, id: EntryId, moment: &Moment<'_>) -> Result<Option<Arc<Entry>>, LogError> {
         let mut state = self.lock();
         let state = &mut *state;
         let Some(entry) = state.book.find(id).map(Arc::clone) else { return Ok(None) };

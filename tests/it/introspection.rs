@@ -183,7 +183,8 @@ fn r1005_a_flood_of_made_up_tokens_leaves_good_callers_their_turn() {
     for number in 0..80 {
         let mut caller = sidecar.connect();
         let token = bearer(&format!("made-up-{number}"));
-        let fields = [("Host", "a"), ("Authorization", &*token), ("X-Forwarded-For", "203.0.113.1")];
+        let fields =
+            [("Host", "a"), ("Authorization", &*token), ("X-Forwarded-For", "203.0.113.1")];
         caller.send(crate::support::head("GET", "/x", &fields));
         flood.push(caller);
     }

@@ -142,7 +142,9 @@ fn r804_an_api_key_under_two_digests_is_revoked_by_either_id() {
     let upstream = Recorder::start();
     let (sandbox, config) = standard(upstream.url());
     sandbox.write("pepper.txt", "a pepper that nobody knows\n");
-    let entry = |id: &str, digest: &str| format!("  - {{ id: {id}, digest: '{digest}', scopes: [read] }}\n");
+    let entry = |id: &str, digest: &str| {
+        format!("  - {{ id: {id}, digest: '{digest}', scopes: [read] }}\n")
+    };
     let peppered = peppered_digest_of(KEY, "a pepper that nobody knows");
     let keys = [
         entry("bare", &format!("sha256:{}", digest_of(KEY))),
@@ -160,7 +162,10 @@ fn r804_an_api_key_under_two_digests_is_revoked_by_either_id() {
         assert_eq!(delete(&sidecar, &entry), 200);
         assert_eq!(ask().status, 200, "{id}");
     }
-    sidecar.sandbox.replace("keys.yaml", &format!("keys:\n{}{}", keys[0], keys[1].replace(" }", ", enabled: false }")));
+    sidecar.sandbox.replace(
+        "keys.yaml",
+        &format!("keys:\n{}{}", keys[0], keys[1].replace(" }", ", enabled: false }")),
+    );
     assert_eq!(sidecar.reload().status, 200);
     let response = ask();
     assert_eq!(response.status, 401);

@@ -375,6 +375,9 @@ fn contract_revocation_no_max_lifetime_ends_the_entries_of_a_file() {
         assert_eq!(mistakes, []);
         let revoked = materials.expect("good files").revoked;
         let target = TargetRef { kind: Kind::IssuedBefore, issuer: "i", value: "" };
-        assert!(revoked.find(target).expect("the entry").holds(crate::time::UnixTime(u64::MAX)), "{lifetime}");
+        assert!(
+            revoked.find(target).expect("the entry").holds(crate::time::UnixTime(u64::MAX)),
+            "{lifetime}"
+        );
     }
 }

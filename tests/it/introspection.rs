@@ -282,6 +282,8 @@ fn contract_configuration_introspection_mistakes_are_told_with_their_place() {
         format!("{}{routes}", config.replace("api_keys:", &format!("{issuers}api_keys:")))
     };
     let https = "https://a.example.com/introspect";
+    let azp = issuer("one", https).replace("client_id: a,", "client_id: a, subject_from: azp,");
+    check(&sandbox, &with(&azp, &config), "subject_from: \"azp\" is not accepted here");
     let two = format!("{}{}", issuer("one", https), issuer("two", https));
     check(&sandbox, &with(&two, &config), "name one of them in `issuers`");
     let plain = issuer("one", "http://a.example.com/introspect");

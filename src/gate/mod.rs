@@ -399,7 +399,12 @@ impl Gate {
     ) -> Result<Halt, Rejection> {
         let issuer = self.whom_to_ask(token, requirement);
         let issuer = issuer.ok_or(Rejection::Token(JwtError::Malformed("not a JWT")))?;
-        let is_known = self.tokens.find(token).is_some();
+        let known = self.tokens.find(token);
+        // Whose it is was established before: it is shown to no other.
+        if known.as_ref().is_some_and(|known| known.principal().issuer() != &**issuer) {
+            return Err(AccessDenied::Issuer.into());
+        }
+        let is_known = known.is_some();
         let token = Secret::new(Box::from(token));
         Ok(Halt::Need(Query { issuer: Arc::clone(issuer), token, is_known, stale }))
     }

@@ -177,6 +177,11 @@ fn r801_what_one_issuer_does_not_know_is_not_refused_in_the_name_of_another() {
     assert_eq!(asking.first("/local", &fields), "token_inactive");
     assert_eq!(asking.first("/second", &fields), "ask https://second.example");
     assert_eq!(asking.then("/second", &fields, Some(&good())), "eve");
+    // Whose a token is, is known from then on: the other one is not shown it, however old that is.
+    let mut asking = asking;
+    asking.tried.wait(60);
+    assert_eq!(asking.first("/local", &fields), "issuer_refused");
+    assert_eq!(asking.first("/second", &fields), "ask https://second.example");
     // And what is bad by its signature is bad wherever it is presented.
     let asking = Asking { tried: Tried::new(CONFIG) };
     let forged = token(&claims());

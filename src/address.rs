@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::decimal::push_address;
 use crate::field_name::fold;
 
 /// The most hops that are walked. Beyond it somebody is writing the chain for us.
@@ -180,15 +181,14 @@ impl ForwardedValues {
 pub fn forwarded_values(
     peer: Peer,
     believed: Option<&HeaderMap>,
-    scheme: &str,
-    host: &str,
+    scheme: &'static str,
+    host: Option<HeaderValue>,
 ) -> ForwardedValues {
     let kept = |name| believed.and_then(|headers| one_plain_value(headers, name));
-    let own = |text: &str| HeaderValue::from_str(text).ok().filter(|value| !value.is_empty());
     ForwardedValues {
         forwarded_for: chain(peer, believed),
-        proto: kept(X_FORWARDED_PROTO).or_else(|| own(scheme)),
-        host: kept(X_FORWARDED_HOST).or_else(|| own(host)),
+        proto: kept(X_FORWARDED_PROTO).or_else(|| Some(HeaderValue::from_static(scheme))),
+        host: kept(X_FORWARDED_HOST).or(host).filter(|host| !host.is_empty()),
     }
 }
 
@@ -198,19 +198,20 @@ fn chain(peer: Peer, believed: Option<&HeaderMap>) -> Option<HeaderValue> {
     let given = believed.into_iter().flat_map(|headers| headers.get_all(X_FORWARDED_FOR));
     for value in given.map(|value| value.as_bytes().trim_ascii()).filter(|value| !value.is_empty())
     {
-        push_hop(&mut joined, value);
+        separate(&mut joined);
+        joined.extend_from_slice(value);
     }
     if let Peer::Ip(address) = peer {
-        push_hop(&mut joined, address.to_canonical().to_string().as_bytes());
+        separate(&mut joined);
+        push_address(&mut joined, address.to_canonical());
     }
-    if joined.is_empty() { None } else { HeaderValue::from_bytes(&joined).ok() }
+    if joined.is_empty() { None } else { HeaderValue::try_from(joined).ok() }
 }
 
-fn push_hop(joined: &mut Vec<u8>, hop: &[u8]) {
+fn separate(joined: &mut Vec<u8>) {
     if !joined.is_empty() {
         joined.extend_from_slice(b", ");
     }
-    joined.extend_from_slice(hop);
 }
 
 /// The value of a field that is there once, is not empty and has nothing but what a scheme or a

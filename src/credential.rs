@@ -243,14 +243,16 @@ fn split_word(value: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn read_bearer(bytes: &[u8], keys: bool) -> Result<Read<'_>, CredentialError> {
+    let is_token = is_b64token(bytes);
+    if is_token && !keys {
+        // Looked at once: no byte of a token is a comma or invisible.
+        return Ok(Read::Jwt(as_text(bytes)?));
+    }
     let text = read_text(bytes)?;
     if keys && !is_jwt_shaped(text) {
         return read_key(bytes);
     }
-    if !is_b64token(text) {
-        return Err(CredentialError::Malformed);
-    }
-    Ok(Read::Jwt(text))
+    if is_token { Ok(Read::Jwt(text)) } else { Err(CredentialError::Malformed) }
 }
 
 fn read_key(bytes: &[u8]) -> Result<Read<'_>, CredentialError> {
@@ -269,13 +271,17 @@ fn read_text(bytes: &[u8]) -> Result<&str, CredentialError> {
     if bytes.is_empty() || !all(bytes, |byte| byte.is_ascii_graphic()) {
         return Err(CredentialError::Malformed);
     }
+    as_text(bytes)
+}
+
+fn as_text(bytes: &[u8]) -> Result<&str, CredentialError> {
     std::str::from_utf8(bytes).map_err(|_| CredentialError::Malformed)
 }
 
 /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="` (RFC 6750 section 2.1).
-fn is_b64token(text: &str) -> bool {
-    let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
-    let body = &text.as_bytes()[..text.len() - padding];
+fn is_b64token(text: &[u8]) -> bool {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let body = &text[..text.len() - padding];
     !body.is_empty()
         && all(body, |byte| {
             // `-`, `.` and `/` are neighbours.

@@ -134,15 +134,21 @@ impl<'a> Head<'a> {
 struct Lines<'a>(&'a [u8]);
 
 impl<'a> Lines<'a> {
+    /// The next line, which has no CR, and no LF as long as [`no_control`] holds for it.
     fn next_line(&mut self) -> Result<&'a [u8], FramingError> {
-        let end = find(self.0, b'\n').ok_or(FramingError::LineEnd)?;
-        let line = self.0[..end].strip_suffix(b"\r").ok_or(FramingError::LineEnd)?;
-        if find(line, b'\r').is_some() {
-            return Err(FramingError::LineEnd);
-        }
-        self.0 = &self.0[end + 1..];
+        let end = find(self.0, b'\r').ok_or(FramingError::LineEnd)?;
+        let (line, rest) = self.0.split_at(end);
+        self.0 = rest.strip_prefix(b"\r\n").ok_or(FramingError::LineEnd)?;
         Ok(line)
     }
+}
+
+/// Whether a line has no control character but those `allowed`.
+fn no_control(line: &[u8], allowed: impl Fn(u8) -> bool) -> Result<(), FramingError> {
+    if all(line, |byte| !byte.is_ascii_control() | allowed(byte)) {
+        return Ok(());
+    }
+    Err(if find(line, b'\n').is_some() { FramingError::LineEnd } else { FramingError::Control })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -159,9 +165,7 @@ struct RequestLine<'a> {
 
 impl<'a> RequestLine<'a> {
     fn parse(line: &'a [u8]) -> Result<Self, FramingError> {
-        if !all(line, |byte| !byte.is_ascii_control()) {
-            return Err(FramingError::Control);
-        }
+        no_control(line, |_| false)?;
         let mut parts = line.split(|byte| *byte == b' ');
         let (Some(method), Some(target), Some(version), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -250,9 +254,7 @@ impl<'a> Fields<'a> {
         if matches!(line[0], b' ' | b'\t') {
             return Err(FramingError::Folded);
         }
-        if !all(line, |byte| !byte.is_ascii_control() | (byte == b'\t')) {
-            return Err(FramingError::Control);
-        }
+        no_control(line, |byte| byte == b'\t')?;
         let colon = line.iter().position(|byte| *byte == b':').ok_or(FramingError::FieldName)?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);
         if !is_token(name) {

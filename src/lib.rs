@@ -7,7 +7,7 @@
 //! # Map
 //! | layer | modules | never |
 //! |---|---|---|
-//! | vocabulary | [`time`], [`secret`], [`scope`], [`credential`], [`principal`], [`header_text`], [`field_name`], [`octets`] | knows configuration or logging |
+//! | vocabulary | [`time`], [`secret`], [`scope`], [`credential`], [`principal`], [`header_text`], [`field_name`], [`octets`], [`decimal`] | knows configuration or logging |
 //! | deciding | [`framing`], [`path`], [`address`], [`cors`], [`policy`], [`jwt`], [`token_cache`], [`api_key`], [`revocation`], [`rate_limit`], [`identity`], [`upstream_settings`] | waits, reads a clock or a file |
 //! | the gate | [`gate`], [`rejection`], [`record`] | knows a connection |
 //! | composing | [`config`], [`snapshot`] | touches what runs |
@@ -58,6 +58,7 @@ pub mod cli;
 pub mod config;
 pub mod cors;
 pub mod credential;
+pub mod decimal;
 pub mod field_name;
 pub mod framing;
 pub mod gate;

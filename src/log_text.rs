@@ -8,6 +8,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::decimal::{push_address, push_number};
 use crate::octets::all;
 use crate::time::UnixMillis;
 
@@ -39,7 +40,13 @@ impl Line {
     /// An empty line with room for `capacity` bytes.
     #[must_use]
     pub fn new(format: LineFormat, capacity: usize) -> Self {
-        let mut out = Vec::with_capacity(capacity);
+        Self::within(format, Vec::with_capacity(capacity))
+    }
+
+    /// An empty line in the room of an older one.
+    #[must_use]
+    pub fn within(format: LineFormat, mut out: Vec<u8>) -> Self {
+        out.clear();
         if format == LineFormat::Json {
             out.push(b'{');
         }
@@ -53,32 +60,41 @@ impl Line {
             LineFormat::Text if is_plain(value, bytes_max) => {
                 self.out.extend_from_slice(value.as_bytes());
             }
+            LineFormat::Json if is_plain(value, bytes_max) => {
+                self.out.push(b'"');
+                self.out.extend_from_slice(value.as_bytes());
+                self.out.push(b'"');
+            }
             LineFormat::Text | LineFormat::Json => push_quoted(&mut self.out, value, bytes_max),
         }
     }
 
-    /// A field with a word of our own.
+    /// A field with a word of our own, which is plain.
     pub fn word(&mut self, name: &'static str, value: &'static str) {
-        self.text(name, value, usize::MAX);
+        debug_assert!(is_plain(value, usize::MAX), "{value:?} needs quotes");
+        self.plain(name, |out| out.extend_from_slice(value.as_bytes()));
     }
 
     /// A field with a point in time. Its spelling is plain.
     pub fn time(&mut self, name: &'static str, value: UnixMillis) {
-        self.plain(name, format_args!("{value}"));
+        self.plain(name, |out| match value.digits() {
+            Some(digits) => out.extend_from_slice(&digits),
+            // Writing to a Vec cannot fail.
+            None => drop(write!(out, "{value}")),
+        });
     }
 
     /// A field with an address. Its spelling is plain.
     pub fn address(&mut self, name: &'static str, value: IpAddr) {
-        self.plain(name, format_args!("{value}"));
+        self.plain(name, |out| push_address(out, value));
     }
 
     /// A field whose text can be read in one way only.
-    fn plain(&mut self, name: &'static str, value: std::fmt::Arguments<'_>) {
+    fn plain(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         self.name(name);
         let quote: &[u8] = if self.format == LineFormat::Json { b"\"" } else { b"" };
         self.out.extend_from_slice(quote);
-        // Writing to a Vec cannot fail.
-        let _ = self.out.write_fmt(value);
+        write(&mut self.out);
         self.out.extend_from_slice(quote);
     }
 
@@ -194,11 +210,6 @@ fn push_unicode_escape(out: &mut Vec<u8>, unit: u16) {
     for shift in [12, 8, 4, 0] {
         out.push(HEX[usize::from(unit >> shift & 15)]);
     }
-}
-
-fn push_number(out: &mut Vec<u8>, value: u64) {
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{value}");
 }
 
 /// Whether a value can stand without quotes and be read in one way only.

@@ -16,9 +16,7 @@ pub fn all(bytes: &[u8], class: impl Fn(u8) -> bool) -> bool {
 #[inline]
 #[must_use]
 pub fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
-    let is_here = |piece: &[u8]| piece.iter().fold(false, |any, byte| any | (*byte == wanted));
-    let at = bytes.chunks(PIECE).position(is_here)? * PIECE;
-    Some(at + bytes[at..].iter().position(|byte| *byte == wanted)?)
+    memchr::memchr(wanted, bytes)
 }
 
 #[cfg(test)]

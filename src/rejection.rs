@@ -425,11 +425,20 @@ impl Answer {
 
     fn new(wire: Wire, request_id: &str) -> Self {
         let title = wire.status.canonical_reason().unwrap_or("Error");
-        let body = format!(
-            "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{},\"code\":\"{}\",\"request_id\":\"{request_id}\"}}\n",
-            wire.status.as_u16(),
+        let status = wire.status.as_str();
+        // No word of it needs an escape.
+        let body = [
+            "{\"type\":\"about:blank\",\"title\":\"",
+            title,
+            "\",\"status\":",
+            status,
+            ",\"code\":\"",
             wire.code,
-        );
+            "\",\"request_id\":\"",
+            request_id,
+            "\"}\n",
+        ]
+        .concat();
         let fields = vec![
             (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json")),
             (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -58,18 +58,14 @@ impl UnixMillis {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds: `2026-11-21T20:26:12.345Z`. Every line of a log has one, so
-/// that digits are put in their places instead of formatted.
-impl fmt::Display for UnixMillis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = i64::try_from(self.0 / 1000).unwrap_or(i64::MAX);
-        let at = time::OffsetDateTime::from_unix_timestamp(seconds);
-        let Some((at, year)) = at
-            .ok()
-            .and_then(|at| Some((at, u64::try_from(at.year()).ok().filter(|y| *y <= 9999)?)))
-        else {
-            return write!(f, "@{}.{:03}Z", self.0 / 1000, self.0 % 1000);
-        };
+impl UnixMillis {
+    /// RFC 3339 in UTC with milliseconds, digit by digit: every line of a log has one. `None`
+    /// beyond the year 9999.
+    #[must_use]
+    pub fn digits(self) -> Option<[u8; 24]> {
+        let at = time::OffsetDateTime::from_unix_timestamp(i64::try_from(self.0 / 1000).ok()?);
+        let at = at.ok()?;
+        let year = u64::try_from(at.year()).ok().filter(|year| *year <= 9999)?;
         let mut text = *b"0000-00-00T00:00:00.000Z";
         put_digits(&mut text[..4], year);
         put_digits(&mut text[5..7], u8::from(at.month()).into());
@@ -78,7 +74,17 @@ impl fmt::Display for UnixMillis {
         put_digits(&mut text[14..16], at.minute().into());
         put_digits(&mut text[17..19], at.second().into());
         put_digits(&mut text[20..23], self.0 % 1000);
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        Some(text)
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds: `2026-11-21T20:26:12.345Z`.
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.digits() {
+            Some(digits) => f.write_str(std::str::from_utf8(&digits).unwrap_or_default()),
+            None => write!(f, "@{}.{:03}Z", self.0 / 1000, self.0 % 1000),
+        }
     }
 }
 

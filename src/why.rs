@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::gate::{Step, steps};
+use crate::gate::{Step, steps_behind_route, steps_to_route};
 use crate::log_text::shorten;
+use crate::policy::Route;
 use crate::record::{Outcome, Record};
 use crate::rejection::Fault;
 use crate::time::UnixMillis;
@@ -31,7 +32,7 @@ const ANSWER_BYTES_MAX: usize = 512;
 const STEPS_MAX: usize = 16;
 
 /// What is remembered of one refusal or fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields of the record, shortened")]
 pub struct WhyEntry {
     pub time: UnixMillis,
@@ -41,11 +42,13 @@ pub struct WhyEntry {
     pub method: Box<str>,
     pub host: Box<str>,
     pub path: Box<str>,
-    pub route: Option<Arc<str>>,
+    /// The route as it was then.
+    pub route: Option<Arc<Route>>,
     pub outcome: Outcome,
     pub status: u16,
     pub generation: u64,
-    pub steps: Vec<Step>,
+    /// Those behind the route: a flood of refusals should not pay for describing routes.
+    further: Vec<Step>,
 }
 
 /// The ring.
@@ -99,18 +102,26 @@ impl WhyEntry {
             method: shorten(record.method, TEXT_BYTES_MAX).into(),
             host: shorten(record.host, TEXT_BYTES_MAX).into(),
             path: shorten(record.path_without_query(), PATH_BYTES_MAX).into(),
-            route: evidence.route.as_ref().map(|route| Arc::clone(&route.name)),
+            route: evidence.route.clone(),
             outcome: record.outcome,
             status: record.status,
             generation: record.generation,
-            steps: shortened_steps(record),
+            further: further_steps(record),
         }
+    }
+
+    /// The steps of the decision, in order; a fault comes after its last one.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Step> {
+        let mut steps = steps_to_route(self.address, self.route.as_deref());
+        steps.iter_mut().for_each(bound);
+        steps.extend_from_slice(&self.further);
+        steps
     }
 }
 
-/// The steps of the decision; a fault comes after its last one.
-fn shortened_steps(record: &Record<'_>) -> Vec<Step> {
-    let mut all = steps(record.evidence, record.rejection);
+fn further_steps(record: &Record<'_>) -> Vec<Step> {
+    let mut all = steps_behind_route(record.evidence, record.rejection);
     if let Outcome::Fault(fault) = record.outcome {
         let answer = format!("{}: {fault}", fault.as_str());
         let question = match fault {
@@ -123,14 +134,16 @@ fn shortened_steps(record: &Record<'_>) -> Vec<Step> {
         // The last step is the one that says why.
         all.drain(STEPS_MAX - 1..all.len() - 1);
     }
-    for step in &mut all {
-        if step.answer.len() > ANSWER_BYTES_MAX {
-            step.answer = shorten(&step.answer, ANSWER_BYTES_MAX);
-        }
-        step.answer.shrink_to_fit();
-    }
+    all.iter_mut().for_each(bound);
     all.shrink_to_fit();
     all
+}
+
+fn bound(step: &mut Step) {
+    if step.answer.len() > ANSWER_BYTES_MAX {
+        step.answer = shorten(&step.answer, ANSWER_BYTES_MAX);
+    }
+    step.answer.shrink_to_fit();
 }
 
 #[cfg(test)]
@@ -158,8 +171,9 @@ mod tests {
         assert!(ring.find("").is_none());
         let last = ring.find(&format!("r{}", ENTRIES_MAX + 1)).unwrap();
         assert_eq!(last.outcome.reason(), Some("credential_missing"));
-        assert_eq!(last.route.as_deref(), Some("api"));
-        let step = last.steps.last().unwrap();
+        assert_eq!(last.route.as_ref().map(|route| &*route.name), Some("api"));
+        let steps = last.steps();
+        let step = steps.last().unwrap();
         assert!(!step.passed);
         assert_eq!(step.question, "credential");
     }
@@ -190,7 +204,8 @@ mod tests {
         });
         let entry = ring.find("r-1").unwrap();
         assert_eq!(entry.status, 504);
-        let step = entry.steps.last().unwrap();
+        let steps = entry.steps();
+        let step = steps.last().unwrap();
         assert_eq!((step.question, step.passed), ("upstream", false));
         assert!(step.answer.starts_with("upstream_timeout: "));
     }

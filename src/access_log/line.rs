@@ -13,13 +13,11 @@ const PATH_BYTES_MAX: usize = 1024;
 /// The longest other value that is written, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
 
-/// Room for an ordinary line.
-const LINE_BYTES: usize = 640;
-
-/// Writes the line of one request, with its line end. An absent fact has no field.
-pub(super) fn format(record: &Record<'_>, format: LineFormat) -> Vec<u8> {
+/// Writes the line of one request, with its line end, into `room`, whatever that held before. An
+/// absent fact has no field.
+pub(super) fn format(record: &Record<'_>, format: LineFormat, room: Vec<u8>) -> Vec<u8> {
     let evidence = record.evidence;
-    let mut line = Line::new(format, LINE_BYTES);
+    let mut line = Line::within(format, room);
     let text = |line: &mut Line, name, value: &str| line.text(name, value, TEXT_BYTES_MAX);
     line.time("time", record.time);
     text(&mut line, "request_id", record.request_id);

@@ -5,28 +5,29 @@
 //! a query.
 
 mod line;
+mod queue;
 mod writer;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
 use prometheus::IntCounter;
 
-use crate::access_log::writer::{Order, Writer};
+use crate::access_log::queue::{Order, Queue};
+use crate::access_log::writer::Writer;
 use crate::config::{self, AccessLogTarget};
 use crate::log_text::LineFormat;
 use crate::record::Record;
 
-/// Lines that wait for the writer: what is written in a good tenth of a second under full load.
-/// A line is at most about 5 KiB, ordinarily a tenth of that.
-const QUEUE_LINES_MAX: usize = 8192;
-
-/// Orders that wait for the writer.
-const QUEUE_ORDERS_MAX: usize = 16;
+thread_local! {
+    /// Where this thread writes a line before it is queued; a line is at most about 5 KiB.
+    static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The access log of the process.
 #[derive(Debug)]
@@ -38,10 +39,14 @@ pub struct AccessLog {
 #[derive(Debug)]
 struct Running {
     format: LineFormat,
-    lines: Sender<Vec<u8>>,
-    orders: Sender<Order>,
-    /// Ends when both senders are gone.
-    _writer: JoinHandle<()>,
+    queue: Arc<Queue>,
+}
+
+/// The writer ends once it has written what was queued.
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
 }
 
 impl AccessLog {
@@ -65,13 +70,13 @@ impl AccessLog {
             Some(false) => LineFormat::Text,
             None => fallback,
         };
-        let (lines, lines_in) = bounded(QUEUE_LINES_MAX);
-        let (orders, orders_in) = bounded(QUEUE_ORDERS_MAX);
+        let queue = Arc::new(Queue::default());
         let writer = Writer::new(file, path, dropped.clone());
-        let writer = std::thread::Builder::new()
+        let queue_in = Arc::clone(&queue);
+        std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || writer.run(&lines_in, &orders_in))?;
-        Ok(Self { running: Some(Running { format, lines, orders, _writer: writer }), dropped })
+            .spawn(move || writer.run(&queue_in))?;
+        Ok(Self { running: Some(Running { format, queue }), dropped })
     }
 
     /// No access log.
@@ -83,21 +88,23 @@ impl AccessLog {
     /// Queues the line of one request; drops and counts it when the queue is full.
     pub fn record(&self, record: &Record<'_>) {
         let Some(running) = &self.running else { return };
-        if running.lines.is_full() {
+        if running.queue.is_full() {
             // Not worth formatting.
             self.dropped.inc();
             return;
         }
-        if running.lines.try_send(line::format(record, running.format)).is_err() {
+        let line = line::format(record, running.format, LINE.take());
+        if !running.queue.push(&line) {
             self.dropped.inc();
         }
+        LINE.set(line);
     }
 
     /// Opens a file target again, after it was renamed away. Does not wait.
     pub fn reopen(&self) {
         if let Some(running) = &self.running {
-            // Full means that an order to reopen already waits.
-            let _ = running.orders.try_send(Order::Reopen);
+            // Full means that an order to reopen already waits, or that the writer is stuck.
+            let _ = running.queue.order(Order::Reopen);
         }
     }
 
@@ -105,9 +112,8 @@ impl AccessLog {
     #[must_use]
     pub fn flush(&self, patience: Duration) -> bool {
         let Some(running) = &self.running else { return true };
-        let (done, is_done) = bounded(1);
-        running.orders.send_timeout(Order::Flush(done), patience).is_ok()
-            && is_done.recv_timeout(patience).is_ok()
+        let (done, is_done) = sync_channel(1);
+        running.queue.order(Order::Flush(done)) && is_done.recv_timeout(patience).is_ok()
     }
 
     /// Lines that were lost so far.

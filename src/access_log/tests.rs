@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::queue::QUEUE_BYTES_MAX;
 use super::*;
 use crate::log_text::naughty;
 use crate::record::Outcome;
@@ -15,7 +16,7 @@ use crate::reload::fixture::{self, MemoryDisk};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn json(record: &Record<'_>) -> Value {
-    let line = line::format(record, LineFormat::Json);
+    let line = line::format(record, LineFormat::Json, Vec::new());
     assert_clean(&line);
     serde_json::from_slice(&line).unwrap()
 }
@@ -56,7 +57,8 @@ fn a_line_says_who_did_what_and_how_it_ended() {
         "generation": 1,
     });
     assert_eq!(line, expected);
-    let text = line::format(&fixture::record(&decision, "/api/a?secret=1"), LineFormat::Text);
+    let text =
+        line::format(&fixture::record(&decision, "/api/a?secret=1"), LineFormat::Text, Vec::new());
     let text = String::from_utf8(text).unwrap();
     assert!(text.starts_with("time=2027-01-15T08:00:00.123Z request_id=r-1 address=192.0.2.7 "));
     assert!(text.contains(" path=/api/a route=api outcome=admitted status=200 subject=alice "));
@@ -91,7 +93,7 @@ fn r902_no_credential_and_no_query_is_written() {
             let decision = fixture::decide(&opened.snapshot, path, &fields);
             let path = format!("{path}?key={}", fixture::KEY);
             for format in [LineFormat::Json, LineFormat::Text] {
-                let line = line::format(&fixture::record(&decision, &path), format);
+                let line = line::format(&fixture::record(&decision, &path), format, Vec::new());
                 let line = String::from_utf8(line).unwrap();
                 assert!(!line.contains("canary") && !line.contains("eyJ"), "{line}");
                 assert!(!line.contains("key="), "{line}");
@@ -116,7 +118,7 @@ fn r903_every_naughty_text_leaves_one_clean_line() {
         let line = json(&record);
         assert_eq!(line["host"], *text);
         assert_eq!(line["outcome"], "admitted");
-        assert_clean(&line::format(&record, LineFormat::Text));
+        assert_clean(&line::format(&record, LineFormat::Text, Vec::new()));
     }
 }
 
@@ -132,8 +134,8 @@ fn values_are_bounded() {
         peer_request_id: Some(&long),
         ..fixture::record(&decision, "/open/a")
     };
-    assert!(line::format(&record, LineFormat::Json).len() < 3000);
-    assert!(line::format(&record, LineFormat::Text).len() < 3000);
+    assert!(line::format(&record, LineFormat::Json, Vec::new()).len() < 3000);
+    assert!(line::format(&record, LineFormat::Text, Vec::new()).len() < 3000);
 }
 
 fn start(path: &Path, json: Option<bool>) -> AccessLog {
@@ -193,7 +195,7 @@ fn a_writer_that_is_stuck_costs_lines_and_never_time() {
     let opened = fixture::open(&MemoryDisk::filled());
     let decision = fixture::decide(&opened.snapshot, "/open/a", &[]);
     let record = fixture::record(&decision, "/open/a");
-    (0..QUEUE_LINES_MAX * 2).for_each(|_| log.record(&record));
+    (0..QUEUE_BYTES_MAX / 50).for_each(|_| log.record(&record));
     assert!(log.dropped() > 0);
     assert!(!log.flush(Duration::from_millis(20)), "and a flush gives up");
     drop(reader);

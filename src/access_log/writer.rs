@@ -9,24 +9,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select};
 use prometheus::IntCounter;
 
-/// Bytes gathered before a write: one system call for about a hundred lines.
-const BATCH_BYTES: usize = 64 * 1024;
+use crate::access_log::queue::{Order, Queue, Work};
 
-/// How long lines gather after a write before they are looked at again. A thread that is woken for
-/// every line costs a request more than the line itself; in this time the queue does not fill.
+/// How long lines gather before they are written. A thread that is woken for every line costs a
+/// request more than the line itself; in this time the queue does not fill.
 const GATHER_MAX: Duration = Duration::from_millis(10);
 
-/// What the writer is told besides lines.
-#[derive(Debug)]
-pub(super) enum Order {
-    /// Open the file again.
-    Reopen,
-    /// Write all that is queued, then say so.
-    Flush(Sender<()>),
-}
+/// What a batch keeps of its room: more was a burst.
+const BATCH_BYTES_KEPT: usize = 512 * 1024;
 
 /// Opens a log file for appending; only its owner and group may read it.
 pub(super) fn open(path: &Path) -> io::Result<File> {
@@ -85,42 +77,21 @@ impl<W: Write> Writer<W> {
 }
 
 impl Writer<File> {
-    /// Writes until both queues are closed.
-    pub(super) fn run(mut self, lines: &Receiver<Vec<u8>>, orders: &Receiver<Order>) {
-        let mut batch = Vec::with_capacity(BATCH_BYTES);
+    /// Writes until the queue is closed.
+    pub(super) fn run(mut self, queue: &Queue) {
+        let mut batch = Vec::new();
         loop {
-            select! {
-                recv(lines) -> line => match line {
-                    Ok(line) => {
-                        batch.extend_from_slice(&line);
-                        self.write_all_queued(&mut batch, lines);
-                    }
-                    Err(_) => return,
-                },
-                recv(orders) -> order => match order {
-                    Ok(order) => self.follow(order, &mut batch, lines),
-                    // The other queue closes with this one.
-                    Err(_) => return self.write_all_queued(&mut batch, lines),
-                },
+            let work = queue.take(&mut batch, GATHER_MAX);
+            // What was queued before an order is written before it is followed.
+            self.write(&mut batch);
+            batch.shrink_to(BATCH_BYTES_KEPT);
+            match work {
+                Work::Lines => {}
+                Work::Order(Order::Reopen) => self.reopen(),
+                // Nobody may wait any more.
+                Work::Order(Order::Flush(done)) => drop(done.try_send(())),
+                Work::Closed => return,
             }
-            // Nobody waits for a line: they gather, and only an order cuts that short.
-            match orders.recv_timeout(GATHER_MAX) {
-                Ok(order) => self.follow(order, &mut batch, lines),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    return self.write_all_queued(&mut batch, lines);
-                }
-            }
-        }
-    }
-
-    fn follow(&mut self, order: Order, batch: &mut Vec<u8>, lines: &Receiver<Vec<u8>>) {
-        // What was queued before the order is written before it is followed.
-        self.write_all_queued(batch, lines);
-        match order {
-            Order::Reopen => self.reopen(),
-            // Nobody may wait any more.
-            Order::Flush(done) => drop(done.try_send(())),
         }
     }
 
@@ -135,20 +106,6 @@ impl Writer<File> {
                 tracing::error!(%error, file = %path.display(), "access log: cannot be opened again");
             }
         }
-    }
-
-    fn write_all_queued(&mut self, batch: &mut Vec<u8>, lines: &Receiver<Vec<u8>>) {
-        // Only what waits now: requests go on and this must end.
-        let mut waiting = lines.len();
-        while waiting > 0 {
-            let Ok(line) = lines.try_recv() else { break };
-            batch.extend_from_slice(&line);
-            waiting -= 1;
-            if batch.len() >= BATCH_BYTES {
-                self.write(batch);
-            }
-        }
-        self.write(batch);
     }
 }
 

@@ -261,9 +261,9 @@ impl<'a> WhyPage<'a> {
             host: &entry.host,
             path: &entry.path,
             address: address_text(entry.address),
-            route: entry.route.as_deref(),
+            route: entry.route.as_ref().map(|route| &*route.name),
             generation: entry.generation,
-            steps: entry.steps.iter().map(step).collect(),
+            steps: entry.steps().iter().map(step).collect(),
         }
     }
 }

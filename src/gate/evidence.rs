@@ -94,11 +94,27 @@ impl Decision {
 /// As [`Decision::steps`], for a refusal that came after the gate (a body over its limit).
 #[must_use]
 pub fn steps(evidence: &Evidence, rejection: Option<&Rejection>) -> Vec<Step> {
-    let mut steps = vec![passed("address", address_text(evidence.address))];
-    if let Some(route) = &evidence.route {
+    let mut steps = steps_to_route(evidence.address, evidence.route.as_deref());
+    steps.extend(steps_behind_route(evidence, rejection));
+    steps
+}
+
+/// The first of the [`steps`]: what a request asks for. They are the longer ones, and the same for
+/// every request of a route.
+#[must_use]
+pub fn steps_to_route(address: Option<IpAddr>, route: Option<&Route>) -> Vec<Step> {
+    let mut steps = vec![passed("address", address_text(address))];
+    if let Some(route) = route {
         steps.push(passed("path", "one reading".to_owned()));
         steps.push(passed("route", describe_route(route)));
     }
+    steps
+}
+
+/// The other [`steps`]: who asks, and what came of it.
+#[must_use]
+pub fn steps_behind_route(evidence: &Evidence, rejection: Option<&Rejection>) -> Vec<Step> {
+    let mut steps = Vec::new();
     if evidence.presented_jwt || evidence.presented_key {
         steps.push(passed("credential", describe_presented(evidence)));
     }

@@ -32,7 +32,7 @@ use crate::secret::Secret;
 use crate::time::Now;
 use crate::token_cache::TokenCache;
 
-pub use evidence::{Evidence, Step, steps};
+pub use evidence::{Evidence, Step, steps, steps_behind_route, steps_to_route};
 pub use failed::FailedCredentials;
 pub use need::{Introspected, Need};
 

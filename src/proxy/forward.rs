@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderName, StatusCode, Version};
+use http::{HeaderName, HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
@@ -94,14 +94,12 @@ fn set_limit_fields(response: &mut ResponseHeader, evidence: Option<&Evidence>) 
     if standings.is_empty() {
         return Ok(());
     }
-    let fields = rate_limit::headers::fields(&rate_limit::tightest(standings), false);
-    for (name, _) in &fields {
-        response.remove_header(name);
-    }
-    for (name, value) in fields {
-        response.append_header(name, value)?;
-    }
-    Ok(())
+    let Some(told) = rate_limit::headers::limit_fields(&rate_limit::tightest(standings), false)
+    else {
+        return Ok(());
+    };
+    response.insert_header("RateLimit", told.rate_limit)?;
+    response.insert_header("RateLimit-Policy", told.policy)
 }
 
 /// Where the route has `cors`, our fields replace the upstream's: two answers to "who may read
@@ -220,10 +218,13 @@ fn set_forwarding_fields(
 ) -> Result<()> {
     let is_tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     let scheme = if is_tls { "https" } else { "http" };
-    let host = admit::host(session.req_header()).unwrap_or_default();
-    let host = String::from_utf8_lossy(host);
+    let asked = session.req_header();
+    let host = match asked.headers.get(HOST) {
+        Some(host) => Some(host.clone()),
+        None => admit::host(asked).and_then(|host| HeaderValue::from_bytes(host).ok()),
+    };
     let believed = is_trusted.then_some(&request.headers);
-    let values = address::forwarded_values(peer, believed, scheme, &host);
+    let values = address::forwarded_values(peer, believed, scheme, host);
     for (name, value) in values.iter() {
         request.insert_header(name, value.clone())?;
     }

@@ -5,11 +5,11 @@
 //! that is not about the caller itself, and never whom else a limit counts.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::decimal::push_number;
 use crate::rate_limit::{LimitHeaders, Standing};
 
 /// The largest integer of a structured field (RFC 9651 section 3.3.1).
@@ -46,21 +46,19 @@ pub struct LimitFields {
 /// heard. `refused` says whether the request was refused for one of them.
 #[must_use]
 pub fn limit_fields(standings: &[Standing], refused: bool) -> Option<LimitFields> {
-    let capacity = standings.len() * FIELD_BYTES;
-    let (mut rate_limit, mut policy) =
-        (String::with_capacity(capacity), String::with_capacity(capacity));
+    let room = || Vec::with_capacity(standings.len() * FIELD_BYTES);
+    let (mut rate_limit, mut policy) = (room(), room());
     for standing in standings.iter().filter(|standing| is_told(standing, refused)) {
         for field in [&mut rate_limit, &mut policy] {
             if !field.is_empty() {
-                field.push_str(", ");
+                field.extend_from_slice(b", ");
             }
             push_string(field, &standing.policy.name);
         }
-        let seconds = seconds_up(standing.reset_after);
-        let window = seconds_up(standing.quota.window()).max(1);
-        // Writing to a String cannot fail.
-        let _ = write!(rate_limit, ";r={};t={seconds}", standing.remaining);
-        let _ = write!(policy, ";q={};w={window}", standing.quota.burst);
+        push_parameter(&mut rate_limit, b";r=", standing.remaining.into());
+        push_parameter(&mut rate_limit, b";t=", seconds_up(standing.reset_after));
+        push_parameter(&mut policy, b";q=", standing.quota.burst.get().into());
+        push_parameter(&mut policy, b";w=", seconds_up(standing.quota.window()).max(1));
     }
     if policy.is_empty() {
         return None;
@@ -107,21 +105,22 @@ fn is_told(standing: &Standing, refused: bool) -> bool {
 
 /// Appends a structured-field string (RFC 9651 section 3.3.3). It can hold printable ASCII only;
 /// whatever else a name has is percent-encoded.
-fn push_string(field: &mut String, text: &str) {
-    field.push('"');
+fn push_string(field: &mut Vec<u8>, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    field.push(b'"');
     for byte in text.bytes() {
         match byte {
-            b'"' | b'\\' => {
-                field.push('\\');
-                field.push(char::from(byte));
-            }
-            b' '..=b'~' => field.push(char::from(byte)),
-            _ => {
-                let _ = write!(field, "%{byte:02X}");
-            }
+            b'"' | b'\\' => field.extend([b'\\', byte]),
+            b' '..=b'~' => field.push(byte),
+            _ => field.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
         }
     }
-    field.push('"');
+    field.push(b'"');
+}
+
+fn push_parameter(field: &mut Vec<u8>, name: &[u8], value: u64) {
+    field.extend_from_slice(name);
+    push_number(field, value);
 }
 
 fn seconds_up(duration: Duration) -> u64 {
@@ -130,8 +129,8 @@ fn seconds_up(duration: Duration) -> u64 {
 }
 
 /// Only printable ASCII is written above, so there is always a value.
-fn visible(text: String) -> Option<HeaderValue> {
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+fn visible(text: Vec<u8>) -> Option<HeaderValue> {
+    HeaderValue::try_from(text).ok()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::support::{files_below, root};
 
 /// The layers: a module uses its own and those before it.
 const LAYERS: &[(&str, &str)] = &[
-    ("vocabulary", "time secret scope header_text field_name octets credential principal"),
+    ("vocabulary", "time secret scope header_text field_name octets decimal credential principal"),
     (
         "deciding",
         "jwt token_cache api_key revocation path policy rate_limit identity address cors framing request_id \

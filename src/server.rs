@@ -161,7 +161,7 @@ fn revocations(
 ) -> Result<RevocationLog, ServeError> {
     let (folder, published) = (&startup.state_dir, corridor.revoked());
     let writes = observers.metrics.revocation_writes();
-    RevocationLog::open(folder, published, writes, clock.now().unix).map_err(|error| match error {
+    RevocationLog::open(folder, published, writes, clock.monotonic()).map_err(|error| match error {
         LogError::Damaged(mistake) => ServeError::Mistakes(vec![mistake]),
         LogError::Full | LogError::Taken(_) | LogError::Disk { .. } => {
             ServeError::Revocations(error)

@@ -20,7 +20,7 @@ ROUNDS  ?= 10
 RATE    ?= 4000
 ENVOY   := target/peers/envoy/.installed
 
-.PHONY: help setup demo test check bench bench-peers million invalid-tokens identity-provider soak faults fuzz run ci
+.PHONY: help setup demo test check bench bench-peers million invalid-tokens identity-provider soak faults fuzz mutants run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
@@ -103,10 +103,17 @@ instructions: setup ## instructions and allocations of a decision against benche
 	  || { echo 'gatepost: install valgrind first, for example: sudo apt-get install valgrind' >&2; exit 1; }
 	CARGO_PROFILE_BENCH_LTO=off cargo bench --locked --no-default-features --bench instructions $(if $(WRITE),-- --write)
 
-fuzz: setup ## fuzz TARGET=jwt|path|config|credential for SECONDS=60
+fuzz: setup ## fuzz TARGET= (a file of fuzz/fuzz_targets: jwt, gate, path, ...) for SECONDS=60
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2
 	@mkdir -p fuzz/target/corpus/$(TARGET)
-	$(FUZZ) fuzz run $(TARGET) fuzz/target/corpus/$(TARGET) fuzz/corpus/$(TARGET) -- -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048
+	$(FUZZ) fuzz run --codegen-units 8 $(TARGET) fuzz/target/corpus/$(TARGET) fuzz/corpus/$(TARGET) \
+	  -- -dict=fuzz/dictionaries/$(TARGET).dict -max_len=4096 -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048
+
+mutants: setup ## mutants of the deciding modules that no test kills: FILE=src/path/mod.rs SHARD=0/8
+	@cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants --version 27.1.0
+	@# Without debug information, and with the dependencies compiled once: a mutant costs seconds.
+	CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$(CURDIR)/target/mutants cargo mutants --output target \
+	  $(if $(FILE),--file '$(FILE)') $(if $(SHARD),--shard $(SHARD))
 
 run: setup ## run with CONFIG=file
 	cargo run --release --locked -- run --config $(CONFIG)

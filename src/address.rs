@@ -237,18 +237,14 @@ fn hops_from_the_right(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>
 /// or `[2001:db8::1]:80`. No zone, no name, no `unknown`.
 fn read_hop(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim_matches([' ', '\t']);
+    if entry.contains('%') {
+        return None;
+    }
     let bracketed =
         || entry.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
-    let with_port = || entry.parse::<SocketAddr>().ok().filter(has_no_zone).map(|addr| addr.ip());
+    let with_port = || entry.parse::<SocketAddr>().ok().map(|address| address.ip());
     let address = entry.parse::<IpAddr>().ok().or_else(with_port).or_else(bracketed)?;
     Some(address.to_canonical())
-}
-
-fn has_no_zone(address: &SocketAddr) -> bool {
-    match address {
-        SocketAddr::V4(_) => true,
-        SocketAddr::V6(address) => address.scope_id() == 0,
-    }
 }
 
 #[cfg(test)]

@@ -280,6 +280,17 @@ fn a_jwt_is_told_by_its_dots_and_its_brace() {
 }
 
 #[test]
+fn what_a_credential_can_stand_in_is_known_by_its_folded_name() {
+    let sources = scheme_keys();
+    for header in sources.header_names() {
+        assert!(sources.may_stand_in(&fold(header.as_str())), "{header}");
+    }
+    for other in ["", "x-api-keys", "proxy-authorization", "authorization-info"] {
+        assert!(!sources.may_stand_in(other), "{other}");
+    }
+}
+
+#[test]
 fn header_names_are_listed_once() {
     let mut keys = vec![source("X-API-Key", None), source("Authorization", Some("Bearer"))];
     keys.push(source("x-api-key", Some("Key")));

@@ -221,6 +221,8 @@ fn r402_a_chunked_body_is_followed_to_its_end_however_it_arrives() {
         "3\r\nabc\r\n0\r\n\r\n",
         "A;x=y\r\n0123456789\r\n00\r\n\r\n",
         "3 \r\nab\n\r\n0\r\nx-trailer: y\r\nz: \r\n\r\n",
+        "12\r\n0123456789abcdefgh\r\n0\r\n\r\n",
+        "001A\r\n0123456789abcdefghijklmnop\r\n0000\r\n\r\n",
     ] {
         let next = format!("{body}GET / HTTP/1.1\r\n");
         for cut in 0..=next.len() {

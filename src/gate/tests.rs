@@ -21,6 +21,7 @@ use crate::api_key::format::{self, Kind};
 use crate::config::Config;
 use crate::config::disk::{Content, Disk};
 use crate::config::materials::{self, LastGood};
+use crate::revocation::{Entry, Kind as RevocationKind, Target};
 use crate::snapshot::{Retained, Snapshot};
 use crate::time::{Monotonic, UnixTime};
 
@@ -521,6 +522,43 @@ routes:
     check("OPTIONS", "/a", &[origin, asks("GET"), jwt("Bearer nonsense")], "preflight");
     check("OPTIONS", "/few", &[origin, asks("GET")], "preflight");
     check("OPTIONS", "/few", &[origin, asks("GET")], "rate_limited");
+}
+
+#[test]
+fn r804_what_was_revoked_is_refused_although_it_verifies() {
+    let mut tried = Tried::new("routes: [{ path: /**, access: authenticated }]\n");
+    let (own, good) = (own_key(), token(&claims()));
+    tried.check("/", &[key(&own)], "key:own");
+    tried.check("/", &[jwt(&good)], "ada");
+    let token_id = Target::token(RevocationKind::Jti, "https://login.example.com".into(), "t-1");
+    for (target, reasons) in [
+        (token_id, ["token_revoked", "key:own", "token_revoked"]),
+        (Target::key("own"), ["ada", "key_revoked", "key_revoked"]),
+    ] {
+        let set = [Entry::new(target, UnixTime(NOW))].into_iter().collect();
+        tried.snapshot.gate.revocations = Revocations::new(Arc::default(), Arc::new(set));
+        tried.check("/", &[jwt(&good)], reasons[0]);
+        tried.check("/", &[key(&own)], reasons[1]);
+        tried.check("/", &[jwt(&good), key(&own)], reasons[2]);
+    }
+}
+
+#[test]
+fn the_log_names_an_address_or_the_socket() {
+    assert_eq!(address_text(None), "unix");
+    assert_eq!(address_text(Some(IpAddr::from([192, 0, 2, 1]))), "192.0.2.1");
+}
+
+#[test]
+fn r502_a_permit_says_what_is_forwarded_where_that_is_not_what_came() {
+    let tried = Tried::new("routes: [{ path: /**, access: anonymous }]\n");
+    let forwarded = |path: &str| match tried.get(path, &[]).verdict {
+        Verdict::Permit(permit) => permit.rewritten_path().map(str::to_owned),
+        other => panic!("{path}: {other:?}"),
+    };
+    assert_eq!(forwarded("/a/./b/../c").as_deref(), Some("/a/c"));
+    assert_eq!(forwarded("/a/c"), None);
+    assert_eq!(forwarded("/a/c/"), None);
 }
 
 #[test]

@@ -233,3 +233,38 @@ fn verification(algorithm: Algorithm) -> Option<&'static dyn signature::Verifica
         Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512 => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r306_points_of_small_order_are_told_from_those_that_look_a_little_like_them() {
+        let point = |first: u8, middle: u8, last: u8| {
+            let mut bytes = [middle; 32];
+            (bytes[0], bytes[31]) = (first, last);
+            bytes
+        };
+        for small in [
+            point(0, 0, 0),
+            point(1, 0, 0),
+            point(1, 0, 0x80),
+            point(0xec, 0xff, 0x7f),
+            point(0xed, 0xff, 0xff),
+            point(0xee, 0xff, 0x7f),
+        ] {
+            assert!(has_small_order(&small), "{small:x?}");
+        }
+        for sound in [
+            point(2, 0, 0),
+            point(1, 7, 0),
+            point(9, 0, 0),
+            point(0xec, 0, 0x7f),
+            point(0xec, 0xff, 0x7e),
+            point(0xeb, 0xff, 0x7f),
+            point(9, 9, 0x7f),
+        ] {
+            assert!(!has_small_order(&sound), "{sound:x?}");
+        }
+    }
+}

@@ -68,6 +68,14 @@ fn r804_by_kid() {
 }
 
 #[test]
+fn contract_revocation_an_entry_tells_when_and_why() {
+    let entry = entry(Kind::Jti, CORP, "t-1").because(Some("left".into()));
+    let set: RevocationSet = [entry].into_iter().collect();
+    let found = set.find_token(&facts(), NOW).expect("revoked");
+    assert_eq!((found.revoked(), found.reason()), (NOW, Some("left")));
+}
+
+#[test]
 fn r804_one_kind_is_not_another() {
     for kind in [Kind::Jti, Kind::Subject, Kind::Client, Kind::Kid] {
         for value in ["t-1", "ada", "shop", "k-1"] {

@@ -14,8 +14,26 @@ mod config;
 #[path = "../../fuzz/fuzz_targets/credential.rs"]
 mod credential;
 #[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/forwarded.rs"]
+mod forwarded;
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/gate.rs"]
+mod gate;
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/headers.rs"]
+mod headers;
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/introspection.rs"]
+mod introspection;
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/jwks.rs"]
+mod jwks;
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
 #[path = "../../fuzz/fuzz_targets/jwt.rs"]
 mod jwt;
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/key_file.rs"]
+mod key_file;
 #[expect(unused_attributes, reason = "no_main is for the fuzzer")]
 #[path = "../../fuzz/fuzz_targets/path.rs"]
 mod path;
@@ -42,8 +60,38 @@ fn fuzz_credential_seeds() {
 }
 
 #[test]
+fn fuzz_forwarded_seeds() {
+    replay("forwarded", forwarded::run);
+}
+
+#[test]
+fn fuzz_gate_seeds() {
+    replay("gate", gate::run);
+}
+
+#[test]
+fn fuzz_headers_seeds() {
+    replay("headers", headers::run);
+}
+
+#[test]
+fn fuzz_introspection_seeds() {
+    replay("introspection", introspection::run);
+}
+
+#[test]
+fn fuzz_jwks_seeds() {
+    replay("jwks", jwks::run);
+}
+
+#[test]
 fn fuzz_jwt_seeds() {
     replay("jwt", jwt::run);
+}
+
+#[test]
+fn fuzz_key_file_seeds() {
+    replay("key_file", key_file::run);
 }
 
 #[test]

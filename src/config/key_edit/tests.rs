@@ -346,6 +346,27 @@ fn any_file() -> impl Strategy<Value = String> {
     )
 }
 
+fn any_lines() -> impl Strategy<Value = String> {
+    let line = |index: usize| {
+        let id = format!("k{index}");
+        let digest = digest(&id);
+        prop_oneof![
+            Just(format!("{{\"id\":\"{id}\",\"digest\":\"{digest}\"}}")),
+            Just(format!("  {{ \"digest\": \"{digest}\", \"enabled\": true, \"id\": \"{id}\" }} ")),
+            Just(format!(
+                "# why\n\n{{\"id\":\"\\u006b{index}\",\"digest\":\"{digest}\",\"name\":\"#\"}}"
+            )),
+        ]
+    };
+    let lines = (0..6_usize).prop_flat_map(move |count| (0..count).map(line).collect::<Vec<_>>());
+    (lines, prop_oneof![Just(""), Just("\n"), Just("\n# end\n")], any::<bool>()).prop_map(
+        |(lines, end, windows)| {
+            let text = format!("# top\n{}{end}", lines.join("\n"));
+            if windows { text.replace('\n', "\r\n") } else { text }
+        },
+    )
+}
+
 fn any_edit(count: usize) -> BoxedStrategy<Edit> {
     if count == 0 {
         return Just(add()).boxed();
@@ -405,6 +426,33 @@ proptest! {
                 } else {
                     prop_assert_eq!(left_over(&edited, &text), Some(1));
                 }
+            }
+        }
+    }
+
+    /// Every other line, its comments, blanks and order of fields stay as somebody wrote them.
+    #[test]
+    fn contract_commands_an_edit_of_json_lines_touches_one_line(
+        (text, edit) in any_lines().prop_flat_map(|text| {
+            let count = line_keys(&text).len();
+            (Just(text), any_edit(count))
+        })
+    ) {
+        let spanned = line_keys(&text);
+        let edited = apply(Format::JsonLines, &text, &spanned, &edit).unwrap();
+        let (before, after): (Vec<_>, Vec<_>) = (text.lines().collect(), edited.lines().collect());
+        match edit {
+            Edit::Add(_) => prop_assert_eq!(&after[..after.len() - 1], &before[..]),
+            Edit::Remove(at) => {
+                let mut left = before.clone();
+                left.remove(usize::try_from(spanned[at].line).unwrap() - 1);
+                prop_assert_eq!(after, left);
+            }
+            Edit::SetEnabled(at, _) | Edit::SetExpires(at, _) => {
+                let line = usize::try_from(spanned[at].line).unwrap() - 1;
+                prop_assert_eq!(before.len(), after.len());
+                let differs = |at: &usize| before[*at] != after[*at];
+                prop_assert!((0..before.len()).filter(differs).all(|at| at == line));
             }
         }
     }

@@ -90,6 +90,7 @@ fn r311_a_token_begins_at_nbf_and_iat_less_leeway() {
     }
     check(&json!({ "nbf": now, "exp": now - 10 }), Err(JwtError::ClaimBad("nbf")));
     check(&json!({ "nbf": now - 20, "exp": now - 10, "iat": now }), Ok(()));
+    check(&json!({ "nbf": now - 10, "exp": now - 10 }), Ok(()));
 }
 
 #[test]
@@ -284,4 +285,15 @@ fn r902_no_error_shows_the_token() {
         let error = issuers.verify(&token, NOW).expect_err("refused");
         assert!(!format!("{error} {error:?}").contains(signature));
     }
+}
+
+#[test]
+fn r804_a_verified_token_tells_what_it_can_be_revoked_by() {
+    let verified = |changes| verify_payload(&with(payload(), &changes).to_string()).unwrap();
+    let token = verified(json!({ "iat": NOW.0 - 60 }));
+    assert_eq!(token.issued(), Some(UnixTime(NOW.0 - 60)));
+    assert_eq!(token.kid(), Some("k1"));
+    assert_eq!(token.expires(), UnixTime(NOW.0 + 300));
+    assert_eq!(verified(json!({})).issued(), None);
+    assert_ne!(token.epoch(), crate::jwt::Epoch::default());
 }

@@ -103,7 +103,16 @@ fn r313_typ_is_one_of_the_issuers_types() {
         check(&json!({ "typ": typ }), Ok(()));
     }
     check(&json!({ "typ": null }), Ok(()));
-    for typ in ["", "id+jwt", "logout+jwt", "at+jwt ", "text/jwt", "application/x/jwt", "none"] {
+    for typ in [
+        "",
+        "id+jwt",
+        "logout+jwt",
+        "at+jwt ",
+        "text/jwt",
+        "application/x/jwt",
+        "applikation/jwt",
+        "none",
+    ] {
         check(&json!({ "typ": typ }), Err("typ is not among the issuer's types"));
     }
     check(&json!({ "typ": ["JWT"] }), Err("typ is not a string"));

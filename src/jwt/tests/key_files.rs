@@ -66,6 +66,8 @@ fn r306_keys_not_for_verifying_are_mistakes() {
     check_jwk(rs, &json!({ "kty": "rsa" }), "kty \"rsa\"");
     let both = with(signer(rs).jwk(None, None), &json!({ "use": "sig", "key_ops": ["verify"] }));
     assert!(parse(&both.to_string(), &ASYMMETRIC).is_ok());
+    let longest = with(signer(rs).jwk(None, None), &json!({ "kid": "k".repeat(256) }));
+    assert!(parse(&json!({ "keys": [longest] }).to_string(), &[rs]).is_ok());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Fetched key sets: what is used, what is skipped, and what is no set at all.
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 
 use super::fixture::*;
@@ -139,4 +140,8 @@ fn r807_the_same_keys_in_another_order_are_the_same_set() {
     assert!(!set.has_same_keys(&read(json!([one, renamed]))));
     let other = with(signer(Algorithm::EdDsa).jwk(Some("2"), None), &json!({}));
     assert!(!set.has_same_keys(&read(json!([one, other]))));
+    // Another key of the same kind under an old name, as some servers rotate.
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let rotated = Signer::Ec(pair).jwk(Some("2"), None);
+    assert!(!set.has_same_keys(&read(json!([one, rotated]))));
 }

@@ -287,3 +287,17 @@ fn r702_many_threads_never_pass_the_narrowest_limit_and_cost_the_wide_one_nothin
     assert_eq!(race(&table, &both, 8, 1_000), 1_000);
     assert_eq!(drain(&table, &both[..1], START), 4_000);
 }
+
+#[test]
+fn contract_limits_one_charge_alone_is_peeked_at_as_all_of_them_are() {
+    let table = table(1);
+    let policy = policy("per-caller", "1/h", 2);
+    assert!(table.is_empty());
+    for _ in 0..3 {
+        let alice = charge(&table, &policy, "alice");
+        let (alone, all) = (table.peek_one(&alice, START), table.peek(&[alice.clone()], START));
+        assert_eq!((alone.allowed, alone.remaining), (all[0].allowed, all[0].remaining));
+        let _ = table.charge(&[alice], START);
+    }
+    assert!(!table.is_empty());
+}

@@ -20,7 +20,7 @@ ROUNDS  ?= 10
 RATE    ?= 4000
 ENVOY   := target/peers/envoy/.installed
 
-.PHONY: help setup demo test check bench bench-peers million invalid-tokens identity-provider soak faults fuzz mutants run ci
+.PHONY: help setup demo test check bench bench-peers million invalid-tokens identity-provider instructions soak faults fuzz mutants run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 

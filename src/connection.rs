@@ -38,6 +38,8 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const HEAD_MAX: Duration = Duration::from_secs(10);
 /// How long the peer may take nothing of what is written to it.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
+/// How long a peer that ended its side is believed to wait while nothing is written to it.
+const ENDED_MAX: Duration = Duration::from_secs(10);
 /// What is asked of the socket at once while a head is read; most heads fit.
 const READ_BYTES: usize = 4096;
 /// What is asked of the socket at once while a chunked body is followed.
@@ -57,6 +59,8 @@ pub struct Connection {
     chunks: Option<Chunks>,
     /// The body is not framed as its head says.
     body_malformed: AtomicBool,
+    /// The peer has ended its side, and may still read: since when, or when it was last written to.
+    ended: Option<Instant>,
     opened: Instant,
     /// Until when the upstream must show life: nanoseconds after `opened`, 0 for no deadline.
     upstream_deadline: AtomicU64,
@@ -92,6 +96,7 @@ impl Connection {
             body: BodyWait::default(),
             chunks: None,
             body_malformed: AtomicBool::new(false),
+            ended: None,
             opened: Instant::now(),
             upstream_deadline: AtomicU64::new(0),
             upstream_patience: AtomicU64::new(0),
@@ -309,14 +314,18 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// The request is delivered. Notices when the peer goes; what it sends instead is kept for
-    /// the next request. Once something is kept nothing more is read, which bounds it.
+    /// The request is delivered. What the peer sends instead of waiting is kept for the next request;
+    /// once something is kept nothing more is read, which bounds it. A peer that ended its side may
+    /// have left or wait for its answer, which only writing tells: for a while it is not taken for
+    /// gone. A reset is noticed here.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.buffer.is_empty() {
+        if self.ended.is_none()
+            && (!self.buffer.is_empty() || ready!(pin!(self.read_more()).poll(cx))? > 0)
+        {
             return Poll::Pending;
         }
-        let read = ready!(pin!(self.read_more()).poll(cx))?;
-        if read == 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
+        let ended = *self.ended.get_or_insert_with(Instant::now);
+        poll_deadline(&mut self.read_timer, ended + ENDED_MAX, cx).map(Ok)
     }
 
     /// Ready when the upstream's time is up. Only asked when there is nothing to read.
@@ -353,8 +362,12 @@ impl Connection {
         }
     }
 
-    /// Something was passed on to the caller: as long as that goes on the upstream is not late.
-    fn wrote(&self) {
+    /// Something was passed on to the caller: as long as that goes on the upstream is not late, and
+    /// the caller not gone.
+    fn wrote(&mut self) {
+        if let Some(ended) = &mut self.ended {
+            *ended = Instant::now();
+        }
         if self.upstream_deadline.load(Ordering::Relaxed) != 0 {
             self.move_upstream_deadline(self.upstream_patience.load(Ordering::Relaxed));
         }

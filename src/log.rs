@@ -2,10 +2,17 @@
 //!
 //! Owns the format and the filter. Third parties log whole header sections and request targets at
 //! several levels, pingora even in errors; those targets are never written, whatever the level
-//! . Never logs a request: that is [`crate::access_log`]'s.
+//! . Never logs a request: that is [`crate::access_log`]'s. Never makes anybody wait for
+//! whoever reads standard error (`queue`).
+
+mod queue;
 
 use std::fmt;
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use thiserror::Error;
 use tracing::field::{Field, Visit};
@@ -19,6 +26,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::log::queue::Queue;
 use crate::log_text::{Line, LineFormat};
 use crate::time::Clock;
 
@@ -29,23 +37,47 @@ const TEXT_BYTES_MAX: usize = 4096;
 const PINGORA_SERVER: [&str; 3] =
     ["pingora_core::server", "pingora_core::services", "pingora_core::listeners"];
 
+/// The queue of the process log, once it is set up.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
 /// Why there is no process log.
 #[derive(Debug, Error)]
-#[error("the process log is already set up")]
-pub struct LogError;
+pub enum LogError {
+    /// It was set up before.
+    #[error("the process log is already set up")]
+    Taken,
+    /// Standard error or a thread cannot be had.
+    #[error("the process log: {0}")]
+    System(#[from] io::Error),
+}
 
 /// Sends our events and the log records of libraries to standard error. Once per process, before
 /// anything else can log.
 ///
 /// # Errors
-/// [`LogError`] when it was called before.
+/// [`LogError`] when it was called before, or the system refuses what it needs.
 pub fn init(format: LineFormat, level: LevelFilter) -> Result<(), LogError> {
     // <https://no-color.org>: set and not empty.
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let lines = OneLine { format, colour: !plain && std::io::stderr().is_terminal() };
-    let layer = tracing_subscriber::fmt::layer().event_format(lines).with_writer(std::io::stderr);
+    let lines = OneLine { format, colour: !plain && io::stderr().is_terminal() };
+    // Without the lock of the standard library: a write that hangs must not hold it.
+    let queue = Queue::start(File::from(io::stderr().as_fd().try_clone_to_owned()?))?;
+    let layer = tracing_subscriber::fmt::layer().event_format(lines).with_writer(queue.clone());
     // The bridge for `log` records comes with `try_init`.
-    tracing_subscriber::registry().with(filter(level)).with(layer).try_init().map_err(|_| LogError)
+    let registry = tracing_subscriber::registry().with(filter(level)).with(layer);
+    registry.try_init().map_err(|_| LogError::Taken)?;
+    QUEUE.set(queue).map_err(|_| LogError::Taken)
+}
+
+/// Waits until all lines logged so far are written, at most `patience`. Whether they are.
+pub fn flush(patience: Duration) -> bool {
+    QUEUE.get().is_none_or(|queue| queue.flush(patience))
+}
+
+/// Lines that were lost since the start, because whoever reads standard error does not.
+#[must_use]
+pub fn dropped() -> u64 {
+    queue::dropped()
 }
 
 /// Everything of ours at `level`. Of others only warnings, and of pingora nothing about requests:

@@ -29,6 +29,7 @@ use crate::front::Front;
 use crate::jwks;
 use crate::lifecycle::Signals;
 use crate::listen::{ListenError, Place};
+use crate::log;
 use crate::log_text::LineFormat;
 use crate::metrics::Metrics;
 use crate::notify::{Standing, notify};
@@ -87,8 +88,18 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`], which has not been logged.
 pub fn run(options: &Options) -> Result<(), ServeError> {
-    // Set up before, in a process that runs several servers: the first one wins.
-    let _ = crate::log::init(options.log_format, options.log_level);
+    match log::init(options.log_format, options.log_level) {
+        // Set up before, in a process that runs several servers: the first one wins.
+        Ok(()) | Err(log::LogError::Taken) => {}
+        Err(log::LogError::System(error)) => return Err(ServeError::System("the log", error)),
+    }
+    let ended = serve(options);
+    // Whether they are written or not, the process ends.
+    let _ = log::flush(FLUSH_MAX);
+    ended
+}
+
+fn serve(options: &Options) -> Result<(), ServeError> {
     let seed = random_seed().map_err(|error| ServeError::System("randomness", error))?;
     let opened = Corridor::open(&options.config, Sources::of_the_process(), seed)
         .map_err(ServeError::Mistakes)?;
@@ -150,7 +161,7 @@ fn revocations(
 ) -> Result<RevocationLog, ServeError> {
     let (folder, published) = (&startup.state_dir, corridor.revoked());
     let writes = observers.metrics.revocation_writes();
-    RevocationLog::open(folder, published, writes, clock.now().unix).map_err(|error| match error {
+    RevocationLog::open(folder, published, writes, clock.monotonic()).map_err(|error| match error {
         LogError::Damaged(mistake) => ServeError::Mistakes(vec![mistake]),
         LogError::Full | LogError::Taken(_) | LogError::Disk { .. } => {
             ServeError::Revocations(error)

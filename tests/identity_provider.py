@@ -20,8 +20,6 @@ import os
 import pathlib
 import random
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,8 +27,10 @@ import threading
 import time
 import urllib.parse
 
+from support import rig
+from support.rig import ROOT, Wrong, must, say
+
 PACKAGE, VERSION = "oidc-provider", "8.8.1"
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 API, OTHER = "https://orders.example/api", "https://other.example/api"
 OPAQUE = "https://orders.example/opaque"
 DISCOVERED, FETCHED, ASKED = NAMES = "discovered", "fetched", "asked"
@@ -40,7 +40,7 @@ CONFIG = """\
 listeners: [{{ address: "unix:{folder}/public.sock" }}]
 admin: {{ address: "unix:{folder}/admin.sock" }}
 access_log: {{ file: {folder}/access.log }}
-upstreams: {{ app: {{ url: "unix:{folder}/app.sock" }} }}
+upstreams: {{ app: {{ url: "{upstream}" }} }}
 issuers:
   - name: discovered
     issuer: "{0}"
@@ -71,26 +71,6 @@ routes:
 
 def encode(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-class Wrong(Exception):
-    """What must not have happened."""
-
-
-def must(holds, what):
-    if not holds:
-        raise Wrong(what)
-
-
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=20)
-        self.path = str(path)
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 class Provider:
@@ -188,7 +168,7 @@ class Load:
                 self.idle[number] = True
                 self.running.wait()
             self.idle[number] = False
-            connection = connection or UnixConnection(self.folder / "public.sock")
+            connection = connection or rig.UnixConnection(self.folder / "public.sock")
             self.one(connection, choose.choice(self.tokens))
             self.rounds[number] += 1
 
@@ -252,66 +232,16 @@ def ask(connection, path, token):
     return answer.status, json.loads(body) if body else None
 
 
-def upstream(path):
-    """Echoes the identity, in a process of its own."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen(64)
-    if child := os.fork():
-        return child
-    names = (b"x-auth-issuer", b"x-auth-subject", b"authorization")
-
-    def serve(connection):
-        waiting = b""
-        while piece := connection.recv(65536):
-            waiting += piece
-            while b"\r\n\r\n" in waiting:
-                head, waiting = waiting.split(b"\r\n\r\n", 1)
-                fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
-                fields = {name.lower(): value.decode() for name, value in fields.items()}
-                body = json.dumps([fields.get(name) for name in names]).encode()
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-
-    while True:
-        connection, _ = listener.accept()
-        threading.Thread(target=serve, args=(connection,), daemon=True).start()
-
-
-class Gatepost:
-    def __init__(self, binary, folder, issuers):
-        self.binary, self.folder = binary, folder
-        text = CONFIG.format(*issuers, folder=folder, api=API, opaque=OPAQUE, cache=CACHE)
-        (folder / "gatepost.yaml").write_text(text)
+class Gatepost(rig.Gatepost):
+    def __init__(self, binary, folder, issuers, upstream):
         secret = folder / "client.secret"
         secret.write_text("secret-of-gatepost\n")
         secret.chmod(0o600)
-        self.start()
-
-    def start(self):
-        with (self.folder / "gatepost.log").open("a") as log:
-            command = [self.binary, "run", "--config", "gatepost.yaml"]
-            self.child = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
-        while self.child.poll() is None:
-            try:
-                if self.admin("GET", "/readyz")[0] == 200:
-                    return
-            except OSError:
-                pass
-            time.sleep(0.01)
-        raise Wrong("gatepost ended before it was ready")
-
-    def stop(self):
-        self.child.send_signal(signal.SIGTERM)
-        must(self.child.wait(30) == 0, "gatepost did not end well")
-
-    def admin(self, method, target):
-        connection = UnixConnection(self.folder / "admin.sock")
-        connection.request(method, target, headers={"X-Gatepost-Admin": "1", "Content-Length": "0"})
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        text = CONFIG.format(*issuers, folder=folder, api=API, opaque=OPAQUE, cache=CACHE, upstream=upstream)
+        super().__init__(binary, folder, text)
 
     def refresh(self, name):
-        status, body = self.admin("POST", f"/issuers/{name}/refresh")
+        status, body = super().refresh(name)
         body = json.loads(body)
         say(f"    POST /issuers/{name}/refresh: {status} {body.get('result') or body['code']}")
         return status, body
@@ -326,13 +256,6 @@ class Gatepost:
             time.sleep(0.01)
         raise Wrong(f"nothing is known about request {request_id}")
 
-    def metrics(self, *prefixes):
-        _, body = self.admin("GET", "/metrics")
-        return [line for line in body.splitlines() if line.startswith(prefixes)]
-
-    def count(self, start):
-        return sum(int(line.rpartition(" ")[2]) for line in self.metrics(start))
-
     def status(self):
         command = [self.binary, "status", "--json", "--config", "gatepost.yaml"]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True)
@@ -340,10 +263,6 @@ class Gatepost:
             fetched = issuer.get("fetched") or {}
             yield (f"{issuer['name']}: keys {issuer['keys']}, {issuer['age_seconds']} s old, last refresh:"
                    f" {fetched.get('last_result')} ({fetched.get('last_error')})")
-
-
-def say(text):
-    print(text, flush=True)
 
 
 def hs256_with_the_public_key(provider, at, token):
@@ -379,10 +298,10 @@ def bad_tokens(provider, at):
 
 
 class Run:
-    def __init__(self, arguments, folder, node):
+    def __init__(self, arguments, folder, node, upstream):
         self.seconds = arguments.seconds
         self.provider = Provider(node)
-        self.gatepost = Gatepost(arguments.binary, folder, self.provider.issuers)
+        self.gatepost = Gatepost(arguments.binary, folder, self.provider.issuers, upstream)
         self.load = Load(folder, self.provider.issuers, arguments.threads)
         self.folder = folder
         self.current, self.previous, self.bad = ([[], []] for _ in range(3))
@@ -483,7 +402,7 @@ class Run:
 
     def opaque(self):
         self.step("opaque tokens")
-        connection = UnixConnection(self.folder / "public.sock")
+        connection = rig.UnixConnection(self.folder / "public.sock")
         person = self.provider.do("person", 2, subject="ada", resource=OPAQUE)["token"]
         asked = self.gatepost.count("gatepost_introspections_total")
         for _ in range(100):
@@ -520,7 +439,7 @@ class Run:
         time.sleep(max(self.seconds, CACHE + 0.5))
         for name in NAMES[:2]:
             must(self.gatepost.refresh(name)[0] == 502, "no refresh")
-        status, _ = ask(UnixConnection(self.folder / "public.sock"), "/opaque/x", self.person)
+        status, _ = ask(rig.UnixConnection(self.folder / "public.sock"), "/opaque/x", self.person)
         must(status == 503, f"an opaque token in an outage: {status}")
         say(f"    an opaque token, {CACHE} s after its last answer: 503")
         time.sleep(self.seconds)
@@ -542,7 +461,7 @@ class Run:
     def recovery(self):
         self.step("recovery, with other keys")
         self.changed_keys(self.provider.start, 90)
-        status, _ = ask(UnixConnection(self.folder / "public.sock"), "/opaque/x", self.person)
+        status, _ = ask(rig.UnixConnection(self.folder / "public.sock"), "/opaque/x", self.person)
         must(status == 401, f"an opaque token that the provider forgot: {status}")
         say("    an opaque token that the provider forgot: 401")
 
@@ -597,9 +516,9 @@ def main():
     arguments = parser.parse_args()
     node = install()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="gatepost-"))
-    echo, run = upstream(folder / "app.sock"), None
+    upstream, run = rig.Upstream(folder), None
     try:
-        run = Run(arguments, folder, node)
+        run = Run(arguments, folder, node, upstream.url)
         run.steps()
         good = run.report()
     except Wrong as error:
@@ -609,7 +528,7 @@ def main():
         say("".join((folder / "gatepost.log").read_text().splitlines(True)[-20:]))
         good = False
     finally:
-        os.kill(echo, signal.SIGKILL)
+        upstream.kill()
         if run:
             run.gatepost.child.kill()
             run.provider.kill()

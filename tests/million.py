@@ -10,54 +10,35 @@ beside the large one costs. Only the standard library. Exit code 1 when an aim i
 
 import argparse
 import hashlib
-import http.client
 import json
 import os
 import pathlib
 import platform
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-import zlib
+
+from support import rig
 
 AIMS = {"steady_mb": 150.0, "peak_ratio": 2.2, "load_s": 3.0, "slower_ms": 50.0}
 EVERY = 1000  # One key in so many is used.
-BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 CONFIG = """\
 listeners: [{{ address: "unix:{folder}/public.sock" }}]
 admin: {{ address: "unix:{folder}/admin.sock" }}
 access_log: {{ file: {folder}/access.log }}
-upstreams: {{ app: {{ url: "unix:{folder}/app.sock" }} }}
+upstreams: {{ app: {{ url: "{upstream}" }} }}
 api_keys: {{ header: X-API-Key, files: [keys.jsonl, few.jsonl] }}
 defaults: {{ upstream: app }}
 routes: [{{ path: /**, access: {{ scopes: [read] }} }}]
 """
 
 
-def base62(number, length):
-    digits = ""
-    while len(digits) < length:
-        number, digit = divmod(number, 62)
-        digits = BASE62[digit] + digits
-    return digits
-
-
-def key(seed, n):
-    """A key of our own form, made from the seed."""
-    body = int.from_bytes(hashlib.sha256(f"key:{seed}:{n}".encode()).digest(), "big")
-    text = "gp_key_" + base62(body % 62**43, 43)
-    return text + base62(zlib.crc32(text.encode()), 6)
-
-
 def line(seed, n, version):
     """One key; the digests of those that are never used are of nothing in particular."""
     used = n % EVERY == 0
-    text = key(seed, n) if used else f"{seed}:{n}"
+    text = rig.api_key(seed, n) if used else f"{seed}:{n}"
     if n == version:
         text = f"changed:{seed}:{n}"
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -75,45 +56,12 @@ def write_keys(path, seed, count, version):
     new.rename(path)
 
 
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=60)
-        self.path = str(path)
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
-def upstream(path):
-    """Answers everything with 200, in a process of its own."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen(64)
-    if child := os.fork():
-        return child
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-    def serve(connection):
-        waiting = b""
-        while piece := connection.recv(65536):
-            waiting += piece
-            while b"\r\n\r\n" in waiting:
-                waiting = waiting.split(b"\r\n\r\n", 1)[1]
-                connection.sendall(answer)
-
-    while True:
-        connection, _ = listener.accept()
-        threading.Thread(target=serve, args=(connection,), daemon=True).start()
-
-
 class Caller(threading.Thread):
     """Asks one thing after the other and keeps how long each answer took."""
 
     def __init__(self, folder, keys):
         super().__init__(daemon=True)
-        self.connection = UnixConnection(folder / "public.sock")
+        self.connection = rig.UnixConnection(folder / "public.sock")
         self.keys, self.took, self.wrong, self.stop = keys, [], 0, False
 
     def run(self):
@@ -132,57 +80,29 @@ class Caller(threading.Thread):
         return 1000 * max(took for at, took in list(self.took) if begin <= at + took and at <= end)
 
 
-def memory(pid, name):
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    row = next(row for row in status.splitlines() if row.startswith(name + ":"))
-    return int(row.split()[1]) / 1024
-
-
-def admin(folder, method, target):
-    connection = UnixConnection(folder / "admin.sock")
-    connection.request(method, target, headers={"X-Gatepost-Admin": "1", "Content-Length": "0"})
-    answer = connection.getresponse()
-    return answer.status, answer.read()
-
-
-def ready(folder, child):
-    while child.poll() is None:
-        try:
-            if admin(folder, "GET", "/readyz")[0] == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.005)
-    sys.exit("gatepost ended before it was ready")
-
-
-def reload(folder):
+def reload(gatepost):
     begin = time.perf_counter()
-    status, answer = admin(folder, "POST", "/reload")
+    status, answer = gatepost.reload()
     if status != 200:
         sys.exit(f"reload: {status} {answer[:500]}")
     return begin, time.perf_counter()
 
 
-def measure(arguments, folder):
+def measure(arguments, folder, upstream):
     keys, few = folder / "keys.jsonl", folder / "few.jsonl"
     write_keys(keys, arguments.seed, arguments.keys, None)
     write_keys(few, "few", 10, None)
     few.write_text(few.read_text().replace('"k-', '"few-'))
-    (folder / "gatepost.yaml").write_text(CONFIG.format(folder=folder))
     found = {"file_mb": keys.stat().st_size / 2**20}
     begin = time.perf_counter()
-    command = [arguments.binary, "run", "--config", "gatepost.yaml"]
-    log = (folder / "log").open("w")
-    child = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+    gatepost = rig.Gatepost(arguments.binary, folder, CONFIG.format(folder=folder, upstream=upstream))
     try:
-        ready(folder, child)
         found["load_s"] = time.perf_counter() - begin
-        used = [key(arguments.seed, n) for n in range(EVERY, arguments.keys, EVERY)]
-        caller = Caller(folder, used or [key(arguments.seed, 0)])
+        used = [rig.api_key(arguments.seed, n) for n in range(EVERY, arguments.keys, EVERY)]
+        caller = Caller(folder, used or [rig.api_key(arguments.seed, 0)])
         caller.start()
         time.sleep(arguments.calm)
-        found["steady_mb"] = memory(child.pid, "VmRSS")
+        found["steady_mb"] = rig.memory(gatepost.pid)
         peaks, reloads, slower, small, after = [], [], [], [], []
         for version in range(1, arguments.rounds + 1):
             # The next version is written beforehand: writing it is not what is measured.
@@ -190,17 +110,17 @@ def measure(arguments, folder):
             calm_begin = time.perf_counter()
             time.sleep(arguments.calm)
             calm = caller.slowest(calm_begin, time.perf_counter())
-            pathlib.Path(f"/proc/{child.pid}/clear_refs").write_text("5")
+            pathlib.Path(f"/proc/{gatepost.pid}/clear_refs").write_text("5")
             (folder / "next.jsonl").rename(keys)
-            begin, end = reload(folder)
+            begin, end = reload(gatepost)
             reloads.append(end - begin)
             slower.append(caller.slowest(begin, end) - calm)
-            peaks.append(memory(child.pid, "VmHWM"))
+            peaks.append(rig.memory(gatepost.pid, "VmHWM"))
             few.write_text(few.read_text() + f"# {version}\n")
-            begin, end = reload(folder)
+            begin, end = reload(gatepost)
             small.append(end - begin)
             time.sleep(arguments.calm)
-            after.append(memory(child.pid, "VmRSS"))
+            after.append(rig.memory(gatepost.pid))
         caller.stop = True
         caller.join()
         found |= {
@@ -210,19 +130,15 @@ def measure(arguments, folder):
             "requests": len(caller.took), "wrong": caller.wrong,
         }
         found["steady_mb"] = max(found["steady_mb"], max(after))
+        gatepost.stop()
         return found
     finally:
-        child.send_signal(signal.SIGQUIT if child.poll() is None else 0)
-        try:
-            child.wait(20)
-        except subprocess.TimeoutExpired:
-            child.kill()
+        gatepost.kill()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    root = pathlib.Path(__file__).resolve().parent.parent
-    parser.add_argument("--binary", default=str(root / "target/release/gatepost"))
+    parser.add_argument("--binary", default=str(rig.ROOT / "target/release/gatepost"))
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--seed", default="1")
     parser.add_argument("--rounds", type=int, default=3)
@@ -230,11 +146,11 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        app = upstream(folder / "app.sock")
+        upstream = rig.Upstream(folder)
         try:
-            found = measure(arguments, folder)
+            found = measure(arguments, folder, upstream.url)
         finally:
-            os.kill(app, signal.SIGKILL)
+            upstream.kill()
     print(f"{os.cpu_count()} cores, {platform.machine()}, {arguments.keys} keys")
     missed = found["wrong"] > 0
     for name, value in found.items():

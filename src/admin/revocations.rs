@@ -15,8 +15,9 @@ use crate::admin::pages::{Answer, Context, fault, pretty, read_body};
 use crate::admin::problem::Problem;
 use crate::jwt::IssuerSettings;
 use crate::reload::Reloader;
-use crate::revocation::{Draft, DraftError, Entry, EntryId, Kind};
+use crate::revocation::{Draft, DraftError, Entry, EntryId, Kind, Moment};
 use crate::revocation_log::{LogError, PAGE_MAX};
+use crate::snapshot::Snapshot;
 use crate::state::Shared;
 
 /// Entries on a page unless asked for more or fewer.
@@ -41,8 +42,11 @@ struct EntryPage<'a> {
 }
 
 impl<'a> EntryPage<'a> {
-    fn of(entry: &'a Entry) -> Self {
+    /// `issuers` say how long what it could hit is valid.
+    fn of(entry: &'a Entry, issuers: &[&IssuerSettings]) -> Self {
         let target = entry.target().as_ref();
+        let issuer = issuers.iter().find(|one| *one.issuer == *target.issuer);
+        let ends = entry.over(issuer.and_then(|one| one.longest_lifetime()));
         Self {
             id: entry.id().to_string(),
             kind: target.kind.as_str(),
@@ -50,7 +54,7 @@ impl<'a> EntryPage<'a> {
             value: target.value,
             issued_before: entry.issued_before().map(|at| at.to_string()),
             revoked: entry.revoked().to_string(),
-            ends: entry.ends().map(|at| at.to_string()),
+            ends: ends.map(|at| at.to_string()),
             reason: entry.reason(),
         }
     }
@@ -76,13 +80,12 @@ pub(super) async fn revoke(State(reloader): Context, body: Body) -> Answer {
 
 fn act(reloader: &Reloader, draft: &Draft) -> Answer {
     let shared = reloader.shared();
-    let now = shared.clock.now().unix;
     let snapshot = shared.snapshots.load_full();
-    let issuers: Vec<&IssuerSettings> =
-        snapshot.dynamic.issuers.iter().map(|source| &*source.settings).collect();
-    let entry = draft.compile(&issuers, Some(now)).map_err(|error| refused(&error))?;
-    let done = shared.revocations.revoke(entry, now).map_err(|error| not_done(&error))?;
-    let mut page = json!(EntryPage::of(&done.entry));
+    let issuers = issuers(&snapshot);
+    let moment = Moment { now: shared.clock.now(), issuers: &issuers };
+    let entry = draft.compile(&issuers, Some(moment.now.unix)).map_err(|error| refused(&error))?;
+    let done = shared.revocations.revoke(entry, &moment).map_err(|error| not_done(&error))?;
+    let mut page = json!(EntryPage::of(&done.entry, &issuers));
     page["new"] = json!(done.is_news);
     let warning = warning(&done.entry, shared);
     if let Some(warning) = warning {
@@ -93,6 +96,10 @@ fn act(reloader: &Reloader, draft: &Draft) -> Answer {
         *response.status_mut() = StatusCode::CREATED;
     }
     Ok(response)
+}
+
+fn issuers(snapshot: &Snapshot) -> Vec<&IssuerSettings> {
+    snapshot.dynamic.issuers.iter().map(|source| &*source.settings).collect()
 }
 
 /// An entry for what is not there is kept, for it may come; but it may be a slip of the pen, too.
@@ -118,25 +125,30 @@ fn warning(entry: &Entry, shared: &Shared) -> Option<&'static str> {
 pub(super) async fn list(State(reloader): Context, Query(wanted): Query<Wanted>) -> Answer {
     let after = wanted.after.as_deref().map(id).transpose()?;
     let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let snapshot = reloader.shared().snapshots.load_full();
     let page = tokio::task::spawn_blocking(move || {
         let shared = reloader.shared();
         shared.revocations.page(after, limit, shared.clock.now().unix)
     });
     let page = page.await.map_err(|_| fault("the list ended in a fault"))?.ok_or_else(unknown)?;
     let next = page.entries.last().filter(|_| page.more).map(|entry| entry.id().to_string());
-    let entries: Vec<_> = page.entries.iter().map(|entry| EntryPage::of(entry)).collect();
+    let issuers = issuers(&snapshot);
+    let entries: Vec<_> = page.entries.iter().map(|entry| EntryPage::of(entry, &issuers)).collect();
     pretty(&json!({ "revocations": entries, "next": next }))
 }
 
 pub(super) async fn delete(State(reloader): Context, Path(text): Path<String>) -> Answer {
     let id = id(&text)?;
+    let snapshot = reloader.shared().snapshots.load_full();
+    let context = Arc::clone(&snapshot);
     let change = tokio::task::spawn_blocking(move || {
         let shared = reloader.shared();
-        shared.revocations.delete(id, shared.clock.now().unix)
+        let issuers = issuers(&context);
+        shared.revocations.delete(id, &Moment { now: shared.clock.now(), issuers: &issuers })
     });
     let change = change.await.map_err(|_| fault("the deletion ended in a fault"))?;
     let entry: Arc<Entry> = change.map_err(|error| not_done(&error))?.ok_or_else(unknown)?;
-    pretty(&EntryPage::of(&entry))
+    pretty(&EntryPage::of(&entry, &issuers(&snapshot)))
 }
 
 fn id(text: &str) -> Result<EntryId, Problem> {

@@ -3,7 +3,8 @@
 //! Owns the look-up: one SHA-256 and one HMAC per pepper in use, then a hash table per file,
 //! however many keys there are. The tables are hashed with a random key of this process
 //! and the digests are compared in constant time, so that the time an answer takes says nothing
-//! about which digests exist. The keys themselves are in [`KeySegment`]s, which rings share.
+//! about which digests exist. The keys themselves are in [`KeySegment`]s, which rings share. A key
+//! may have several entries, one for each way of digesting: what one of them refuses is refused.
 //! Never stores a key, never reads a file or the clock.
 
 use std::collections::HashMap;
@@ -44,12 +45,19 @@ static ISSUER_VALUE: LazyLock<HeaderValue> = LazyLock::new(|| header_text::encod
 pub struct VerifiedKey {
     principal: Arc<Principal>,
     grant: Arc<Grant>,
+    /// Ids of its further entries, nearly always none.
+    others: Box<[Arc<str>]>,
 }
 
 impl VerifiedKey {
     /// Who the key speaks for.
     pub fn principal(&self) -> &Arc<Principal> {
         &self.principal
+    }
+
+    /// Of every entry of the key, the one that counts first: revoking any of them revokes the key.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.principal.credential_id().into_iter().chain(self.others.iter().map(AsRef::as_ref))
     }
 
     /// The key's own quota for the limit of that name, which replaces the route's.
@@ -120,7 +128,8 @@ impl KeyRing {
 
     /// Finds a presented key: one hash, and one per pepper in use, however many keys there are.
     /// An attacker would try to learn from the answer's time which keys nearly exist: nothing
-    /// here depends on how much of a digest matches.
+    /// here depends on how much of a digest matches. A key that was brought in under two digests
+    /// has two entries, and is good if both are; whom it speaks for is the first one's word.
     ///
     /// # Errors
     /// [`KeyError`]: malformed, unknown, or known and not good now.
@@ -129,21 +138,17 @@ impl KeyRing {
             Form::Bad(_) => return Err(KeyError::Malformed),
             Form::Good(_) | Form::NotOurs => {}
         }
-        let key = self.find(presented).ok_or(KeyError::Unknown)?;
-        let id = || key.id().into();
-        match key.state(now) {
-            KeyState::Active => {}
-            KeyState::Disabled => return Err(KeyError::Disabled { id: id() }),
-            KeyState::NotYetValid => {
-                return Err(KeyError::NotYetValid { id: id(), at: key.not_before() });
-            }
-            KeyState::Expired => {
-                let at = key.expires().unwrap_or(now);
-                return Err(KeyError::Expired { id: id(), at });
-            }
-        }
-        key.touch(now);
-        Ok(VerifiedKey { principal: self.principal(key), grant: Arc::clone(key.grant()) })
+        let mut found = self.find(presented);
+        let key = found.next().ok_or(KeyError::Unknown)?;
+        let others: Vec<_> = found.collect();
+        let all = || std::iter::once(key).chain(others.iter().copied());
+        all().try_for_each(|key| check(key, now))?;
+        all().for_each(|key| key.touch(now));
+        Ok(VerifiedKey {
+            principal: self.principal(key),
+            grant: Arc::clone(key.grant()),
+            others: others.iter().map(|other| other.id().into()).collect(),
+        })
     }
 
     /// How many keys there are, by state at `now`, in the order of [`KeyState::ALL`]: active,
@@ -186,11 +191,10 @@ impl KeyRing {
         self.segments.iter().flat_map(|segment| segment.keys())
     }
 
-    fn find(&self, presented: &str) -> Option<KeyView<'_>> {
-        if presented.len() > KEY_BYTES_MAX {
-            return None;
-        }
-        self.methods.iter().find_map(|method| {
+    /// Every entry of a presented key: at most one for each way of digesting.
+    fn find<'r>(&'r self, presented: &str) -> impl Iterator<Item = KeyView<'r>> {
+        let methods = if presented.len() > KEY_BYTES_MAX { &[][..] } else { &self.methods[..] };
+        methods.iter().filter_map(move |method| {
             let tag = method.digesting.tag(presented)?;
             let hash = TagHash::of(&tag);
             let segments = self.segments.iter().zip(&method.numbers);
@@ -235,6 +239,17 @@ impl KeyRing {
         };
         let headers = self.claim_headers.iter();
         headers.filter_map(|(claim, header)| Some((header.clone(), value(claim)?))).collect()
+    }
+}
+
+/// Whether an entry lets its key in at `now`.
+fn check(key: KeyView<'_>, now: UnixTime) -> Result<(), KeyError> {
+    let id = || key.id().into();
+    match key.state(now) {
+        KeyState::Active => Ok(()),
+        KeyState::Disabled => Err(KeyError::Disabled { id: id() }),
+        KeyState::NotYetValid => Err(KeyError::NotYetValid { id: id(), at: key.not_before() }),
+        KeyState::Expired => Err(KeyError::Expired { id: id(), at: key.expires().unwrap_or(now) }),
     }
 }
 

@@ -20,8 +20,9 @@ use crate::cli::{Failure, loading};
 use crate::config::ListenAddress;
 use crate::secret::Secret;
 
-/// A reload reads every file again, so this is longer than any other answer takes.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// A reload reads every file again, and a key server may take 30 s: this is longer than any answer
+/// takes.
+const TIME_LIMIT: Duration = Duration::from_secs(35);
 
 /// `/status` grows with the number of keys; anything beyond this is not an answer of ours.
 const BODY_BYTES_MAX: usize = 64 << 20;

@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod explain;
 mod generated;
+mod issuer;
 pub mod key;
 mod loading;
 mod revoke;
@@ -218,6 +219,9 @@ enum Command {
     /// List what was revoked, and take it back
     #[command(subcommand)]
     Revocations(revoke::Revocations),
+    /// Fetch the keys of an issuer now
+    #[command(subcommand)]
+    Issuer(issuer::IssuerCommand),
     /// Create, import, find, rotate and end API keys in a key file
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -280,6 +284,7 @@ fn dispatch(Arguments { logging, command }: Arguments) -> Outcome {
         Command::Reload(config) => why::reload(&config.path),
         Command::Revoke(arguments) => revoke::revoke(&arguments),
         Command::Revocations(command) => revoke::revocations(&command),
+        Command::Issuer(command) => issuer::run(&command),
         Command::Key(command) => Ok(keys(&command)),
         Command::Schema => generated::schema(),
         Command::Completions { shell } => generated::completions(Arguments::command(), shell),
@@ -401,6 +406,10 @@ mod tests {
         check(&["why", "--config", "a.yaml"], false);
         check(&["status", "--config", "a.yaml", "--json"], true);
         check(&["reload", "--config", "a.yaml"], true);
+        check(&["issuer", "refresh", "corp", "--config", "a.yaml"], true);
+        check(&["issuer", "refresh", "--config", "a.yaml"], false);
+        check(&["issuer", "refresh", "corp"], false);
+        check(&["issuer", "corp", "--config", "a.yaml"], false);
         check(&["schema"], true);
         check(&["completions", "zsh"], true);
         check(&["completions", "cmd.exe"], false);

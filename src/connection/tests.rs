@@ -185,6 +185,46 @@ async fn an_upstream_that_shows_life_is_not_late_and_one_that_does_not_is() {
     assert!(connection.upstream_is_late());
 }
 
+/// A connection whose peer sent a request and ended its side.
+async fn half_closed() -> (tokio::io::DuplexStream, Connection) {
+    let (mut client, mut connection) = pair();
+    client.write_all(b"GET / \r\n\r\n").await.unwrap();
+    AsyncWriteExt::shutdown(&mut client).await.unwrap();
+    assert!(connection.wait().await);
+    assert_eq!(connection.read_head().await, HeadRead::Complete(10));
+    connection.deliver(10, BodyLength::Known(0));
+    read_some(&mut connection).await;
+    (client, connection)
+}
+
+/// It may still read. Whether it does, writing the answer tells.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_ended_its_side_is_answered_while_the_upstream_is_not_late() {
+    let (_client, mut connection) = half_closed().await;
+    connection.expect_upstream_within(Duration::from_secs(2));
+    let (began, mut out) = (Instant::now(), [0; 1]);
+    let early = tokio::time::timeout(Duration::from_secs(1), connection.read(&mut out)).await;
+    assert!(early.is_err(), "not taken for gone");
+    assert!(connection.read(&mut out).await.is_err());
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    assert!(connection.upstream_is_late());
+    connection.write_all(b"HTTP/1.1 504 Gateway Timeout\r\n").await.unwrap();
+    assert!(!connection.wait().await, "and there is no next request");
+}
+
+#[tokio::test(start_paused = true)]
+async fn r211_a_peer_that_ended_its_side_is_gone_ten_seconds_after_it_was_last_written_to() {
+    let (_client, mut connection) = half_closed().await;
+    connection.expect_upstream_within(Duration::from_secs(60));
+    let (began, mut out) = (Instant::now(), [0; 1]);
+    let early = tokio::time::timeout(Duration::from_secs(9), connection.read(&mut out)).await;
+    assert!(early.is_err());
+    connection.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+    assert_eq!(connection.read(&mut out).await.unwrap(), 0);
+    assert_eq!(began.elapsed(), Duration::from_secs(19));
+    assert!(!connection.upstream_is_late());
+}
+
 #[tokio::test]
 async fn a_chunked_body_is_delivered_and_what_follows_it_is_kept() {
     for cut in 11..34 {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::address::{Peer, TrustedProxies};
-use crate::api_key::KeyRing;
+use crate::api_key::{KeyRing, VerifiedKey};
 use crate::cors;
 use crate::credential::{self, CredentialKind, CredentialSources, Presented};
 use crate::framing::FramingError;
@@ -372,10 +372,11 @@ impl Gate {
         }
         if let (Some(text), None) = (presented.jwt, &evidence.token) {
             let epoch = self.issuers.epoch();
-            if let Some(error) = self.tokens.find_bad(text, epoch, now.monotonic) {
+            let asked = self.whom_to_ask(text, requirement);
+            if let Some(error) = self.tokens.find_bad(text, asked, epoch, now.monotonic) {
                 return Err(error.into());
             }
-            if self.whom_to_ask(text, requirement).is_none() {
+            if asked.is_none() {
                 evidence.token = Some(self.verify_token(text, now)?);
             }
         }
@@ -384,8 +385,10 @@ impl Gate {
 
     /// The issuer of an opaque token; a JWT speaks for itself.
     fn whom_to_ask(&self, token: &str, requirement: &Requirement) -> Option<&Arc<str>> {
-        let issuer = self.issuers.introspecting(requirement.issuers.as_deref())?;
-        (!credential::is_jwt_shaped(token)).then_some(issuer)
+        if credential::is_jwt_shaped(token) {
+            return None;
+        }
+        self.issuers.introspecting(requirement.issuers.as_deref())
     }
 
     fn query(
@@ -396,8 +399,14 @@ impl Gate {
     ) -> Result<Halt, Rejection> {
         let issuer = self.whom_to_ask(token, requirement);
         let issuer = issuer.ok_or(Rejection::Token(JwtError::Malformed("not a JWT")))?;
+        let known = self.tokens.find(token);
+        // Whose it is was established before: it is shown to no other.
+        if known.as_ref().is_some_and(|known| known.principal().issuer() != &**issuer) {
+            return Err(AccessDenied::Issuer.into());
+        }
+        let is_known = known.is_some();
         let token = Secret::new(Box::from(token));
-        Ok(Halt::Need(Query { issuer: Arc::clone(issuer), token, stale }))
+        Ok(Halt::Need(Query { issuer: Arc::clone(issuer), token, is_known, stale }))
     }
 
     /// Asks about everything that was established, known from before or not.
@@ -406,8 +415,8 @@ impl Gate {
         if let Some(hit) = token.and_then(|token| self.revocations.find_token(token, now.unix)) {
             return Err(Rejection::TokenRevoked(hit));
         }
-        let key = evidence.key.as_ref().and_then(|key| key.principal().credential_id());
-        match key.and_then(|id| self.revocations.find_key(id, now.unix)) {
+        let mut ids = evidence.key.iter().flat_map(VerifiedKey::ids);
+        match ids.find_map(|id| self.revocations.find_key(id, now.unix)) {
             Some(hit) => Err(Rejection::KeyRevoked(hit)),
             None => Ok(()),
         }
@@ -442,7 +451,9 @@ impl Gate {
         let verified = self.issuers.verify(text, now.unix);
         match &verified {
             Ok(token) => self.tokens.keep(text, token),
-            Err(error) => self.tokens.keep_bad(text, error, self.issuers.epoch(), now.monotonic),
+            Err(error) => {
+                self.tokens.keep_bad(text, error, None, self.issuers.epoch(), now.monotonic);
+            }
         }
         verified
     }

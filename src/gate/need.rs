@@ -28,6 +28,8 @@ pub struct Need {
 pub struct Query {
     pub(super) issuer: Arc<str>,
     pub(super) token: Secret<Box<str>>,
+    /// Whether it was good before: whoever makes up tokens must not take its turn to be asked about.
+    pub(super) is_known: bool,
     /// What the issuer said before; it may be believed a little longer when it does not answer.
     pub(super) stale: Option<VerifiedToken>,
 }
@@ -51,6 +53,12 @@ impl Need {
     #[must_use]
     pub fn issuer(&self) -> &Arc<str> {
         &self.query.issuer
+    }
+
+    /// Whether the token was good before.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.query.is_known
     }
 
     /// What to ask about.
@@ -134,7 +142,8 @@ impl Gate {
             Err(error) => {
                 // Nobody may fall back on what was said before this.
                 self.tokens.forget(text);
-                self.tokens.keep_bad(text, &error, self.issuers.epoch(), now.monotonic);
+                let asked = Some(&query.issuer);
+                self.tokens.keep_bad(text, &error, asked, self.issuers.epoch(), now.monotonic);
                 Err(error)
             }
         }

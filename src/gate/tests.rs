@@ -37,6 +37,7 @@ listeners: [{ address: 127.0.0.1:8080 }]
 upstreams: { app: { url: http://127.0.0.1:3000 } }
 issuers:
   - { issuer: https://login.example.com, name: corp, audiences: [api], algorithms: [HS256], keys: { secret_file: hs.key } }
+  - { issuer: https://second.example, name: second, audiences: [api], algorithms: [HS256], keys: { secret_file: hs.key } }
 api_keys: { header: X-API-Key, files: [keys.yaml] }
 defaults: { upstream: app }
 ";

@@ -3,12 +3,15 @@
 //! Owns who is asked how often at once: requests with the same token share one question, and an
 //! issuer that is slow gets no more than 64 at a time. Never decides: the gate made
 //! the question and reads the answer. An attacker would want a flood of made-up tokens to become a
-//! flood at the issuer: their address has a budget, the same token is asked about once, and
-//! beyond the bound a request is refused at once.
+//! flood at the issuer, or to take away everybody's turn: their address has a budget and no
+//! more than its share of the questions ([`shares`]), the same token is asked about once, and beyond
+//! the bounds a request is refused at once.
 
 mod client;
+mod shares;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -18,14 +21,13 @@ use tokio::sync::watch;
 use crate::config::{IntrospectionEndpoint, IntrospectionFiles};
 use crate::gate::Need;
 use crate::introspection::client::Asker;
+use crate::introspection::shares::{Caller, Shares};
 use crate::jwks::FetchError;
 use crate::metrics::IntrospectionResult;
+use crate::reload::Reloader;
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::state::Shared;
-
-/// Questions to one issuer that wait for their answer.
-const QUESTIONS_MAX: usize = 64;
 
 /// What came of asking; `None` where there was no answer.
 type Heard = Option<Bytes>;
@@ -43,9 +45,9 @@ pub struct Introspection {
 
 #[derive(Default)]
 struct Questions {
-    /// Never more than [`QUESTIONS_MAX`] for each issuer.
+    /// As many for each issuer as its [`Shares`] give.
     open: HashMap<QuestionId, watch::Receiver<Option<Heard>>>,
-    by_issuer: HashMap<Arc<str>, usize>,
+    by_issuer: HashMap<Arc<str>, Shares>,
 }
 
 impl std::fmt::Debug for Introspection {
@@ -54,8 +56,14 @@ impl std::fmt::Debug for Introspection {
     }
 }
 
-/// Asks what a decision needs. `None` when there is no answer in time, or too many wait already.
-pub async fn ask(shared: &Arc<Shared>, snapshot: &Snapshot, need: &Need) -> Heard {
+/// Asks what a decision needs, for a request from `address`. `None` when there is no answer in time,
+/// or too many wait already.
+pub async fn ask(
+    shared: &Arc<Shared>,
+    snapshot: &Snapshot,
+    need: &Need,
+    address: Option<IpAddr>,
+) -> Heard {
     let at =
         snapshot.dynamic.issuers.iter().position(|one| one.settings.issuer == *need.issuer())?;
     let source = &snapshot.dynamic.issuers[at];
@@ -64,7 +72,8 @@ pub async fn ask(shared: &Arc<Shared>, snapshot: &Snapshot, need: &Need) -> Hear
     let name = &source.settings.name;
     let id = question_id(endpoint, need);
     let asking = &shared.introspection;
-    let mut told = match asking.join(id, name) {
+    let caller = Caller::of(address, need.is_known());
+    let mut told = match asking.join(id, name, caller) {
         Joined::Waits(told) => told,
         Joined::Full => {
             shared.observers.metrics.introspected(name, IntrospectionResult::Busy);
@@ -87,6 +96,18 @@ pub async fn ask(shared: &Arc<Shared>, snapshot: &Snapshot, need: &Need) -> Hear
     heard.clone().flatten()
 }
 
+/// Lets go of the clients of issuers that are asked no longer, after each reload, for ever.
+pub async fn forget_the_gone(reloader: Arc<Reloader>) {
+    let mut generations = reloader.generations();
+    while generations.changed().await.is_ok() {
+        let snapshot = reloader.shared().snapshots.load_full();
+        let issuers = snapshot.dynamic.issuers.iter();
+        let asked = issuers.filter(|source| source.introspection.is_some());
+        let names: HashSet<&str> = asked.map(|source| &*source.settings.name).collect();
+        reloader.shared().introspection.forget_others(&names).await;
+    }
+}
+
 enum Joined {
     Asks(Open, watch::Receiver<Option<Heard>>),
     Waits(watch::Receiver<Option<Heard>>),
@@ -98,6 +119,7 @@ enum Joined {
 struct Open {
     id: QuestionId,
     issuer: Arc<str>,
+    caller: Caller,
     tell: watch::Sender<Option<Heard>>,
     questions: Arc<Mutex<Questions>>,
 }
@@ -112,9 +134,9 @@ impl Drop for Open {
     fn drop(&mut self) {
         let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
         questions.open.remove(&self.id);
-        if let Some(count) = questions.by_issuer.get_mut(&self.issuer) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(shares) = questions.by_issuer.get_mut(&self.issuer) {
+            shares.give_back(&self.caller);
+            if shares.is_empty() {
                 questions.by_issuer.remove(&self.issuer);
             }
         }
@@ -122,20 +144,18 @@ impl Drop for Open {
 }
 
 impl Introspection {
-    fn join(&self, id: QuestionId, issuer: &Arc<str>) -> Joined {
+    fn join(&self, id: QuestionId, issuer: &Arc<str>, caller: Caller) -> Joined {
         let mut asked = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(told) = asked.open.get(&id) {
             return Joined::Waits(told.clone());
         }
-        let count = asked.by_issuer.entry(Arc::clone(issuer)).or_default();
-        if *count >= QUESTIONS_MAX {
+        if !asked.by_issuer.entry(Arc::clone(issuer)).or_default().take(&caller) {
             return Joined::Full;
         }
-        *count += 1;
         let (tell, told) = watch::channel(None);
         asked.open.insert(id, told.clone());
         let (issuer, questions) = (Arc::clone(issuer), Arc::clone(&self.questions));
-        Joined::Asks(Open { id, issuer, tell, questions }, told)
+        Joined::Asks(Open { id, issuer, caller, tell, questions }, told)
     }
 
     /// Asks. An endpoint that failed is connected to anew, with the certificates of then; not for
@@ -160,6 +180,10 @@ impl Introspection {
             }
         }
         heard
+    }
+
+    async fn forget_others(&self, names: &HashSet<&str>) {
+        self.askers.lock().await.retain(|name, _| names.contains(&**name));
     }
 
     /// The client for an endpoint, kept as long as nothing about it changes.
@@ -197,6 +221,8 @@ mod tests {
 
     #[test]
     fn r801_one_question_for_one_token_and_a_bound_on_all() {
+        // Known tokens: no share of an address is less than all.
+        let caller = || Caller::of(None, true);
         let asking = Introspection::default();
         let (corp, other): (Arc<str>, Arc<str>) = ("corp".into(), "other".into());
         let id = |number: usize| {
@@ -204,16 +230,16 @@ mod tests {
             id[..8].copy_from_slice(&number.to_le_bytes());
             id
         };
-        let asks = |number, issuer| match asking.join(id(number), issuer) {
+        let asks = |number, issuer| match asking.join(id(number), issuer, caller()) {
             Joined::Asks(open, told) => (open, told),
             Joined::Waits(_) | Joined::Full => panic!("{number}"),
         };
         let mut open = vec![asks(0, &corp)];
         for _ in 0..100 {
-            assert!(matches!(asking.join(id(0), &corp), Joined::Waits(_)));
+            assert!(matches!(asking.join(id(0), &corp, caller()), Joined::Waits(_)));
         }
-        open.extend((1..QUESTIONS_MAX).map(|number| asks(number, &corp)));
-        assert!(matches!(asking.join(id(1000), &corp), Joined::Full));
+        open.extend((1..shares::QUESTIONS_MAX).map(|number| asks(number, &corp)));
+        assert!(matches!(asking.join(id(1000), &corp, caller()), Joined::Full));
         asks(1001, &other);
         // One that ends without an answer counts no longer, and neither does one that is answered.
         drop(open.pop());
@@ -258,6 +284,12 @@ mod tests {
         let first = asker().await.expect("kept for a while");
         let second = asker().await.expect("kept for a while");
         assert!(Arc::ptr_eq(&first, &second));
+        asking.forget_others(&HashSet::from(["corp"])).await;
+        assert_eq!(asking.askers.lock().await.len(), 1);
+        asking.forget_others(&HashSet::from(["other"])).await;
+        assert_eq!(asking.askers.lock().await.len(), 0, "an issuer that left the configuration");
+        let third = asker().await.expect("kept for a while");
+        assert!(!Arc::ptr_eq(&third, &second));
         tokio::time::advance(Duration::from_secs(10)).await;
         assert!(asker().await.is_none(), "made anew by the next question");
     }

@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,10 @@ use crate::time::UnixMillis;
 
 /// A body of 1 MiB, escaped.
 const FILE_BYTES_MAX: u64 = 8 << 20;
+/// The longest `stale_for` that can be configured: a set that is older is of no use to anybody.
+const USEFUL_MAX: Duration = Duration::from_secs(30 * 86_400);
+/// Entries of the folder that are looked at.
+const LOOKED_AT_MAX: usize = 10_000;
 /// Writing for the group or the world.
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -93,17 +98,45 @@ impl Folder {
         }
     }
 
+    /// Forgets the set of a place that is no longer configured.
+    pub(super) fn forget(&self, place: Place<'_>) {
+        let path = self.file(place);
+        match fs::remove_file(&path) {
+            Ok(()) => {
+                tracing::info!(file = %path.display(), issuer = place.issuer, "a kept key set was removed");
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let file = path.display();
+                tracing::warn!(%error, %file, "a kept key set could not be removed");
+            }
+        }
+    }
+
+    /// Forgets what issuers left behind that were gone at a start: sets of ours that are not
+    /// `wanted`, and too old for any configuration at `now`.
+    pub(super) fn prune(&self, wanted: &[Place<'_>], now: UnixMillis) {
+        let Ok(entries) = fs::read_dir(&self.path) else { return };
+        let wanted: Vec<PathBuf> = wanted.iter().map(|place| self.file(*place)).collect();
+        for entry in entries.take(LOOKED_AT_MAX).flatten() {
+            let path = entry.path();
+            if wanted.contains(&path) {
+                continue;
+            }
+            // Only what we wrote: it reads as a set, and has the name of what it says.
+            let Ok(document) = read_document(&path) else { continue };
+            let is_ours = path == self.path.join(name(&document.issuer, &document.location));
+            let age = Duration::from_millis(now.0.saturating_sub(document.fetched_unix_ms));
+            if is_ours && age > USEFUL_MAX {
+                // Next time, then.
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
+
     fn read(&self, place: Place<'_>) -> io::Result<Option<Kept>> {
         check_private(&fs::metadata(&self.path)?)?;
-        let mut file = File::open(self.file(place))?;
-        let metadata = file.metadata()?;
-        check_private(&metadata)?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("not a regular file"));
-        }
-        let mut bytes = Vec::new();
-        Read::by_ref(&mut file).take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-        let document: Document = serde_json::from_slice(&bytes)?;
+        let document = read_document(&self.file(place))?;
         let is_for = document.issuer == place.issuer && document.location == text(place.location);
         Ok(is_for.then(|| Kept {
             body: document.body.into_bytes().into(),
@@ -139,11 +172,27 @@ impl Folder {
     }
 
     fn file(&self, place: Place<'_>) -> PathBuf {
-        let name = format!("{}\n{}", place.issuer, text(place.location));
-        let name = digest(&SHA256, name.as_bytes());
-        let hex: String = name.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.path.join(format!("{hex}.json"))
+        self.path.join(name(place.issuer, &text(place.location)))
     }
+}
+
+/// The name of the file for an issuer's set from a location.
+fn name(issuer: &str, location: &str) -> String {
+    let name = digest(&SHA256, format!("{issuer}\n{location}").as_bytes());
+    let hex: String = name.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{hex}.json")
+}
+
+fn read_document(path: &Path) -> io::Result<Document> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    check_private(&metadata)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    Read::by_ref(&mut file).take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(serde_json::from_slice(&bytes)?)
 }
 
 fn check_private(metadata: &fs::Metadata) -> io::Result<()> {
@@ -198,6 +247,32 @@ mod tests {
         let moved = Place { issuer: "https://b.example", ..place };
         fs::copy(folder.file(place), folder.file(moved)).unwrap();
         assert_eq!(folder.load(moved), None);
+    }
+
+    #[test]
+    fn only_sets_of_ours_that_nobody_can_use_are_pruned() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = Folder::new(&state.path().join("state"));
+        folder.prune(&[], UnixMillis(0));
+        let place = |issuer: &'static str| Place { issuer, location: &KeyLocation::Discovery };
+        let days = |days: u64| UnixMillis(kept().fetched.0 + days * 86_400_000);
+        for issuer in ["wanted", "gone"] {
+            folder.store(place(issuer), &kept());
+        }
+        folder.store(place("young"), &Kept { fetched: days(2), ..kept() });
+        let stranger = folder.path.join("stranger.json");
+        fs::copy(folder.file(place("gone")), &stranger).unwrap();
+        fs::write(folder.path.join("notes.txt"), "mine").unwrap();
+        let count = || fs::read_dir(&folder.path).unwrap().count();
+        folder.prune(&[place("wanted")], days(30));
+        assert_eq!(count(), 5, "30 days may be configured");
+        folder.prune(&[place("wanted")], days(31));
+        assert_eq!(count(), 4);
+        assert!(!folder.file(place("gone")).exists() && stranger.exists());
+        folder.forget(place("young"));
+        folder.forget(place("young"));
+        assert_eq!(count(), 3);
+        assert_eq!(folder.load(place("wanted")), Some(kept()));
     }
 
     #[test]

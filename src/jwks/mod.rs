@@ -22,8 +22,10 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use crate::config::{IssuerSource, KeySource};
+use crate::introspection;
 use crate::reload::Reloader;
 use crate::snapshot::Snapshot;
+use crate::time::Clock;
 
 pub use fetch::FetchError;
 pub use server::{
@@ -31,7 +33,7 @@ pub use server::{
 };
 
 use follow::Follower;
-use kept::Folder;
+use kept::{Folder, Place};
 
 /// How long `/readyz` waits for first keys (the contract).
 const FIRST_KEYS_MAX: Duration = Duration::from_secs(30);
@@ -57,6 +59,7 @@ pub fn start(reloader: Arc<Reloader>, state_dir: &Path) -> io::Result<()> {
         runtime.block_on(async move {
             following.spawn(followers);
             tokio::spawn(first_keys(Arc::clone(&reloader)));
+            tokio::spawn(introspection::forget_the_gone(Arc::clone(&reloader)));
             following.run().await;
         });
     })?;
@@ -140,7 +143,20 @@ impl Following {
             self.tasks.insert(name, Task { source, server, abort: None });
         }
         self.tell(&ended);
+        self.prune(&ended);
         followers
+    }
+
+    /// What is kept on disk for sources that a good configuration no longer has.
+    fn prune(&self, ended: &[(Arc<str>, Task)]) {
+        let wanted: Vec<_> = self.tasks.values().filter_map(Task::place).collect();
+        for (_, task) in ended {
+            let is_gone = !self.tasks.values().any(|other| other.is_same_place(&task.source));
+            if let Some(place) = task.place().filter(|_| is_gone) {
+                self.folder.forget(place);
+            }
+        }
+        self.folder.prune(&wanted, Clock::unix_millis());
     }
 
     /// Lets the rest of the process see them.
@@ -173,6 +189,11 @@ impl Task {
         if let Some(abort) = &self.abort {
             abort.abort();
         }
+    }
+
+    fn place(&self) -> Option<Place<'_>> {
+        let KeySource::Remote(remote) = &self.source.keys else { return None };
+        Some(Place { issuer: &self.source.settings.issuer, location: &remote.location })
     }
 
     fn is_same_place(&self, source: &IssuerSource) -> bool {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::credential::CredentialKind;
 use crate::header_text;
-use crate::jwt::{IssuerSettings, JwtError};
+use crate::jwt::{IssuerSettings, JwtError, SubjectFrom};
 use crate::principal::{Claims, Established};
 use crate::scope::ScopeSet;
 
@@ -26,7 +26,7 @@ pub(super) fn establish(
     claims: Map<String, Value>,
 ) -> Result<Established, JwtError> {
     refuse_id_token(&claims)?;
-    describe(settings, claims, true)
+    describe(settings, claims, true, SubjectFrom::Sub)
 }
 
 /// Reads who a token speaks for that its issuer describes.
@@ -34,11 +34,18 @@ pub(super) fn describe(
     settings: &IssuerSettings,
     claims: Map<String, Value>,
     needs_audience: bool,
+    subject_from: SubjectFrom,
 ) -> Result<Established, JwtError> {
     if needs_audience {
         check_audience(settings, &claims)?;
     }
-    let subject = name(&claims, "sub")?.ok_or(JwtError::ClaimBad("sub"))?;
+    // What is there and malformed is refused, and nothing takes its place.
+    let subject = match (name(&claims, "sub")?, subject_from) {
+        (Some(subject), _) => Some(subject),
+        (None, SubjectFrom::ClientId) => name(&claims, "client_id")?,
+        (None, SubjectFrom::Sub) => None,
+    };
+    let subject = subject.ok_or(JwtError::ClaimBad("sub"))?;
     let client_id = match name(&claims, "client_id")? {
         Some(client_id) => Some(client_id),
         None => name(&claims, "azp")?,

@@ -30,6 +30,20 @@ pub struct IntrospectionRules {
     pub stale_for: Duration,
     /// Whether an answer without `aud` is accepted (`insecure_any_audience`).
     pub any_audience: bool,
+    /// Who an answer without `sub` is about.
+    pub subject_from: SubjectFrom,
+}
+
+/// Who an answer without `sub` is about (RFC 7662 section 2.2 makes it optional). Under
+/// [`SubjectFrom::ClientId`] a client whose id is a user's `sub` is that user, which only the
+/// issuer can rule out (RFC 9068 section 5): never unless the operator says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SubjectFrom {
+    /// Nobody: it is refused.
+    #[default]
+    Sub,
+    /// The client itself, by its `client_id`, as RFC 9068 section 2.2 has it.
+    ClientId,
 }
 
 impl IntrospectionRules {
@@ -51,6 +65,7 @@ impl fmt::Debug for IntrospectionRules {
             .field("cache", &self.cache)
             .field("stale_for", &self.stale_for)
             .field("any_audience", &self.any_audience)
+            .field("subject_from", &self.subject_from)
             .finish_non_exhaustive()
     }
 }
@@ -116,7 +131,8 @@ impl Issuers {
         let fresh_until = now.plus(rules.cache);
         let validity = Validity::described(&answer, &issuer.settings, fresh_until, now)?;
         let needs_audience = rules.needs_audience(&issuer.settings, &answer);
-        let established = claims::describe(&issuer.settings, answer, needs_audience)?;
+        let established =
+            claims::describe(&issuer.settings, answer, needs_audience, rules.subject_from)?;
         Ok(VerifiedToken::new(Verified {
             principal: Principal::assertion(established),
             validity,
@@ -171,6 +187,7 @@ mod tests {
             cache: Duration::ZERO,
             stale_for: Duration::ZERO,
             any_audience: false,
+            subject_from: SubjectFrom::Sub,
         };
         assert!(!format!("{rules:?}").contains("hunter2"));
     }

@@ -29,7 +29,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use algorithm::{Algorithm, KeyKind};
-pub use introspection::{IntrospectionRules, Recheck};
+pub use introspection::{IntrospectionRules, Recheck, SubjectFrom};
 pub use key::VerifyingKey;
 pub use key_file::{KeyFileFormat, KeyMistake};
 pub use key_set::KeySet;

@@ -51,6 +51,7 @@ pub struct Families {
     pub token_cache: TokenCacheFamilies,
     pub revocations: RevocationFamilies,
     pub access_log_dropped: IntCounter,
+    pub log_dropped: IntCounter,
     pub floods: FloodFamilies,
     pub build_info: IntGaugeVec,
 }
@@ -129,6 +130,10 @@ impl Families {
             access_log_dropped: declare.counter(
                 "gatepost_access_log_dropped_total",
                 "Access log lines that could not be written.",
+            ),
+            log_dropped: declare.counter(
+                "gatepost_log_dropped_total",
+                "Lines of the process log that could not be written to standard error.",
             ),
             floods: FloodFamilies::declare(declare),
             build_info: build_info(declare),

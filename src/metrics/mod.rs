@@ -224,6 +224,9 @@ impl Metrics {
         }
         let cache_families = &self.families.token_cache;
         cache_families.entries.set(signed(snapshot.gate.tokens.entries() as u64));
+        // Counted where no metrics are at hand.
+        let log_dropped = &self.families.log_dropped;
+        log_dropped.inc_by(crate::log::dropped().saturating_sub(log_dropped.get()));
         self.text()
     }
 

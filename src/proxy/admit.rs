@@ -96,7 +96,8 @@ impl Proxy {
         let decision = self.decide(session, ctx)?;
         let decision = match decision.verdict {
             Verdict::Need(need) => {
-                let answer = introspection::ask(&self.shared, &ctx.snapshot, &need).await;
+                let address = decision.evidence.address;
+                let answer = introspection::ask(&self.shared, &ctx.snapshot, &need, address).await;
                 let answer = answer.as_deref().map_or(Introspected::Failed, Introspected::Answer);
                 self.resume(session, ctx, need, decision.evidence, answer)?
             }

@@ -124,7 +124,7 @@ pub(crate) fn reloader(disk: &MemoryDisk) -> Arc<Reloader> {
     let folder = Path::new("/dev/null/nowhere");
     let writes = observers.metrics.revocation_writes();
     let revoked = opened.corridor.revoked();
-    let revocations = RevocationLog::open(folder, revoked, writes, NOW.unix).unwrap();
+    let revocations = RevocationLog::open(folder, revoked, writes, NOW.monotonic).unwrap();
     let shared = Shared::new(opened.snapshot, Clock::start(), observers, revocations);
     let shared = Arc::new(shared);
     Arc::new(Reloader::new(opened.corridor, shared))

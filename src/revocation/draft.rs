@@ -1,27 +1,22 @@
 //! What somebody asks to revoke, before it is an entry.
 //!
-//! Owns the words of revocation files and of the admin listener, which are the same, and when an
-//! entry ends by itself: when nothing that it could hit is still valid. Never guesses: a draft that
-//! could mean two things is refused.
+//! Owns the words of revocation files and of the admin listener, which are the same. Never guesses:
+//! a draft that could mean two things is refused.
 
 use std::fmt::Display;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::jwt::IssuerSettings;
-use crate::revocation::{Entry, Kind, Target};
+use crate::revocation::{Entry, Kind, MARGIN, Target};
 use crate::time::{UnixTime, parse_instant};
 
 /// As long as a `sub`, `jti`, `client_id` or `kid` may be.
 const VALUE_BYTES_MAX: usize = 256;
 /// The longest reason.
 const REASON_BYTES_MAX: usize = 256;
-/// A token is taken until its `exp` plus the issuer's leeway, and may come from a clock that is
-/// ahead by as much. A reload may raise the leeway up to five minutes, so that is what is counted.
-const MARGIN: Duration = Duration::from_secs(10 * 60);
 
 /// One of `jti`, `subject`, `client`, `issued_before` (which may have a subject), `kid`, `key`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -82,9 +77,8 @@ impl Draft {
         serde_json::from_slice(bytes).map_err(|error| error.to_string())
     }
 
-    /// The entry that is meant. `issuers` are those that are configured; an entry that does not
-    /// say until when ends by itself if it is known when the last thing it could hit has expired.
-    /// `now` is when it is asked for; what stands in a file has no such time, and grows old there.
+    /// The entry that is meant. `issuers` are those that are configured. `now` is when it is asked
+    /// for; what stands in a file has no such time.
     ///
     /// # Errors
     /// [`DraftError`].
@@ -114,7 +108,7 @@ impl Draft {
         let issuer = self.issuer(issuers)?;
         let before = self.issued_before.as_deref();
         let before = before.map(|text| instant("issued_before", text)).transpose()?;
-        let ends = until.or_else(|| end(kind, before, expires, issuer.longest_lifetime(), now));
+        let ends = until.or_else(|| expires.map(|last| last.plus(MARGIN)));
         let target = Target::token(kind, Arc::clone(&issuer.issuer), value);
         Ok(Entry::new(target, revoked).before(before).ending(ends).because(reason))
     }
@@ -182,28 +176,6 @@ impl Draft {
 /// The one of name and identifier that means nobody else.
 fn other_word<'i>(issuer: &'i IssuerSettings, taken: &str) -> &'i str {
     if *issuer.name == *taken { &issuer.issuer } else { &issuer.name }
-}
-
-/// When the last token that the entry could hit has expired, if that is known.
-fn end(
-    kind: Kind,
-    before: Option<UnixTime>,
-    expires: Option<UnixTime>,
-    max_lifetime: Option<Duration>,
-    now: Option<UnixTime>,
-) -> Option<UnixTime> {
-    match kind {
-        Kind::Jti => {
-            let longest = || Some(now?.plus(max_lifetime?));
-            expires.or_else(longest).map(|last| last.plus(MARGIN))
-        }
-        Kind::IssuedBefore => max_lifetime.and_then(|lifetime| {
-            let last = before?.plus(lifetime);
-            Some(last.plus(MARGIN))
-        }),
-        // Whoever they are, there may be new ones tomorrow.
-        Kind::Subject | Kind::Client | Kind::Kid | Kind::Key => None,
-    }
 }
 
 /// An instant in whole seconds; a fraction is rounded up, so that nothing before it is missed.

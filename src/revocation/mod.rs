@@ -14,6 +14,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{Context, SHA256};
@@ -23,9 +24,15 @@ use crate::jwt::VerifiedToken;
 use crate::principal::API_KEY_ISSUER;
 use crate::time::UnixTime;
 
-pub use book::{Book, Change};
+pub use book::{Book, Change, Moment, Sweep};
 pub use draft::{Draft, DraftError};
 pub use set::{RevocationSet, TokenFacts};
+
+/// How far the clock of an issuer may be ahead: as much as a leeway can be.
+const SKEW: Duration = Duration::from_secs(5 * 60);
+/// A token is taken until its `exp` plus the issuer's leeway, and may come from a clock that is
+/// ahead by as much. A reload may raise the leeway up to five minutes, so that is what is counted.
+const MARGIN: Duration = Duration::from_secs(10 * 60);
 
 /// By what an entry refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
@@ -146,6 +153,9 @@ impl fmt::Display for EntryId {
     }
 }
 
+/// Why there is a stand-in, for people.
+const STAND_IN: &str = "in place of revocations of tokens that max_lifetime has ended";
+
 /// One revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -153,7 +163,7 @@ pub struct Entry {
     target: Target,
     /// Only tokens issued before; `None` for all of them.
     before: Option<UnixTime>,
-    /// When it ends; `None` when it is removed.
+    /// When it ends, if somebody said so.
     ends: Option<UnixTime>,
     revoked: UnixTime,
     reason: Option<Box<str>>,
@@ -174,7 +184,7 @@ impl Entry {
         self
     }
 
-    /// Until then; `None` for ever.
+    /// Until then; `None` for as long as it could hit anything.
     #[must_use]
     pub fn ending(mut self, ends: Option<UnixTime>) -> Self {
         self.ends = ends;
@@ -200,7 +210,7 @@ impl Entry {
         &self.target
     }
 
-    /// When it ends.
+    /// When it ends, if somebody said so.
     #[must_use]
     pub fn ends(&self) -> Option<UnixTime> {
         self.ends
@@ -222,6 +232,42 @@ impl Entry {
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
+    }
+
+    /// When nothing that it could hit is valid any more, where the issuer's tokens live for
+    /// `lifetime`; `None` if that is not known. Another configuration has another `lifetime`, so
+    /// this is no end: it only says from when on a [stand-in](Self::stand_in) does as well.
+    #[must_use]
+    pub fn over(&self, lifetime: Option<Duration>) -> Option<UnixTime> {
+        let is_stand_in = self.target.kind == Kind::IssuedBefore && self.target.value.is_empty();
+        match self.ends {
+            Some(ends) => Some(ends),
+            None if is_stand_in => None,
+            None => Some(self.last_issued()?.plus(lifetime?).plus(MARGIN)),
+        }
+    }
+
+    /// When the last token that it could hit was issued; `None` if there may be new ones tomorrow.
+    fn last_issued(&self) -> Option<UnixTime> {
+        match self.target.kind {
+            Kind::Jti => Some(self.revoked),
+            Kind::IssuedBefore => self.before,
+            Kind::Subject | Kind::Client | Kind::Kid | Kind::Key => None,
+        }
+    }
+
+    /// What refuses all that this one refuses, for an entry without an end: everything of its
+    /// issuer that was issued before. Once this one is [over](Self::over), only tokens that live
+    /// for longer than the issuer may grant are hit besides, and there is one for each issuer.
+    #[must_use]
+    fn stand_in(&self) -> Option<Self> {
+        if self.ends.is_some() {
+            return None;
+        }
+        let last = self.last_issued()?;
+        let before = last.plus(SKEW + Duration::from_secs(1));
+        let target = Target::token(Kind::IssuedBefore, Arc::clone(&self.target.issuer), "");
+        Some(Self::new(target, self.revoked).before(Some(before)).because(Some(STAND_IN.into())))
     }
 
     /// Whether it still refuses anything at `now`.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::jwt::{Algorithm, IssuerSettings};
+use crate::time::{Monotonic, Now};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const CORP: &str = "https://login.example.com";
@@ -229,17 +230,18 @@ proptest! {
         for (entry, act) in steps {
             match act {
                 0 => {
-                    book.apply(Change::Remove(entry.id()));
+                    book.apply(Change::Remove(entry.id()), Monotonic(0));
                     list.retain(|other: &Entry| other.target() != entry.target());
                 }
                 1 => {
-                    book.sweep(UnixTime(now));
-                    list.retain(|other| other.holds(UnixTime(now)));
+                    let now = Now { unix: UnixTime(now), monotonic: Monotonic(0) };
+                    book.sweep(&Moment { now, issuers: &[] }, Sweep::ForRoom);
+                    list.retain(|other| other.holds(now.unix));
                 }
                 _ => {
                     merge(&mut list, &entry);
                     let merged = book.set().merge(entry);
-                    book.apply(Change::Put(merged));
+                    book.apply(Change::Put(merged), Monotonic(0));
                 }
             }
         }
@@ -390,10 +392,11 @@ fn contract_revocation_max_lifetime_says_nothing_about_opaque_tokens() {
         cache: Duration::from_secs(60),
         stale_for: Duration::ZERO,
         any_audience: false,
+        subject_from: crate::jwt::SubjectFrom::Sub,
     };
     let asked =
         IssuerSettings { introspection: Some(introspection), ..issuer("corp", CORP, Some(3600)) };
-    let ends = |json: &str| compile(json, &[&asked]).unwrap().ends();
+    let ends = |json: &str| compile(json, &[&asked]).unwrap().over(asked.longest_lifetime());
     assert_eq!(ends(r#"{"jti":"x"}"#), None);
     assert_eq!(ends(r#"{"issued_before":"2027-01-15T07:00:00Z"}"#), None);
     assert!(ends(r#"{"jti":"x","expires":"2027-01-15T09:00:00Z"}"#).is_some());
@@ -403,15 +406,22 @@ fn contract_revocation_max_lifetime_says_nothing_about_opaque_tokens() {
 fn contract_revocation_an_entry_ends_when_nothing_it_could_hit_is_valid() {
     let (bounded, open) = (issuer("corp", CORP, Some(3600)), issuer("corp", CORP, None));
     let margin = 600;
-    let ends = |json: &str, issuer| compile(json, &[issuer]).unwrap().ends().map(|at| at.0);
+    let ends = |json: &str, issuer: &IssuerSettings| {
+        let entry = compile(json, &[issuer]).unwrap();
+        entry.over(issuer.longest_lifetime()).map(|at| at.0)
+    };
     let jti = r#"{"jti":"x"}"#;
     assert_eq!(ends(jti, &open), None);
     assert_eq!(ends(jti, &bounded), Some(NOW.0 + 3600 + margin));
     let expires = r#"{"jti":"x","expires":"2027-01-15T09:00:00Z"}"#;
     assert_eq!(ends(expires, &open), Some(NOW.0 + 3600 + margin));
-    let before = r#"{"issued_before":"2027-01-15T07:00:00Z"}"#;
+    let before = r#"{"issued_before":"2027-01-15T07:00:00Z","subject":"ada"}"#;
     assert_eq!(ends(before, &bounded), Some(NOW.0 + margin));
     assert_eq!(ends(before, &open), None);
+    let of_all = r#"{"issued_before":"2027-01-15T07:00:00Z"}"#;
+    assert_eq!(ends(of_all, &bounded), None, "there is one of it");
+    // Until it is swept it holds, whatever the configuration says by then.
+    assert!(compile(jti, &[&bounded]).unwrap().holds(UnixTime(u64::MAX)));
     for stays in [r#"{"subject":"x"}"#, r#"{"client":"x"}"#, r#"{"kid":"x"}"#, r#"{"key":"x"}"#] {
         assert_eq!(ends(stays, &bounded), None, "{stays}");
     }

@@ -1,8 +1,10 @@
 //! The file: appended to and synced, read whole at the start, replaced as a whole.
 //!
 //! Owns what a crash may leave behind. An append that was cut off is at the end and was never
-//! acknowledged: it is dropped. Anything else that does not read is damage, and refuses. A lock
-//! beside the file keeps it to one process; the file itself is replaced and cannot be locked.
+//! acknowledged: it is dropped. Anything else that does not read is damage, and refuses. Whether a
+//! write that failed reached the disk nobody knows, so a deletion is written in two steps: it
+//! counts once another line follows it, and one that was not acknowledged never does. A lock beside
+//! the file keeps it to one process; the file itself is replaced and cannot be locked.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -11,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::Mistake;
-use crate::revocation::{Change, Entry};
+use crate::revocation::{Change, Entry, EntryId};
 use crate::revocation_log::{LogError, line};
 
 const NAME: &str = "revocations.jsonl";
@@ -44,6 +46,19 @@ struct Replayed {
     torn: u64,
     /// The last line is whole but for its end.
     is_open_ended: bool,
+}
+
+impl Replayed {
+    /// Cuts off a deletion that nothing follows, so that nothing ever will.
+    fn without(self, deletion: Option<(EntryId, u64)>) -> Self {
+        let Some((_, bytes)) = deletion else { return self };
+        Self {
+            length: self.length - bytes,
+            lines: self.lines - 1,
+            torn: self.torn + bytes,
+            is_open_ended: false,
+        }
+    }
 }
 
 impl LogFile {
@@ -106,17 +121,37 @@ impl LogFile {
         if self.is_broken || !self.is_in_place() {
             self.rewrite(before)?;
         }
-        let path = Self::path_in(&self.folder);
-        let bytes = line::write(change);
-        let bytes = bytes.map_err(|error| disk(&path, "cannot be written", error.into()))?;
-        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
-            self.is_broken = true;
+        let written = line::write(change).map_err(io::Error::from);
+        if let Err(error) = written.and_then(|bytes| self.write(&bytes)) {
             // So that a restart does not find what was not acknowledged; if that fails, too, it
-            // finds one revocation more than was promised.
+            // finds one revocation more than was promised, or a deletion that does not count.
             let _ = self.file.set_len(self.length);
-            return Err(disk(&path, "cannot be written", error));
+            return Err(disk(&Self::path_in(&self.folder), "cannot be written", error));
         }
+        match change {
+            Change::Remove(id) => self.confirm(*id),
+            Change::Put(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Makes a deletion count. Should this fail, it is done all the same: then a crash before the
+    /// next change may bring the revocation back, and lets nobody in.
+    fn confirm(&mut self, id: EntryId) {
+        let confirmation = line::confirmation(id).map_err(io::Error::from);
+        if let Err(error) = confirmation.and_then(|bytes| self.write(&bytes)) {
+            tracing::warn!(
+                %error, %id,
+                "a deleted revocation may be in force again after a crash: its deletion could not \
+                 be confirmed in the log"
+            );
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let written = self.file.write_all(bytes).and_then(|()| self.file.sync_data());
+        self.is_broken |= written.is_err();
+        written?;
         self.length += bytes.len() as u64;
         self.lines += 1;
         Ok(())
@@ -223,17 +258,26 @@ fn replay(path: &Path, file: &File, mut apply: impl FnMut(Change)) -> Result<Rep
     let mut reader = BufReader::with_capacity(1 << 18, file);
     let mut replayed = Replayed { length: 0, lines: 0, torn: 0, is_open_ended: false };
     let mut bytes = Vec::new();
+    let mut deletion = None;
     loop {
         bytes.clear();
         let read = reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes);
         let read = read.map_err(|error| disk(path, "cannot be read", error))?;
         if read == 0 {
-            return Ok(replayed);
+            return Ok(replayed.without(deletion));
         }
         let whole = bytes.strip_suffix(b"\n");
         match line::read(whole.unwrap_or(&bytes)) {
             Ok(change) => {
-                apply(change);
+                // Another line follows: it was acknowledged.
+                if let Some((id, _)) = deletion.take() {
+                    apply(Change::Remove(id));
+                }
+                match change {
+                    Some(Change::Remove(id)) => deletion = Some((id, read as u64)),
+                    Some(put @ Change::Put(_)) => apply(put),
+                    None => {}
+                }
                 replayed.is_open_ended = whole.is_none();
                 replayed.length += read as u64;
                 replayed.lines += 1;
@@ -245,7 +289,7 @@ fn replay(path: &Path, file: &File, mut apply: impl FnMut(Change)) -> Result<Rep
                     reader.fill_buf().map_err(|error| disk(path, "cannot be read", error))?;
                 if cut_off && rest.is_empty() && (read as u64) < LINE_BYTES_MAX {
                     replayed.torn = read as u64;
-                    return Ok(replayed);
+                    return Ok(replayed.without(deletion));
                 }
                 return Err(damaged(path, replayed.lines, &message));
             }

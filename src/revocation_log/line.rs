@@ -16,6 +16,8 @@ use crate::time::UnixTime;
 enum Line {
     Revoke(Record),
     Delete(String),
+    /// After a deletion that was synced: only now does it count.
+    Deleted(String),
 }
 
 /// Instants are seconds since 1970.
@@ -46,6 +48,13 @@ pub(super) fn write(change: &Change) -> serde_json::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What makes a deletion count, as a line with its end.
+pub(super) fn confirmation(id: EntryId) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(&Line::Deleted(id.to_string()))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
 fn record(entry: &Entry) -> Record {
     let target = entry.target().as_ref();
     Record {
@@ -59,13 +68,15 @@ fn record(entry: &Entry) -> Record {
     }
 }
 
-/// The change of a line without its end.
-pub(super) fn read(bytes: &[u8]) -> Result<Change, String> {
+/// The change of a line without its end; `None` for one that only confirms.
+pub(super) fn read(bytes: &[u8]) -> Result<Option<Change>, String> {
+    let id = |id: &str| {
+        EntryId::parse(id).ok_or_else(|| format!("{id:?} is not the id of a revocation"))
+    };
     match serde_json::from_slice(bytes).map_err(|error| error.to_string())? {
-        Line::Revoke(record) => entry(record).map(|entry| Change::Put(Arc::new(entry))),
-        Line::Delete(id) => EntryId::parse(&id)
-            .map(Change::Remove)
-            .ok_or_else(|| format!("{id:?} is not the id of a revocation")),
+        Line::Revoke(record) => entry(record).map(|entry| Some(Change::Put(Arc::new(entry)))),
+        Line::Delete(text) => id(&text).map(|id| Some(Change::Remove(id))),
+        Line::Deleted(text) => id(&text).map(|_| None),
     }
 }
 

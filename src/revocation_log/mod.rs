@@ -16,9 +16,9 @@ use prometheus::IntCounter;
 use thiserror::Error;
 
 use crate::config::Mistake;
-use crate::revocation::{Book, Change, Entry, EntryId, Published};
+use crate::revocation::{Book, Change, Entry, EntryId, Moment, Published, Sweep};
 use crate::revocation_log::file::LogFile;
-use crate::time::UnixTime;
+use crate::time::{Monotonic, UnixTime};
 
 /// The most entries that are kept.
 pub const ENTRIES_MAX: usize = 1_000_000;
@@ -109,7 +109,7 @@ impl RevocationLog {
         folder: &Path,
         published: Arc<Published>,
         writes: WriteSeries,
-        now: UnixTime,
+        now: Monotonic,
     ) -> Result<Self, LogError> {
         let (folder, state) = (folder.to_owned(), Mutex::default());
         let log = Self { folder, published, writes, most: ENTRIES_MAX, state };
@@ -129,11 +129,11 @@ impl RevocationLog {
     ///
     /// # Errors
     /// [`LogError`]; nothing was published.
-    pub fn revoke(&self, entry: Entry, now: UnixTime) -> Result<Acknowledged, LogError> {
+    pub fn revoke(&self, entry: Entry, moment: &Moment<'_>) -> Result<Acknowledged, LogError> {
         let mut state = self.lock();
         let state = &mut *state;
         self.counted(|| {
-            self.open_file(state, now)?;
+            self.open_file(state, moment.now.monotonic)?;
             let known = state.book.find(entry.id()).map(Arc::clone);
             let merged = state.book.set().merge(entry);
             // Saying it twice changes nothing, and needs no write: the first one was synced.
@@ -141,12 +141,12 @@ impl RevocationLog {
                 return Ok(Acknowledged { entry: Arc::clone(known), is_news: false });
             }
             if known.is_none() && state.book.len() >= self.most {
-                self.compact(state, now);
+                self.forget(state, moment, Sweep::ForRoom);
                 if state.book.len() >= self.most {
                     return Err(LogError::Full);
                 }
             }
-            self.write(state, Change::Put(Arc::clone(&merged)), now)?;
+            self.write(state, Change::Put(Arc::clone(&merged)), moment)?;
             Ok(Acknowledged { entry: merged, is_news: true })
         })
     }
@@ -155,13 +155,13 @@ impl RevocationLog {
     ///
     /// # Errors
     /// [`LogError`]; nothing was published.
-    pub fn delete(&self, id: EntryId, now: UnixTime) -> Result<Option<Arc<Entry>>, LogError> {
+    pub fn delete(&self, id: EntryId, moment: &Moment<'_>) -> Result<Option<Arc<Entry>>, LogError> {
         let mut state = self.lock();
         let state = &mut *state;
         let Some(entry) = state.book.find(id).map(Arc::clone) else { return Ok(None) };
         self.counted(|| {
-            self.open_file(state, now)?;
-            self.write(state, Change::Remove(id), now)?;
+            self.open_file(state, moment.now.monotonic)?;
+            self.write(state, Change::Remove(id), moment)?;
             Ok(Some(entry))
         })
     }
@@ -189,7 +189,12 @@ impl RevocationLog {
     }
 
     /// Write, sync, publish: in this order.
-    fn write(&self, state: &mut State, change: Change, now: UnixTime) -> Result<(), LogError> {
+    fn write(
+        &self,
+        state: &mut State,
+        change: Change,
+        moment: &Moment<'_>,
+    ) -> Result<(), LogError> {
         let State { book, file, compact_at } = state;
         let file = file.as_mut().ok_or_else(|| LogError::Disk {
             path: self.path(),
@@ -197,38 +202,43 @@ impl RevocationLog {
             error: io::Error::other("it is not open"),
         })?;
         file.append(&change, book.entries())?;
-        book.apply(change);
+        book.apply(change, moment.now.monotonic);
         self.published.store(Arc::new(book.set().clone()));
         if file.lines() >= *compact_at {
-            self.compact(state, now);
+            self.forget(state, moment, Sweep::Surely);
         }
         Ok(())
     }
 
-    fn open_file(&self, state: &mut State, now: UnixTime) -> Result<(), LogError> {
+    fn open_file(&self, state: &mut State, now: Monotonic) -> Result<(), LogError> {
         if state.file.is_some() {
             return Ok(());
         }
         // Into a book of its own: half a log is none.
         let mut book = Book::default();
-        let file = LogFile::open(&self.folder, |change| book.apply(change))?;
-        let worth_it = file.lines() > book.len() || book.sweep(now) > 0;
+        let file = LogFile::open(&self.folder, |change| book.apply(change, now))?;
+        let worth_it = file.lines() > book.len();
         state.book = book;
         state.file = Some(file);
         state.compact_at = LINES_MIN.max(2 * state.book.len());
         if worth_it {
-            self.compact(state, now);
+            self.compact(state);
         }
         self.published.store(Arc::new(state.book.set().clone()));
         Ok(())
     }
 
-    /// Forgets what has ended, and writes a new file without it. The old one is as good, only
-    /// longer: failing is no fault.
-    fn compact(&self, state: &mut State, now: UnixTime) {
+    /// Forgets what is over, here and on the disk.
+    fn forget(&self, state: &mut State, moment: &Moment<'_>, sweep: Sweep) {
+        state.book.sweep(moment, sweep);
+        self.published.store(Arc::new(state.book.set().clone()));
+        self.compact(state);
+    }
+
+    /// Writes a new file of what there is. The old one is as good, only longer: failing is no
+    /// fault.
+    fn compact(&self, state: &mut State) {
         let State { book, file, compact_at } = state;
-        book.sweep(now);
-        self.published.store(Arc::new(book.set().clone()));
         *compact_at = LINES_MIN.max(2 * book.len());
         let Some(file) = file else { return };
         match file.rewrite(book.entries()) {
@@ -253,7 +263,7 @@ impl RevocationLog {
 pub fn peek(folder: &Path) -> Result<Book, LogError> {
     let mut book = Book::default();
     if LogFile::exists(folder)? {
-        LogFile::read(folder, |change| book.apply(change))?;
+        LogFile::read(folder, |change| book.apply(change, Monotonic::default()))?;
     }
     Ok(book)
 }

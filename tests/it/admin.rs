@@ -198,6 +198,7 @@ fn contract_metrics_requests_and_rejections() {
         "gatepost_restart_needed",
         "gatepost_insecure_settings",
         "gatepost_access_log_dropped_total",
+        "gatepost_log_dropped_total",
         "gatepost_rate_limit_decisions_total",
     ] {
         assert!(all.contains(&format!("# TYPE {name} ")), "{name}\n{all}");

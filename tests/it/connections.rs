@@ -129,6 +129,31 @@ fn requests_sent_ahead_are_answered_in_order() {
     assert_eq!(client.response().body, b"GET /open/2 HTTP/1.1");
 }
 
+/// The end of a client's side is not the end of its interest: `nc -N`, `socat` and some HTTP/1.0
+/// tools say so after their last byte.
+#[test]
+fn a_client_that_ended_its_side_gets_its_answer_and_nothing_is_kept_open() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let upstream = Recorder::answering(move |_| {
+        held.lock().unwrap().recv().unwrap();
+        Reply::ok()
+    });
+    let sidecar = sidecar(&upstream);
+    let mut client = sidecar.connect();
+    client.send(head("GET", "/open/x", &[])).finish();
+    eventually("the request", || (!upstream.requests().is_empty()).then_some(()));
+    // Whoever took the end for a farewell would have closed by the time of a whole other request.
+    assert_eq!(sidecar.get("/nowhere", &[]).status, 404);
+    release.send(()).unwrap();
+    let answer = client.response();
+    assert_eq!((answer.status, &*answer.body), (200, &b"ok"[..]));
+    assert_eq!(sidecar.log_line(&answer)["outcome"], "admitted");
+    assert!(client.is_closed());
+    let open = "gatepost_connections";
+    eventually("no connection", || (sidecar.metric(open) == 0.0).then_some(()));
+}
+
 #[test]
 fn r102_an_upgrade_the_upstream_does_not_take_leaves_an_ordinary_connection() {
     let upstream = Recorder::start();

@@ -35,6 +35,14 @@ fn active() -> String {
 fn asking(endpoint: &str, more: &str) -> (Recorder, Sidecar) {
     let upstream = Recorder::start();
     let (sandbox, config) = standard(upstream.url());
+    let config = with_opaque(&sandbox, &config, endpoint, more);
+    let sidecar = sandbox
+        .start(&format!("{config}routes: [{{ path: /**, access: {{ scopes: [read] }} }}]\n"));
+    (upstream, sidecar)
+}
+
+/// A configuration with a second issuer, which is asked at `endpoint`.
+fn with_opaque(sandbox: &Sandbox, config: &str, endpoint: &str, more: &str) -> String {
     sandbox.write("introspection.secret", "s3cret &%\n");
     let issuer = format!(
         "\x20 - issuer: https://opaque.example.com\n\
@@ -43,10 +51,7 @@ fn asking(endpoint: &str, more: &str) -> (Recorder, Sidecar) {
          \x20   introspection: {{ url: \"{endpoint}/introspect\", client_id: \"gate post\", \
          client_secret_file: introspection.secret{more} }}\n"
     );
-    let config = config.replace("api_keys:", &format!("{issuer}api_keys:"));
-    let sidecar = sandbox
-        .start(&format!("{config}routes: [{{ path: /**, access: {{ scopes: [read] }} }}]\n"));
-    (upstream, sidecar)
+    config.replace("api_keys:", &format!("{issuer}api_keys:"))
 }
 
 fn present(sidecar: &Sidecar, token: &str) -> Response {
@@ -104,6 +109,18 @@ fn contract_introspection_a_client_may_say_who_it_is_in_the_form() {
 }
 
 #[test]
+fn contract_introspection_an_answer_without_sub_is_refused_unless_it_may_be_the_client() {
+    let without_sub = || json(&active().replace(r#""sub":"eve","#, ""));
+    let asked = endpoint(move |_| without_sub());
+    let (_upstream, sidecar) = asking(asked.url(), "");
+    refused(&sidecar, TOKEN, 401, "token_claim_bad");
+    let (upstream, sidecar) = asking(asked.url(), ", subject_from: client_id");
+    assert_eq!(present(&sidecar, TOKEN).status, 200);
+    assert_eq!(upstream.last().field("x-auth-subject"), Some("shop"));
+    assert_eq!(upstream.last().field("x-auth-client-id"), Some("shop"));
+}
+
+#[test]
 fn r803_a_no_is_a_no_and_is_remembered_for_a_moment() {
     let asked = endpoint(|_| json(r#"{"active":false}"#));
     let (upstream, sidecar) = asking(asked.url(), "");
@@ -141,6 +158,43 @@ fn r801_requests_with_one_token_share_one_question() {
         assert_eq!(caller.join().unwrap(), 200);
     }
     assert_eq!(asked.requests().len(), 1);
+}
+
+#[test]
+fn r1005_a_flood_of_made_up_tokens_leaves_good_callers_their_turn() {
+    let known = "a-token-that-was-good-before";
+    let asked = endpoint(|question| {
+        let form = String::from_utf8_lossy(&question.body).into_owned();
+        if form.contains("made-up") { Reply::Hang } else { json(&active()) }
+    });
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let config = with_opaque(&sandbox, &config, asked.url(), ", timeout: 30s, cache: 0s");
+    let config = format!("trusted_proxies: [unix]\n{config}");
+    let sidecar = sandbox
+        .start(&format!("{config}routes: [{{ path: /**, access: {{ scopes: [read] }} }}]\n"));
+    let from = |address: &str, token: &str| {
+        let fields = [("Authorization", &*bearer(token)), ("X-Forwarded-For", address)];
+        sidecar.get("/x", &fields)
+    };
+    assert_eq!(from("203.0.113.9", known).status, 200);
+    // More than an issuer is asked at a time, each on a connection of its own, and all from one address.
+    let mut flood = Vec::new();
+    for number in 0..80 {
+        let mut caller = sidecar.connect();
+        let token = bearer(&format!("made-up-{number}"));
+        let fields =
+            [("Host", "a"), ("Authorization", &*token), ("X-Forwarded-For", "203.0.113.1")];
+        caller.send(crate::support::head("GET", "/x", &fields));
+        flood.push(caller);
+    }
+    let busy = "gatepost_introspections_total{issuer=\"opaque\",result=\"busy\"}";
+    eventually("the flood to meet its bound", || (sidecar.metric(busy) > 55.5).then_some(()));
+    eventually("its share to be asked about", || (asked.requests().len() == 1 + 24).then_some(()));
+    assert_eq!(from("203.0.113.2", "somebody-elses-token").status, 200);
+    // A token that was good before has its turn wherever it comes from.
+    assert_eq!(from("203.0.113.1", known).status, 200);
+    assert_eq!(from("203.0.113.1", "another-token").status, 503);
 }
 
 /// A bad day, by what the endpoint does.
@@ -228,6 +282,8 @@ fn contract_configuration_introspection_mistakes_are_told_with_their_place() {
         format!("{}{routes}", config.replace("api_keys:", &format!("{issuers}api_keys:")))
     };
     let https = "https://a.example.com/introspect";
+    let azp = issuer("one", https).replace("client_id: a,", "client_id: a, subject_from: azp,");
+    check(&sandbox, &with(&azp, &config), "subject_from: \"azp\" is not accepted here");
     let two = format!("{}{}", issuer("one", https), issuer("two", https));
     check(&sandbox, &with(&two, &config), "name one of them in `issuers`");
     let plain = issuer("one", "http://a.example.com/introspect");

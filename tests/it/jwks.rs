@@ -574,6 +574,81 @@ fn contract_admin_listener_refreshes_keys_for_those_who_may() {
 }
 
 #[test]
+fn contract_commands_issuer_refresh_fetches_now_and_says_what_came_of_it() {
+    let server = KeyServer::with(&rsa());
+    let keys = format!("{{ url: \"{}\" }}", server.url());
+    let sandbox = Sandbox::new();
+    sandbox.write("local.json", &p256());
+    let local = "issuers:\n\x20 - { issuer: local, name: local, audiences: [a], \
+                 algorithms: [ES256], keys: { file: local.json } }\n";
+    let config = config(&Recorder::start(), ISSUER, &keys).replace("issuers:\n", local);
+    let mut sidecar = sandbox.start(&config);
+    let run = |sidecar: &Sidecar, name: &str, more: &[&str]| {
+        let command = ["issuer", "refresh", name, "--config", "gatepost.yaml"];
+        sidecar.sandbox.run(&[&command[..], more].concat())
+    };
+    let done = run(&sidecar, "corp", &[]);
+    assert_eq!((done.exit, &*done.stdout), (0, "corp: unchanged, 1 keys in force\n"), "{done:?}");
+    server.serve(&p256());
+    let done = run(&sidecar, "corp", &["--json"]);
+    assert_eq!(done.exit, 0, "{done:?}");
+    let answer: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(answer, json!({ "result": "changed", "keys": 1 }));
+    accepted(&sidecar, &p256_token());
+    server.answer(|_| Reply::text("<html>maintenance</html>"));
+    let failed = run(&sidecar, "corp", &[]);
+    assert_eq!((failed.exit, &*failed.stdout), (1, ""), "{failed:?}");
+    assert!(failed.stderr.contains("those in force are as before: "), "{failed:?}");
+    accepted(&sidecar, &p256_token());
+    for (name, said) in [
+        ("local", "no issuer of this name has keys that are fetched"),
+        ("nobody", "no issuer of this name has keys that are fetched"),
+        ("../reload", "no issuer of this name"),
+        ("", ""),
+    ] {
+        let no = run(&sidecar, name, &[]);
+        assert_eq!(no.exit, 1, "{no:?}");
+        assert!(no.stderr.contains(said), "{no:?}");
+    }
+    let help = sidecar.sandbox.run(&["issuer", "refresh", "--help"]);
+    assert!(help.stdout.contains("gatepost issuer refresh corp --config"), "{help:?}");
+    sidecar.signal("TERM");
+    sidecar.wait();
+    let nobody = run(&sidecar, "corp", &[]);
+    assert_eq!(nobody.exit, 1, "{nobody:?}");
+    assert!(nobody.stderr.contains("is gatepost running"), "{nobody:?}");
+}
+
+#[test]
+fn contract_reload_what_is_kept_of_an_issuer_goes_with_it() {
+    let server = KeyServer::with(&rsa());
+    let keys = format!("{{ url: \"{}\" }}", server.url());
+    let upstream = Recorder::start();
+    let before = config(&upstream, ISSUER, &keys);
+    let sandbox = Sandbox::new();
+    sandbox.write("local.json", &p256());
+    let sidecar = sandbox.start(&before);
+    accepted(&sidecar, &rsa_token());
+    let folder = sidecar.sandbox.path("state/jwks");
+    let kept = || fs::read_dir(&folder).unwrap().count();
+    assert_eq!(kept(), 1);
+    fs::write(folder.join("notes.json"), "{}").unwrap();
+    // A configuration with a mistake takes nothing away, and neither do other settings.
+    let without = before.replace(&keys, "{ file: local.json }");
+    sidecar.configure(&without.replace("access:", "acces:"));
+    assert_eq!(sidecar.reload().status, 422);
+    sidecar.configure(&before.replace("jwks.json\" }", "jwks.json\", timeout: 1s }"));
+    assert_eq!(sidecar.reload().status, 200);
+    accepted(&sidecar, &rsa_token());
+    assert_eq!(kept(), 2);
+    sidecar.configure(&without);
+    assert_eq!(sidecar.reload().status, 200);
+    eventually("the kept set to go", || (kept() == 1).then_some(()));
+    assert!(folder.join("notes.json").exists(), "not ours");
+    accepted(&sidecar, &p256_token());
+}
+
+#[test]
 fn contract_reload_keeps_fetched_keys_and_follows_what_is_configured() {
     let server = KeyServer::with(&signer().jwks(&[("rsa", "RS256"), ("p256", "ES256")]));
     let keys = format!("{{ url: \"{}\" }}", server.url());

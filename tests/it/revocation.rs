@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, KEY, Recorder, Response, Sandbox, Sidecar, bearer, claims, eventually, now, signer,
-    standard,
+    Client, KEY, Recorder, Response, Sandbox, Sidecar, bearer, claims, digest_of, eventually, now,
+    peppered_digest_of, signer, standard,
 };
 
 const ROUTES: &str = "routes: [{ path: /**, access: { scopes: [read] } }]\n";
@@ -135,6 +135,41 @@ fn r804_an_api_key_by_its_id_beside_a_token_too() {
     ]);
     assert_eq!(explain.exit, 1, "{explain:?}");
     assert!(explain.stdout.contains("key_revoked") && explain.stdout.contains(&id), "{explain:?}");
+}
+
+#[test]
+fn r804_an_api_key_under_two_digests_is_revoked_by_either_id() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    sandbox.write("pepper.txt", "a pepper that nobody knows\n");
+    let entry = |id: &str, digest: &str| {
+        format!("  - {{ id: {id}, digest: '{digest}', scopes: [read] }}\n")
+    };
+    let peppered = peppered_digest_of(KEY, "a pepper that nobody knows");
+    let keys = [
+        entry("bare", &format!("sha256:{}", digest_of(KEY))),
+        entry("peppered", &format!("hmac-sha256:p1:{peppered}")),
+    ];
+    sandbox.write("keys.yaml", &format!("keys:\n{}", keys.concat()));
+    let config =
+        config.replace("files: [keys.yaml]", "files: [keys.yaml], peppers: { p1: pepper.txt }");
+    let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
+    let ask = || sidecar.get("/", &[("X-API-Key", KEY)]);
+    assert_eq!(ask().status, 200);
+    for id in ["bare", "peppered"] {
+        let entry = revoke(&sidecar, &json!({ "key": id }));
+        refused(&sidecar, &ask(), "key_revoked", &entry);
+        assert_eq!(delete(&sidecar, &entry), 200);
+        assert_eq!(ask().status, 200, "{id}");
+    }
+    sidecar.sandbox.replace(
+        "keys.yaml",
+        &format!("keys:\n{}{}", keys[0], keys[1].replace(" }", ", enabled: false }")),
+    );
+    assert_eq!(sidecar.reload().status, 200);
+    let response = ask();
+    assert_eq!(response.status, 401);
+    assert_eq!(sidecar.why(&response)["reason"], "key_disabled");
 }
 
 #[test]

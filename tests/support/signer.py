@@ -105,6 +105,7 @@ OPERATIONS = {
     "hmac_with": hmac_with,
 }
 
-for line in sys.stdin:
-    operation, *arguments = json.loads(line)
-    print(json.dumps(OPERATIONS[operation](*arguments)), flush=True)
+if __name__ == "__main__":
+    for line in sys.stdin:
+        operation, *arguments = json.loads(line)
+        print(json.dumps(OPERATIONS[operation](*arguments)), flush=True)

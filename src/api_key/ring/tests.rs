@@ -326,6 +326,28 @@ fn of_two_equal_digests_the_first_counts() {
 }
 
 #[test]
+fn r804_a_key_under_two_digests_is_refused_when_one_of_its_entries_is() {
+    let bare = || entry("bare", Digest::sha256(LONG));
+    let peppered = || entry("peppered", Digest::hmac_sha256(LONG, "p1", b"first pepper"));
+    let both = ring(vec![bare(), entry("x", Digest::sha256(&made(1))), peppered()]);
+    check(&both, LONG, Ok("bare"));
+    let ids: Vec<_> = both.verify(LONG, NOW).unwrap().ids().map(str::to_owned).collect();
+    assert_eq!(ids, ["bare", "peppered"]);
+    let uses: Vec<_> = both.summaries(NOW).map(|key| key.last_use.is_some()).collect();
+    assert_eq!(uses, [true, false, true]);
+    let off = |key: KeyEntry| KeyEntry { enabled: false, ..key };
+    let over = |key: KeyEntry| KeyEntry { expires: Some(NOW), ..key };
+    let disabled = |id: &str| Err(KeyError::Disabled { id: id.into() });
+    // In whatever order they stand.
+    check(&ring(vec![off(bare()), peppered()]), LONG, disabled("bare"));
+    check(&ring(vec![bare(), off(peppered())]), LONG, disabled("peppered"));
+    check(&ring(vec![peppered(), off(bare())]), LONG, disabled("bare"));
+    check(&ring(vec![off(peppered()), bare()]), LONG, disabled("peppered"));
+    let expired = Err(KeyError::Expired { id: "peppered".into(), at: NOW });
+    check(&ring(vec![bare(), over(peppered())]), LONG, expired);
+}
+
+#[test]
 fn r902_debug_shows_no_key_and_no_digest() {
     let ring = ring(vec![entry("secret-id", Digest::sha256(LONG))]);
     assert_eq!(format!("{ring:?}"), "KeyRing { keys: 1, .. }");

@@ -109,6 +109,12 @@ pub static INTROSPECTION: Section = Section {
             "the certificates, in PEM, that the endpoint's must come from; absent means the system's",
         ),
         Key::new("insecure_http", Shape::Truth, "ask over plain HTTP beyond loopback").or("false"),
+        Key::new(
+            "subject_from",
+            Shape::Word(&["sub", "client_id"]),
+            "who an answer without `sub` is about: nobody, or the client itself",
+        )
+        .or("sub"),
         Key::new("insecure_any_audience", Shape::Truth, "believe answers without `aud`")
             .or("false"),
     ],

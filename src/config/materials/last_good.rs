@@ -9,7 +9,6 @@ use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use zeroize::Zeroizing;
@@ -59,10 +58,10 @@ pub(super) enum FileUse {
     Authorities {
         path: PathBuf,
     },
-    /// Issuers by name and identifier, and how long their tokens live: entries end by that.
+    /// Issuers by name and identifier.
     Revocations {
         path: PathBuf,
-        issuers: Vec<(Arc<str>, Arc<str>, Option<Duration>)>,
+        issuers: Vec<(Arc<str>, Arc<str>)>,
     },
 }
 

@@ -29,10 +29,9 @@ impl Loading<'_> {
         let dynamic = self.dynamic;
         let issuers: Vec<&IssuerSettings> =
             dynamic.issuers.iter().map(|source| &*source.settings).collect();
-        let identities: Vec<_> = issuers
-            .iter()
-            .map(|one| (Arc::clone(&one.name), Arc::clone(&one.issuer), one.longest_lifetime()))
-            .collect();
+        let identities = issuers.iter();
+        let identities: Vec<_> =
+            identities.map(|one| (Arc::clone(&one.name), Arc::clone(&one.issuer))).collect();
         let mut files = Vec::with_capacity(dynamic.revocation_files.len());
         for file in &dynamic.revocation_files {
             let path = file.path.clone();

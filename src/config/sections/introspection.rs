@@ -11,7 +11,7 @@ use crate::config::keys;
 use crate::config::model::{ClientAuthentication, IntrospectionEndpoint};
 use crate::config::sections::Reading;
 use crate::config::walk::{Mapping, Value};
-use crate::jwt::IntrospectionRules;
+use crate::jwt::{IntrospectionRules, SubjectFrom};
 
 /// A question is part of a request.
 const TIMEOUT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));
@@ -41,6 +41,7 @@ pub(super) fn introspection(
     let (timeout, cache) =
         (duration("timeout", TIMEOUT, 2), duration("cache", (Duration::ZERO, CACHE_MAX), 30));
     let stale_for = section.find("on_failure").and_then(|value| on_failure(&value));
+    let subject_from = section.find("subject_from").and_then(|value| subject_from(&value));
     let authentication = section.find("auth").and_then(|value| authentication(&value));
     let ca_file = match section.find("ca_file") {
         Some(file) => Some(reading.file(&file)?),
@@ -52,6 +53,7 @@ pub(super) fn introspection(
         cache,
         stale_for: stale_for.unwrap_or(Duration::ZERO),
         any_audience,
+        subject_from: subject_from.unwrap_or_default(),
     };
     let endpoint = IntrospectionEndpoint {
         url,
@@ -74,6 +76,10 @@ fn client_id(text: &str) -> Result<&str, String> {
 
 fn authentication(value: &Value<'_>) -> Option<ClientAuthentication> {
     value.word(&[("basic", ClientAuthentication::Basic), ("post", ClientAuthentication::Post)])
+}
+
+fn subject_from(value: &Value<'_>) -> Option<SubjectFrom> {
+    value.word(&[("sub", SubjectFrom::Sub), ("client_id", SubjectFrom::ClientId)])
 }
 
 /// `deny`, or `{ stale_for: 30s }`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::jwt::{IntrospectionRules, IssuerSettings, KeySet};
+use crate::jwt::{IntrospectionRules, IssuerSettings, KeySet, SubjectFrom};
 
 const OPAQUE: &str = "Bearer an-opaque-token";
 const CONFIG: &str = "
@@ -12,6 +12,7 @@ limits: { few: { rate: 1/h, burst: 3 }, near: { rate: 1/h, burst: 4, by: address
 routes:
   - { path: /**, access: { scopes: [read] }, limits: [few, near] }
   - { path: /local, access: { issuers: [corp] } }
+  - { path: /second, access: { issuers: [second] } }
   - { path: /keys, access: { credentials: [api_key] } }
   - { path: /watched, access: { scopes: [admin] }, insecure_observe: true }
 ";
@@ -22,6 +23,7 @@ fn rules(stale_s: u64) -> IntrospectionRules {
         cache: Duration::from_secs(60),
         stale_for: Duration::from_secs(stale_s),
         any_audience: false,
+        subject_from: SubjectFrom::Sub,
     }
 }
 
@@ -165,6 +167,31 @@ fn r801_a_token_is_shown_to_no_issuer_that_may_not_be_its_own() {
 }
 
 #[test]
+fn r801_what_one_issuer_does_not_know_is_not_refused_in_the_name_of_another() {
+    let (corp, keys) = asked("corp", rules(0));
+    let corp = IssuerSettings { issuer: "https://login.example.com".into(), ..(*corp).clone() };
+    let asking = Asking::new(vec![(Arc::new(corp), keys), asked("second", rules(0))]);
+    let fields = [jwt(OPAQUE)];
+    let no = described(&json!({"active": false}));
+    assert_eq!(asking.then("/local", &fields, Some(&no)), "token_inactive");
+    assert_eq!(asking.first("/local", &fields), "token_inactive");
+    assert_eq!(asking.first("/second", &fields), "ask https://second.example");
+    assert_eq!(asking.then("/second", &fields, Some(&good())), "eve");
+    // Whose a token is, is known from then on: the other one is not shown it, however old that is.
+    let mut asking = asking;
+    asking.tried.wait(60);
+    assert_eq!(asking.first("/local", &fields), "issuer_refused");
+    assert_eq!(asking.first("/second", &fields), "ask https://second.example");
+    // And what is bad by its signature is bad wherever it is presented.
+    let asking = Asking { tried: Tried::new(CONFIG) };
+    let forged = token(&claims());
+    let forged = format!("{}AAAA", &forged[..forged.len() - 4]);
+    for path in ["/local", "/second"] {
+        assert_eq!(asking.first(path, &[jwt(&forged)]), "token_signature_bad", "{path}");
+    }
+}
+
+#[test]
 fn r802_a_stale_answer_counts_only_while_its_issuer_does_not_answer_and_not_for_long() {
     let mut asking = Asking::new(vec![asked("opaque", rules(30))]);
     let fields = [jwt(OPAQUE)];
@@ -199,6 +226,28 @@ fn r802_what_its_issuer_took_back_is_not_believed_again_when_the_issuer_fails_la
         // Longer than bad tokens are remembered.
         asking.tried.wait(6);
         assert_eq!(asking.then("/", &fields, None), "introspection_failed", "{no}");
+    }
+}
+
+#[test]
+fn contract_introspection_an_answer_without_sub_is_about_the_client_if_the_operator_says_so() {
+    let by_client = IntrospectionRules { subject_from: SubjectFrom::ClientId, ..rules(0) };
+    for (answer, by_default, said) in [
+        (json!({"sub": null, "client_id": "shop"}), "token_claim_bad", "shop"),
+        (json!({"sub": "eve", "client_id": "shop"}), "eve", "eve"),
+        (json!({"sub": null}), "token_claim_bad", "token_claim_bad"),
+        (json!({"sub": "", "client_id": "shop"}), "token_claim_bad", "token_claim_bad"),
+        (json!({"sub": 1, "client_id": "shop"}), "token_claim_bad", "token_claim_bad"),
+        (json!({"sub": null, "client_id": ""}), "token_claim_bad", "token_claim_bad"),
+        (json!({"sub": null, "client_id": ["shop"]}), "token_claim_bad", "token_claim_bad"),
+        (json!({"sub": null, "azp": "shop"}), "token_claim_bad", "token_claim_bad"),
+    ] {
+        let answer = described(&answer);
+        for (rules, expected) in [(rules(0), by_default), (by_client.clone(), said)] {
+            let asking = Asking::new(vec![asked("opaque", rules)]);
+            let found = asking.then("/", &[jwt(OPAQUE)], Some(&answer));
+            assert_eq!(found, expected, "{answer}");
+        }
     }
 }
 
@@ -276,6 +325,23 @@ fn r703_asking_in_vain_costs_the_budget_of_failed_credentials_and_no_limit_is_ch
         assert_eq!(asking.then("/watched", &[jwt(other)], Some(&no)), "observed token_inactive");
     }
     assert_eq!(asking.first("/watched", &[jwt(OPAQUE)]), "observed failed_credentials_spent");
+}
+
+#[test]
+fn r1005_a_token_that_was_good_before_is_known_when_it_is_asked_about_again() {
+    let mut asking = Asking::new(vec![asked("opaque", rules(0))]);
+    let known = |asking: &Asking| match asking.tried.get("/watched", &[jwt(OPAQUE)]).verdict {
+        Verdict::Need(need) => need.is_known(),
+        verdict => panic!("{verdict:?}"),
+    };
+    assert!(!known(&asking));
+    asking.then("/watched", &[jwt(OPAQUE)], Some(&good()));
+    asking.tried.wait(60);
+    assert!(known(&asking));
+    // Not any longer, once its issuer has taken it back.
+    asking.then("/watched", &[jwt(OPAQUE)], Some(&described(&json!({"active": false}))));
+    asking.tried.wait(6);
+    assert!(!known(&asking));
 }
 
 #[test]

@@ -199,7 +199,9 @@ fn r803_a_bad_signature_is_remembered_for_5_s_under_the_same_issuers() {
     let forged = format!("{head}.{}", "A".repeat(signature));
     let remembers = |world: &World| {
         let gate = &world.snapshot.gate;
-        gate.tokens.find_bad(&forged, gate.issuers.epoch(), Monotonic(world.monotonic)).is_some()
+        gate.tokens
+            .find_bad(&forged, None, gate.issuers.epoch(), Monotonic(world.monotonic))
+            .is_some()
     };
     assert!(!remembers(&world));
     for _ in 0..3 {

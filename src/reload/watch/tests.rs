@@ -33,7 +33,7 @@ impl Process {
         let folder = Path::new("/dev/null/nowhere");
         let clock = Clock::start();
         let revoked = corridor.revoked();
-        let log = RevocationLog::open(folder, revoked, writes, clock.now().unix).unwrap();
+        let log = RevocationLog::open(folder, revoked, writes, clock.monotonic()).unwrap();
         let shared = Arc::new(Shared::new(snapshot, clock, observers, log));
         let reloader = Arc::new(Reloader::new(corridor, shared));
         let watching = watch(Arc::clone(&reloader)).unwrap();

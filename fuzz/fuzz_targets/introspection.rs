@@ -6,6 +6,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use gatepost::jwt::introspection::SubjectFrom;
 use gatepost::jwt::{IntrospectionRules, IssuerSettings, Issuers, JwtError, KeySet, Recheck};
 use gatepost::scope::ScopeSet;
 use gatepost::time::UnixTime;
@@ -52,6 +53,7 @@ fn issuer(
             cache: Duration::from_secs(CACHE_S),
             stale_for: Duration::from_secs(STALE_S),
             any_audience,
+            subject_from: SubjectFrom::Sub,
         }),
     };
     (Arc::new(settings), Arc::new(KeySet::default()))

@@ -4,7 +4,7 @@
 //! issuer that is slow gets no more than 64 at a time. Never decides: the gate made
 //! the question and reads the answer. An attacker would want a flood of made-up tokens to become a
 //! flood at the issuer, or to take away everybody's turn: their address has a budget and no
-//! more than its share of the questions ([`shares`]), the same token is asked about once, and beyond
+//! more than its share of the questions (`shares`), the same token is asked about once, and beyond
 //! the bounds a request is refused at once.
 
 mod client;

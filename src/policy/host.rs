@@ -107,17 +107,21 @@ fn parse_port(digits: &str) -> Option<Option<u16>> {
 
 fn normalize_name(name: &str) -> Option<Cow<'_, str>> {
     let name = name.strip_suffix('.').unwrap_or(name);
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    let is_name = name.len() <= HOST_BYTES_MAX && name.split('.').all(is_label);
-    let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
-    is_name.then(
-        || {
-            if is_lower { Cow::Borrowed(name) } else { Cow::Owned(name.to_ascii_lowercase()) }
-        },
-    )
+    if name.len() > HOST_BYTES_MAX {
+        return None;
+    }
+    let (mut in_label, mut is_lower) = (false, true);
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => in_label = true,
+            b'A'..=b'Z' => (in_label, is_lower) = (true, false),
+            // Every label has something in it.
+            b'.' if in_label => in_label = false,
+            _ => return None,
+        }
+    }
+    in_label
+        .then(|| if is_lower { Cow::Borrowed(name) } else { Cow::Owned(name.to_ascii_lowercase()) })
 }
 
 #[cfg(test)]

@@ -236,7 +236,7 @@ impl Entry {
 
     /// When nothing that it could hit is valid any more, where the issuer's tokens live for
     /// `lifetime`; `None` if that is not known. Another configuration has another `lifetime`, so
-    /// this is no end: it only says from when on a [stand-in](Self::stand_in) does as well.
+    /// this is no end: it only says from when on a stand-in does as well.
     #[must_use]
     pub fn over(&self, lifetime: Option<Duration>) -> Option<UnixTime> {
         let is_stand_in = self.target.kind == Kind::IssuedBefore && self.target.value.is_empty();

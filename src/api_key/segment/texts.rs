@@ -3,6 +3,8 @@
 //! Owns the layout. Texts are in chunks, so that a million of them are never copied to grow. An
 //! entry is `id NUL name NUL subject NUL`: none of the three may contain a control character.
 
+use crate::octets::find;
+
 /// Bytes of a chunk. An address is the number of the chunk times this, and the offset in it.
 const CHUNK: usize = 1 << 20;
 
@@ -47,8 +49,13 @@ impl Texts {
     /// The texts at an address that [`Self::push`] returned.
     pub(super) fn read(&self, address: u32) -> KeyTexts<'_> {
         let (chunk, offset) = (address as usize / CHUNK, address as usize % CHUNK);
-        let mut parts = self.chunks[chunk][offset..].split('\0');
-        let mut next = || parts.next().unwrap_or("");
+        let mut rest = &self.chunks[chunk][offset..];
+        let mut next = || {
+            let end = find(rest.as_bytes(), 0).unwrap_or(rest.len());
+            let part = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or("");
+            part
+        };
         let (id, name, subject) = (next(), next(), next());
         let given = |text: &'_ str| !text.is_empty();
         KeyTexts {

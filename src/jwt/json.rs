@@ -218,6 +218,15 @@ mod tests {
         }
     }
 
+    /// A negative number read as `null` would fail a condition that it should meet.
+    #[test]
+    fn what_is_read_is_what_serde_json_reads() {
+        let text =
+            r#"{"a":-1,"b":18446744073709551615,"c":-1.5e-3,"d":[null,true,false,"\u00e9",{}]}"#;
+        let read = parse_object(text.as_bytes(), Origin::Token).unwrap();
+        assert_eq!(Value::Object(read), serde_json::from_str::<Value>(text).unwrap());
+    }
+
     #[test]
     fn r314_depth_and_members_are_bounded() {
         let nested =

@@ -16,11 +16,12 @@ DRIVEN  = PYTHONPATH=.venv PYTHONDONTWRITEBYTECODE=1 $(PYTHON)
 # bench-peers: which peers and jobs (default: all), rounds, requests a second of the open loop.
 PEERS   ?=
 JOBS    ?=
+JOB     ?= full
 ROUNDS  ?= 10
 RATE    ?= 4000
 ENVOY   := target/peers/envoy/.installed
 
-.PHONY: help setup demo test check bench bench-peers million invalid-tokens identity-provider instructions soak faults fuzz mutants run ci
+.PHONY: help setup demo test check bench bench-peers million invalid-tokens identity-provider instructions profile soak faults fuzz mutants run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
@@ -75,7 +76,7 @@ million: setup ## what a million API keys cost: memory, load, reload, against th
 
 # What the memory of the process is after every 5 % of them; fails if it grows.
 invalid-tokens: COUNT = 1000000
-invalid-tokens: setup ## memory under COUNT=1000000 invalid credentials, in process (100000000 takes hours)
+invalid-tokens: setup ## memory under COUNT=1000000 invalid credentials, in process (100000000 takes about ten minutes)
 	COUNT=$(COUNT) cargo bench --locked --bench invalid_tokens
 
 identity-provider: setup ## an identity provider that is not ours (Node.js): rotation, outage, restart, recovery
@@ -102,6 +103,12 @@ instructions: setup ## instructions and allocations of a decision against benche
 	@command -v valgrind >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install valgrind' \
 	  || { echo 'gatepost: install valgrind first, for example: sudo apt-get install valgrind' >&2; exit 1; }
 	CARGO_PROFILE_BENCH_LTO=off cargo bench --locked --no-default-features --bench instructions $(if $(WRITE),-- --write)
+
+profile: setup $(TESTED) ## where the instructions of a request go, beside bare pingora: JOB=full
+	@command -v valgrind >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install valgrind' \
+	  || { echo 'gatepost: install valgrind first, for example: sudo apt-get install valgrind' >&2; exit 1; }
+	cargo build --release --locked --features peers --bin gatepost --bin bare_pingora --bin open_loop
+	PYTHONPATH=.venv PYTHONDONTWRITEBYTECODE=1 $(PYTHON) benches/peers/profile.py --target target --job $(JOB)
 
 fuzz: setup ## fuzz TARGET= (a file of fuzz/fuzz_targets: jwt, gate, path, ...) for SECONDS=60
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2

@@ -76,7 +76,7 @@ million: setup ## what a million API keys cost: memory, load, reload, against th
 
 # What the memory of the process is after every 5 % of them; fails if it grows.
 invalid-tokens: COUNT = 1000000
-invalid-tokens: setup ## memory under COUNT=1000000 invalid credentials, in process (100000000 takes about ten minutes)
+invalid-tokens: setup ## memory under COUNT=1000000 invalid credentials, in process (100000000 takes a quarter of an hour)
 	COUNT=$(COUNT) cargo bench --locked --bench invalid_tokens
 
 identity-provider: setup ## an identity provider that is not ours (Node.js): rotation, outage, restart, recovery

@@ -7,37 +7,29 @@
 //! may have several entries, one for each way of digesting: what one of them refuses is refused.
 //! Never stores a key, never reads a file or the clock.
 
+mod principals;
+
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
-use http::{HeaderName, HeaderValue};
-use serde_json::Value;
 
 use crate::api_key::digest::{self, BARE_KEY_BYTES_MIN, KEY_BYTES_MAX};
 use crate::api_key::format::{self, Form};
 use crate::api_key::segment::{Grant, KeySegment, KeyView, SegmentBuilder, TagHash};
 use crate::api_key::state::{KeyState, KeySummary};
 use crate::api_key::{KeyEntry, KeyError};
-use crate::credential::CredentialKind;
-use crate::header_text;
 use crate::identity::IdentityHeaderName;
-use crate::principal::{API_KEY_ISSUER, Claims, Established, Principal, SharedValues};
+use crate::principal::Principal;
 use crate::rate_limit::Quota;
 use crate::secret::Secret;
 use crate::time::UnixTime;
 
+use principals::Principals;
+
 /// Peppers by name: the HMAC keys of `hmac-sha256` digests.
 pub type Peppers = HashMap<Box<str>, Secret<Vec<u8>>>;
-
-/// Ids have at most 128 bytes; a default subject that is longer is built on the heap.
-const DEFAULT_SUBJECT_BYTES: usize = 4 + 128;
-
-/// The issuer, as a header too, and its short name, shared by the principals of all keys.
-static ISSUER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(API_KEY_ISSUER));
-static ISSUER_NAME: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("api-key"));
-static ISSUER_VALUE: LazyLock<HeaderValue> = LazyLock::new(|| header_text::encode(API_KEY_ISSUER));
 
 /// A key that was found and is good now.
 #[derive(Clone, Debug)]
@@ -72,7 +64,7 @@ impl VerifiedKey {
 pub struct KeyRing {
     segments: Box<[Arc<KeySegment>]>,
     methods: Box<[Method]>,
-    claim_headers: Box<[(Box<str>, HeaderName)]>,
+    principals: Principals,
 }
 
 /// A way of digesting a presented key that at least one entry uses.
@@ -113,11 +105,8 @@ impl KeyRing {
         peppers: &Peppers,
         claim_headers: &[(Box<str>, IdentityHeaderName)],
     ) -> Self {
-        let claim_headers = claim_headers
-            .iter()
-            .map(|(claim, header)| (claim.clone(), header.as_header_name().clone()))
-            .collect();
-        Self { methods: methods(&segments, peppers), segments: segments.into(), claim_headers }
+        let principals = Principals::new(&segments, claim_headers);
+        Self { methods: methods(&segments, peppers), segments: segments.into(), principals }
     }
 
     /// The keys of each file, in the order of the configuration.
@@ -145,7 +134,7 @@ impl KeyRing {
         all().try_for_each(|key| check(key, now))?;
         all().for_each(|key| key.touch(now));
         Ok(VerifiedKey {
-            principal: self.principal(key),
+            principal: self.principals.of(key),
             grant: Arc::clone(key.grant()),
             others: others.iter().map(|other| other.id().into()).collect(),
         })
@@ -201,45 +190,6 @@ impl KeyRing {
             segments.into_iter().find_map(|(segment, number)| segment.find(hash, (*number)?, &tag))
         })
     }
-
-    /// Built for every request that is let in: a million of them would take more than the keys.
-    fn principal(&self, key: KeyView<'_>) -> Arc<Principal> {
-        let texts = key.texts();
-        let grant = key.grant();
-        let established = Established {
-            subject: texts.subject.map_or_else(|| default_subject(texts.id), Arc::from),
-            issuer: Arc::clone(&ISSUER),
-            issuer_name: Arc::clone(&ISSUER_NAME),
-            client_id: None,
-            scopes: Arc::clone(&grant.scopes),
-            credential: CredentialKind::ApiKey,
-            credential_id: Some(texts.id.into()),
-            claims: Arc::clone(&grant.claims),
-            claim_headers: self.claim_values(&grant.claims),
-        };
-        let shared =
-            SharedValues { issuer: ISSUER_VALUE.clone(), scopes: grant.scopes_value.clone() };
-        Principal::assertion_sharing(established, shared)
-    }
-
-    fn claim_values(&self, claims: &Claims) -> Box<[(HeaderName, HeaderValue)]> {
-        let value = |claim: &str| {
-            let texts = claims.texts(claim);
-            match claims.find(claim)? {
-                Value::Array(_) if texts.is_empty() => None,
-                Value::Array(_) => {
-                    Some(header_text::encode_list(texts.iter().map(String::as_str), b','))
-                }
-                Value::Null
-                | Value::Bool(_)
-                | Value::Number(_)
-                | Value::String(_)
-                | Value::Object(_) => texts.first().map(|text| header_text::encode(text)),
-            }
-        };
-        let headers = self.claim_headers.iter();
-        headers.filter_map(|(claim, header)| Some((header.clone(), value(claim)?))).collect()
-    }
 }
 
 /// Whether an entry lets its key in at `now`.
@@ -293,17 +243,6 @@ fn methods(segments: &[Arc<KeySegment>], peppers: &Peppers) -> Box<[Method]> {
         Some(Method { digesting, numbers })
     };
     names.into_iter().filter_map(method).collect()
-}
-
-/// `key:<id>`, without a detour over the heap.
-fn default_subject(id: &str) -> Arc<str> {
-    let mut bytes = [0; DEFAULT_SUBJECT_BYTES];
-    let text = bytes.get_mut(..4 + id.len()).and_then(|bytes| {
-        bytes[..4].copy_from_slice(b"key:");
-        bytes[4..].copy_from_slice(id.as_bytes());
-        std::str::from_utf8(bytes).ok()
-    });
-    text.map_or_else(|| format!("key:{id}").into(), Arc::from)
 }
 
 #[cfg(test)]

@@ -244,6 +244,11 @@ impl<'a> KeyView<'a> {
         self.key.column.into()
     }
 
+    /// Where the entry is in memory: its own place for as long as the segment lives.
+    pub(super) fn place(self) -> usize {
+        std::ptr::from_ref(self.key).addr()
+    }
+
     /// Id, name and subject.
     pub(super) fn texts(self) -> KeyTexts<'a> {
         self.segment.texts.read(self.key.texts)

@@ -1,9 +1,11 @@
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::api_key::Digest;
 use crate::api_key::format::{Kind, RandomFault, generate};
+use crate::credential::CredentialKind;
+use crate::principal::Claims;
 use crate::scope::ScopeSet;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -244,18 +246,55 @@ const QUOTA: Quota = Quota {
 
 #[test]
 fn contract_identity_headers_claims_become_headers_by_the_list_rule() {
-    let mut ring = ring(Vec::new());
-    ring.claim_headers = ["tenant", "groups", "none", "absent", "object", "yes"]
-        .map(|claim| (Box::from(claim), HeaderName::from_static("x-claim")))
-        .into();
+    let headers = ["tenant", "groups", "none", "absent", "object", "yes"]
+        .map(|claim| (Box::from(claim), IdentityHeaderName::parse("X-Claim").unwrap()));
     let Value::Object(claims) = json!({
         "tenant": "a,c me", "groups": ["x,y", "z"], "none": [], "object": {}, "yes": true
     }) else {
         unreachable!("an object")
     };
-    let values = ring.claim_values(&Claims::new(claims));
+    let claims = Arc::new(Claims::new(claims));
+    let key = KeyEntry { claims, ..entry("a", Digest::sha256(LONG)) };
+    let ring = KeyRing::new(vec![key], &peppers(), &headers);
+    let key = ring.verify(LONG, NOW).unwrap();
+    let values = key.principal().claim_headers();
     let texts: Vec<_> = values.iter().map(|(_, value)| value.to_str().unwrap()).collect();
     assert_eq!(texts, ["a,c%20me", "x%2Cy,z", "true"]);
+}
+
+#[test]
+fn r801_every_key_speaks_for_itself_whatever_is_remembered_of_others() {
+    // More keys than are remembered, twice around: found, pushed out, made again.
+    const KEYS: usize = 6_000;
+    let text = |at: usize| format!("an-existing-key-of-some-length-{at}");
+    let entries = (0..KEYS).map(|at| entry(&format!("k{at}"), Digest::sha256(&text(at))));
+    let ring = ring(entries.collect());
+    for at in (0..KEYS).chain(0..KEYS) {
+        let key = ring.verify(&text(at), NOW).unwrap();
+        assert_eq!(key.principal().credential_id(), Some(&*format!("k{at}")));
+        assert_eq!(key.principal().subject(), format!("key:k{at}"));
+        assert!(ring.principals.remembered() <= 4096);
+    }
+    // The same key again is the same principal: nothing is made anew.
+    let [one, two] = [1, 1].map(|at| ring.verify(&text(at), NOW).unwrap());
+    assert!(Arc::ptr_eq(one.principal(), two.principal()));
+}
+
+#[test]
+fn r804_a_key_that_is_remembered_is_asked_again_whether_it_is_good() {
+    let ends = KeyEntry { expires: Some(UnixTime(NOW.0 + 1)), ..entry("a", Digest::sha256(LONG)) };
+    let old = ring(vec![ends.clone()]);
+    check(&old, LONG, Ok("a"));
+    let late = old.verify(LONG, UnixTime(NOW.0 + 1));
+    assert!(matches!(late, Err(KeyError::Expired { .. })));
+    // What a reload changes is there at once: another ring remembers nothing of this one.
+    let subject = KeyEntry { subject: "another".into(), ..ends.clone() };
+    assert_eq!(ring(vec![subject]).verify(LONG, NOW).unwrap().principal().subject(), "another");
+    check(
+        &ring(vec![KeyEntry { enabled: false, ..ends }]),
+        LONG,
+        Err(KeyError::Disabled { id: "a".into() }),
+    );
 }
 
 #[test]

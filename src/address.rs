@@ -160,12 +160,12 @@ pub struct ForwardedValues {
 }
 
 impl ForwardedValues {
-    /// The fields to set, name by name. What is absent here is to be removed.
+    /// The fields to set, name by name, as they are spelled. What is absent here is to be removed.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &HeaderValue)> {
         [
-            (X_FORWARDED_FOR, &self.forwarded_for),
-            (X_FORWARDED_PROTO, &self.proto),
-            (X_FORWARDED_HOST, &self.host),
+            ("X-Forwarded-For", &self.forwarded_for),
+            ("X-Forwarded-Proto", &self.proto),
+            ("X-Forwarded-Host", &self.host),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value.as_ref()?)))

@@ -1,10 +1,55 @@
-//! What an upstream might read a header name as.
+//! Header names: how we spell them, and what an upstream might read them as.
 //!
 //! Owns the folding of field names: CGI, WSGI, Rack and their kin turn `X-User`, `X_User`
 //! and `x.user` into one variable; and the names by which they take another method for the one
 //! that was decided on. Never removes anything.
 
 use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::HeaderName;
+use http::header::InvalidHeaderName;
+
+/// The name of a field that we set, and how it is spelled on the wire: names are compared without
+/// case (RFC 9110 section 5.1), but people read them as they were written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FieldName {
+    name: HeaderName,
+    spelling: Bytes,
+}
+
+impl FieldName {
+    /// Reads a name as somebody wrote it.
+    ///
+    /// # Errors
+    /// It is no field name.
+    pub fn parse(text: &str) -> Result<Self, InvalidHeaderName> {
+        let name = HeaderName::from_bytes(text.as_bytes())?;
+        Ok(Self { name, spelling: Bytes::copy_from_slice(text.as_bytes()) })
+    }
+
+    /// A name of the contract.
+    ///
+    /// # Panics
+    /// `text` is no field name.
+    #[must_use]
+    pub fn from_static(text: &'static str) -> Self {
+        let name = HeaderName::from_bytes(text.as_bytes()).expect("the contract's are names");
+        Self { name, spelling: Bytes::from_static(text.as_bytes()) }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &HeaderName {
+        &self.name
+    }
+
+    /// Its spelling, shared.
+    #[must_use]
+    pub fn spelling(&self) -> Bytes {
+        self.spelling.clone()
+    }
+}
 
 /// The folded form of a field name: lower case, every run of anything but letters and digits as
 /// one `-`, none at the ends. Two names an upstream might take for one another fold alike.

@@ -6,10 +6,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use crate::credential::CredentialKind;
+use crate::field_name::FieldName;
 use crate::header_text;
 use crate::scope::ScopeSet;
 
@@ -92,7 +93,7 @@ pub struct Established {
     /// All claims, for conditions and for limits by claim.
     pub claims: Arc<Claims>,
     /// Claims that the configuration turns into headers, already encoded.
-    pub claim_headers: Box<[(HeaderName, HeaderValue)]>,
+    pub claim_headers: Box<[(FieldName, HeaderValue)]>,
 }
 
 /// The values of the identity headers, encoded once per credential instead of once per request.
@@ -210,7 +211,7 @@ impl Principal {
 
     /// Claims that the configuration turns into headers.
     #[must_use]
-    pub fn claim_headers(&self) -> &[(HeaderName, HeaderValue)] {
+    pub fn claim_headers(&self) -> &[(FieldName, HeaderValue)] {
         &self.established.claim_headers
     }
 }

@@ -278,7 +278,7 @@ fn contract_addresses_a_trusted_peers_fields_are_continued() {
         &[("x_forwarded_proto", "http")],
         &[("x-forwarded-host", "a b")],
         &[("x-forwarded-host", "a/b")],
-        &[("x-forwarded-for", "")],
+        &[("X-Forwarded-For", "")],
     ] {
         check_built(peer, Some(wrong), [Some("10.0.0.1"), Some("https"), host]);
     }
@@ -296,7 +296,7 @@ fn contract_addresses_what_is_built_is_listed_by_name() {
         built.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap())).collect();
     assert_eq!(
         listed,
-        [("x-forwarded-for".to_owned(), "192.0.2.1"), ("x-forwarded-proto".to_owned(), "http")]
+        [("X-Forwarded-For".to_owned(), "192.0.2.1"), ("X-Forwarded-Proto".to_owned(), "http")]
     );
 }
 

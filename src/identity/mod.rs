@@ -9,7 +9,7 @@ mod name;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::field_name::fold;
+use crate::field_name::{FieldName, fold};
 use crate::principal::Principal;
 
 pub use name::{IdentityHeaderName, IdentityNameError, IdentityNames};
@@ -76,7 +76,7 @@ impl IdentityHeaders {
     pub fn to_set<'a>(
         &'a self,
         principal: Option<&'a Principal>,
-    ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> + 'a {
+    ) -> impl Iterator<Item = (&'a FieldName, &'a HeaderValue)> + 'a {
         let names = &self.names;
         let values = principal.map(Principal::values);
         let six = [
@@ -88,11 +88,11 @@ impl IdentityHeaders {
             (&names.credential_id, values.and_then(|values| values.credential_id.as_ref())),
         ];
         let claims = principal.map_or(&[][..], Principal::claim_headers);
-        six.into_iter().filter_map(|(name, value)| Some((name.as_header_name(), value?))).chain(
+        six.into_iter().filter_map(|(name, value)| Some((name.as_field_name(), value?))).chain(
             claims
                 .iter()
                 .map(|(name, value)| (name, value))
-                .filter(|(name, _)| names.iter().all(|ours| ours.as_header_name() != *name)),
+                .filter(|(name, _)| names.iter().all(|ours| ours.as_header_name() != name.name())),
         )
     }
 }

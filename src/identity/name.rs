@@ -8,11 +8,12 @@ use http::HeaderName;
 use thiserror::Error;
 
 use crate::address;
+use crate::field_name::FieldName;
 
 /// A header name that may carry identity: not framing, hop-by-hop, routing or a credential, and
 /// spelled so that every upstream reads it the same way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct IdentityHeaderName(HeaderName);
+pub struct IdentityHeaderName(FieldName);
 
 /// Why a header cannot carry identity.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -37,8 +38,9 @@ impl IdentityHeaderName {
     /// # Errors
     /// [`IdentityNameError`].
     pub fn parse(text: &str) -> Result<Self, IdentityNameError> {
-        let name = HeaderName::from_bytes(text.as_bytes())
-            .map_err(|_| IdentityNameError::NotAName(text.to_owned()))?;
+        let field =
+            FieldName::parse(text).map_err(|_| IdentityNameError::NotAName(text.to_owned()))?;
+        let name = field.name();
         let spelled_plainly = name
             .as_str()
             .split('-')
@@ -46,15 +48,21 @@ impl IdentityHeaderName {
         if !spelled_plainly {
             return Err(IdentityNameError::Ambiguous(text.to_owned()));
         }
-        if is_reserved(&name) {
+        if is_reserved(name) {
             return Err(IdentityNameError::Reserved(text.to_owned()));
         }
-        Ok(Self(name))
+        Ok(Self(field))
     }
 
     /// The name.
     #[must_use]
     pub fn as_header_name(&self) -> &HeaderName {
+        self.0.name()
+    }
+
+    /// The name as it was written.
+    #[must_use]
+    pub fn as_field_name(&self) -> &FieldName {
         &self.0
     }
 }
@@ -74,14 +82,14 @@ pub struct IdentityNames {
 /// The names of the contract: `X-Auth-Subject` and its kin.
 impl Default for IdentityNames {
     fn default() -> Self {
-        let name = |text| IdentityHeaderName(HeaderName::from_static(text));
+        let name = |text| IdentityHeaderName(FieldName::from_static(text));
         Self {
-            subject: name("x-auth-subject"),
-            issuer: name("x-auth-issuer"),
-            client_id: name("x-auth-client-id"),
-            scopes: name("x-auth-scopes"),
-            credential: name("x-auth-credential"),
-            credential_id: name("x-auth-credential-id"),
+            subject: name("X-Auth-Subject"),
+            issuer: name("X-Auth-Issuer"),
+            client_id: name("X-Auth-Client-Id"),
+            scopes: name("X-Auth-Scopes"),
+            credential: name("X-Auth-Credential"),
+            credential_id: name("X-Auth-Credential-Id"),
         }
     }
 }

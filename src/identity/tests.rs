@@ -150,7 +150,7 @@ fn principal(claim_headers: &[(&str, &'static str)], full: bool) -> Arc<Principa
         claims: Claims::none(),
         claim_headers: claim_headers
             .iter()
-            .map(|(name, value)| (header(name), HeaderValue::from_static(value)))
+            .map(|(name, value)| (FieldName::parse(name).unwrap(), HeaderValue::from_static(value)))
             .collect(),
     })
 }
@@ -160,7 +160,7 @@ fn check_set(principal: Option<&Principal>, expected: &[(&str, &str)]) {
     let identity = configured();
     let set: Vec<_> = identity
         .to_set(principal)
-        .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+        .map(|(name, value)| (name.name().as_str(), value.to_str().unwrap()))
         .collect();
     assert_eq!(set, expected);
 }
@@ -203,7 +203,8 @@ fn r605_anonymous_is_said_and_nothing_else() {
 fn r602_a_claim_cannot_stand_in_for_the_subject() {
     let principal = principal(&[("x-user", "root"), ("x-auth-scopes", "admin")], true);
     let identity = configured();
-    let mut names: Vec<_> = identity.to_set(Some(&principal)).map(|(name, _)| name).collect();
+    let mut names: Vec<_> =
+        identity.to_set(Some(&principal)).map(|(name, _)| name.name()).collect();
     let count = names.len();
     names.sort_by_key(|name| name.as_str());
     names.dedup();

@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use crate::credential::CredentialKind;
+use crate::field_name::FieldName;
 use crate::header_text;
 use crate::jwt::{IssuerSettings, JwtError, SubjectFrom};
 use crate::principal::{Claims, Established};
@@ -54,7 +55,7 @@ pub(super) fn describe(
     let claims = Claims::new(claims);
     let scopes = scopes(settings, &claims)?;
     let names =
-        settings.claim_headers.iter().map(|(claim, header)| (&**claim, header.as_header_name()));
+        settings.claim_headers.iter().map(|(claim, header)| (&**claim, header.as_field_name()));
     let claim_headers = claim_headers(&claims, names)?;
     Ok(Established {
         subject,
@@ -138,8 +139,8 @@ fn scopes(settings: &IssuerSettings, claims: &Claims) -> Result<ScopeSet, JwtErr
 /// and one without texts, makes no header.
 fn claim_headers<'a>(
     claims: &Claims,
-    names: impl Iterator<Item = (&'a str, &'a HeaderName)>,
-) -> Result<Box<[(HeaderName, HeaderValue)]>, JwtError> {
+    names: impl Iterator<Item = (&'a str, &'a FieldName)>,
+) -> Result<Box<[(FieldName, HeaderValue)]>, JwtError> {
     let mut headers = Vec::new();
     let mut bytes = 0;
     for (claim, header) in names {
@@ -171,11 +172,12 @@ mod tests {
         let claims = Claims::new(claims.as_object().expect("claims").clone());
         let headers: Vec<_> = names
             .iter()
-            .map(|name| HeaderName::try_from(format!("x-{}", name.replace('.', "-"))).unwrap())
+            .map(|name| FieldName::parse(&format!("x-{}", name.replace('.', "-"))).unwrap())
             .collect();
         let names = names.iter().copied().zip(&headers);
         let set = claim_headers(&claims, names).unwrap();
-        let set: Vec<_> = set.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
+        let set: Vec<_> =
+            set.iter().map(|(n, v)| (n.name().as_str(), v.to_str().unwrap())).collect();
         assert_eq!(set, expected);
     }
 
@@ -208,7 +210,7 @@ mod tests {
     fn r315_claim_headers_are_bounded_together() {
         let over = |claims: &Value, names: &[&str]| {
             let claims = Claims::new(claims.as_object().expect("claims").clone());
-            let header = HeaderName::from_static("x-claim");
+            let header = FieldName::from_static("x-claim");
             claim_headers(&claims, names.iter().map(|&name| (name, &header))).is_err()
         };
         let half = json!({ "plain": "x".repeat(4096), "wide": "\u{e9}".repeat(1366) });

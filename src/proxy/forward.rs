@@ -138,7 +138,7 @@ pub(super) fn rewrite_request(
     // The API behind an observed route still reads credentials itself; nothing is said of anybody.
     let identity = (!is_observed).then(|| snapshot.dynamic.identity.to_set(principal));
     for (name, value) in identity.into_iter().flatten() {
-        request.insert_header(name, value.clone())?;
+        request.insert_header(name.spelling(), value.clone())?;
     }
     request.insert_header("X-Request-Id", ctx.wire_request_id())
 }

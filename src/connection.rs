@@ -54,6 +54,8 @@ pub struct Connection {
     chunks: Option<Chunks>,
     /// The body is not framed as its head says.
     body_malformed: AtomicBool,
+    /// The gate refused the last request.
+    refused: AtomicBool,
     /// The peer has ended its side, and may still read: since when, or when it was last written to.
     ended: Option<Instant>,
     opened: Instant,
@@ -91,6 +93,7 @@ impl Connection {
             body: BodyWait::default(),
             chunks: None,
             body_malformed: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             ended: None,
             opened: Instant::now(),
             upstream_deadline: AtomicU64::new(0),
@@ -173,6 +176,7 @@ impl Connection {
         self.body = BodyWait::of_request(head_bytes);
         self.upstream_expected_no_more();
         self.upstream_late.store(false, Ordering::Relaxed);
+        self.refused.store(false, Ordering::Relaxed);
         self.deliver = head_bytes as u64;
         match body {
             BodyLength::Known(length) => {
@@ -184,6 +188,22 @@ impl Connection {
                 self.follow_chunks(head_bytes);
             }
         }
+    }
+
+    /// Drops a request without a body that was answered before it was delivered.
+    pub fn skip(&mut self, head_bytes: usize) {
+        self.buffer.advance(head_bytes);
+    }
+
+    /// The request that was delivered is refused.
+    pub fn note_refusal(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the last request was refused.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Whether the caller still owes a part of the current request.

@@ -78,6 +78,10 @@ pub struct Head<'a> {
     pub body: BodyLength,
     /// How many fields there are.
     pub fields: usize,
+    /// HTTP/1.1, which keeps connections unless somebody says otherwise.
+    pub is_http11: bool,
+    /// What follows the request line.
+    lines: &'a [u8],
 }
 
 /// Finds the end of the first head in what has arrived: the index after its empty line. Lines
@@ -112,6 +116,7 @@ impl<'a> Head<'a> {
     pub fn parse(head: &'a [u8]) -> Result<Self, FramingError> {
         let mut lines = Lines(&head[leading_empty_lines(head)..]);
         let line = RequestLine::parse(lines.next_line()?)?;
+        let field_lines = lines.0;
         let mut fields = Fields::default();
         loop {
             let line = lines.next_line()?;
@@ -125,8 +130,27 @@ impl<'a> Head<'a> {
         }
         let body = fields.body(line.version)?;
         line.check_host(fields.host)?;
-        let RequestLine { method, target, .. } = line;
-        Ok(Self { method, target, host: fields.host, body, fields: fields.count })
+        let RequestLine { method, target, version } = line;
+        Ok(Self {
+            method,
+            target,
+            host: fields.host,
+            body,
+            fields: fields.count,
+            is_http11: version == Version::Http11,
+            lines: field_lines,
+        })
+    }
+
+    /// Names and values of the fields in the order in which they came, without the blanks around
+    /// values.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let mut lines = Lines(self.lines);
+        std::iter::from_fn(move || {
+            let line = lines.next_line().ok()?;
+            let colon = find(line, b':')?;
+            Some((&line[..colon], line[colon + 1..].trim_ascii()))
+        })
     }
 }
 

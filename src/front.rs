@@ -2,7 +2,11 @@
 //!
 //! Owns the loop over the requests of one connection, the refusal of heads that pingora must not
 //! see (400, 405, 414, 431, each with an id, a log line and a close) and the count of open
-//! connections. Never decides who may do what: that is [`crate::gate`]'s, in [`crate::proxy`].
+//! connections. Never decides who may do what: that is [`crate::gate`]'s, in [`crate::proxy`], or in
+//! `again` for a caller that was refused already.
+
+mod again;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,14 +28,24 @@ use crate::proxy::Proxy;
 use crate::proxy::answer::LINGER;
 use crate::record::{Outcome, Record};
 use crate::rejection::{Answer, Rejection};
-use crate::request_id::RequestId;
 use crate::state::Shared;
 use crate::time::Monotonic;
+
+use again::Refusal;
+use wire::Then;
 
 /// Requests served on one connection before it is closed, so that no connection lives forever.
 const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
 /// How long writing a refusal may take.
 const REFUSAL_MAX: Duration = Duration::from_secs(5);
+
+/// What a look at a head found: it may be read.
+struct Looked {
+    head_bytes: usize,
+    body: BodyLength,
+    /// It needs not be.
+    again: Option<Box<Refusal>>,
+}
 
 /// The application pingora's listeners hand connections to.
 #[expect(missing_debug_implementations, reason = "pingora's proxy has none")]
@@ -88,13 +102,19 @@ impl Front {
             let checked = match connection.read_head().await {
                 HeadRead::Gone => break,
                 HeadRead::TooLarge => Err(too_large(connection.received())),
-                HeadRead::Complete(bytes) => {
-                    let head = Head::parse(&connection.received()[..bytes]);
-                    head.map_err(Rejection::from).and_then(check).map(|body| (bytes, body))
-                }
+                HeadRead::Complete(bytes) => self.look(&connection, bytes, left),
             };
             match checked {
-                Ok((head_bytes, body)) => connection.deliver(head_bytes, body),
+                Ok(Looked { head_bytes, again: Some(refusal), .. }) => {
+                    connection.skip(head_bytes);
+                    if self.refuse_again(&mut connection, &refusal, began).await {
+                        continue;
+                    }
+                    break;
+                }
+                Ok(Looked { head_bytes, body, again: None }) => {
+                    connection.deliver(head_bytes, body);
+                }
                 Err(rejection) => {
                     self.refuse(&mut connection, &rejection, began).await;
                     break;
@@ -105,6 +125,41 @@ impl Front {
                 Some(_) | None => return,
             }
         }
+    }
+
+    /// Whether a head that has arrived may be passed on, and whether it needs to be.
+    fn look(
+        &self,
+        connection: &Connection,
+        head_bytes: usize,
+        left: u32,
+    ) -> Result<Looked, Rejection> {
+        let head = Head::parse(&connection.received()[..head_bytes])?;
+        check(&head)?;
+        // The last request of a connection is told so.
+        let asks_again = connection.was_refused() && left > 0;
+        let again = if asks_again {
+            Refusal::of(&self.shared, &head, connection.peer()).map(Box::new)
+        } else {
+            None
+        };
+        Ok(Looked { head_bytes, body: head.body, again })
+    }
+
+    /// Writes a refusal and keeps the connection. False when it could not be written.
+    async fn refuse_again(
+        &self,
+        connection: &mut Connection,
+        refusal: &Refusal,
+        began: Monotonic,
+    ) -> bool {
+        let written = tokio::time::timeout(REFUSAL_MAX, async {
+            connection.write_all(&refusal.bytes).await?;
+            connection.flush().await
+        });
+        let is_written = matches!(written.await, Ok(Ok(())));
+        refusal.record(&self.shared, began, is_written);
+        is_written
     }
 
     /// Lets pingora serve one request; the connection comes back when another may follow.
@@ -127,7 +182,10 @@ impl Front {
         let answer = Answer::to_rejection(rejection, &snapshot.dynamic.realm, id.as_str());
         let line = Line::guess(connection.received());
         let written = tokio::time::timeout(REFUSAL_MAX, async {
-            connection.write_all(&wire_form(&answer, id, line.method == "HEAD")).await?;
+            let now = self.shared.clock.now().unix;
+            let is_head = line.method == "HEAD";
+            let bytes = wire::form(&answer, id.as_str(), Then::Close, is_head, now);
+            connection.write_all(&bytes).await?;
             connection.shutdown().await
         });
         let written = matches!(written.await, Ok(Ok(())));
@@ -172,7 +230,7 @@ async fn shut_down(shutdown: &mut ShutdownWatch) {
 }
 
 /// The limits of a head, and the methods that are never forwarded.
-fn check(head: Head<'_>) -> Result<BodyLength, Rejection> {
+fn check(head: &Head<'_>) -> Result<(), Rejection> {
     if head.target.len() > TARGET_BYTES_MAX {
         return Err(Rejection::TargetTooLong { limit: TARGET_BYTES_MAX });
     }
@@ -182,7 +240,7 @@ fn check(head: Head<'_>) -> Result<BodyLength, Rejection> {
     if head.method == b"CONNECT" {
         return Err(Rejection::MethodUnknown { allow: String::new() });
     }
-    Ok(head.body)
+    Ok(())
 }
 
 /// A head that is too large although it has not ended: which part of it is?
@@ -215,28 +273,6 @@ impl Line {
     }
 }
 
-/// An answer as it goes over the wire. Always ends the connection.
-fn wire_form(answer: &Answer, id: RequestId, is_head: bool) -> Vec<u8> {
-    let mut text = format!(
-        "HTTP/1.1 {} {}\r\nX-Request-Id: {id}\r\nContent-Length: {}\r\nConnection: close\r\n",
-        answer.status.as_u16(),
-        answer.status.canonical_reason().unwrap_or(""),
-        answer.body.len(),
-    )
-    .into_bytes();
-    for (name, value) in &answer.fields {
-        text.extend_from_slice(name.as_str().as_bytes());
-        text.extend_from_slice(b": ");
-        text.extend_from_slice(value.as_bytes());
-        text.extend_from_slice(b"\r\n");
-    }
-    text.extend_from_slice(b"\r\n");
-    if !is_head {
-        text.extend_from_slice(&answer.body);
-    }
-    text
-}
-
 /// Takes what still comes for a moment: closing with unread bytes would reset the connection and
 /// could take the answer with it.
 async fn linger(connection: &mut Connection) {
@@ -255,7 +291,6 @@ async fn linger(connection: &mut Connection) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::FramingError;
 
     #[test]
     fn r107_limits_of_a_head() {
@@ -264,7 +299,8 @@ mod tests {
             format!("GET /{} HTTP/1.1\r\nHost: a\r\n{fields}\r\n", "a".repeat(target))
         };
         let status = |text: String| {
-            let checked = Head::parse(text.as_bytes()).map_err(Rejection::from).and_then(check);
+            let head = Head::parse(text.as_bytes()).map_err(Rejection::from);
+            let checked = head.and_then(|head| check(&head));
             checked.err().map(|no| Answer::to_rejection(&no, "r", "i").status.as_u16())
         };
         assert_eq!(status(head(TARGET_BYTES_MAX - 1, FIELDS_MAX - 1)), None);
@@ -273,20 +309,6 @@ mod tests {
         assert_eq!(status("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n".into()), Some(405));
         assert!(matches!(too_large(&[b'a'; 70_000]), Rejection::TargetTooLong { .. }));
         assert!(matches!(too_large(b"GET /\r\naa"), Rejection::HeadersTooLarge { .. }));
-    }
-
-    #[test]
-    fn contract_answers_a_refused_head_has_an_id_a_length_and_a_close() {
-        let rejection = Rejection::Framing(FramingError::LineEnd);
-        let id = crate::request_id::RequestIds::new([1, 2]).next_id();
-        let answer = Answer::to_rejection(&rejection, "r", id.as_str());
-        let text = String::from_utf8(wire_form(&answer, id, false)).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
-        assert!(head.contains(&format!("\r\nX-Request-Id: {id}\r\n")), "{head}");
-        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
-        assert!(head.contains("\r\nConnection: close"), "{head}");
-        assert!(wire_form(&answer, id, true).ends_with(b"\r\n\r\n"));
     }
 
     #[test]

@@ -459,6 +459,24 @@ impl Answer {
     }
 }
 
+/// How the name of a field of an answer is spelled, where that is not in lower case.
+#[must_use]
+pub fn spelling(name: &HeaderName) -> Option<&'static str> {
+    Some(match *name {
+        header::CONTENT_TYPE => "Content-Type",
+        header::CACHE_CONTROL => "Cache-Control",
+        header::WWW_AUTHENTICATE => "WWW-Authenticate",
+        header::RETRY_AFTER => "Retry-After",
+        header::ALLOW => "Allow",
+        header::VARY => "Vary",
+        _ => match name.as_str() {
+            "ratelimit" => "RateLimit",
+            "ratelimit-policy" => "RateLimit-Policy",
+            _ => return None,
+        },
+    })
+}
+
 /// `Bearer realm="...", error="...", scope="..."` (RFC 6750 section 3).
 fn challenge(realm: &str, error: &str, rejection: &Rejection) -> String {
     let mut text = format!("Bearer realm=\"{realm}\"");

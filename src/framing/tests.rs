@@ -25,7 +25,14 @@ fn a_plain_head_is_read() {
         host: Some(b"a.example:80"),
         body: BodyLength::Known(5),
         fields: 3,
+        is_http11: true,
+        lines: b"Host: a.example:80\r\nContent-Length: 5\r\nx:\ty \r\n\r\n",
     };
+    let fields: Vec<_> = expected.iter().collect();
+    assert_eq!(
+        fields,
+        [(&b"Host"[..], &b"a.example:80"[..]), (b"Content-Length", b"5"), (b"x", b"y")]
+    );
     assert_eq!(Head::parse(head), Ok(expected));
     assert_eq!(Head::parse(b"GET / HTTP/1.0\r\n\r\n").map(|head| head.host), Ok(None));
 }

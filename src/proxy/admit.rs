@@ -134,11 +134,7 @@ impl Proxy {
 
     fn decide(&self, session: &Session, ctx: &mut Context) -> Result<Decision, No> {
         let head = head(session)?;
-        if ctx.snapshot.gate.trusted_proxies.trusts(head.peer) {
-            let id = head.headers.get(REQUEST_ID);
-            let id = id.and_then(|id| request_id::parse_foreign(id.as_bytes()));
-            ctx.peer_request_id = id.map(Into::into);
-        }
+        ctx.peer_request_id = peer_request_id(&ctx.snapshot.gate, &head);
         self.caught(ctx, |gate, now| gate.admit(&head, now, Charging::Charge))
     }
 
@@ -169,6 +165,15 @@ impl Proxy {
             No::Fault(Fault::Internal)
         })
     }
+}
+
+/// The id under which a trusted peer knows the request.
+pub fn peer_request_id(gate: &Gate, head: &RequestHead<'_>) -> Option<Box<str>> {
+    if !gate.trusted_proxies.trusts(head.peer) {
+        return None;
+    }
+    let id = head.headers.get(REQUEST_ID)?;
+    request_id::parse_foreign(id.as_bytes()).map(Into::into)
 }
 
 /// What the gate sees of a session.

@@ -13,7 +13,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 use super::connection;
-use crate::rejection::Answer;
+use crate::rejection::{Answer, spelling};
 
 /// The largest body that is drained to keep a connection.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024;
@@ -83,7 +83,10 @@ pub(super) async fn write(session: &mut Session, answer: &Answer, request_id: &s
 fn response(answer: &Answer, request_id: &str) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(answer.status, Some(answer.fields.len() + 4))?;
     for (name, value) in &answer.fields {
-        head.append_header(name, value.clone())?;
+        match spelling(name) {
+            Some(spelling) => head.append_header(spelling, value.clone())?,
+            None => head.append_header(name, value.clone())?,
+        };
     }
     if answer.status != StatusCode::NO_CONTENT {
         head.insert_header(CONTENT_LENGTH, answer.body.len())?;

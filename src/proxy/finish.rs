@@ -3,6 +3,7 @@
 //! Owns telling whose fault a failure is, and the one record of every request. Never lets an
 //! upstream's words into an answer of ours.
 
+use http::HeaderMap;
 use http::header::HOST;
 use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -14,6 +15,7 @@ use crate::framing::FramingError;
 use crate::gate::Evidence;
 use crate::record::{Outcome, Record};
 use crate::rejection::{Answer, Fault, Rejection};
+use crate::state::Ready;
 use crate::time::Clock;
 
 /// What a failure means.
@@ -49,7 +51,12 @@ impl Proxy {
                 Answer::to_preflight(fields)
             }
         };
-        let answer = with_cors(session, ctx, answer);
+        if let (Stage::Refused(_), Some(connection)) = (&ctx.stage, connection(session)) {
+            connection.note_refusal();
+        }
+        let mut answer = with_cors(session, ctx, answer);
+        // Whoever drains says so: the next request should go elsewhere.
+        answer.close |= self.shared.readiness.state() == Ready::Draining;
         answer::write(session, &answer, ctx.wire_request_id()).await
     }
 
@@ -144,15 +151,19 @@ fn log_fault(fault: Fault, error: &Error, ctx: &Context) {
     );
 }
 
-/// A page may read why it was refused, where the route lets it read answers at all.
 fn with_cors(session: &Session, ctx: &Context, mut answer: Answer) -> Answer {
-    let route = ctx.evidence.as_ref().and_then(|evidence| evidence.route.as_ref());
-    if let Some(cors) = route.and_then(|route| route.cors.as_ref())
-        && !matches!(ctx.stage, Stage::Answered)
-    {
-        answer.fields.extend(cors.fields(&session.req_header().headers));
+    if let (Some(evidence), false) = (&ctx.evidence, matches!(ctx.stage, Stage::Answered)) {
+        add_cors(&mut answer, evidence, &session.req_header().headers);
     }
     answer
+}
+
+/// A page may read why it was refused, where the route lets it read answers at all.
+pub fn add_cors(answer: &mut Answer, evidence: &Evidence, asked: &HeaderMap) {
+    let route = evidence.route.as_ref();
+    if let Some(cors) = route.and_then(|route| route.cors.as_ref()) {
+        answer.fields.extend(cors.fields(asked));
+    }
 }
 
 fn to_rejection(ctx: &Context, rejection: &Rejection) -> Answer {

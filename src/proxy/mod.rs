@@ -4,9 +4,9 @@
 //! Nothing here knows who may do what: without a [`Permit`] nothing is forwarded, and forwarding
 //! without one is a fault.
 
-mod admit;
+pub mod admit;
 pub mod answer;
-mod finish;
+pub mod finish;
 mod forward;
 
 use std::cell::RefCell;

@@ -21,6 +21,7 @@ pub(crate) use function_of as fuzz_target;
 mod support;
 
 mod admin;
+mod again;
 mod answers;
 mod api_keys;
 mod attack;

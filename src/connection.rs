@@ -26,6 +26,7 @@ use tokio::time::{Instant, Sleep};
 use crate::address::Peer;
 use crate::connection::body::BodyWait;
 use crate::framing::{self, BodyLength, Chunks, HEAD_BYTES_MAX};
+use crate::time::Monotonic;
 
 /// How long a connection may be idle before the first byte of a request (R-1002).
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -54,6 +55,8 @@ pub struct Connection {
     chunks: Option<Chunks>,
     /// The body is not framed as its head says.
     body_malformed: AtomicBool,
+    /// When the first byte of the current request was there.
+    began: Monotonic,
     /// The gate refused the last request.
     refused: AtomicBool,
     /// The peer has ended its side, and may still read: since when, or when it was last written to.
@@ -93,6 +96,7 @@ impl Connection {
             body: BodyWait::default(),
             chunks: None,
             body_malformed: AtomicBool::new(false),
+            began: Monotonic(0),
             refused: AtomicBool::new(false),
             ended: None,
             opened: Instant::now(),
@@ -171,8 +175,10 @@ impl Connection {
         &self.buffer
     }
 
-    /// Lets the request be read whose head, `head_bytes` long, was looked at.
-    pub fn deliver(&mut self, head_bytes: usize, body: BodyLength) {
+    /// Lets the request be read whose head, `head_bytes` long, was looked at; its first byte was there at
+    /// `began`.
+    pub fn deliver(&mut self, head_bytes: usize, body: BodyLength, began: Monotonic) {
+        self.began = began;
         self.body = BodyWait::of_request(head_bytes);
         self.upstream_expected_no_more();
         self.upstream_late.store(false, Ordering::Relaxed);
@@ -188,6 +194,12 @@ impl Connection {
                 self.follow_chunks(head_bytes);
             }
         }
+    }
+
+    /// When the first byte of the current request was there.
+    #[must_use]
+    pub fn request_began(&self) -> Monotonic {
+        self.began
     }
 
     /// Drops a request without a body that was answered before it was delivered.

@@ -11,7 +11,8 @@ use http::HeaderName;
 use http::header::InvalidHeaderName;
 
 /// The name of a field that we set, and how it is spelled on the wire: names are compared without
-/// case (RFC 9110 section 5.1), but people read them as they were written.
+/// case (RFC 9110 section 5.1), but people read them as they were written. Equal are two that are
+/// spelled alike as well: whether they are the same field is a question about [`Self::name`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FieldName {
     name: HeaderName,

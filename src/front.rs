@@ -25,6 +25,7 @@ use crate::connections::{Connections, OpenConnection};
 use crate::framing::{BodyLength, FIELDS_MAX, HEAD_BYTES_MAX, Head, TARGET_BYTES_MAX};
 use crate::gate::Evidence;
 use crate::proxy::Proxy;
+use crate::proxy::admit::WRITE_MAX;
 use crate::proxy::answer::LINGER;
 use crate::record::{Outcome, Record};
 use crate::rejection::{Answer, Rejection};
@@ -36,7 +37,7 @@ use wire::Then;
 
 /// Requests served on one connection before it is closed, so that no connection lives forever.
 const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
-/// How long writing a refusal may take.
+/// How long writing the last answer of a connection may take.
 const REFUSAL_MAX: Duration = Duration::from_secs(5);
 
 /// What a look at a head found: it may be read.
@@ -113,7 +114,7 @@ impl Front {
                     break;
                 }
                 Ok(Looked { head_bytes, body, again: None }) => {
-                    connection.deliver(head_bytes, body);
+                    connection.deliver(head_bytes, body, began);
                 }
                 Err(rejection) => {
                     self.refuse(&mut connection, &rejection, began).await;
@@ -153,7 +154,8 @@ impl Front {
         refusal: &Refusal,
         began: Monotonic,
     ) -> bool {
-        let written = tokio::time::timeout(REFUSAL_MAX, async {
+        // A peer that takes nothing is given up by the connection, as in any answer.
+        let written = tokio::time::timeout(WRITE_MAX, async {
             connection.write_all(&refusal.bytes).await?;
             connection.flush().await
         });
@@ -181,9 +183,9 @@ impl Front {
         let snapshot = self.shared.snapshots.load_full();
         let answer = Answer::to_rejection(rejection, &snapshot.dynamic.realm, id.as_str());
         let line = Line::guess(connection.received());
+        let is_head = line.method == "HEAD";
         let written = tokio::time::timeout(REFUSAL_MAX, async {
             let now = self.shared.clock.now().unix;
-            let is_head = line.method == "HEAD";
             let bytes = wire::form(&answer, id.as_str(), Then::Close, is_head, now);
             connection.write_all(&bytes).await?;
             connection.shutdown().await
@@ -208,7 +210,7 @@ impl Front {
             deciding: Duration::ZERO,
             upstream: None,
             bytes_in: 0,
-            bytes_out: answer.body.len() as u64,
+            bytes_out: if written && !is_head { answer.body.len() as u64 } else { 0 },
             generation: snapshot.generation,
         });
         linger(connection).await;

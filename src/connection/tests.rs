@@ -19,7 +19,7 @@ async fn r402_one_request_is_delivered_and_the_next_is_kept() {
     client.write_all(b"POST / \r\n\r\nabcGET / \r\n\r\n").await.unwrap();
     assert!(connection.wait().await);
     assert_eq!(connection.read_head().await, HeadRead::Complete(11));
-    connection.deliver(11, BodyLength::Known(3));
+    connection.deliver(11, BodyLength::Known(3), Monotonic(0));
     assert_eq!(read_some(&mut connection).await, b"POST / \r\n\r\nabc");
     assert!(connection.is_at_a_boundary());
     assert!(connection.wait().await);
@@ -32,7 +32,7 @@ async fn a_body_that_comes_later_ends_where_it_ends() {
     client.write_all(b"POST / \r\n\r\nab").await.unwrap();
     assert!(connection.wait().await);
     assert_eq!(connection.read_head().await, HeadRead::Complete(11));
-    connection.deliver(11, BodyLength::Known(5));
+    connection.deliver(11, BodyLength::Known(5), Monotonic(0));
     assert_eq!(read_some(&mut connection).await.len(), 13);
     assert!(!connection.is_at_a_boundary());
     client.write_all(b"cdeGET").await.unwrap();
@@ -74,7 +74,7 @@ async fn dripping(bytes: usize, body: BodyLength) -> Option<Duration> {
     client.write_all(b"POST / \r\n\r\n").await.unwrap();
     assert!(connection.wait().await);
     assert_eq!(connection.read_head().await, HeadRead::Complete(11));
-    connection.deliver(11, body);
+    connection.deliver(11, body, Monotonic(0));
     read_some(&mut connection).await;
     if matches!(body, BodyLength::Chunked) {
         client.write_all(b"fffffff\r\n").await.unwrap();
@@ -123,7 +123,7 @@ async fn r1001_who_brought_much_may_pause_and_time_that_is_ours_does_not_count()
     client.write_all(b"POST / \r\n\r\n").await.unwrap();
     assert!(connection.wait().await);
     assert_eq!(connection.read_head().await, HeadRead::Complete(11));
-    connection.deliver(11, BodyLength::Known(1 << 20));
+    connection.deliver(11, BodyLength::Known(1 << 20), Monotonic(0));
     read_some(&mut connection).await;
     // Nobody asked: the upstream was busy.
     tokio::time::sleep(Duration::from_secs(100)).await;
@@ -141,7 +141,7 @@ async fn r1001_once_a_body_has_ended_its_caller_owes_nothing() {
         client.write_all(b"POST / \r\n\r\n").await.unwrap();
         assert!(connection.wait().await);
         assert_eq!(connection.read_head().await, HeadRead::Complete(11));
-        connection.deliver(11, body);
+        connection.deliver(11, body, Monotonic(0));
         client.write_all(bytes.as_bytes()).await.unwrap();
         while !connection.is_at_a_boundary() {
             read_some(&mut connection).await;
@@ -172,7 +172,7 @@ async fn an_upstream_that_shows_life_is_not_late_and_one_that_does_not_is() {
     client.write_all(b"GET / \r\n\r\n").await.unwrap();
     assert!(connection.wait().await);
     assert_eq!(connection.read_head().await, HeadRead::Complete(10));
-    connection.deliver(10, BodyLength::Known(0));
+    connection.deliver(10, BodyLength::Known(0), Monotonic(0));
     read_some(&mut connection).await;
     connection.expect_upstream_within(Duration::from_secs(2));
     let began = Instant::now();
@@ -192,7 +192,7 @@ async fn half_closed() -> (tokio::io::DuplexStream, Connection) {
     AsyncWriteExt::shutdown(&mut client).await.unwrap();
     assert!(connection.wait().await);
     assert_eq!(connection.read_head().await, HeadRead::Complete(10));
-    connection.deliver(10, BodyLength::Known(0));
+    connection.deliver(10, BodyLength::Known(0), Monotonic(0));
     read_some(&mut connection).await;
     (client, connection)
 }
@@ -233,7 +233,7 @@ async fn a_chunked_body_is_delivered_and_what_follows_it_is_kept() {
         client.write_all(&bytes[..cut]).await.unwrap();
         assert!(connection.wait().await);
         assert_eq!(connection.read_head().await, HeadRead::Complete(11));
-        connection.deliver(11, BodyLength::Chunked);
+        connection.deliver(11, BodyLength::Chunked, Monotonic(0));
         client.write_all(&bytes[cut..]).await.unwrap();
         let mut delivered = read_some(&mut connection).await;
         while !connection.is_at_a_boundary() {
@@ -251,7 +251,7 @@ async fn r402_a_malformed_chunk_ends_the_reading() {
     client.write_all(b"POST / \r\n\r\n3\nabc\r\n0\r\n\r\n").await.unwrap();
     assert!(connection.wait().await);
     assert_eq!(connection.read_head().await, HeadRead::Complete(11));
-    connection.deliver(11, BodyLength::Chunked);
+    connection.deliver(11, BodyLength::Chunked, Monotonic(0));
     assert_eq!(read_some(&mut connection).await, b"POST / \r\n\r\n");
     assert!(connection.body_is_malformed());
     assert!(connection.read(&mut [0; 9]).await.is_err());
@@ -263,7 +263,7 @@ async fn a_tunnel_passes_everything_on() {
     client.write_all(b"GET / \r\n\r\n").await.unwrap();
     assert!(connection.wait().await);
     assert_eq!(connection.read_head().await, HeadRead::Complete(10));
-    connection.deliver(10, BodyLength::Known(0));
+    connection.deliver(10, BodyLength::Known(0), Monotonic(0));
     read_some(&mut connection).await;
     connection.open_tunnel();
     client.write_all(b"frame").await.unwrap();

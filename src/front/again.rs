@@ -143,7 +143,8 @@ impl Asked {
 }
 
 /// What the gate says, if it refuses. Asked without charging first, so that what is not refused
-/// is charged where it is decided, and there alone.
+/// is charged where it is decided. (If another request gives an allowance back between the two
+/// questions, it is charged there, too: one too many, once.)
 fn refuse(
     snapshot: &Snapshot,
     request: &RequestHead<'_>,

@@ -54,7 +54,7 @@ pub struct RequestHead<'a> {
     pub peer: Peer,
 }
 
-/// Whether limits are charged or only asked (`explain --live`).
+/// Whether limits are charged or only asked (`explain --live`, a caller that asks again).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charging {
     /// One request is charged to every limit that lets it through.

@@ -29,7 +29,7 @@ const BODY_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How long the rest of a body may take that nobody needs.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long writing one piece of a response may take altogether.
-const WRITE_MAX: Duration = Duration::from_secs(120);
+pub const WRITE_MAX: Duration = Duration::from_secs(120);
 /// How long an idle connection is kept, in seconds; [`crate::connection`] enforces the same.
 const KEEPALIVE_SECS: u64 = 30;
 /// The field by which a trusted peer names a request.

@@ -1,6 +1,6 @@
 //! How a request ends: refused, failed, recorded.
 //!
-//! Owns telling whose fault a failure is, and the one record of every request. Never lets an
+//! Owns telling whose fault a failure is, and the one record of every request that has a session. Never lets an
 //! upstream's words into an answer of ours.
 
 use http::HeaderMap;

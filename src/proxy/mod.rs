@@ -38,7 +38,7 @@ pub struct Proxy {
 }
 
 /// What is known of one request. Made anew for each: nothing is carried from one request of a
-/// connection to the next.
+/// connection to the next, but that the last one was refused, which decides nothing.
 #[derive(Debug)]
 pub struct Context {
     /// The one snapshot this request is decided with.
@@ -151,6 +151,9 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         admit::bound(session);
+        if let Some(connection) = connection(session) {
+            ctx.began = connection.request_began();
+        }
         match self.admit(session, ctx).await {
             Ok(permit) => {
                 ctx.stage = Stage::Admitted(permit);

@@ -116,7 +116,7 @@ impl LimitTable {
         standings
     }
 
-    /// What [`Self::charge`] would say, charging nothing: for `explain --live`.
+    /// What [`Self::charge`] would say, charging nothing.
     pub fn peek(&self, charges: &[Charge], now: Monotonic) -> Vec<Standing> {
         let standings = self.inspect_all(charges, now);
         if !all_allowed(&standings) {

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use foldhash::quality::RandomState;
 use http::HeaderValue;
-use quick_cache::UnitWeighter;
+use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use serde_json::Value;
 
@@ -21,8 +21,10 @@ use crate::header_text;
 use crate::identity::IdentityHeaderName;
 use crate::principal::{API_KEY_ISSUER, Claims, Established, Principal, SharedValues};
 
-/// How many principals are remembered, at most: about 3 MB.
+/// How many principals are remembered, at most.
 const REMEMBERED_MAX: usize = 4096;
+/// What one takes, about, less the claims that become headers.
+const ENTRY_BYTES: u64 = 1024;
 /// Ids have at most 128 bytes; a default subject that is longer is built on the heap.
 const DEFAULT_SUBJECT_BYTES: usize = 4 + 128;
 
@@ -36,7 +38,18 @@ static ISSUER_VALUE: LazyLock<HeaderValue> = LazyLock::new(|| header_text::encod
 pub(super) struct Principals {
     claim_headers: Box<[(Box<str>, FieldName)]>,
     /// By the place of the key's entry in memory, which is its own for as long as the ring lives.
-    made: Option<Cache<usize, Arc<Principal>, UnitWeighter, RandomState>>,
+    made: Option<Cache<usize, Arc<Principal>, Weigh, RandomState>>,
+}
+
+/// What an entry takes, about: keys with large claims leave room for fewer.
+#[derive(Clone)]
+struct Weigh;
+
+impl Weighter<usize, Arc<Principal>> for Weigh {
+    fn weight(&self, _place: &usize, principal: &Arc<Principal>) -> u64 {
+        let headers = principal.claim_headers().iter();
+        ENTRY_BYTES + headers.map(|(_, value)| value.len() as u64).sum::<u64>()
+    }
 }
 
 impl Principals {
@@ -49,7 +62,7 @@ impl Principals {
         let most = keys.min(REMEMBERED_MAX);
         let cache = || {
             let (hasher, lifecycle) = (RandomState::default(), DefaultLifecycle::default());
-            Cache::with(most, most as u64, UnitWeighter, hasher, lifecycle)
+            Cache::with(most, most as u64 * ENTRY_BYTES, Weigh, hasher, lifecycle)
         };
         let header = |(claim, header): &(Box<str>, IdentityHeaderName)| {
             (claim.clone(), header.as_field_name().clone())

@@ -164,7 +164,7 @@ mod tests {
     use crate::policy::oracle::{route, scoped};
 
     #[test]
-    fn r1101_an_answer_lets_nobody_in_where_nothing_was_asked() {
+    fn contract_introspection_an_answer_lets_nobody_in_where_nothing_was_asked() {
         let anonymous = route(&[], &[], "/**", Access::Anonymous);
         assert!(matches!(demand(&anonymous), Err(Rejection::CredentialMissing)));
         assert!(demand(&route(&[], &[], "/**", scoped("read"))).is_ok());

@@ -125,12 +125,17 @@ fn edited(file: &Path, text: &str, keys: &[SpannedKey], edit: &Edit) {
     }
     assert_eq!(now, meant, "{edit:?} of {text:?}");
     if Format::of(file) == Format::JsonLines {
-        let (before, after): (Vec<_>, Vec<_>) = (text.lines().collect(), after.lines().collect());
+        let (before, after) = (lines(text), lines(&after));
         let same = before.iter().zip(&after).take_while(|(one, other)| one == other).count();
         let rest = before[same..].iter().rev().zip(after[same..].iter().rev());
         let same = same + rest.take_while(|(one, other)| one == other).count();
         assert!(before.len().max(after.len()) - same <= 1, "more than one line was touched");
     }
+}
+
+/// Byte for byte: `str::lines` takes a CR from a line once another follows.
+fn lines(text: &str) -> Vec<&str> {
+    text.strip_suffix('\n').unwrap_or(text).split('\n').collect()
 }
 
 /// A presented key is good exactly as long as the entry that has its digest says so.

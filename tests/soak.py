@@ -613,6 +613,8 @@ class Run:
             f" {max(mb for _, mb in self.samples):.1f} MB; slope of the second half {per_hour:+.1f}"
             f" ± {error:.1f} MB/hour, tolerated {MEMORY_MB_PER_HOUR}"
             + ("" if judged else f" (not judged: half a run is under {MEMORY_SECONDS} s)"))
+        tenths = [[mb for at, mb in self.samples if n <= 10 * at / self.took < n + 1] for n in range(10)]
+        say("mean of each tenth of the run: " + ", ".join(f"{sum(mbs) / len(mbs):.1f}" for mbs in tenths if mbs))
 
     def report(self):
         say(f"{self.took:.0f} s, {len(self.ledger.rows)} requests, {len(self.ledger.rows) / self.took:.0f} a second,"

@@ -21,7 +21,7 @@ ROUNDS  ?= 10
 RATE    ?= 4000
 ENVOY   := target/peers/envoy/.installed
 
-.PHONY: help setup demo test check bench bench-peers bench-variants million invalid-tokens identity-provider instructions profile soak faults fuzz mutants run ci
+.PHONY: help setup demo test check bench bench-peers bench-variants million invalid-tokens identity-provider instructions profile soak faults fuzz coverage mutants run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
@@ -119,11 +119,17 @@ profile: setup $(TESTED) ## where the instructions of a request go, beside bare 
 	cargo build --release --locked --features peers --bin gatepost --bin bare_pingora --bin open_loop
 	PYTHONPATH=.venv PYTHONDONTWRITEBYTECODE=1 $(PYTHON) benches/peers/profile.py --target target --job $(JOB)
 
+# All readings of a path are looked up: a long one takes the time of many short ones.
 fuzz: setup ## fuzz TARGET= (a file of fuzz/fuzz_targets: jwt, gate, path, ...) for SECONDS=60
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2
 	@mkdir -p fuzz/target/corpus/$(TARGET)
 	$(FUZZ) fuzz run --codegen-units 8 $(TARGET) fuzz/target/corpus/$(TARGET) fuzz/corpus/$(TARGET) \
-	  -- -dict=fuzz/dictionaries/$(TARGET).dict -max_len=4096 -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048
+	  -- -dict=fuzz/dictionaries/$(TARGET).dict -max_len=$(if $(filter path,$(TARGET)),512,4096) -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048
+
+coverage: setup ## lines of the deciding modules that the fuzz corpora and the tests of the core reach; MISSED=1 names the others, GROWN=1 adds what was fuzzed here
+	@rustup component add llvm-tools 2>/dev/null \
+	  || { echo 'gatepost: llvm-tools of the compiler are needed: rustup component add llvm-tools' >&2; exit 1; }
+	$(PYTHON) tests/coverage.py $(if $(MISSED),--missed) $(if $(GROWN),--grown)
 
 mutants: setup ## mutants of the deciding modules that no test kills: FILE=src/path/mod.rs SHARD=0/8
 	@cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants --version 27.1.0

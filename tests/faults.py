@@ -33,30 +33,7 @@ from support.rig import CUT, HUNG, NO_ANSWER, UNREACHED, Case, head, must, say
 
 sys.path.insert(0, str(rig.ROOT / "tests/support"))
 
-CONFIG = """\
-listeners: [{{ address: "unix:{folder}/public.sock" }}, {{ address: "127.0.0.1:0" }}]
-admin: {{ address: "unix:{folder}/admin.sock" }}
-{log}
-state_dir: {state}
-{top}
-upstreams:
-  app:
-    url: "{upstream}"
-    timeouts: {{ connect: 10s, response: {response}, idle: 10s }}
-issuers:
-  - issuer: https://files.example
-    name: files
-    audiences: [orders]
-    algorithms: [ES256]
-    leeway: 0s
-    max_lifetime: 24h
-    keys: {{ file: jwks.json }}
-  - issuer: https://fetched.example
-    name: fetched
-    audiences: [orders]
-    algorithms: [ES256]
-    leeway: 0s
-    keys: {{ url: "{keys}/jwks.json", timeout: 1s }}
+ISSUERS = """\
   - issuer: https://asked.example
     name: asked
     audiences: [orders]
@@ -66,13 +43,11 @@ issuers:
       client_secret_file: client.secret
       timeout: {asking}
       cache: 1s
-api_keys: {{ header: X-API-Key, files: [keys.yaml] }}
-defaults: {{ upstream: app }}
-routes:
-  - {{ path: /public/**, access: anonymous }}
-  - {{ path: /api/**, access: {{ scopes: [read], issuers: [files, fetched, api-key] }} }}
-  - {{ path: /opaque/**, access: {{ scopes: [read], issuers: [asked] }} }}
-  - {{ path: /admin/**, access: {{ scopes: [admin], issuers: [files] }} }}
+"""
+ROUTES = """\
+  - { path: /api/**, access: { scopes: [read], issuers: [files, fetched, api-key] } }
+  - { path: /opaque/**, access: { scopes: [read], issuers: [asked] } }
+  - { path: /admin/**, access: { scopes: [admin], issuers: [files] } }
 """
 FAULTS = []
 NAMES = {NO_ANSWER: "none", CUT: "cut", UNREACHED: "unreached", HUNG: "hung"}
@@ -141,8 +116,10 @@ class Stage:
     def config(self):
         # A busy machine takes its time; what is about patience says how much there is.
         patience = {"response": "15s", "asking": "15s", **self.patience}
-        return CONFIG.format(folder=self.folder, log=self.log, state=self.state, top=self.top, **patience,
-                             upstream=self.upstream.url, keys=self.keys.url, asked=self.asked.url)
+        return rig.CONFIG.format(
+            folder=self.folder, top=f"{self.log}\nstate_dir: {self.state}\n{self.top}", upstream=self.upstream.url,
+            keys=self.keys.url, timeouts=f"connect: 10s, response: {patience['response']}, idle: 10s", fetching="1s",
+            issuers=ISSUERS.format(asked=self.asked.url, asking=patience["asking"]), routes=ROUTES)
 
     def introspect(self, path, form):
         active = "token=opaque-good" in form
@@ -570,7 +547,7 @@ def again(stage):
 def a_small_disk(stage):
     disk = stage.folder / "disk"
     disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "none", str(disk)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "none", str(disk)]
     try:
         mounted = subprocess.run(command, capture_output=True).returncode == 0
     except OSError:
@@ -588,12 +565,14 @@ def disk_full(stage):
     lost and counted; a revocation is not acknowledged and not in force."""
     stage.during()
     disk, dropped = stage.folder / "disk", lambda: stage.gatepost.count("gatepost_access_log_dropped_total ")
+    # The disk holds many times what is logged in any time given: what fills it is this, and can go.
     with (disk / "filler").open("wb", buffering=0) as filler:
-        try:
-            while filler.write(b"f" * 512):
+        for size in (65536, 512):
+            try:
+                while filler.write(b"f" * size):
+                    pass
+            except OSError:
                 pass
-        except OSError:
-            pass
     rig.eventually("lines that are counted as lost", dropped, 10)
     # The page that the log of revocations has begun may still have room.
     for number in range(100):

@@ -8,7 +8,8 @@ clients, bodies) while configurations are reloaded, good and broken, keys and ke
 credentials are revoked, the upstream is killed and started, and the access log is rotated. Every
 request has an id in its path, and a set of statuses that are right at that moment. At the end
 sent, answered and recorded are reconciled one by one. Exit code 1 when one request is unaccounted
-for, one verdict was wrong or memory grew. With what tests/requirements.txt names.
+for, one verdict was wrong or memory grew. SIGTERM ends it early, with the account of what was sent
+by then. With what tests/requirements.txt names.
 
     cargo build --locked && PYTHONPATH=.venv python3 tests/soak.py --seconds 60
 """
@@ -20,6 +21,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -34,37 +36,16 @@ MEMORY_MB_PER_HOUR = 30  # What may be growth and may be noise.
 MEMORY_SECONDS = 300  # Of half a run: below that a slope says nothing, and is not judged.
 
 # The caches are small, so that they are full long before half-time: what grows then is no cache.
-CONFIG = """\
-listeners: [{{ address: "unix:{folder}/public.sock" }}, {{ address: "127.0.0.1:0" }}]
-admin: {{ address: "unix:{folder}/admin.sock" }}
+TOP = """\
 access_log: {{ file: {folder}/access.log, format: json }}
 token_cache: 1MiB
 limit_entries: 1024
-upstreams: {{ app: {{ url: "{upstream}", timeouts: {{ connect: 30s, response: 120s }} }} }}
-issuers:
-  - issuer: https://files.example
-    name: files
-    audiences: [orders]
-    algorithms: [ES256]
-    leeway: 0s
-    max_lifetime: 24h
-    keys: {{ file: jwks.json }}
-  - issuer: https://fetched.example
-    name: fetched
-    audiences: [orders]
-    algorithms: [ES256]
-    leeway: 0s
-    max_lifetime: 24h
-    keys: {{ url: "{keys}/jwks.json", timeout: 30s }}
-api_keys: {{ header: X-API-Key, files: [keys.yaml] }}
-limits:
-  few: {{ rate: 5/s, burst: 5, by: principal }}
-defaults: {{ upstream: app }}
-routes:
-  - {{ path: /public/**, access: anonymous }}
-  - {{ path: /api/**, methods: [GET, POST], access: {{ scopes: [read] }}, body_limit: 64KiB }}
-  - {{ path: /admin/**, access: {{ scopes: [admin] }} }}
-  - {{ path: /few/**, access: {{ scopes: [read] }}, limits: [few] }}
+limits: {{ few: {{ rate: 5/s, burst: 5, by: principal }} }}
+"""
+ROUTES = """\
+  - { path: /api/**, methods: [GET, POST], access: { scopes: [read] }, body_limit: 64KiB }
+  - { path: /admin/**, access: { scopes: [admin] } }
+  - { path: /few/**, access: { scopes: [read] }, limits: [few] }
 """
 TURNS = "  - {{ path: /turns/**, access: {} }}\n"
 BROKEN = ("", "routes: [", "listeners: 17\n", "routes:\n  - { path: /**, access: anonymous, unknown: 1 }\n")
@@ -493,11 +474,15 @@ class Run:
         self.upstream = rig.Upstream(folder)
         rig.replace(folder / "keys.yaml", rig.key_file(self.cast.keys))
         rig.replace(folder / "jwks.json", self.cast.files.signer.key_set(self.cast.files.kid))
-        config = CONFIG.format(folder=folder, upstream=self.upstream.url, keys=self.authority.url)
+        config = rig.CONFIG.format(
+            folder=folder, top=TOP.format(folder=folder), upstream=self.upstream.url, keys=self.authority.url,
+            timeouts="connect: 30s, response: 120s", fetching="30s", issuers="", routes=ROUTES)
         self.gatepost = rig.Gatepost(arguments.binary, folder, config + TURNS.format("anonymous"))
         self.world = World(self.gatepost, self.cast, self.ledger, self.upstream, self.authority)
         self.world.config = config
         self.samples, self.missed = [], []
+        self.seconds = arguments.seconds
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "seconds", 0))
 
     def go(self):
         begin, choose = time.monotonic(), random.Random(self.arguments.seed)
@@ -505,10 +490,10 @@ class Run:
         watching = threading.Thread(target=self.watch, args=(begin,), daemon=True)
         callers.start()
         watching.start()
-        while time.monotonic() < begin + self.arguments.seconds:
+        while time.monotonic() < begin + self.seconds:
             for _ in self.world.act(choose):
                 must(self.gatepost.alive(), "gatepost ended")
-                if time.monotonic() > begin + self.arguments.seconds:
+                if time.monotonic() > begin + self.seconds:
                     break
                 time.sleep(choose.uniform(0, 1))
         callers.stop()
@@ -628,6 +613,8 @@ class Run:
             f" {max(mb for _, mb in self.samples):.1f} MB; slope of the second half {per_hour:+.1f}"
             f" ± {error:.1f} MB/hour, tolerated {MEMORY_MB_PER_HOUR}"
             + ("" if judged else f" (not judged: half a run is under {MEMORY_SECONDS} s)"))
+        tenths = [[mb for at, mb in self.samples if n <= 10 * at / self.took < n + 1] for n in range(10)]
+        say("mean of each tenth of the run: " + ", ".join(f"{sum(mbs) / len(mbs):.1f}" for mbs in tenths if mbs))
 
     def report(self):
         say(f"{self.took:.0f} s, {len(self.ledger.rows)} requests, {len(self.ledger.rows) / self.took:.0f} a second,"

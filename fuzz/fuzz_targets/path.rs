@@ -4,9 +4,9 @@
 
 use std::sync::LazyLock;
 
-use gatepost::policy::{RouteTable, oracle};
+use gatepost::policy::oracle::{self, Oracle};
 use libfuzzer_sys::fuzz_target;
 
-static TABLE: LazyLock<RouteTable> = LazyLock::new(oracle::sample_table);
+static ORACLE: LazyLock<Oracle> = LazyLock::new(|| Oracle::new(oracle::sample_table()));
 
-fuzz_target!(|data: &[u8]| oracle::exercise(&TABLE, data));
+fuzz_target!(|data: &[u8]| ORACLE.exercise(data));

@@ -275,3 +275,11 @@ fn r402_a_chunked_body_with_two_readings_is_refused() {
         assert_eq!(followed, Err(FramingError::Body), "{body:?}");
     }
 }
+
+#[test]
+fn nothing_follows_the_empty_line_of_a_head() {
+    for rest in ["x", "\r\n", "\n", "GET /admin HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let head = [&*get(""), rest.as_bytes()].concat();
+        refused(head, FramingError::LineEnd);
+    }
+}

@@ -195,4 +195,32 @@ mod tests {
         assert!(!cached(None) && !cached(Some(OURS)));
         assert!(cached(Some("legacy-key")));
     }
+
+    #[test]
+    fn r1005_only_what_nobody_has_by_accident_is_a_guess() {
+        let token = Rejection::Token;
+        for guess in [
+            token(JwtError::Malformed("not a token")),
+            token(JwtError::SignatureBad),
+            Rejection::Key(KeyError::Unknown),
+            Rejection::Key(KeyError::Malformed),
+        ] {
+            assert!(is_guess(&guess), "{guess}");
+        }
+        for accident in [
+            Rejection::RouteUnknown,
+            Rejection::MethodUnknown { allow: "GET".to_owned() },
+            Rejection::PathAmbiguous { view: "lower_case" },
+            Rejection::CredentialMissing,
+            Rejection::RateLimited(Vec::new()),
+            Rejection::BodyTooLarge { limit: 1 },
+            Rejection::TargetTooLong { limit: 1 },
+            Rejection::HeadersTooLarge { limit: "64 KiB" },
+            token(JwtError::AudienceWrong),
+            token(JwtError::Inactive),
+            token(JwtError::IdToken),
+        ] {
+            assert!(!is_guess(&accident), "{accident}");
+        }
+    }
 }

@@ -157,3 +157,16 @@ fn demand(route: &Route) -> Result<&Requirement, Rejection> {
         Access::Anonymous => Err(Rejection::CredentialMissing),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::oracle::{route, scoped};
+
+    #[test]
+    fn contract_introspection_an_answer_lets_nobody_in_where_nothing_was_asked() {
+        let anonymous = route(&[], &[], "/**", Access::Anonymous);
+        assert!(matches!(demand(&anonymous), Err(Rejection::CredentialMissing)));
+        assert!(demand(&route(&[], &[], "/**", scoped("read"))).is_ok());
+    }
+}

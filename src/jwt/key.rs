@@ -267,4 +267,28 @@ mod tests {
             assert!(!has_small_order(&sound), "{sound:x?}");
         }
     }
+
+    #[test]
+    fn r302_no_secret_is_bound_to_an_algorithm_of_public_keys_nor_the_reverse() {
+        let secret = [7; 64];
+        for algorithm in Algorithm::ALL {
+            let is_hmac =
+                matches!(algorithm, Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512);
+            assert_eq!(
+                VerifyingKey::secret(&secret, algorithm, None).is_ok(),
+                is_hmac,
+                "{algorithm}"
+            );
+            let ed25519 = PublicKey::Ed25519([9; 32]);
+            if is_hmac {
+                assert!(VerifyingKey::public(&ed25519, algorithm, None).is_err(), "{algorithm}");
+            }
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_the_same_key_as_anything() {
+        let key = || VerifyingKey::secret(&[7; 64], Algorithm::Hs256, None).unwrap();
+        assert!(!key().is_same(&key()));
+    }
 }

@@ -1,17 +1,19 @@
 //! What the route table must answer, written a second time and as simply as possible.
 //!
-//! Owns a matcher that looks at every route, the views of R-503 as the requirement words them, and
-//! every composition of them that an upstream may do in turn ([`composed`]). Tests and fuzz
+//! Owns a matcher that looks at every route. With the views of R-503 as the requirement words them,
+//! and every composition of them that an upstream may do in turn ([`reading`]), tests and fuzz
 //! targets compare the table with it. It shares no code with the table, the index or
 //! [`crate::path::view`], so that a mistake would have to be made twice.
+
+mod reading;
 
 use std::sync::Arc;
 
 use http::Method;
-use unicode_normalization::UnicodeNormalization;
 
 use crate::credential::CredentialKind;
 use crate::path::CanonicalPath;
+use crate::policy::oracle::reading::{VIEWS, View, composed, upper_triplets};
 use crate::policy::{
     Access, HostPattern, InsecurePath, Methods, PathPattern, Requirement, Route, RouteMiss,
     RouteTable, Upgrade,
@@ -50,213 +52,215 @@ pub fn sample_table() -> RouteTable {
         .expect("constant routes that do not contradict each other")
 }
 
-/// Everything that holds for any bytes as a path: what a fuzz target calls.
-///
-/// # Panics
-/// When it does not hold.
-pub fn exercise(table: &RouteTable, raw: &[u8]) {
-    // Which compositions: any, but the same for the same bytes.
-    let mix = |sum: u32, byte: &u8| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-    let sum = raw.iter().fold(0x811c_9dc5, mix);
-    let ways = [sum as u16, (sum >> 8) as u16, (sum >> 16) as u16, u16::MAX];
-    for host in [None, Some("h.test"), Some("x.test")] {
-        check(table, host, &Method::GET, raw, &ways);
-    }
-    let Ok(path) = CanonicalPath::parse(raw) else { return };
-    let again = CanonicalPath::parse(path.as_str().as_bytes()).expect("a canonical path is one");
-    assert_eq!(again.as_str(), path.as_str());
+/// A table, and its patterns as each view reads them: those are the same for every path.
+#[derive(Debug)]
+pub struct Oracle {
+    table: RouteTable,
+    plain: Vec<Pattern>,
+    views: Vec<(&'static str, View, Vec<Pattern>)>,
+    /// Whether some pattern is another one in some view.
+    is_folding: bool,
 }
 
-/// Panics when the table admits what it must not, or finds another route than the naive matcher.
-/// `ways` are the compositions to ask beside the plain views.
-pub fn check(table: &RouteTable, host: Option<&str>, method: &Method, raw: &[u8], ways: &[u16]) {
-    let Ok(path) = CanonicalPath::parse(raw) else { return };
-    let raw = str::from_utf8(raw).expect("an accepted path is ASCII");
-    let plain = naive_find(table.routes(), host, method, path.as_str(), &upper_triplets);
-    match table.find(host, method, &path) {
-        Ok(route) => {
-            let at = table.routes().iter().position(|one| Arc::ptr_eq(one, route));
-            let at = at.expect("the table's own route");
-            assert_eq!(plain, Found::Routes(vec![at]), "{raw:?}");
-            assert!(
-                !path.has_encoded_slash() || route.insecure_path.encoded_slash,
-                "{raw:?} has an encoded slash"
-            );
-            let pattern = route.path.as_str();
-            let met = meeting(table.routes(), host, method, raw, route);
-            assert_eq!(met, None, "{raw:?} was admitted by {pattern}");
-            for &way in ways {
-                let view = |text: &str| composed(text, way, route.insecure_path);
-                let meets = meets(table.routes(), host, method, raw, route, &view);
-                let text = composed(raw, way, route.insecure_path);
-                assert!(!meets, "{raw:?} was admitted by {pattern}, and is {text:?} by {way:#b}");
+/// A path that was admitted, for a host.
+type Admitted<'a> = (Option<&'a str>, &'a Route);
+
+impl Oracle {
+    /// Reads the patterns of `table`.
+    #[must_use]
+    pub fn new(table: RouteTable) -> Self {
+        let routes = table.routes();
+        let plain = read_patterns(routes, &str::to_owned);
+        let views = VIEWS.map(|(name, view)| (name, view, read_patterns(routes, &view))).to_vec();
+        let is_folding = routes.iter().any(|route| !is_its_views(&encoded(route.path.as_str())));
+        Self { table, plain, views, is_folding }
+    }
+
+    /// Everything that holds for any bytes as a path: what a fuzz target calls. For which host and
+    /// in which composition is drawn from the bytes: asking all of them would take the time of
+    /// other paths.
+    ///
+    /// # Panics
+    /// When it does not hold.
+    pub fn exercise(&self, raw: &[u8]) {
+        let mix = |sum: u32, byte: &u8| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+        let sum = raw.iter().fold(0x811c_9dc5, mix);
+        let host = [None, Some("h.test"), Some("x.test")][(sum >> 16) as usize % 3];
+        self.check(&[host], &Method::GET, raw, &[sum as u16, u16::MAX]);
+        let Ok(path) = CanonicalPath::parse(raw) else { return };
+        let again =
+            CanonicalPath::parse(path.as_str().as_bytes()).expect("a canonical path is one");
+        assert_eq!(again.as_str(), path.as_str());
+    }
+
+    /// Panics when the table admits what it must not, or finds another route than the naive
+    /// matcher. `ways` are the compositions to ask beside the plain views.
+    pub fn check(&self, hosts: &[Option<&str>], method: &Method, raw: &[u8], ways: &[u16]) {
+        let Ok(path) = CanonicalPath::parse(raw) else { return };
+        let raw = str::from_utf8(raw).expect("an accepted path is ASCII");
+        let segments = split(&upper_triplets(path.as_str()));
+        let mut admitted: Vec<Admitted<'_>> = Vec::new();
+        for &host in hosts {
+            let plain = self.naive_find(&self.plain, host, method, &segments);
+            if let Some(route) = self.find(host, method, raw, &path, &plain) {
+                admitted.push((host, route));
             }
         }
-        Err(RouteMiss::Method { .. }) => assert_eq!(plain, Found::NoMethod, "{raw:?}"),
-        Err(RouteMiss::Unknown) => assert_eq!(plain, Found::Nothing, "{raw:?}"),
-        Err(RouteMiss::Ambiguous { view }) => {
-            let patterns = table.routes().iter().map(|route| encoded(route.path.as_str()));
-            let is_exempt = patterns
-                .chain([raw.to_owned()])
-                .all(|text| VIEWS.iter().all(|(_, view)| view(&text) == text));
-            assert!(!is_exempt, "{raw:?} is all its views and was refused as {view}");
+        self.check_views(&admitted, method, raw);
+        for &way in ways {
+            self.check_composition(&admitted, method, raw, way);
         }
+    }
+
+    /// What the table finds, which must be what the naive matcher found.
+    fn find(
+        &self,
+        host: Option<&str>,
+        method: &Method,
+        raw: &str,
+        path: &CanonicalPath<'_>,
+        plain: &Found,
+    ) -> Option<&Route> {
+        match self.table.find(host, method, path) {
+            Ok(route) => {
+                let at = self.table.routes().iter().position(|one| Arc::ptr_eq(one, route));
+                let at = at.expect("the table's own route");
+                assert_eq!(*plain, Found::Routes(vec![at]), "{raw:?}");
+                assert!(
+                    !path.has_encoded_slash() || route.insecure_path.encoded_slash,
+                    "{raw:?} has an encoded slash"
+                );
+                return Some(route);
+            }
+            Err(RouteMiss::Method { .. }) => assert_eq!(*plain, Found::NoMethod, "{raw:?}"),
+            Err(RouteMiss::Unknown) => assert_eq!(*plain, Found::Nothing, "{raw:?}"),
+            Err(RouteMiss::Ambiguous { view }) => {
+                let is_exempt = !self.is_folding && is_its_views(raw);
+                assert!(!is_exempt, "{raw:?} is all its views and was refused as {view}");
+            }
+        }
+        None
+    }
+
+    /// Panics when a view of `raw` falls under other access.
+    fn check_views(&self, admitted: &[Admitted<'_>], method: &Method, raw: &str) {
+        for (name, view, patterns) in &self.views {
+            let asked = admitted.iter().filter(|(_, route)| {
+                let permitted = route.insecure_path;
+                !(permitted.double_slash && matches!(*name, "merged" | "authority")
+                    || permitted.semicolon && *name == "semicolon")
+            });
+            let mut segments = None;
+            for admitted in asked {
+                let segments = segments.get_or_insert_with(|| split(&view(&upper_triplets(raw))));
+                let meets = self.meets(patterns, *admitted, method, segments);
+                assert!(
+                    !meets,
+                    "{raw:?} was admitted by {}, and meets another by {name}",
+                    admitted.1.path.as_str()
+                );
+            }
+        }
+    }
+
+    /// Panics when a composition of views of `raw` falls under other access.
+    fn check_composition(&self, admitted: &[Admitted<'_>], method: &Method, raw: &str, way: u16) {
+        let mut permissions: Vec<InsecurePath> = Vec::new();
+        for (_, route) in admitted {
+            if !permissions.contains(&route.insecure_path) {
+                permissions.push(route.insecure_path);
+            }
+        }
+        for permitted in permissions {
+            let read = |text: &str| composed(text, way, permitted);
+            let text = read(&upper_triplets(raw));
+            let (patterns, segments) = (read_patterns(self.table.routes(), &read), split(&text));
+            for admitted in admitted.iter().filter(|(_, route)| route.insecure_path == permitted) {
+                let meets = self.meets(&patterns, *admitted, method, &segments);
+                assert!(
+                    !meets,
+                    "{raw:?} was admitted by {}, and is {text:?} by {way:#b}",
+                    admitted.1.path.as_str()
+                );
+            }
+        }
+    }
+
+    /// Whether a path falls under other access when it and all patterns are read in one way.
+    fn meets(
+        &self,
+        patterns: &[Pattern],
+        admitted: Admitted<'_>,
+        method: &Method,
+        segments: &[String],
+    ) -> bool {
+        let (host, applied) = admitted;
+        let is_other = |at: &usize| self.table.routes()[*at].access != applied.access;
+        match self.naive_find(patterns, host, method, segments) {
+            Found::Routes(met) => met.iter().any(is_other),
+            Found::NoMethod | Found::Nothing => false,
+        }
+    }
+
+    /// Every route is looked at.
+    fn naive_find(
+        &self,
+        patterns: &[Pattern],
+        host: Option<&str>,
+        method: &Method,
+        segments: &[String],
+    ) -> Found {
+        let routes = self.table.routes();
+        let mut best: Option<(Rank, Vec<usize>)> = None;
+        for (at, (route, pattern)) in routes.iter().zip(patterns).enumerate() {
+            let Some(path_rank) = rank_path(pattern, segments) else { continue };
+            let hosts: Vec<Option<&str>> = match route.hosts.as_slice() {
+                [] => vec![None],
+                some => some.iter().map(|host| Some(host.as_str())).collect(),
+            };
+            for pattern_host in hosts {
+                let Some(host_rank) = rank_host(pattern_host, host) else { continue };
+                let rank = (host_rank, path_rank.clone());
+                match &mut best {
+                    Some((known, same)) if *known == rank => same.push(at),
+                    Some((known, _)) if *known > rank => {}
+                    Some(_) | None => best = Some((rank, vec![at])),
+                }
+            }
+        }
+        let Some((_, at)) = best else { return Found::Nothing };
+        let takes = |at: &usize| routes[*at].methods.covers(method);
+        let mut fitting: Vec<usize> = at.into_iter().filter(takes).collect();
+        fitting.dedup();
+        if fitting.is_empty() { Found::NoMethod } else { Found::Routes(fitting) }
     }
 }
 
-/// The first view of `raw` that falls under a route with other access than `applied`.
-fn meeting(
-    routes: &[Arc<Route>],
-    host: Option<&str>,
-    method: &Method,
-    raw: &str,
-    applied: &Route,
-) -> Option<&'static str> {
-    let permitted = applied.insecure_path;
-    VIEWS
-        .iter()
-        .filter(|(name, _)| !(permitted.double_slash && matches!(*name, "merged" | "authority")))
-        .filter(|(name, _)| !(permitted.semicolon && *name == "semicolon"))
-        .find(|(_, view)| meets(routes, host, method, raw, applied, view))
-        .map(|(name, _)| *name)
+/// A pattern as one view reads it.
+type Pattern = Vec<Step>;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Deep,
+    Any,
+    /// Read with the slash before it: what a view makes of it may have none, or several.
+    Literal(String),
 }
 
-/// Whether `raw` falls under other access when it and all patterns are read as `view` does.
-fn meets(
-    routes: &[Arc<Route>],
-    host: Option<&str>,
-    method: &Method,
-    raw: &str,
-    applied: &Route,
-    view: &dyn Fn(&str) -> String,
-) -> bool {
-    let is_other = |at: &usize| routes[*at].access != applied.access;
-    let read = |text: &str| view(&upper_triplets(text));
-    match naive_find(routes, host, method, raw, &read) {
-        Found::Routes(met) => met.iter().any(is_other),
-        Found::NoMethod | Found::Nothing => false,
-    }
-}
-
-type View = fn(&str) -> String;
-
-/// The views, by the words of R-503.
-pub const VIEWS: [(&str, View); 12] = [
-    ("raw", str::to_owned),
-    ("dots", without_dots),
-    ("once", decoded),
-    ("twice", |path| decoded(&decoded(path))),
-    ("merged", merged),
-    ("authority", after_authority),
-    ("backslash", |path| path.replace('\\', "/")),
-    ("semicolon", without_parameters),
-    ("query", |path| before_query(&decoded(path))),
-    ("lower", caseless),
-    ("tail", without_tails),
-    ("nfkc", |path| compatible(&decoded(path))),
-];
-
-/// What an upstream makes of a path that does several of these, in the order in which one would:
-/// a bit of `way` for each.
-#[must_use]
-pub fn composed(path: &str, way: u16, permitted: InsecurePath) -> String {
-    let is_on = |bit: u16| way >> bit & 1 == 1;
-    let mut text = path.to_owned();
-    let mut apply = |is_on: bool, step: View| {
-        if is_on {
-            text = step(&text);
-        }
+/// `read` is applied to the literals.
+fn read_patterns(routes: &[Arc<Route>], read: &dyn Fn(&str) -> String) -> Vec<Pattern> {
+    let step = |step: String| match step.as_str() {
+        "**" => Step::Deep,
+        "*" => Step::Any,
+        literal => Step::Literal(read(&upper_triplets(&format!("/{literal}")))),
     };
-    let (parameters, slashes) = (!permitted.semicolon, !permitted.double_slash);
-    apply(is_on(0) && parameters, without_parameters);
-    apply(is_on(1), decoded);
-    apply(is_on(1) && is_on(2), decoded);
-    apply(is_on(1) && is_on(3) && parameters, without_parameters);
-    apply(is_on(4), |path| replaced(path, &['\u{2044}', '\u{2215}', '\u{2216}', '\u{a5}']));
-    apply(is_on(4) || is_on(5), compatible);
-    apply(is_on(4), |path| replaced(path, &['\\']));
-    // A third time would be one too many.
-    let is_late = is_on(4) && is_on(6) && is_on(1) && !is_on(2) && !is_on(0) && !is_on(3);
-    apply(is_late, decoded);
-    apply(is_late, |path| replaced(path, &['\\']));
-    apply(is_on(7), before_query);
-    apply(is_on(8) && parameters, without_parameters);
-    apply(is_on(9), without_tails);
-    apply(is_on(10), caseless);
-    apply(is_on(11) && slashes, merged);
-    apply(is_on(12), without_dots);
-    apply(is_on(13) && slashes, after_authority);
-    apply(is_on(13) && is_on(14) && slashes, merged);
-    apply(is_on(13) && is_on(15) && slashes, without_dots);
-    text
+    let pattern =
+        |route: &Arc<Route>| split(&encoded(route.path.as_str())).into_iter().map(step).collect();
+    routes.iter().map(pattern).collect()
 }
 
-fn without_parameters(path: &str) -> String {
-    per_segment(path, |segment| segment.split(';').next().unwrap_or(""))
-}
-
-fn without_tails(path: &str) -> String {
-    per_segment(&path.replace("%20", " "), |segment| {
-        segment.trim_end_matches(|c: char| c == '.' || c.is_whitespace())
-    })
-}
-
-fn before_query(path: &str) -> String {
-    path.split(['?', '#']).next().unwrap_or("").to_owned()
-}
-
-fn caseless(path: &str) -> String {
-    path.replace('\u{130}', "i").to_lowercase().to_uppercase().to_lowercase()
-}
-
-fn compatible(path: &str) -> String {
-    let is_seen = |c: &char| !matches!(u32::from(*c), 0xad | 0x200b..=0x200f | 0x2060..=0x206f | 0xfe00..=0xfe0f | 0xfeff);
-    path.chars().filter(is_seen).nfkc().collect()
-}
-
-fn replaced(path: &str, slashes: &[char]) -> String {
-    path.replace(slashes, "/")
-}
-
-fn after_authority(path: &str) -> String {
-    if !path.starts_with("//") {
-        return path.to_owned();
-    }
-    let host_and_path = path.trim_start_matches('/');
-    host_and_path.split_once('/').map_or("/".to_owned(), |(_, rest)| format!("/{rest}"))
-}
-
-/// Every route is looked at. `read` is applied to the path and to the literals of patterns.
-pub fn naive_find(
-    routes: &[Arc<Route>],
-    host: Option<&str>,
-    method: &Method,
-    path: &str,
-    read: &dyn Fn(&str) -> String,
-) -> Found {
-    let path = read(path);
-    let mut best: Option<(Rank, Vec<usize>)> = None;
-    for (at, route) in routes.iter().enumerate() {
-        let hosts: Vec<Option<&str>> = match route.hosts.as_slice() {
-            [] => vec![None],
-            some => some.iter().map(|host| Some(host.as_str())).collect(),
-        };
-        for pattern_host in hosts {
-            let Some(host_rank) = rank_host(pattern_host, host) else { continue };
-            let Some(path_rank) = rank_path(route.path.as_str(), &path, read) else { continue };
-            let rank = (host_rank, path_rank);
-            match &mut best {
-                Some((known, same)) if *known == rank => same.push(at),
-                Some((known, _)) if *known > rank => {}
-                Some(_) | None => best = Some((rank, vec![at])),
-            }
-        }
-    }
-    let Some((_, at)) = best else { return Found::Nothing };
-    let takes = |at: &usize| routes[*at].methods.covers(method);
-    let mut fitting: Vec<usize> = at.into_iter().filter(takes).collect();
-    fitting.dedup();
-    if fitting.is_empty() { Found::NoMethod } else { Found::Routes(fitting) }
+fn is_its_views(path: &str) -> bool {
+    VIEWS.iter().all(|(_, view)| view(path) == path)
 }
 
 /// Host first, then the segments from left to right; greater is more specific.
@@ -273,23 +277,22 @@ fn rank_host(pattern: Option<&str>, host: Option<&str>) -> Option<usize> {
 
 /// 3 a literal, 2 `*`, 1 the end, 0 `/**`: the end is more specific than `/**`, which may stop
 /// there too.
-fn rank_path(pattern: &str, path: &str, read: &dyn Fn(&str) -> String) -> Option<Vec<u8>> {
-    let mut segments = split(path).into_iter();
+fn rank_path(pattern: &[Step], segments: &[String]) -> Option<Vec<u8>> {
+    let mut segments = segments.iter();
     let mut rank = Vec::new();
-    for step in split(&encoded(pattern)) {
-        match step.as_str() {
-            "**" => {
+    for step in pattern {
+        match step {
+            Step::Deep => {
                 rank.push(0);
                 return Some(rank);
             }
-            "*" => {
+            Step::Any => {
                 rank.push(2);
                 segments.next().filter(|segment| !segment.is_empty())?;
             }
-            literal => {
+            Step::Literal(literal) => {
                 rank.push(3);
-                let folded = read(&upper_triplets(&format!("/{literal}")));
-                segments.next().filter(|segment| format!("/{segment}") == folded)?;
+                segments.next().filter(|segment| literal.strip_prefix('/') == Some(segment))?;
             }
         }
     }
@@ -314,71 +317,6 @@ fn encoded(pattern: &str) -> String {
         }
     };
     pattern.bytes().map(byte).collect()
-}
-
-fn upper_triplets(path: &str) -> String {
-    let mut pieces = path.split('%');
-    let mut out = pieces.next().unwrap_or("").to_owned();
-    for piece in pieces {
-        out.push('%');
-        out.extend(
-            piece
-                .chars()
-                .enumerate()
-                .map(|(at, letter)| if at < 2 { letter.to_ascii_uppercase() } else { letter }),
-        );
-    }
-    out
-}
-
-fn decoded(path: &str) -> String {
-    let bytes = path.as_bytes();
-    let mut out = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = path.get(at + 1..at + 3).filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
-        match (bytes[at], hex.map(|hex| u8::from_str_radix(hex, 16))) {
-            (b'%', Some(Ok(value))) => {
-                out.push(value);
-                at += 3;
-            }
-            (byte, _) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-fn merged(path: &str) -> String {
-    let mut out = path.to_owned();
-    while out.contains("//") {
-        out = out.replace("//", "/");
-    }
-    out
-}
-
-fn without_dots(path: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    for (at, segment) in segments.iter().enumerate() {
-        match *segment {
-            "." => {}
-            ".." => {
-                kept.pop();
-            }
-            other => kept.push(other),
-        }
-        if at + 1 == segments.len() && matches!(*segment, "." | "..") {
-            kept.push("");
-        }
-    }
-    format!("/{}", kept.join("/"))
-}
-
-fn per_segment(path: &str, cut: impl Fn(&str) -> &str) -> String {
-    path.split('/').map(cut).collect::<Vec<_>>().join("/")
 }
 
 /// A route for tests: everything that does not decide which route it is has a default.

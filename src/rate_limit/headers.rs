@@ -243,4 +243,22 @@ mod tests {
         assert_eq!(retry_after_secs(&[wait(0, false)]), 1);
         assert_eq!(retry_after_secs(&[]), 1);
     }
+
+    #[test]
+    fn contract_answers_of_a_limit_that_is_asked_twice_the_tighter_standing_is_told() {
+        let of = |name: &str, remaining| Standing {
+            remaining,
+            ..standing(name, "1/s", 10, LimitHeaders::Always)
+        };
+        let told = |standings: &[Standing]| {
+            let told = tightest(standings).into_owned();
+            told.iter().map(|one| (one.policy.name.to_string(), one.remaining)).collect::<Vec<_>>()
+        };
+        let expected = [("a".to_owned(), 2), ("b".to_owned(), 7)];
+        assert_eq!(told(&[of("a", 2), of("b", 7), of("a", 5)]), expected);
+        assert_eq!(told(&[of("a", 5), of("b", 7), of("a", 2)]), expected);
+        assert_eq!(told(&[of("a", 5), of("a", 0)]), [("a".to_owned(), 0)]);
+        assert_eq!(told(&[of("a", 5)]), [("a".to_owned(), 5)]);
+        assert_eq!(told(&[]), []);
+    }
 }

@@ -436,3 +436,57 @@ fn contract_revocation_an_entry_ends_when_nothing_it_could_hit_is_valid() {
     assert_eq!(before("2027-01-15T08:00:00.000Z"), Some(NOW.0));
     assert_eq!(before("2027-01-15T09:00:00.5+01:00"), Some(NOW.0 + 1));
 }
+
+#[test]
+fn r804_what_is_forgotten_leaves_a_stand_in_that_refuses_as_much() {
+    let bounded = issuer("corp", CORP, Some(3600));
+    let at = |seconds: u64| Now {
+        unix: UnixTime(NOW.0 + seconds),
+        monotonic: Monotonic(seconds * 1_000_000_000),
+    };
+    let mut book = Book::default();
+    for (jti, revoked) in [("t-1", 0), ("t-2", 50)] {
+        let target = Target::token(Kind::Jti, CORP.into(), jti);
+        let entry = Arc::new(Entry::new(target, at(revoked).unix));
+        book.apply(Change::Put(entry), at(revoked).monotonic);
+    }
+    let elsewhere = entry(Kind::Jti, OTHER, "t-1");
+    book.apply(Change::Put(Arc::new(elsewhere)), at(0).monotonic);
+    let sweep = |book: &mut Book, seconds| {
+        book.sweep(&Moment { now: at(seconds), issuers: &[&bounded] }, Sweep::Surely)
+    };
+    let refused = |book: &Book, jti, issued: u64| {
+        let issued = Some(UnixTime(NOW.0 + issued));
+        let token = TokenFacts { jti: Some(jti), issued, ..facts() };
+        book.set().find_token(&token, at(10_000).unix).map(|hit| hit.target().kind())
+    };
+    // A lifetime and a margin after each revocation, and not a second before.
+    assert_eq!((sweep(&mut book, 4199), book.len()), (0, 3));
+    assert_eq!((sweep(&mut book, 4200), book.len()), (1, 3));
+    assert_eq!(refused(&book, "t-1", 300), Some(Kind::IssuedBefore));
+    assert_eq!(refused(&book, "t-1", 301), None, "as far ahead as no clock of ours is");
+    assert_eq!(refused(&book, "t-2", 301), Some(Kind::Jti));
+    // The next one goes into the same stand-in.
+    assert_eq!((sweep(&mut book, 4250), book.len()), (1, 2));
+    assert_eq!(refused(&book, "t-1", 350), Some(Kind::IssuedBefore));
+    assert_eq!(refused(&book, "t-2", 350), Some(Kind::IssuedBefore));
+    assert_eq!(refused(&book, "t-2", 351), None);
+    // It stays, and so does what is of an issuer whose lifetime nobody knows.
+    let forever = Moment { now: at(u64::from(u32::MAX)), issuers: &[&bounded] };
+    assert_eq!((book.sweep(&forever, Sweep::ForRoom), book.len()), (0, 2));
+    assert_eq!(refused(&book, "t-1", 0), Some(Kind::IssuedBefore));
+}
+
+#[test]
+fn contract_revocation_a_hit_tells_the_operator_which_entry_it_is() {
+    let entry = entry(Kind::IssuedBefore, CORP, "ada").before(Some(NOW));
+    let id = entry.id();
+    let text = |entry: Entry, origin| Hit { entry: Arc::new(entry), origin }.to_string();
+    assert_eq!(
+        text(entry.clone().because(Some("left".into())), Origin::Admin),
+        format!(
+            "revoked by issued_before by the admin listener, entry {id}, issued before {NOW}: left"
+        )
+    );
+    assert!(text(entry, Origin::File).starts_with("revoked by issued_before by a file, entry "));
+}

@@ -67,6 +67,37 @@ def replace(path, text, mode=0o600):
     new.rename(path)
 
 
+# Two issuers, one with a file of keys and one whose keys are fetched, API keys, and a route for
+# everybody. What a program adds stands at the places in braces; further routes may be appended.
+CONFIG = """\
+listeners: [{{ address: "unix:{folder}/public.sock" }}, {{ address: "127.0.0.1:0" }}]
+admin: {{ address: "unix:{folder}/admin.sock" }}
+{top}
+upstreams: {{ app: {{ url: "{upstream}", timeouts: {{ {timeouts} }} }} }}
+issuers:
+  - issuer: https://files.example
+    name: files
+    audiences: [orders]
+    algorithms: [ES256]
+    leeway: 0s
+    max_lifetime: 24h
+    keys: {{ file: jwks.json }}
+  - issuer: https://fetched.example
+    name: fetched
+    audiences: [orders]
+    algorithms: [ES256]
+    leeway: 0s
+    max_lifetime: 24h
+    keys: {{ url: "{keys}/jwks.json", timeout: {fetching} }}
+{issuers}
+api_keys: {{ header: X-API-Key, files: [keys.yaml] }}
+defaults: {{ upstream: app }}
+routes:
+  - {{ path: /public/**, access: anonymous }}
+{routes}
+"""
+
+
 # ---- Credentials ------------------------------------------------------------------------------
 
 

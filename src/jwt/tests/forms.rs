@@ -157,3 +157,22 @@ fn r314_deep_and_wide_payloads_are_refused() {
     let long = inside(&format!("\"{}\"", "x".repeat(1 << 20)));
     assert_eq!(verify_payload(&long).err(), Some(JwtError::Malformed("longer than 8 KiB")));
 }
+
+#[test]
+fn r314_deep_and_wide_headers_are_refused() {
+    let inside = |value: &str| {
+        header(Algorithm::Hs256).to_string().replacen('{', &format!("{{\"x\":{value},"), 1)
+    };
+    let nested = |levels: usize| inside(&format!("{}{}", "[".repeat(levels), "]".repeat(levels)));
+    assert!(verify_header(&nested(31)).is_ok());
+    assert_eq!(
+        verify_header(&nested(32)).err(),
+        Some(JwtError::Malformed("the header is nested deeper than 32 levels"))
+    );
+    let wide = |items: usize| inside(&format!("[{}0]", "0,".repeat(items - 1)));
+    assert!(verify_header(&wide(1000)).is_ok());
+    assert_eq!(
+        verify_header(&wide(1024)).err(),
+        Some(JwtError::Malformed("the header has more than 1024 members"))
+    );
+}

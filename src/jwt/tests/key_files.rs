@@ -263,3 +263,40 @@ fn r902_no_mistake_and_no_debug_shows_key_material() {
     let key = keys.iter().next().unwrap();
     assert_eq!(format!("{key:?}"), "VerifyingKey { algorithm: Hs256, kid: Some(\"k\"), .. }");
 }
+
+/// A `SubjectPublicKeyInfo` with a curve of this name, and a point that is long enough for any.
+fn spki_of_curve(curve: &[u8]) -> Vec<u8> {
+    const EC_PUBLIC_KEY: &[u8] = &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+    let element = |tag: u8, content: &[u8]| [&[tag, content.len() as u8], content].concat();
+    let algorithm = [EC_PUBLIC_KEY, &element(0x06, curve)].concat();
+    let point = [&[0, 4][..], &[7; 64]].concat();
+    element(0x30, &[element(0x30, &algorithm), element(0x03, &point)].concat())
+}
+
+#[test]
+fn r306_a_curve_that_no_algorithm_has_is_a_mistake_and_no_secret() {
+    // secp256k1, brainpoolP256r1, and P-256 with another last byte.
+    for curve in [
+        &[0x2b, 0x81, 0x04, 0x00, 0x0a][..],
+        &[0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, 0x07],
+        &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x06],
+    ] {
+        let der = spki_of_curve(curve);
+        let text = pem("PUBLIC KEY", &der);
+        check(&text, &ASYMMETRIC, "is a key no accepted algorithm uses");
+        for secret in [text.as_bytes(), &der] {
+            let read = KeySet::parse(secret, KeyFileFormat::Secret, &[Algorithm::Hs256]);
+            let mistakes = read.expect_err("a public key");
+            assert!(mistakes[0].message.contains("not an HMAC secret"), "{mistakes:?}");
+        }
+    }
+}
+
+#[test]
+fn deep_and_wide_key_files_are_mistakes() {
+    let deep = format!("{{\"keys\":{}{}}}", "[".repeat(32), "]".repeat(32));
+    check(&deep, &ASYMMETRIC, "is nested deeper than 32 levels");
+    let wide = format!("{{\"keys\":[{}0]}}", "0,".repeat(16 * 1024));
+    check(&wide, &ASYMMETRIC, "has too many members");
+    check("{\"keys\":[],\"keys\":[]}", &ASYMMETRIC, "has a name twice");
+}

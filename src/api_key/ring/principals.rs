@@ -25,6 +25,7 @@ use crate::principal::{API_KEY_ISSUER, Claims, Established, Principal, SharedVal
 const REMEMBERED_MAX: usize = 4096;
 /// What one takes, about, less the claims that become headers.
 const ENTRY_BYTES: u64 = 1024;
+const REMEMBERED_BYTES: u64 = REMEMBERED_MAX as u64 * ENTRY_BYTES;
 /// Ids have at most 128 bytes; a default subject that is longer is built on the heap.
 const DEFAULT_SUBJECT_BYTES: usize = 4 + 128;
 
@@ -62,7 +63,8 @@ impl Principals {
         let most = keys.min(REMEMBERED_MAX);
         let cache = || {
             let (hasher, lifecycle) = (RandomState::default(), DefaultLifecycle::default());
-            Cache::with(most, most as u64 * ENTRY_BYTES, Weigh, hasher, lifecycle)
+            // As large for few keys: the room is shared out among parts of the cache.
+            Cache::with(most, REMEMBERED_BYTES, Weigh, hasher, lifecycle)
         };
         let header = |(claim, header): &(Box<str>, IdentityHeaderName)| {
             (claim.clone(), header.as_field_name().clone())

@@ -275,9 +275,20 @@ fn r801_every_key_speaks_for_itself_whatever_is_remembered_of_others() {
         assert_eq!(key.principal().subject(), format!("key:k{at}"));
         assert!(ring.principals.remembered() <= 4096);
     }
-    // The same key again is the same principal: nothing is made anew.
-    let [one, two] = [1, 1].map(|at| ring.verify(&text(at), NOW).unwrap());
-    assert!(Arc::ptr_eq(one.principal(), two.principal()));
+}
+
+#[test]
+fn a_key_is_made_into_a_principal_once_however_few_keys_there_are() {
+    for keys in [1, 2, 5, 30, 1_000] {
+        let text = |at: usize| format!("an-existing-key-of-some-length-{at}");
+        let entries = (0..keys).map(|at| entry(&format!("k{at}"), Digest::sha256(&text(at))));
+        let ring = ring(entries.collect());
+        let all = || (0..keys).map(|at| ring.verify(&text(at), NOW).unwrap()).collect::<Vec<_>>();
+        let is_same = |(one, two): (&VerifiedKey, &VerifiedKey)| {
+            Arc::ptr_eq(one.principal(), two.principal())
+        };
+        assert!(all().iter().zip(&all()).all(is_same), "{keys}");
+    }
 }
 
 #[test]

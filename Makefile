@@ -21,7 +21,9 @@ ROUNDS  ?= 10
 RATE    ?= 4000
 ENVOY   := target/peers/envoy/.installed
 
-.PHONY: help setup demo test check bench bench-peers bench-variants million invalid-tokens identity-provider instructions profile soak faults fuzz coverage mutants run ci
+CARGO_MUTANTS = cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants --version 27.1.0
+
+.PHONY: help setup demo test check bench bench-peers bench-variants million invalid-tokens identity-provider instructions profile soak faults fuzz coverage mutants mutants-all run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
@@ -132,10 +134,15 @@ coverage: setup ## lines of the deciding modules that the fuzz corpora and the t
 	$(PYTHON) tests/coverage.py $(if $(MISSED),--missed) $(if $(GROWN),--grown)
 
 mutants: setup ## mutants of the deciding modules that no test kills: FILE=src/path/mod.rs SHARD=0/8
-	@cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants --version 27.1.0
-	@# Without debug information, and with the dependencies compiled once: a mutant costs seconds.
+	@$(CARGO_MUTANTS)
+	@# Without debug information, and with the dependencies compiled once. A file named with --file
+	@# would be added to those of .cargo/mutants.toml; --re chooses among them.
 	CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$(CURDIR)/target/mutants cargo mutants --output target \
-	  $(if $(FILE),--file '$(FILE)') $(if $(SHARD),--shard $(SHARD))
+	  $(if $(FILE),--re '^$(FILE)') $(if $(SHARD),--shard $(SHARD))
+
+mutants-all: setup ## the same mutants, built all at once and each run by itself: a table; ONLY=src/path/ QUICK=1
+	@$(CARGO_MUTANTS)
+	$(PYTHON) tests/mutants.py $(if $(QUICK),--quick) $(foreach words,$(ONLY),--only '$(words)')
 
 run: setup ## run with CONFIG=file
 	cargo run --release --locked -- run --config $(CONFIG)

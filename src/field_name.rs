@@ -102,6 +102,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_kept_as_it_is_written() {
+        for name in [FieldName::parse("X-Auth-ID").unwrap(), FieldName::from_static("X-Auth-ID")] {
+            assert_eq!(
+                (name.name().as_str(), &name.spelling()[..]),
+                ("x-auth-id", &b"X-Auth-ID"[..])
+            );
+        }
+        assert!(FieldName::parse("X Auth").is_err());
+    }
+
+    #[test]
     fn r601_spellings_of_one_name_fold_alike() {
         for spelling in [
             "x-auth-subject",

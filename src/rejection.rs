@@ -545,6 +545,31 @@ mod tests {
     }
 
     #[test]
+    fn contract_answers_fields_are_spelled_as_people_write_them() {
+        let written = [
+            "Content-Type",
+            "Cache-Control",
+            "WWW-Authenticate",
+            "Retry-After",
+            "Allow",
+            "Vary",
+            "RateLimit",
+            "RateLimit-Policy",
+        ];
+        for spelled in written {
+            assert_eq!(spelling(&HeaderName::try_from(spelled).unwrap()), Some(spelled));
+        }
+        assert_eq!(spelling(&header::DATE), None);
+    }
+
+    #[test]
+    fn a_fault_of_ours_or_of_the_upstream_has_one_word() {
+        let words = Fault::ALL.iter().map(|fault| fault.as_str());
+        let known = ["upstream_connect", "upstream_timeout", "upstream_broken", "internal"];
+        assert_eq!(words.collect::<Vec<_>>(), known);
+    }
+
+    #[test]
     fn contract_answers_the_table_row_by_row() {
         let bare = "Bearer realm=\"gatepost\"";
         let bad = "Bearer realm=\"gatepost\", error=\"invalid_token\"";

@@ -175,6 +175,21 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_counts_the_good_tokens_it_keeps_and_without_room_keeps_none() {
+        assert_eq!(SIZE_DEFAULT, 134_217_728);
+        let (cache, none) = (TokenCache::new(1 << 20), TokenCache::new(0));
+        for at in 0..3 {
+            let (text, verified) = crate::jwt::fuzz::verified(at);
+            assert_eq!((cache.entries(), none.entries()), (at, 0));
+            cache.keep(&text, &verified);
+            none.keep(&text, &verified);
+            assert!(cache.find(&text).is_some() && none.find(&text).is_none());
+        }
+        none.keep_bad(&token(1), &bad(), None, Epoch::default(), NOW);
+        assert_eq!((none.entries(), none.bad.len()), (0, 0));
+    }
+
+    #[test]
     fn r806_bad_tokens_push_no_good_one_out_and_are_bounded() {
         let cache = TokenCache::new(1 << 20);
         let good = |at| crate::jwt::fuzz::verified(at);

@@ -249,11 +249,18 @@ mod tests {
     fn a_generated_secret_is_well_formed_and_has_the_stated_length() {
         for kind in Kind::ALL {
             let made = generate(kind, &mut counting(3)).unwrap();
+            assert!(kind.pattern().contains(kind.prefix()), "{kind}");
             check_form(made.expose(), Form::Good(kind));
             assert_eq!(made.expose().len(), 7 + 43 + 6);
             let again = generate(kind, &mut counting(4)).unwrap();
             assert_ne!(made.expose(), again.expose());
         }
+    }
+
+    #[test]
+    fn people_are_told_what_kind_a_secret_is() {
+        let names = Kind::ALL.map(|kind| kind.to_string());
+        assert_eq!(names, ["API key", "personal access token"]);
     }
 
     #[test]
@@ -281,6 +288,12 @@ mod tests {
         push_random(&mut text, 248, ALPHABET, &mut every).unwrap();
         for wanted in ALPHABET {
             assert_eq!(text.bytes().filter(|byte| byte == wanted).count(), 4);
+        }
+        // Those of the incomplete run are passed over, not kept for the second half.
+        text.clear();
+        push_random(&mut text, 2 * 248, ALPHABET, &mut every).unwrap();
+        for wanted in ALPHABET {
+            assert_eq!(text.bytes().filter(|byte| byte == wanted).count(), 8);
         }
     }
 

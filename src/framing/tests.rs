@@ -249,6 +249,7 @@ fn r402_a_chunked_body_is_followed_to_its_end_however_it_arrives() {
 
 #[test]
 fn r402_a_chunked_body_with_two_readings_is_refused() {
+    assert_eq!((TARGET_BYTES_MAX, HEAD_BYTES_MAX, CHUNK_TEXT_BYTES_MAX), (8_192, 65_536, 8_192));
     let long = format!("1;{}", "x".repeat(CHUNK_TEXT_BYTES_MAX + 1));
     for body in [
         "\r\n",

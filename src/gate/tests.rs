@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 mod need;
 mod recall;
+mod steps;
 
 use super::*;
 use crate::api_key::format::{self, Kind};

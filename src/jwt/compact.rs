@@ -96,6 +96,7 @@ mod tests {
     #[test]
     fn r314_a_long_token_is_refused_before_decoding() {
         let token = |bytes: usize| format!("e30.{}.AA", "!".repeat(bytes - 7));
+        assert_eq!(TOKEN_BYTES_MAX, 8_192);
         check(&token(TOKEN_BYTES_MAX), "the payload is not base64url");
         check(&token(TOKEN_BYTES_MAX + 1), "longer than 8 KiB");
         check(&token(1 << 20), "longer than 8 KiB");

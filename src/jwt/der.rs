@@ -84,8 +84,14 @@ pub(super) fn certificate(der: &[u8]) -> Result<PublicKey, DerError> {
     spki(signed.element(SEQUENCE)?)
 }
 
-/// Anything of the above: a file that holds one is not a secret.
-pub(super) fn is_public_key(der: &[u8]) -> bool {
+/// Anything of the above, whatever white space is around it: a file that holds one is not a secret
+/// . Where it ends is its own word, since its last byte may look like white space.
+pub(super) fn is_public_key(bytes: &[u8]) -> bool {
+    let mut reader = Reader(bytes.trim_ascii_start());
+    let Ok(der) = reader.element(SEQUENCE) else { return false };
+    if !reader.0.trim_ascii().is_empty() {
+        return false;
+    }
     [spki(der), pkcs1(der), certificate(der)]
         .into_iter()
         .any(|read| matches!(read, Ok(_) | Err(DerError::OtherKind)))
@@ -178,6 +184,40 @@ mod tests {
         check(&[0x30, 6, 2, 1, 0xff, 2, 1, 3], malformed);
         check(&[0x30, 6, 4, 1, 0x7f, 2, 1, 3], malformed);
         check(&[0x30, 5, 2, 0, 2, 1, 3], malformed);
+    }
+
+    /// An element as DER has it.
+    fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = match content.len() {
+            short @ ..=0x7f => vec![short as u8],
+            short @ ..=0xff => vec![0x81, short as u8],
+            long => vec![0x82, (long >> 8) as u8, long as u8],
+        };
+        [&[tag][..], &length, content].concat()
+    }
+
+    #[test]
+    fn r306_every_length_of_a_key_is_read() {
+        for bytes in (100..300).chain([511, 512, 513, 1023, 1024]) {
+            let modulus = element(INTEGER, &vec![0x7f; bytes]);
+            let key = element(SEQUENCE, &[modulus, element(INTEGER, &[3])].concat());
+            check(&key, Ok((0x7f, 3)));
+            check(&key[..key.len() - 1], Err(DerError::Malformed));
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_certificate_ends_where_its_extensions_begin() {
+        let name = element(SEQUENCE, &element(OBJECT_IDENTIFIER, ED25519));
+        let spki = [name.clone(), element(BIT_STRING, &[0; 33])].concat();
+        let before = [element(INTEGER, &[1]), name.repeat(4), element(SEQUENCE, &spki)].concat();
+        let extensions = element(0xa3, &element(SEQUENCE, &[]));
+        let signature = [name, element(BIT_STRING, &[0; 65])].concat();
+        for behind in [vec![], extensions] {
+            let signed = element(SEQUENCE, &[before.clone(), behind].concat());
+            let read = certificate(&element(SEQUENCE, &[signed, signature.clone()].concat()));
+            assert_eq!(read, Ok(PublicKey::Ed25519([0; 32])));
+        }
     }
 
     #[test]

@@ -205,6 +205,14 @@ mod tests {
     }
 
     #[test]
+    fn r314_a_key_file_may_have_more_members_than_a_token() {
+        let text = format!("{{\"k\":[{}0]}}", "0,".repeat(5_000));
+        assert!(parse_object(text.as_bytes(), Origin::KeyFile).is_ok());
+        let refused = parse_object(text.as_bytes(), Origin::Token).unwrap_err();
+        assert_eq!(refused.fault, JsonFault::TooManyMembers);
+    }
+
+    #[test]
     fn r310_a_name_may_occur_once_in_each_object() {
         check(r#"{"a":1,"b":{"a":1},"c":[{"a":1},{"a":1}]}"#, Ok(()));
         for text in [

@@ -242,7 +242,6 @@ fn secret(bytes: &[u8], algorithms: &[Algorithm]) -> Result<VerifyingKey, String
 
 /// A public key in any spelling is no secret: whoever knows it could sign (R-302).
 fn refuse_key_document(bytes: &[u8]) -> Result<(), String> {
-    let is_der = |bytes: &[u8]| der::is_public_key(bytes) || der::is_public_key(bytes.trim_ascii());
     let is_text = |text: &str| {
         let encoded: String =
             text.chars().filter(|c| !c.is_ascii_whitespace() && *c != '=').collect();
@@ -252,9 +251,9 @@ fn refuse_key_document(bytes: &[u8]) -> Result<(), String> {
             || [STANDARD_NO_PAD.decode(&encoded), URL_SAFE_NO_PAD.decode(&encoded)]
                 .into_iter()
                 .flatten()
-                .any(|bytes| is_der(&bytes))
+                .any(|bytes| der::is_public_key(&bytes))
     };
-    if is_der(bytes) || std::str::from_utf8(bytes).is_ok_and(is_text) {
+    if der::is_public_key(bytes) || std::str::from_utf8(bytes).is_ok_and(is_text) {
         return Err("is a PEM, DER or JWK key, not an HMAC secret: a public key belongs under \
              keys.file"
             .to_owned());

@@ -1,6 +1,7 @@
 //! Tests of what is accepted, refused and removed.
 
 use super::*;
+use crate::path::view::Source;
 
 #[track_caller]
 fn accept(raw: &str, expected: &str) {
@@ -154,6 +155,7 @@ fn r501_what_does_not_begin_with_a_slash_is_refused() {
 
 #[test]
 fn paths_have_a_bound() {
+    assert_eq!(PATH_BYTES_MAX, 8_192);
     assert!(
         CanonicalPath::parse(format!("/{}", "a".repeat(PATH_BYTES_MAX - 1)).as_bytes()).is_ok()
     );
@@ -174,5 +176,67 @@ fn a_path_is_ordinary_only_when_every_reading_is_the_path_itself() {
         "//a//b", "/a./b./c", "/A//b", "/A/b.", "/;;",
     ] {
         assert!(!CanonicalPath::parse(odd.as_bytes()).unwrap().is_ordinary(), "{odd}");
+    }
+}
+
+#[test]
+fn r503_every_source_reads_a_text_in_its_own_way() {
+    for (text, source, expected) in [
+        ("/%2541", Source::AsIs, "/%2541"),
+        ("/%2541", Source::Once, "/%41"),
+        ("/%2541", Source::Twice, "/A"),
+        ("/%25u0141%25U00e9", Source::Twice, "/\u{141}\u{e9}"),
+        ("/%EF%BC%A1", Source::Once, "/\u{ff21}"),
+        ("/%EF%BC%A1%C2%AD", Source::Nfkc, "/A"),
+        ("/%25EF%25BC%25A1", Source::TwiceNfkc, "/A"),
+        ("/a%5Cb%E2%88%95c", Source::Backslash, "/a/b/c"),
+        ("/a%5Cb", Source::Backslash, "/a/b"),
+        ("/a%255Cb", Source::TwiceBackslash, "/a/b"),
+        ("/%EF%BC%8541", Source::NfkcOnce, "/A"),
+        // What is cut before it is decoded takes slashes with it.
+        ("/a;b%2Fc/d", Source::Once, "/a;b/c/d"),
+        ("/a;b%2Fc/d", Source::CutOnce, "/a/d"),
+        ("/a;b%252Fc/%2541", Source::CutTwice, "/a/A"),
+        ("/a;b/%EF%BC%A1", Source::CutNfkc, "/a/A"),
+        ("/a;b/%25EF%25BC%25A1", Source::CutTwiceNfkc, "/a/A"),
+        ("/a;b/c%5Cd", Source::CutBackslash, "/a/c/d"),
+        ("/a;b/c%255Cd", Source::CutTwiceBackslash, "/a/c/d"),
+        ("/a%3Bb%EF%BC%8Fc/d", Source::Nfkc, "/a;b/c/d"),
+        ("/a%3Bb%EF%BC%8Fc/d", Source::OnceCutNfkc, "/a/d"),
+        ("/a%253Bb%25EF%25BC%258Fc/d", Source::TwiceCutNfkc, "/a/d"),
+        ("/a%3Bb%5Cc/d%5Ce", Source::OnceCutBackslash, "/a/d/e"),
+        ("/a%253Bb%255Cc/d%255Ce", Source::TwiceCutBackslash, "/a/d/e"),
+    ] {
+        let texts = view::Texts::of(text);
+        assert_eq!(texts.text(texts.number(source)), expected, "{text:?} {source:?}");
+    }
+}
+
+/// Every text of up to four of these.
+fn small_paths() -> Vec<String> {
+    const PARTS: [&str; 8] = ["a", "A", ";", ".", "%20", "?", "/", "\u{130}"];
+    let mut all = vec!["/".to_owned()];
+    let mut from = 0;
+    for _ in 0..4 {
+        let longer = all[from..].iter().flat_map(|path| PARTS.map(|part| format!("{path}{part}")));
+        let longer: Vec<_> = longer.collect();
+        from = all.len();
+        all.extend(longer);
+    }
+    all
+}
+
+#[test]
+fn r503_a_bit_without_a_mark_changes_nothing() {
+    let folded = |path: &str, mask: u8| {
+        let mut out = String::new();
+        view::fold(path, mask, &mut out);
+        out
+    };
+    for path in small_paths() {
+        let marks = view::marks(&path);
+        for mask in 0..view::MASKS {
+            assert_eq!(folded(&path, mask), folded(&path, mask & marks), "{path} {mask}");
+        }
     }
 }

@@ -150,6 +150,14 @@ mod tests {
     }
 
     #[test]
+    fn r213_the_longest_name_is_one_and_a_longer_one_is_none() {
+        let name = format!("{}.example", "a".repeat(HOST_BYTES_MAX - 8));
+        check(&name, Some(&name));
+        check(&format!("{name}."), Some(&name));
+        check(&format!("a{name}"), None);
+    }
+
+    #[test]
     fn r213_what_is_not_a_host_has_no_normal_form() {
         for wrong in [
             "",

@@ -155,3 +155,27 @@ impl Route {
         self.insecure_observe && !other.insecure_observe || passes(self) && !passes(other)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contract_which_route_methods_overlap_where_one_request_falls_under_both() {
+        let only = |method: Method| Methods::Only(vec![method]);
+        for (one, other, overlap) in [
+            (only(Method::GET), only(Method::GET), true),
+            (only(Method::GET), only(Method::HEAD), true),
+            (only(Method::POST), Methods::Any, true),
+            (Methods::Any, Methods::Any, true),
+            (only(Method::GET), only(Method::POST), false),
+            (only(Method::HEAD), only(Method::POST), false),
+            // No request falls under these.
+            (only(Method::TRACE), only(Method::TRACE), false),
+            (only(Method::CONNECT), Methods::Any, false),
+        ] {
+            assert_eq!(one.overlap(&other), overlap, "{one:?} {other:?}");
+            assert_eq!(other.overlap(&one), overlap, "{other:?} {one:?}");
+        }
+    }
+}

@@ -197,6 +197,20 @@ mod tests {
     }
 
     #[test]
+    fn contract_answers_of_a_limit_that_was_asked_twice_the_tightest_is_told() {
+        let left = |name: &str, remaining: u32, reset_s: u64| Standing {
+            remaining,
+            reset_after: Duration::from_secs(reset_s),
+            ..standing(name, "1/s", 9, LimitHeaders::Always)
+        };
+        let asked =
+            [left("a", 5, 1), left("b", 3, 2), left("a", 2, 3), left("a", 7, 4), left("b", 3, 5)];
+        let told: Vec<_> = tightest(&asked).iter().map(|one| one.reset_after.as_secs()).collect();
+        assert_eq!(told, [3, 2], "a with 2 left, and b as it was asked first");
+        assert!(matches!(tightest(&asked[..1]), Cow::Borrowed([_])));
+    }
+
+    #[test]
     fn contract_answers_seconds_are_rounded_up() {
         let mut whole = standing("a", "3/s", 3, LimitHeaders::Always);
         whole.reset_after = Duration::ZERO;

@@ -252,6 +252,8 @@ proptest! {
         prop_assert_eq!(found.is_some(), listed(&list, &token, UnixTime(now)));
         prop_assert_eq!(book.len(), list.len());
         prop_assert_eq!(book.set().len(), list.len());
+        let finds = |one: &Entry| book.find(one.id()).is_some_and(|it| it.target() == one.target());
+        prop_assert!(list.iter().all(finds));
         // A page after another is everything that holds, once, the newest first.
         let mut paged = Vec::new();
         let mut after = None;
@@ -279,6 +281,7 @@ fn what_was_published_does_not_change_with_the_next_version() {
         set.remove(entry(Kind::Jti, CORP, &number.to_string()).target().as_ref());
     }
     assert!(set.is_empty());
+    assert!(set.shared_with(&published) < 10, "they were spread over all parts");
     assert_eq!(published.len(), 2_000);
     for number in 0..2_000 {
         let jti = number.to_string();
@@ -374,7 +377,10 @@ fn contract_revocation_a_name_that_is_the_identifier_of_another_issuer_means_nei
     let bare = issuer("bare", "accounts.example.com", None);
     for issuers in [[&named, &bare], [&bare, &named]] {
         let error = compile(r#"{"jti":"x","issuer":"accounts.example.com"}"#, &issuers);
-        assert!(error.unwrap_err().contains("issuer: two issuers"));
+        let error = error.unwrap_err();
+        let words = issuers.map(|one| if one.name == named.name { &*named.issuer } else { "bare" });
+        let remedy = format!("write {:?} or {:?}", words[0], words[1]);
+        assert!(error.contains("issuer: two issuers") && error.contains(&remedy), "{error}");
         for (word, meant) in [("bare", &bare), ("https://accounts.example.com", &named)] {
             let entry = compile(&format!(r#"{{"jti":"x","issuer":"{word}"}}"#), &issuers).unwrap();
             assert_eq!(entry.target().as_ref().issuer, &*meant.issuer);
@@ -400,6 +406,32 @@ fn contract_revocation_max_lifetime_says_nothing_about_opaque_tokens() {
     assert_eq!(ends(r#"{"jti":"x"}"#), None);
     assert_eq!(ends(r#"{"issued_before":"2027-01-15T07:00:00Z"}"#), None);
     assert!(ends(r#"{"jti":"x","expires":"2027-01-15T09:00:00Z"}"#).is_some());
+}
+
+#[test]
+fn r804_what_max_lifetime_has_ended_leaves_one_entry_in_its_place() {
+    let corp = issuer("corp", CORP, Some(3600));
+    let mut book = Book::default();
+    assert!(book.is_empty());
+    let ended = entry(Kind::Subject, CORP, "ada").ending(Some(UnixTime(NOW.0 + 1)));
+    for entry in [entry(Kind::Jti, CORP, "stolen"), entry(Kind::Jti, CORP, "t-2"), ended] {
+        book.apply(Change::Put(Arc::new(entry)), Monotonic(0));
+    }
+    let mut sweep = |seconds: u64| {
+        let monotonic = Monotonic(seconds * 1_000_000_000);
+        let now = Now { unix: UnixTime(NOW.0 + seconds), monotonic };
+        let over = book.sweep(&Moment { now, issuers: &[&corp] }, Sweep::Surely);
+        (over, book.len(), book.is_empty())
+    };
+    // What somebody gave an end leaves nothing.
+    assert_eq!(sweep(3600 + 600 - 1), (1, 2, false));
+    assert_eq!(sweep(3600 + 600), (2, 1, false));
+    let refuses = |issued| {
+        let token = TokenFacts { issued: Some(UnixTime(issued)), ..facts() };
+        book.set().find_token(&token, UnixTime(u64::MAX)).is_some()
+    };
+    assert!(refuses(0) && refuses(NOW.0) && !refuses(NOW.0 + 301));
+    assert!(refuses(NOW.0 + 300), "a clock that is ahead");
 }
 
 #[test]

@@ -156,6 +156,7 @@ fn r901_a_digest_that_differs_in_one_bit_never_matches() {
 
 #[test]
 fn a_key_of_enormous_length_is_not_hashed() {
+    assert_eq!(KEY_BYTES_MAX, 8_192);
     let longest = "k".repeat(KEY_BYTES_MAX);
     let longer = "k".repeat(KEY_BYTES_MAX + 1);
     let ring =

@@ -20,16 +20,18 @@ fn entry(id: &str, key: &str) -> KeyEntry {
 
 #[test]
 fn a_key_takes_sixty_four_bytes_and_its_texts() {
+    assert_eq!(KEYS_MAX, 16_777_216);
     assert_eq!(size_of::<Key>(), 64);
     let mut builder = SegmentBuilder::with_capacity(10_000);
     for n in 0..10_000 {
-        builder.push(entry(&format!("k{n}"), &format!("key {n}")), n, 1).unwrap();
+        builder.push(entry(&format!("k{n}"), &format!("key {n}")), n, 9).unwrap();
     }
     let segment = builder.finish();
     assert_eq!(segment.grants.len(), 1, "keys that give the same share what they give");
     assert_eq!(segment.keys.capacity(), 10_000);
     assert_eq!(segment.key(77).unwrap().id(), "k77");
-    assert_eq!(segment.key(77).unwrap().line(), 77);
+    assert_eq!((segment.key(77).unwrap().line(), segment.key(77).unwrap().column()), (77, 9));
+    assert!(!segment.is_empty() && SegmentBuilder::default().finish().is_empty());
     assert_eq!(segment.key(77).unwrap().texts().subject, None, "the default is not stored");
 }
 
@@ -80,10 +82,41 @@ fn an_id_or_a_digest_that_is_there_is_refused_with_who_has_it() {
 }
 
 #[test]
+fn r602_scopes_are_a_header_only_where_there_are_some() {
+    let mut builder = SegmentBuilder::default();
+    let scopes = Arc::new(ScopeSet::parse("read write").unwrap());
+    builder.push(KeyEntry { scopes, ..entry("a", "one") }, 1, 1).unwrap();
+    builder.push(entry("b", "two"), 2, 1).unwrap();
+    let segment = builder.finish();
+    let values: Vec<_> = segment.keys().map(|key| key.grant().scopes_value.clone()).collect();
+    assert_eq!(values, [Some("read write".parse().unwrap()), None]);
+}
+
+#[test]
+fn keys_are_compared_by_their_digest_and_its_pepper() {
+    let tag = *Digest::sha256("one").tag();
+    let peppered = |pepper: &str| Digest::HmacSha256 { pepper: pepper.into(), tag };
+    let mut builder = SegmentBuilder::default();
+    builder.push(entry("a", "one"), 1, 1).unwrap();
+    builder.push(entry("b", "two"), 2, 1).unwrap();
+    builder.push(KeyEntry { digest: peppered("p"), ..entry("c", "") }, 3, 1).unwrap();
+    builder.push(KeyEntry { digest: peppered("q"), ..entry("d", "") }, 4, 1).unwrap();
+    let segment = builder.finish();
+    for one in segment.keys() {
+        for other in segment.keys() {
+            let is_same = one.id() == other.id();
+            assert_eq!(one.has_digest_of(other), is_same, "{} {}", one.id(), other.id());
+            assert_eq!(one.digest_hash() == other.digest_hash(), is_same);
+        }
+    }
+}
+
+#[test]
 fn times_keep_every_second_that_can_be_written() {
     for at in [0, 1, u64::from(u32::MAX) + 1, 253_402_300_799] {
         assert_eq!(Seconds::at(UnixTime(at)).get(), UnixTime(at));
     }
+    assert_eq!(Seconds::at(UnixTime(u64::MAX)).get(), UnixTime((1 << 40) - 2));
     assert_ne!(Seconds::at(UnixTime(u64::MAX)).0, Seconds::NEVER.0);
 }
 
@@ -108,4 +141,9 @@ fn texts_are_read_as_they_were_stored_over_many_chunks() {
         assert_eq!(read.subject.unwrap_or(""), text(n, "s"));
     }
     assert_eq!(texts.push(KeyTexts { id: "a\0b", name: None, subject: None }), None);
+    // Three texts and their ends fill a chunk, or are too many.
+    let (fits, longer) = ("x".repeat((1 << 20) - 3), "x".repeat((1 << 20) - 2));
+    assert_eq!(texts.push(KeyTexts { id: &longer, name: None, subject: None }), None);
+    let at = texts.push(KeyTexts { id: &fits, name: None, subject: None }).unwrap();
+    assert_eq!(texts.read(at).id, fits);
 }

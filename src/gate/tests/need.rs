@@ -117,6 +117,18 @@ fn r801_an_opaque_token_is_asked_about_once_and_then_known_for_as_long_as_config
 }
 
 #[test]
+fn contract_admin_explain_says_whom_it_did_not_ask() {
+    let asking = Asking::new(vec![asked("opaque", rules(0))]);
+    let steps = asking.tried.get("/", &[jwt(OPAQUE)]).steps();
+    let questions: Vec<_> = steps.iter().map(|step| (step.question, step.passed)).collect();
+    let before = ["address", "path", "route", "credential", "limit"];
+    let before = before.map(|question| (question, true));
+    assert_eq!(questions, [&before[..], &[("token", false)]].concat());
+    let last = &steps.last().unwrap().answer;
+    assert_eq!(last, "opaque: https://opaque.example must be asked, and was not");
+}
+
+#[test]
 fn every_answer_that_is_not_a_clear_yes_is_a_no() {
     let failed = "introspection_failed";
     for (answer, reason) in [

@@ -110,6 +110,18 @@ fn r302_a_secret_file_with_a_public_key_in_it_is_a_mistake() {
     }
 }
 
+#[test]
+fn r302_a_public_key_whose_last_byte_is_white_space_is_no_secret_either() {
+    let start = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
+    for last in *b" \t\n\r\x0c" {
+        for after in ["", "\n", "\r\n", " \n\n"] {
+            let bytes = [&start[..], &[7; 31], &[last], after.as_bytes()].concat();
+            let read = KeySet::parse(&bytes, KeyFileFormat::Secret, &[Algorithm::Hs256]);
+            assert_refused_as_key(read, &format!("{last:02x} and {after:?}"));
+        }
+    }
+}
+
 #[track_caller]
 fn assert_refused_as_key(read: Result<KeySet, Vec<KeyMistake>>, what: &str) {
     let mistakes = read.expect_err(what);

@@ -213,9 +213,19 @@ fn every_mistake_of_a_file_is_reported_with_its_place() {
     let enc = with(good.clone(), &json!({ "use": "enc", "kid": "b" }));
     let weak = with(good.clone(), &json!({ "n": "AQ", "kid": "c" }));
     let set = json!({ "keys": [good, enc, 7, weak] }).to_string();
-    let mistakes = parse(&set, &ASYMMETRIC).unwrap_err();
-    let places: Vec<_> = mistakes.iter().map(|m| m.place.as_str()).collect();
-    assert_eq!(places, ["keys[1]", "keys[2]", "keys[3]"]);
+    let places = |set: &str, listed: &[Algorithm]| {
+        let mistakes = parse(set, listed).unwrap_err().into_iter();
+        mistakes.map(|mistake| mistake.place).collect::<Vec<_>>()
+    };
+    assert_eq!(places(&set, &ASYMMETRIC), ["keys[1]", "keys[2]", "keys[3]"]);
+    // Of two with one kid the later, of a secret and a public key the secret.
+    let es = |kid| signer(Algorithm::Es256).jwk(Some(kid), None);
+    let twice = json!({ "keys": [good, es("b"), es("a")] }).to_string();
+    assert_eq!(places(&twice, &ASYMMETRIC), ["keys[2]"]);
+    let oct = signer(Algorithm::Hs256).jwk(Some("s"), None);
+    let mixed = json!({ "keys": [good, oct] }).to_string();
+    assert_eq!(places(&mixed, &[Algorithm::Hs256, Algorithm::Rs256]), ["keys[1]"]);
+    assert_eq!(parse("\n\n{", &ASYMMETRIC).unwrap_err()[0].line, Some(3));
 
     let rsa = pem("PUBLIC KEY", &signer(Algorithm::Rs256).spki());
     let lines = rsa.lines().count() as u64;
@@ -249,6 +259,9 @@ fn a_file_that_is_no_key_file_is_one_mistake() {
     let many = vec![signer(Algorithm::Es256).jwk(None, None); 101];
     check(&json!({ "keys": many }).to_string(), &ASYMMETRIC, "at most 100");
     check(&"{".repeat((1 << 20) + 1), &ASYMMETRIC, "longer than 1 MiB");
+    let one = many[0].to_string();
+    let padded = one.clone() + &" ".repeat((1 << 20) - one.len());
+    assert!(parse(&padded, &ASYMMETRIC).is_ok(), "1 MiB is not longer");
     assert!(KeySet::parse(&[0xff; 40], KeyFileFormat::JwksOrPem, &ASYMMETRIC).is_err());
     assert!(KeySet::default().is_empty());
 }

@@ -111,6 +111,9 @@ fn r306_what_is_no_key_set_is_refused_as_a_whole() {
         assert!(mistake.message.contains(word), "{word}: {}", mistake.message);
     }
     assert!(KeySet::parse_remote(b"{\"keys\":[\"\xff\"]}", &LISTED).is_err());
+    let set = json!({ "keys": [one] }).to_string();
+    let padded = set.clone() + &" ".repeat((1 << 20) - set.len());
+    assert!(KeySet::parse_remote(padded.as_bytes(), &LISTED).is_ok(), "1 MiB is not longer");
 }
 
 #[test]

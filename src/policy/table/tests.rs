@@ -419,6 +419,8 @@ const SEVERAL_STEPS: &[(&str, &str)] = &[
     ("//h/x/../admin", "authority"),
     ("//h/admin%3Fx", "authority"),
     ("//h;x/ADMIN", "authority"),
+    ("//h/a//../admin", "authority"),
+    ("//h/a//../b", ""),
     // Letters that share a case.
     ("/adm%C4%B1n", "combined"),
     ("/adm%C4%B0n", "combined"),
@@ -555,6 +557,16 @@ fn r503_a_path_whose_readings_all_meet_the_same_access_passes() {
     ] {
         assert!(find(&table, "", path).is_ok(), "{path}: {:?}", find(&table, "", path));
     }
+}
+
+#[test]
+fn r503_a_reading_that_leads_nowhere_is_no_other_access() {
+    let table = table([route(&[], &[], "/a/*/c", scoped("read"))]);
+    for path in ["/a/%20/c", "/a/;/c", "/a/B./c"] {
+        finds(&table, "", path, "/a/*/c");
+    }
+    // But one that is cut short leads to what is denied when it is asked for directly.
+    ambiguous(&table, "/a/b%3Fx/c", "query_cut");
 }
 
 #[test]

@@ -142,6 +142,20 @@ fn r706_parts_and_limits_are_kept_apart() {
 }
 
 #[test]
+fn r706_every_bit_of_a_callers_key_and_of_a_quota_counts() {
+    let at = |key: u128, rate: &str, burst: u32| {
+        let policy = policy("l", rate, burst);
+        Charge { quota: policy.quota, key: LimitKey(key), policy }.place()
+    };
+    for key in [0, u128::MAX, 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef] {
+        for bit in 0..128 {
+            assert!(at(key, "1/s", 1) != at(key ^ (1 << bit), "1/s", 1), "{bit}");
+        }
+        assert!(at(key, "1/s", 1) != at(key, "1/s", 2) && at(key, "1/s", 1) != at(key, "2/s", 1));
+    }
+}
+
+#[test]
 fn r707_memory_is_bounded_under_a_flood_of_callers() {
     let table = table(1_024);
     let policy = policy("per-caller", "1/d", 10);
@@ -171,7 +185,7 @@ fn r707_memory_is_taken_as_it_fills() {
 fn r707_sizes_are_clamped() {
     assert_eq!(table(0).capacity(), 1_024);
     assert_eq!(table(1_025).capacity(), 2_048);
-    assert_eq!(table(usize::MAX).capacity(), ENTRIES_MAX);
+    assert_eq!(table(usize::MAX).capacity(), 67_108_864);
 }
 
 #[test]

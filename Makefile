@@ -133,7 +133,7 @@ coverage: setup ## lines of the deciding modules that the fuzz corpora and the t
 	  || { echo 'gatepost: llvm-tools of the compiler are needed: rustup component add llvm-tools' >&2; exit 1; }
 	$(PYTHON) tests/coverage.py $(if $(MISSED),--missed) $(if $(GROWN),--grown)
 
-mutants: setup ## mutants of the deciding modules that no test kills: FILE=src/path/mod.rs SHARD=0/8
+mutants: setup ## mutants of the deciding modules that no test kills: FILE=src/decide/request/path/mod.rs SHARD=0/8
 	@$(CARGO_MUTANTS)
 	@# Without debug information, and with the dependencies compiled once. A file named with --file
 	@# would be added to those of .cargo/mutants.toml; --re chooses among them.

@@ -22,13 +22,13 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use gatepost::address::Peer;
+use gatepost::base::clock::{Monotonic, Now, UnixTime};
 use gatepost::config::Config;
-use gatepost::config::disk::{Content, Disk};
-use gatepost::config::materials::{self, LastGood};
-use gatepost::gate::{Charging, Decision, Gate, Introspected, RequestHead, Verdict};
-use gatepost::snapshot::{Retained, Snapshot};
-use gatepost::time::{Monotonic, Now, UnixTime};
+use gatepost::config::files::disk::{Content, Disk};
+use gatepost::config::files::{self, LastGood};
+use gatepost::config::snapshot::{Retained, Snapshot};
+use gatepost::decide::gate::{Charging, Decision, Gate, Introspected, RequestHead, Verdict};
+use gatepost::decide::request::address::Peer;
 use http::{HeaderMap, HeaderValue, Method};
 
 #[cfg(feature = "mimalloc")]
@@ -184,7 +184,7 @@ fn snapshot() -> Snapshot {
         .map(|(name, bytes)| (Path::new("/etc").join(name), bytes)),
     ));
     let config = Config::parse(Path::new("/etc/g.yaml"), CONFIG, &|_| None).unwrap();
-    let (materials, mistakes) = materials::load(&config.dynamic, &mut LastGood::default(), &files);
+    let (materials, mistakes) = files::load(&config.dynamic, &mut LastGood::default(), &files);
     assert!(mistakes.is_empty(), "{mistakes:?}");
     // As large as they are unless configured.
     let retained = Retained::new(262_144, 128 << 20, [1, 2]);
@@ -283,7 +283,7 @@ fn signed(header: &str, issuer: &str, number: u64, expires: u64) -> String {
 
 /// Of our form, with a checksum that holds.
 fn our_key(number: u64) -> String {
-    use gatepost::api_key::format::{Kind, generate};
+    use gatepost::decide::api_key::format::{Kind, generate};
     let mut source = |bytes: &mut [u8]| {
         let mut rest = number;
         for byte in bytes {

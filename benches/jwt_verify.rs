@@ -18,8 +18,8 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use criterion::{Criterion, criterion_group, criterion_main};
-use gatepost::jwt::{Algorithm, IssuerSettings, Issuers, KeyFileFormat, KeySet};
-use gatepost::time::UnixTime;
+use gatepost::base::clock::UnixTime;
+use gatepost::decide::jwt::{Algorithm, IssuerSettings, Issuers, KeyFileFormat, KeySet};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]

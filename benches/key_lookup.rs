@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
-use gatepost::api_key::format::{Kind, RandomFault, generate};
-use gatepost::api_key::{Digest, KeyEntry, KeyRing, Peppers};
-use gatepost::principal::Claims;
-use gatepost::secret::Secret;
-use gatepost::time::UnixTime;
+use gatepost::base::clock::UnixTime;
+use gatepost::base::secret::Secret;
+use gatepost::decide::api_key::format::{Kind, RandomFault, generate};
+use gatepost::decide::api_key::{Digest, KeyEntry, KeyRing, Peppers};
+use gatepost::decide::principal::Claims;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 

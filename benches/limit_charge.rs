@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gatepost::identity::{IdentityHeaders, IdentityNames};
-use gatepost::rate_limit::{
+use gatepost::base::clock::Monotonic;
+use gatepost::decide::identity::{IdentityHeaders, IdentityNames};
+use gatepost::decide::rate_limit::{
     Charge, LimitBy, LimitHeaders, LimitPolicy, LimitTable, Quota, limit_fields,
 };
-use gatepost::time::Monotonic;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const CALLERS: u64 = 10_000;

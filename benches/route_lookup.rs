@@ -6,14 +6,14 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use gatepost::credential::CredentialKind;
-use gatepost::path::CanonicalPath;
-use gatepost::policy::{
+use gatepost::decide::policy::upstream::{Timeouts, Upstream, UpstreamAddress};
+use gatepost::decide::policy::{
     Access, HostPattern, InsecurePath, Methods, PathPattern, Requirement, Route, RouteTable,
     Upgrade,
 };
-use gatepost::scope::ScopeSet;
-use gatepost::upstream_settings::{Timeouts, Upstream, UpstreamAddress};
+use gatepost::decide::request::credential::CredentialKind;
+use gatepost::decide::request::path::CanonicalPath;
+use gatepost::decide::scope::ScopeSet;
 use http::Method;
 
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
@@ -51,7 +51,7 @@ fn routes(count: usize) -> Vec<Arc<Route>> {
                 insecure_path: InsecurePath::default(),
                 insecure_method_override: false,
                 cors: None,
-                preflight: gatepost::policy::Preflight::Ordinary,
+                preflight: gatepost::decide::policy::Preflight::Ordinary,
                 insecure_observe: false,
             })
         })

@@ -2,44 +2,44 @@
 //! decides every request: who is this, may they, how often.
 //!
 //! A pure, synchronous core decides; a thin asynchronous shell moves bytes; one function holds
-//! the whole decision from top to bottom: [`gate::Gate::admit`].
+//! the whole decision from top to bottom: [`decide::gate::Gate::admit`].
 //!
 //! # Map
-//! | layer | modules | never |
+//! | layer | owns | never |
 //! |---|---|---|
-//! | vocabulary | [`time`], [`secret`], [`scope`], [`credential`], [`principal`], [`header_text`], [`field_name`], [`octets`], [`decimal`] | knows configuration or logging |
-//! | deciding | [`framing`], [`path`], [`address`], [`cors`], [`policy`], [`jwt`], [`token_cache`], [`api_key`], [`revocation`], [`rate_limit`], [`identity`], [`upstream_settings`] | waits, reads a clock or a file |
-//! | the gate | [`gate`], [`rejection`], [`record`] | knows a connection |
-//! | composing | [`config`], [`snapshot`] | touches what runs |
-//! | shell (feature `server`) | `front`, `connection`, `connections`, `proxy`, `upstream`, `reload`, `jwks`, `introspection`, `revocation_log`, `admin`, `metrics`, `access_log`, `why`, `notify`, `server` | decides |
+//! | [`base`] | words without a domain: clock, secrets, bytes, header text | knows configuration or logging |
+//! | [`decide`] | yes, no, and why: reading a request, policy, credentials, limits, the gate | waits, reads a clock or a file |
+//! | [`config`] | text to a configuration, files at their last good version, the snapshot | touches what runs |
+//! | `serve` (feature `server`) | sockets, tasks, signals, metrics, logs, the admin listener | decides |
+//! | `cli` (feature `server`) | one file per command | logic of its own |
 //!
-//! Arrows point down this table only; `tests/it/tidy.rs` reads the `use` lines and fails on any
-//! other edge.
+//! A layer uses its own modules and the layers above it in this table; sibling modules have no
+//! import circles. `tests/it/tidy.rs` reads the imports and fails on any other edge.
 //!
 //! # Invariants
-//! - Nothing is forwarded without a [`gate::Permit`], and only the gate makes one.
+//! - Nothing is forwarded without a [`decide::gate::Permit`], and only the gate makes one.
 //! - A request loads the snapshot exactly once; what one request sees never mixes two
 //!   configurations.
-//! - The path that is matched is the path that is forwarded ([`path`]).
-//! - A key carries its one algorithm; a token's `alg` can only confirm it ([`jwt`]).
+//! - The path that is matched is the path that is forwarded ([`decide::request::path`]).
+//! - A key carries its one algorithm; a token's `alg` can only confirm it ([`decide::jwt`]).
 //! - No claim is believed before the signature holds.
-//! - Identity headers are stripped on every route and set only from a [`principal::Principal`].
-//! - A refusal (to the caller) is a [`rejection::Rejection`], a mistake (to the operator) is a
-//!   [`config::Mistake`], a fault (ours) is a [`rejection::Fault`]: three types, never mixed.
+//! - Identity headers are stripped on every route and set only from a [`decide::principal::Principal`].
+//! - A refusal (to the caller) is a [`decide::rejection::Rejection`], a mistake (to the operator) is a
+//!   [`config::Mistake`], a fault (ours) is a [`decide::rejection::Fault`]: three types, never mixed.
 //! - Secrets have no `Display` and a redacted `Debug`; no credential is kept in evidence, records
 //!   or errors.
 //! - The core builds without the shell (`--no-default-features`), which is what proves that it
 //!   needs no I/O and what the fuzz targets link.
 //!
 //! # The path of a request
-//! `connection` bounds it in time and size, `front` checks the raw head ([`framing`]), `proxy`
+//! `connection` bounds it in time and size, `front` checks the raw head ([`decide::request::framing`]), `proxy`
 //! loads the snapshot and asks the gate: canonical path, route, limits by address, credential, verification, access, limits by principal. A
 //! permit goes to the upstream with identity set; a rejection becomes an
-//! [`rejection::Answer`]. Both end in one [`record::Record`] for metrics, access log and `why`.
+//! [`decide::rejection::Answer`]. Both end in one `Record` for metrics, access log and `why`.
 //!
 //! # The path of a reload
 //! Start, SIGHUP, a changed file, `POST /reload` and `gatepost check` walk the same corridor:
-//! bytes, [`config::Config`], [`config::Materials`], [`snapshot::Snapshot::compile`], publish.
+//! bytes, [`config::Config`], [`config::Materials`], [`config::snapshot::Snapshot::compile`], publish.
 //! Each file keeps its last good version; `check` stops before publishing.
 //!
 //! # Why
@@ -51,75 +51,10 @@
 
 #![forbid(unsafe_code)]
 
-pub mod address;
-pub mod api_key;
+pub mod base;
 #[cfg(feature = "server")]
 pub mod cli;
 pub mod config;
-pub mod cors;
-pub mod credential;
-pub mod decimal;
-pub mod field_name;
-pub mod framing;
-pub mod gate;
-pub mod header_text;
-pub mod identity;
-pub mod jwt;
-pub mod octets;
-pub mod path;
-pub mod policy;
-pub mod principal;
-pub mod rate_limit;
-pub mod record;
-pub mod rejection;
-pub mod request_id;
-pub mod revocation;
-pub mod scope;
-pub mod secret;
+pub mod decide;
 #[cfg(feature = "server")]
-pub mod server;
-pub mod snapshot;
-pub mod time;
-pub mod token_cache;
-pub mod upstream_settings;
-
-#[cfg(feature = "server")]
-pub mod access_log;
-#[cfg(feature = "server")]
-pub mod admin;
-#[cfg(feature = "server")]
-pub mod connection;
-#[cfg(feature = "server")]
-pub mod connections;
-#[cfg(feature = "server")]
-pub mod front;
-#[cfg(feature = "server")]
-pub mod introspection;
-#[cfg(feature = "server")]
-pub mod jwks;
-#[cfg(feature = "server")]
-pub mod lifecycle;
-#[cfg(feature = "server")]
-pub mod listen;
-#[cfg(feature = "server")]
-pub mod log;
-#[cfg(feature = "server")]
-pub mod log_text;
-#[cfg(feature = "server")]
-pub mod metrics;
-#[cfg(feature = "server")]
-pub mod notify;
-#[cfg(feature = "server")]
-pub mod observers;
-#[cfg(feature = "server")]
-pub mod proxy;
-#[cfg(feature = "server")]
-pub mod reload;
-#[cfg(feature = "server")]
-pub mod revocation_log;
-#[cfg(feature = "server")]
-pub mod state;
-#[cfg(feature = "server")]
-pub mod upstream;
-#[cfg(feature = "server")]
-pub mod why;
+pub mod serve;

@@ -47,10 +47,10 @@ class Variant:
         return f"gatepost-{hashlib.sha256(made.encode()).hexdigest()[:12]}"
 
 
-NO_STEALING = ("src/server.rs", "        ..ServerConf::default()\n",
+NO_STEALING = ("src/serve/mod.rs", "        ..ServerConf::default()\n",
                "        work_stealing: false,\n        ..ServerConf::default()\n")
-read_bytes = lambda count: ("src/connection.rs", "const READ_BYTES: usize = 4096;", f"const READ_BYTES: usize = {count};")
-gather = lambda millis: ("src/access_log/writer.rs", "const GATHER_MAX: Duration = Duration::from_millis(10);",
+read_bytes = lambda count: ("src/serve/downstream/connection/mod.rs", "const READ_BYTES: usize = 4096;", f"const READ_BYTES: usize = {count};")
+gather = lambda millis: ("src/serve/observe/access_log/writer.rs", "const GATHER_MAX: Duration = Duration::from_millis(10);",
                          f"const GATHER_MAX: Duration = Duration::from_millis({millis});")
 GROUPS = {
     "allocator": [Variant("mimalloc (as released)"), Variant("the system's (glibc)", system=True),

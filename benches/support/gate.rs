@@ -10,13 +10,13 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use gatepost::address::Peer;
+use gatepost::base::clock::{Monotonic, Now, UnixTime};
 use gatepost::config::Config;
-use gatepost::config::disk::{Content, Disk};
-use gatepost::config::materials::{self, LastGood};
-use gatepost::gate::{Charging, Decision, RequestHead, Verdict};
-use gatepost::snapshot::{Retained, Snapshot};
-use gatepost::time::{Monotonic, Now, UnixTime};
+use gatepost::config::files::disk::{Content, Disk};
+use gatepost::config::files::{self, LastGood};
+use gatepost::config::snapshot::{Retained, Snapshot};
+use gatepost::decide::gate::{Charging, Decision, RequestHead, Verdict};
+use gatepost::decide::request::address::Peer;
 use http::{HeaderMap, Method};
 
 const NOW: u64 = 1_800_000_000;
@@ -57,7 +57,7 @@ fn snapshot(token_cache: u64) -> Snapshot {
         (PathBuf::from("/etc/keys.yaml"), keys.into_bytes()),
     ]));
     let config = Config::parse(Path::new("/etc/g.yaml"), CONFIG, &|_| None).unwrap();
-    let (materials, mistakes) = materials::load(&config.dynamic, &mut LastGood::default(), &files);
+    let (materials, mistakes) = files::load(&config.dynamic, &mut LastGood::default(), &files);
     assert!(mistakes.is_empty(), "{mistakes:?}");
     let retained = Retained::new(1024, token_cache, [1, 2]);
     Snapshot::compile(Arc::new(config.dynamic), Arc::new(materials.unwrap()), &retained, 1)

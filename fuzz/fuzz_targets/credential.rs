@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use gatepost::credential::{CredentialSources, KeySource};
+use gatepost::decide::request::credential::{CredentialSources, KeySource};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 

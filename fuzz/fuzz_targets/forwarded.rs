@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use gatepost::address::{Peer, TrustedProxies, forwarded_values};
+use gatepost::decide::request::address::{Peer, TrustedProxies, forwarded_values};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use libfuzzer_sys::fuzz_target;

@@ -5,8 +5,10 @@
 
 use std::sync::LazyLock;
 
-use gatepost::framing::{BodyLength, Chunks, Head, authority, head_end, path_and_query};
-use gatepost::identity::{IdentityHeaderName, IdentityHeaders, IdentityNames};
+use gatepost::decide::identity::{IdentityHeaderName, IdentityHeaders, IdentityNames};
+use gatepost::decide::request::framing::{
+    BodyLength, Chunks, Head, authority, head_end, path_and_query,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 

@@ -6,10 +6,12 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use gatepost::jwt::introspection::SubjectFrom;
-use gatepost::jwt::{IntrospectionRules, IssuerSettings, Issuers, JwtError, KeySet, Recheck};
-use gatepost::scope::ScopeSet;
-use gatepost::time::UnixTime;
+use gatepost::base::clock::UnixTime;
+use gatepost::decide::jwt::introspection::SubjectFrom;
+use gatepost::decide::jwt::{
+    IntrospectionRules, IssuerSettings, Issuers, JwtError, KeySet, Recheck,
+};
+use gatepost::decide::scope::ScopeSet;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -123,7 +125,7 @@ fn dates(answer: &Value) {
 }
 
 /// It holds now, is asked about again after a while, and is never believed after its end.
-fn later(token: &gatepost::jwt::VerifiedToken, answer: &Value) {
+fn later(token: &gatepost::decide::jwt::VerifiedToken, answer: &Value) {
     let at = |seconds: u64| ISSUERS.recheck(token, UnixTime(NOW + seconds));
     assert_eq!(at(0), Recheck::Holds);
     for seconds in [1, LEEWAY_S, CACHE_S - 1, CACHE_S, CACHE_S + STALE_S - 1, CACHE_S + STALE_S] {

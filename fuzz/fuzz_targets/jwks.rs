@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use gatepost::jwt::{Algorithm, KeyFileFormat, KeySet, VerifyingKey};
+use gatepost::decide::jwt::{Algorithm, KeyFileFormat, KeySet, VerifyingKey};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

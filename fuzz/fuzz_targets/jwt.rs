@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| gatepost::jwt::fuzz::verify(bytes));
+fuzz_target!(|bytes: &[u8]| gatepost::decide::jwt::fuzz::verify(bytes));

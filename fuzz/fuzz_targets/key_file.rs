@@ -6,12 +6,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use gatepost::api_key::{Digest, KeyEntry, KeyError, KeyRing, KeySegment, Peppers};
+use gatepost::base::clock::UnixTime;
+use gatepost::base::secret::Secret;
 use gatepost::config::Mistake;
-use gatepost::config::key_edit::{self, Edit, empty_file};
+use gatepost::config::key_file::edit::{self, Edit, empty_file};
 use gatepost::config::key_file::{self, Format, SpannedKey};
-use gatepost::secret::Secret;
-use gatepost::time::UnixTime;
+use gatepost::decide::api_key::{Digest, KeyEntry, KeyError, KeyRing, KeySegment, Peppers};
 use libfuzzer_sys::fuzz_target;
 
 const PEPPER: &[u8] = b"pepper";
@@ -84,7 +84,7 @@ fn round_trip(format: Format, entries: &[KeyEntry]) {
     for entry in entries.iter().take(EDITED_MAX) {
         let before = key_file::parse_any_pepper(name(format), text.as_bytes()).expect("our own");
         let add = Edit::Add(Box::new(entry.clone()));
-        text = key_edit::apply(format, &text, &before, &add).expect("what was read is written");
+        text = edit::apply(format, &text, &before, &add).expect("what was read is written");
     }
     let again = key_file::parse_any_pepper(name(format), text.as_bytes()).expect("our own");
     assert_eq!(self::entries(&again), entries[..entries.len().min(EDITED_MAX)]);
@@ -112,7 +112,7 @@ fn stranger() -> KeyEntry {
 
 /// An edit that is made changes one key, and of JSON Lines one line.
 fn edited(file: &Path, text: &str, keys: &[SpannedKey], edit: &Edit) {
-    let Ok(after) = key_edit::apply(Format::of(file), text, keys, edit) else { return };
+    let Ok(after) = edit::apply(Format::of(file), text, keys, edit) else { return };
     let now = entries(&key_file::parse_any_pepper(file, after.as_bytes()).expect("it was made"));
     let mut meant = entries(keys);
     match edit {

@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use gatepost::policy::oracle::{self, Oracle};
+use gatepost::decide::policy::oracle::{self, Oracle};
 use libfuzzer_sys::fuzz_target;
 
 static ORACLE: LazyLock<Oracle> = LazyLock::new(|| Oracle::new(oracle::sample_table()));

@@ -16,9 +16,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::base::secret::Secret;
 use crate::cli::{Failure, loading};
 use crate::config::ListenAddress;
-use crate::secret::Secret;
 
 /// A reload reads every file again, and a key server may take 30 s: this is longer than any answer
 /// takes.

@@ -4,9 +4,9 @@
 
 use std::path::Path;
 
+use crate::base::clock::Clock;
 use crate::cli::{Exit, Outcome, loading, print};
 use crate::config::{Config, Materials};
-use crate::time::Clock;
 
 pub(super) const EXAMPLE: &str = "\
 Example:

@@ -14,15 +14,15 @@ use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
-use crate::address::Peer;
+use crate::base::clock::Clock;
 use crate::cli::admin_client::AdminClient;
 use crate::cli::{ConfigFile, Exit, Failure, Outcome, escape, loading, print};
-use crate::gate::{Charging, Decision, RequestHead, Verdict};
-use crate::rejection::{Answer, Reason};
-use crate::revocation::RevocationSet;
-use crate::revocation_log;
-use crate::snapshot::{Retained, Snapshot};
-use crate::time::Clock;
+use crate::config::snapshot::{Retained, Snapshot};
+use crate::decide::gate::{Charging, Decision, RequestHead, Verdict};
+use crate::decide::rejection::{Answer, Reason};
+use crate::decide::request::address::Peer;
+use crate::decide::revocation::RevocationSet;
+use crate::serve::revocation_log;
 
 pub(super) const EXAMPLE: &str = "\
 Examples:

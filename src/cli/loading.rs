@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
+use crate::base::secret::Secret;
 use crate::cli::Failure;
-use crate::config::yaml::Budget;
-use crate::config::{Admin, Config, Materials, Mistake, materials};
-use crate::reload::{self, Sources};
-use crate::secret::Secret;
+use crate::config::language::yaml::Budget;
+use crate::config::{Admin, Config, Materials, Mistake, files};
+use crate::serve::reload::{self, Sources};
 
 /// A configuration and what the files it names hold.
 pub(super) fn load(path: &Path) -> Result<(Config, Materials), Failure> {
@@ -28,7 +28,7 @@ pub(super) fn load_admin(path: &Path) -> Result<(Option<Admin>, Option<Secret<St
     let config = config.map_err(Failure::Mistakes)?;
     let Some(admin) = config.startup.admin else { return Ok((None, None)) };
     let exposed = config.dynamic.insecure_file_modes;
-    let token = materials::admin_token(&admin, exposed, &*sources.disk);
+    let token = files::admin_token(&admin, exposed, &*sources.disk);
     let token = token.map_err(|mistake| Failure::Mistakes(vec![mistake]))?;
     Ok((Some(admin), token))
 }

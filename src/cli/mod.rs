@@ -23,11 +23,11 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
-use crate::api_key::format::RandomFault;
+use crate::base::clock::Clock;
 use crate::config::Mistake;
-use crate::log_text::LineFormat;
-use crate::server::{Options, ServeError};
-use crate::time::Clock;
+use crate::decide::api_key::format::RandomFault;
+use crate::serve::observe::line::LineFormat;
+use crate::serve::{Options, ServeError};
 
 /// What a command ends with (contract, "Commands").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

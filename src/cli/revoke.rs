@@ -8,11 +8,11 @@ use clap::{ArgGroup, Args, Subcommand};
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::base::clock::{Clock, UnixTime, parse_duration};
 use crate::cli::admin_client::{AdminClient, Response};
 use crate::cli::why::{document, unexpected};
 use crate::cli::{ConfigFile, Exit, Failure, Outcome, escape, print};
-use crate::revocation::{Draft, EntryId};
-use crate::time::{Clock, UnixTime, parse_duration};
+use crate::decide::revocation::{Draft, EntryId};
 
 pub(super) const REVOKE_EXAMPLE: &str = "\
 Examples:

@@ -1,11 +1,11 @@
 //! `gatepost run`: the sidecar.
 //!
-//! Owns nothing but the arguments: [`crate::server`] wires everything together.
+//! Owns nothing but the arguments: [`crate::serve`] wires everything together.
 
 use clap::Args;
 
 use crate::cli::{ConfigFile, Exit, Failure, Logging, Outcome};
-use crate::server;
+use crate::serve;
 
 pub(super) const EXAMPLE: &str = "\
 Example:
@@ -28,6 +28,6 @@ pub(super) fn run(arguments: Run, logging: Logging) -> Outcome {
         let message = "--upgrade is not available yet: stop the running process, then start this";
         return Err(Failure::usage(message));
     }
-    server::run(&logging.serve(arguments.config.path))?;
+    serve::run(&logging.serve(arguments.config.path))?;
     Ok(Exit::Yes)
 }

@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::TrustedProxies;
 use crate::config::Mistake;
 use crate::config::key_url::KeyUrl;
-use crate::credential::CredentialSources;
-use crate::identity::{IdentityHeaderName, IdentityHeaders};
-use crate::jwt::IssuerSettings;
-use crate::policy::RouteTable;
-use crate::rate_limit::{LimitPolicy, Quota};
-use crate::upstream_settings::Upstream;
+use crate::decide::identity::{IdentityHeaderName, IdentityHeaders};
+use crate::decide::jwt::IssuerSettings;
+use crate::decide::policy::RouteTable;
+use crate::decide::policy::upstream::Upstream;
+use crate::decide::rate_limit::{LimitPolicy, Quota};
+use crate::decide::request::address::TrustedProxies;
+use crate::decide::request::credential::CredentialSources;
 
 /// A whole configuration.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ pub struct Admin {
     /// Where it listens.
     pub address: ListenAddress,
     /// The file with the bearer token it demands; required beyond loopback. Read by
-    /// [`crate::config::materials::admin_token`].
+    /// [`crate::config::files::admin_token`].
     pub token_file: Option<FileReference>,
 }
 
@@ -237,7 +237,7 @@ pub struct ApiKeySettings {
 }
 
 /// What a reload publishes. Everything in it is compiled and checked but for the files it names,
-/// which [`crate::config::materials`] reads.
+/// which [`crate::config::files`] reads.
 #[derive(Debug)]
 pub struct Dynamic {
     /// Whose forwarded fields are believed.

@@ -8,19 +8,19 @@ use std::path::Path;
 
 use http::header::AUTHORIZATION;
 
-use crate::config::disk::Disk;
-use crate::config::expand::{Environment, expand};
+use crate::config::files::disk::Disk;
 use crate::config::keys;
-use crate::config::mistake::Mistake;
+use crate::config::language::expand::{Environment, expand};
+use crate::config::language::mistake::Mistake;
+use crate::config::language::node::Place;
+use crate::config::language::report::Report;
+use crate::config::language::walk::{Mapping, Value};
+use crate::config::language::yaml::{self, Budget};
 use crate::config::model::{Config, Dynamic, IssuerSource};
-use crate::config::node::Place;
-use crate::config::report::Report;
 use crate::config::sections::{
     Reading, api_keys, identity, issuers, limits, network, revocations, routes, upstreams,
 };
-use crate::config::walk::{Mapping, Value};
-use crate::config::yaml::{self, Budget};
-use crate::credential::{CredentialSources, KeySource};
+use crate::decide::request::credential::{CredentialSources, KeySource};
 
 impl Config {
     /// Reads the configuration in `file`.

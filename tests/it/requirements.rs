@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::support::{files_below, root};
 
-/// `file::function` of every test; one of `src/path/tests.rs` is one of `src/path.rs` as well.
+/// `file::function` of every test; one of `path/tests.rs` is one of `path/mod.rs` as well.
 fn tests() -> BTreeSet<String> {
     let mut tests = BTreeSet::new();
     for path in ["src", "tests/it"].iter().flat_map(|one| files_below(&root().join(one), ".rs")) {
@@ -14,8 +14,8 @@ fn tests() -> BTreeSet<String> {
         let functions = text.split("#[").filter(is_test).filter_map(|part| part.split_once("fn "));
         let file = path.strip_prefix(root()).unwrap();
         for name in functions.filter_map(|(_, rest)| rest.split('(').next()) {
-            for part in file.ancestors().take(2) {
-                tests.insert(format!("{}::{name}", part.with_extension("rs").display()));
+            for part in [file, &file.with_file_name("mod.rs")] {
+                tests.insert(format!("{}::{name}", part.display()));
             }
         }
     }

@@ -1,36 +1,23 @@
 //! The architecture, held: what the compiler cannot see. Every failure says the remedy.
 
+use std::collections::BTreeSet;
 use std::fs;
 
-use gatepost::rejection::Reason;
+use gatepost::decide::rejection::Reason;
 
 use crate::support::{files_below, root};
 
-/// The layers: a module uses its own and those before it.
-const LAYERS: &[(&str, &str)] = &[
-    ("vocabulary", "time secret scope header_text field_name octets decimal credential principal"),
-    (
-        "deciding",
-        "jwt token_cache api_key revocation path policy rate_limit identity address cors framing request_id \
-         upstream_settings",
-    ),
-    ("gate", "gate rejection record"),
-    ("composing", "config snapshot"),
-    (
-        "shell",
-        "access_log admin connection connections front introspection jwks lifecycle listen log \
-         log_text metrics notify observers proxy reload revocation_log server state upstream why",
-    ),
-    ("command line", "cli main lib"),
-];
+/// The layers, each a folder of `src/`: a module uses its own layer and those before it.
+const LAYERS: [&str; 6] = ["base", "decide", "config", "serve", "cli", "main"];
 
 /// What a layer before the shell never touches; `config` reads the files it names.
 const IO: &str = "pingora tokio axum hyper tracing prometheus std::fs std::net::Tcp std::env";
 
-/// One file of `src/`; its module is the top-level one it belongs to.
+/// One file of `src/`.
 struct Source {
     file: String,
-    module: String,
+    /// Its module path below `crate`: `decide`, `gate`, `limits`.
+    module: Vec<String>,
     text: String,
     is_test: bool,
 }
@@ -38,9 +25,11 @@ struct Source {
 fn sources() -> Vec<Source> {
     let source = |path: &std::path::PathBuf| {
         let file = path.strip_prefix(root().join("src")).unwrap().to_string_lossy().into_owned();
-        let module = file.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
-        let is_test = file.ends_with("tests.rs") || file.contains("/tests/");
-        Source { file, module, text: fs::read_to_string(path).unwrap(), is_test }
+        let module = file.trim_end_matches(".rs").trim_end_matches("/mod");
+        let module = module.split('/').filter(|one| *one != "lib").map(str::to_owned).collect();
+        let is_test = ["tests.rs", "fixture.rs"].iter().any(|end| file.ends_with(end))
+            || file.contains("/tests/");
+        Source { module, is_test, text: fs::read_to_string(path).unwrap(), file }
     };
     files_below(&root().join("src"), ".rs").iter().map(source).collect()
 }
@@ -60,17 +49,46 @@ impl Source {
 }
 
 fn layer(module: &str) -> usize {
-    let holds = |modules: &str| modules.split_whitespace().any(|one| one == module);
-    LAYERS.iter().position(|(_, modules)| holds(modules)).unwrap_or_else(|| {
-        panic!("src/{module} has no layer: add it to LAYERS in tests/it/tidy.rs, see src/lib.rs")
+    LAYERS.iter().position(|one| *one == module).unwrap_or_else(|| {
+        panic!("src/{module} is no layer: place it in one of {LAYERS:?}, see src/lib.rs")
     })
 }
 
-/// The top-level modules a line names: every lower-case word after `crate::`.
-fn named(line: &str) -> impl Iterator<Item = &str> {
-    let other = |c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '_';
-    let words = line.split("crate::").skip(1).filter_map(move |rest| rest.split(other).next());
-    words.filter(|word| !word.is_empty())
+/// The module paths a line names: the lower-case words after each `crate::`.
+fn named(line: &str) -> impl Iterator<Item = Vec<&str>> {
+    let other = |c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '_' && c != ':';
+    let paths = line.split("crate::").skip(1).filter_map(move |rest| rest.split(other).next());
+    paths.map(|path| path.split("::").filter(|word| !word.is_empty()).collect())
+}
+
+/// Imports between modules with one parent: parent, importer, imported, the line.
+type Import = (String, String, String, String);
+
+/// Where two paths part, the module of each side below the shared parent.
+fn parting(from: &[String], to: &[&str]) -> Option<(String, String, String)> {
+    let shared = from.iter().zip(to).take_while(|(one, other)| one == *other).count();
+    let (importer, imported) = (from.get(shared)?, to.get(shared)?);
+    Some((from[..shared].join("::"), importer.clone(), (*imported).to_owned()))
+}
+
+/// The imports of all files, between modules (not functions) alone.
+fn imports() -> Vec<Import> {
+    let sources = sources();
+    let modules: BTreeSet<_> = sources.iter().map(|one| one.module.join("::")).collect();
+    let below = |parent: &str, name: &str| {
+        let path = if parent.is_empty() { name.to_owned() } else { format!("{parent}::{name}") };
+        modules.contains(&path)
+    };
+    let of = |source: &Source| {
+        let lines = source.code().flat_map(|line| named(line).map(move |path| (line, path)));
+        let partings = lines.filter_map(|(line, path)| {
+            let (parent, importer, imported) = parting(&source.module, &path)?;
+            let line = format!("src/{}: {}", source.file, line.trim());
+            below(&parent, &imported).then_some((parent, importer, imported, line))
+        });
+        partings.collect::<Vec<_>>()
+    };
+    sources.iter().flat_map(of).collect()
 }
 
 #[track_caller]
@@ -81,19 +99,18 @@ fn none(found: impl Iterator<Item = String>, remedy: &str) {
 
 #[test]
 fn architecture_every_use_points_downwards() {
-    let upwards = |source: &Source| {
-        let from = layer(&source.module);
-        source.lines(|line| line.contains("crate::{") || named(line).any(|to| layer(to) > from))
-    };
-    let remedy = "these use a layer above their own (or hide what they use in `crate::{`): \
-                  move the shared type down, or pass it in";
-    none(sources().iter().flat_map(upwards), remedy);
+    let top = imports().into_iter().filter(|(parent, ..)| parent.is_empty());
+    let upwards = top.filter(|(_, importer, imported, _)| layer(imported) > layer(importer));
+    let remedy = "these use a layer above their own: move the shared type down, or pass it in";
+    none(upwards.map(|(.., line)| line), remedy);
+    let hidden = sources().into_iter().flat_map(|one| one.lines(|line| line.contains("crate::{")));
+    none(hidden, "name what is used in one path each, without `crate::{`");
 }
 
 #[test]
 fn architecture_what_decides_does_no_io() {
     let does_io = |source: &Source| {
-        let may = |word: &str| source.module == "config" && word == "std::fs";
+        let may = |word: &str| source.module[0] == "config" && word == "std::fs";
         let io: Vec<_> = IO.split(' ').filter(|word| !may(word)).collect();
         let spelled = |line: &str, word: &str| {
             line.contains(&format!("{word}::")) || line.contains(&format!("{word};"))
@@ -101,7 +118,9 @@ fn architecture_what_decides_does_no_io() {
         let names = |line: &str| io.iter().any(|word| spelled(line, word));
         source.lines(|line| names(line) || line.contains("async fn"))
     };
-    let deciding = sources().into_iter().filter(|one| layer(&one.module) < layer("server"));
+    let deciding = sources()
+        .into_iter()
+        .filter(|one| one.module.first().is_some_and(|top| layer(top) < layer("serve")));
     none(
         deciding.flat_map(|one| does_io(&one)),
         "what decides does no I/O: take the value as an argument",
@@ -111,9 +130,9 @@ fn architecture_what_decides_does_no_io() {
 #[test]
 fn architecture_only_proxy_speaks_to_pingora_about_requests() {
     let knows = |line: &str| line.contains("ProxyHttp") || line.contains("proxy::Session");
-    let others = sources().into_iter().filter(|source| source.module != "proxy");
+    let others = sources().into_iter().filter(|source| !source.file.contains("/proxy/"));
     let found = others.flat_map(|source| source.lines(knows));
-    none(found, "Session is for src/proxy alone: pass on what is needed");
+    none(found, "Session is for serve/downstream/proxy alone: pass on what is needed");
 }
 
 #[test]
@@ -128,17 +147,21 @@ fn style_every_file_has_one_subject_and_says_it() {
 
 #[test]
 fn metrics_what_is_declared_is_recorded() {
-    let families = fs::read_to_string(root().join("src/metrics/families.rs")).unwrap();
+    let families =
+        fs::read_to_string(root().join("src/serve/observe/metrics/families.rs")).unwrap();
     let fields = families.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(':'));
     let names: Vec<_> = fields.map(|(name, _)| format!("families.{name}")).collect();
-    assert!(names.len() > 10, "the families are the fields in src/metrics/families.rs: {names:?}");
+    assert!(
+        names.len() > 10,
+        "the families are the fields in src/serve/observe/metrics/families.rs: {names:?}"
+    );
     let sources = sources();
     let recorded = |name: &String| {
-        let mut users = sources.iter().filter(|one| one.file != "metrics/families.rs");
+        let mut users = sources.iter().filter(|one| !one.file.ends_with("metrics/families.rs"));
         users.any(|one| !one.lines(|line| line.contains(name.as_str())).is_empty())
     };
     let unused = names.iter().filter(|name| !recorded(name)).cloned();
-    none(unused, "declared and never recorded: record it in src/metrics, or remove it");
+    none(unused, "declared and never recorded: record it in serve/observe/metrics, or remove it");
 }
 
 #[test]

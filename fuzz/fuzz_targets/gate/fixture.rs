@@ -11,12 +11,12 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use gatepost::api_key::Digest;
-use gatepost::api_key::format::{self, Kind};
-use gatepost::config::disk::{Content, Disk};
-use gatepost::config::materials::{self, LastGood};
+use gatepost::config::files::disk::{Content, Disk};
+use gatepost::config::files::{self, LastGood};
+use gatepost::config::snapshot::{Retained, Snapshot};
 use gatepost::config::{Config, Dynamic, Materials};
-use gatepost::snapshot::{Retained, Snapshot};
+use gatepost::decide::api_key::Digest;
+use gatepost::decide::api_key::format::{self, Kind};
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Value, json};
 
@@ -299,7 +299,7 @@ pub fn said_scopes(payload: &Value, issuer: &str) -> Vec<String> {
 fn compiled(text: &str, files: &Files) -> Compiled {
     let config = Config::parse(Path::new("/etc/g.yaml"), text, &|_| None)
         .unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
-    let (materials, mistakes) = materials::load(&config.dynamic, &mut LastGood::default(), files);
+    let (materials, mistakes) = files::load(&config.dynamic, &mut LastGood::default(), files);
     assert!(mistakes.is_empty(), "{mistakes:?}");
     (Arc::new(config.dynamic), Arc::new(materials.expect("all files are good")))
 }

@@ -11,11 +11,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::api_key::Digest;
-use crate::api_key::format::{self, Kind, RandomFault};
+use crate::base::clock::{Clock, UnixTime};
+use crate::base::secret::Secret;
 use crate::cli::Failure;
-use crate::secret::Secret;
-use crate::time::{Clock, UnixTime};
+use crate::decide::api_key::Digest;
+use crate::decide::api_key::format::{self, Kind, RandomFault};
 
 pub(super) const ISSUER: &str = "https://demo.gatepost.invalid";
 pub(super) const AUDIENCE: &str = "demo-api";

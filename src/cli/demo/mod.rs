@@ -14,7 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Exit, Failure, Logging, Outcome, print};
-use crate::server;
+use crate::serve;
 use credentials::Credentials;
 
 /// Where the demo listens when nobody else does.
@@ -38,7 +38,7 @@ pub(super) fn run(logging: Logging) -> Outcome {
             ("api-key", credentials.api_key.expose()),
         ])
         .map_err(|error| fault("the demo's files", &error))?;
-    server::run(&logging.serve(config))?;
+    serve::run(&logging.serve(config))?;
     Ok(Exit::Yes)
 }
 

@@ -8,20 +8,20 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::api_key::digest::{BARE_KEY_BYTES_MIN, KEY_BYTES_MAX};
-use crate::api_key::format::{self, Form, Kind};
-use crate::api_key::{Digest, KeyEntry, KeyState};
+use crate::base::clock::UnixTime;
+use crate::base::secret::Secret;
 use crate::cli::key::store::{self, Missing};
 use crate::cli::key::{
     Create, Entry, Expiry, Failure, FillRandom, Find, Import, One, Rotate, Session, output,
 };
-use crate::config::key_edit::Edit;
 use crate::config::key_file::SpannedKey;
-use crate::config::suggest::suggest;
-use crate::principal::Claims;
-use crate::scope::ScopeSet;
-use crate::secret::Secret;
-use crate::time::UnixTime;
+use crate::config::key_file::edit::Edit;
+use crate::config::language::suggest::suggest;
+use crate::decide::api_key::digest::{BARE_KEY_BYTES_MIN, KEY_BYTES_MAX};
+use crate::decide::api_key::format::{self, Form, Kind};
+use crate::decide::api_key::{Digest, KeyEntry, KeyState};
+use crate::decide::principal::Claims;
+use crate::decide::scope::ScopeSet;
 
 /// Letters and digits of an id we make up: none that are taken for another.
 const ID_ALPHABET: &[u8] = b"23456789abcdefghjkmnpqrstuvwxyz";

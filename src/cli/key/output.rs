@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::api_key::{KeyEntry, KeyState};
+use crate::base::clock::UnixTime;
 use crate::cli::key::store;
 use crate::cli::key::{Failure, List, Session};
 use crate::config::key_file::SpannedKey;
-use crate::time::UnixTime;
+use crate::decide::api_key::{KeyEntry, KeyState};
 
 pub(super) fn list(session: &mut Session<'_, '_>, arguments: &List) -> Result<(), Failure> {
     let keys = store::read(&arguments.file.path)?;

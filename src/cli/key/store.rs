@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::key::Failure;
 use crate::config::Mistake;
-use crate::config::key_edit::{self, Edit, EditError};
+use crate::config::key_file::edit::{self, Edit, EditError};
 use crate::config::key_file::{Format, SpannedKey, parse_any_pepper};
 
 /// The mode of a key file we make. It holds digests only, but short keys can be found from theirs.
@@ -49,7 +49,7 @@ pub(super) fn update<T>(
     let format = Format::of(path);
     let mut text = match read_text(&target, format)? {
         Some(text) => text,
-        None if missing_file == Missing::Create => key_edit::empty_file(format).to_owned(),
+        None if missing_file == Missing::Create => edit::empty_file(format).to_owned(),
         None => return Err(missing(path)),
     };
     let mut keys = parse(path, &text)?;
@@ -58,8 +58,8 @@ pub(super) fn update<T>(
         return Ok(result);
     }
     for edit in &edits {
-        text = key_edit::apply(format, &text, &keys, edit)
-            .map_err(|error| refuse_edit(path, &error))?;
+        text =
+            edit::apply(format, &text, &keys, edit).map_err(|error| refuse_edit(path, &error))?;
         keys = parse(path, &text)?;
     }
     let written = folder.replace(&target, text.as_bytes(), old.as_ref());

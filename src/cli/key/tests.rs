@@ -6,10 +6,10 @@ use clap::Parser;
 use tempfile::TempDir;
 
 use super::*;
-use crate::api_key::format::{self, Form, Kind};
-use crate::api_key::{Digest, KeyError, KeyRing, Peppers};
+use crate::base::secret::Secret;
 use crate::config::key_file::{SpannedKey, parse_any_pepper};
-use crate::secret::Secret;
+use crate::decide::api_key::format::{self, Form, Kind};
+use crate::decide::api_key::{Digest, KeyError, KeyRing, Peppers};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 

@@ -1,7 +1,7 @@
 //! The keys of `issuers`: whose tokens are trusted, by which keys, and who is asked.
 
 use crate::config::keys::{TEXT_OR_TEXTS, TEXT_TABLE, TEXTS};
-use crate::config::language::{Key, Section, Shape};
+use crate::config::language::section::{Key, Section, Shape};
 
 /// `issuers[]`.
 pub static ISSUER: Section = Section {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::revocation::Kind;
+use crate::decide::revocation::Kind;
 
 fn issuer(name: &str) -> IssuerSettings {
     IssuerSettings {
         issuer: Arc::from(format!("https://{name}.example")),
         name: name.into(),
         audiences: vec!["a".into()],
-        algorithms: vec![crate::jwt::Algorithm::Es256],
+        algorithms: vec![crate::decide::jwt::Algorithm::Es256],
         types: vec![None],
         audience_claim: "aud".into(),
         scope_claims: Vec::new(),

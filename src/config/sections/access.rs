@@ -4,13 +4,13 @@
 //! decides about a request.
 
 use crate::config::keys;
+use crate::config::language::walk::{Mapping, Value, suggest};
 use crate::config::model::IssuerSource;
 use crate::config::sections::issuers::{API_KEY_NAME, scope_set};
-use crate::config::walk::{Mapping, Value, suggest};
-use crate::credential::CredentialKind;
-use crate::policy::{Access, Requirement};
-use crate::principal::API_KEY_ISSUER;
-use crate::scope::ScopeSet;
+use crate::decide::policy::{Access, Requirement};
+use crate::decide::principal::API_KEY_ISSUER;
+use crate::decide::request::credential::CredentialKind;
+use crate::decide::scope::ScopeSet;
 
 /// Looked through for every request; more is a job for scopes.
 const MEMBERS_MAX: usize = 200;

@@ -3,11 +3,11 @@
 //! Owns where keys are read from and which files hold their digests. Never reads a key.
 
 use crate::config::keys;
+use crate::config::language::walk::{Mapping, Value};
 use crate::config::model::ApiKeySettings;
 use crate::config::sections::identity::{Taken, claim_headers, header};
 use crate::config::sections::{Reading, name};
-use crate::config::walk::{Mapping, Value};
-use crate::credential::KeySource;
+use crate::decide::request::credential::KeySource;
 
 /// Each place is looked at in every request.
 const PLACES_MAX: usize = 8;

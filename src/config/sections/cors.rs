@@ -1,6 +1,6 @@
 //! `cors` and `preflight` of a route.
 //!
-//! Owns their words and their defaults. Never answers a browser: that is [`crate::cors`]'s.
+//! Owns their words and their defaults. Never answers a browser: that is [`crate::decide::request::cors`]'s.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, Method};
 
 use crate::config::keys;
+use crate::config::language::walk::{Mapping, Value};
 use crate::config::sections::routes::method;
-use crate::config::walk::{Mapping, Value};
-use crate::cors::Cors;
-use crate::policy::{Methods, Preflight};
+use crate::decide::policy::{Methods, Preflight};
+use crate::decide::request::cors::Cors;
 
 const ORIGINS_MAX: usize = 1_000;
 const NAMES_MAX: usize = 100;

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use http::HeaderName;
 
+use crate::base::field_name::fold;
 use crate::config::keys;
-use crate::config::walk::{Mapping, Value};
-use crate::credential::KeySource;
-use crate::field_name::fold;
-use crate::identity::{IdentityHeaderName, IdentityHeaders, IdentityNames};
+use crate::config::language::walk::{Mapping, Value};
+use crate::decide::identity::{IdentityHeaderName, IdentityHeaders, IdentityNames};
+use crate::decide::request::credential::KeySource;
 
 /// Claims of one issuer, or of keys: each is a header on every request.
 const CLAIMS_MAX: usize = 64;

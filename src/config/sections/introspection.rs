@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::config::key_url::KeyUrl;
 use crate::config::keys;
+use crate::config::language::walk::{Mapping, Value};
 use crate::config::model::{ClientAuthentication, IntrospectionEndpoint};
 use crate::config::sections::Reading;
-use crate::config::walk::{Mapping, Value};
-use crate::jwt::{IntrospectionRules, SubjectFrom};
+use crate::decide::jwt::{IntrospectionRules, SubjectFrom};
 
 /// A question is part of a request.
 const TIMEOUT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::config::key_url::KeyUrl;
 use crate::config::keys;
+use crate::config::language::walk::{Mapping, Value};
 use crate::config::model::{KeyLocation, KeySource, RemoteKeys};
 use crate::config::sections::Reading;
 use crate::config::sections::issuers::is_symmetric;
-use crate::config::walk::{Mapping, Value};
-use crate::jwt::Algorithm;
+use crate::decide::jwt::Algorithm;
 
 /// What is said about keys that are fetched, and makes no sense for others.
 const REMOTE_ONLY: [&str; 5] = ["ca_file", "timeout", "refresh", "stale_for", "insecure_http"];

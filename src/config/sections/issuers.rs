@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::keys;
+use crate::config::language::walk::{Mapping, Value, suggest};
 use crate::config::model::{IssuerSource, KeySource};
 use crate::config::sections::identity::{Taken, claim_headers};
 use crate::config::sections::introspection::introspection;
 use crate::config::sections::issuer_keys::key_source;
 use crate::config::sections::{Reading, name};
-use crate::config::walk::{Mapping, Value, suggest};
-use crate::jwt::{Algorithm, IssuerSettings};
-use crate::principal::API_KEY_ISSUER;
-use crate::scope::ScopeSet;
+use crate::decide::jwt::{Algorithm, IssuerSettings};
+use crate::decide::principal::API_KEY_ISSUER;
+use crate::decide::scope::ScopeSet;
 
 /// Each issuer has metrics of its own.
 const ISSUERS_MAX: usize = 100;

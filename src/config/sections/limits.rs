@@ -6,11 +6,11 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::config::keys;
+use crate::config::language::walk::{Mapping, Value, suggest};
 use crate::config::model::{ListenAddress, Listener};
 use crate::config::sections::name;
-use crate::config::walk::{Mapping, Value, suggest};
-use crate::gate::FailedCredentials;
-use crate::rate_limit::{LimitBy, LimitHeaders, LimitPolicy, Quota};
+use crate::decide::gate::FailedCredentials;
+use crate::decide::rate_limit::{LimitBy, LimitHeaders, LimitPolicy, Quota};
 
 /// Each limit has metrics of its own.
 const LIMITS_MAX: usize = 200;

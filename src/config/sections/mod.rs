@@ -23,8 +23,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::Mistake;
+use crate::config::language::walk::Value;
 use crate::config::model::FileReference;
-use crate::config::walk::Value;
 
 /// What every section may need while one file is read.
 #[derive(Debug)]

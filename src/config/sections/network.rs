@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::address::TrustedProxies;
-use crate::config::expand::Environment;
 use crate::config::keys;
+use crate::config::language::expand::Environment;
+use crate::config::language::walk::{Mapping, Value};
 use crate::config::model::{
     AccessLog, AccessLogTarget, Admin, ConnectionCaps, ListenAddress, Listener, Startup,
 };
 use crate::config::sections::{Reading, size};
-use crate::config::walk::{Mapping, Value};
-use crate::token_cache::SIZE_DEFAULT;
+use crate::decide::request::address::TrustedProxies;
+use crate::decide::token_cache::SIZE_DEFAULT;
 
 /// Each listener is a socket and a task or more.
 const LISTENERS_MAX: usize = 64;

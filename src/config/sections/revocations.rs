@@ -3,9 +3,9 @@
 //! Owns which files say what is revoked. Never reads one.
 
 use crate::config::keys;
+use crate::config::language::walk::Mapping;
 use crate::config::model::FileReference;
 use crate::config::sections::Reading;
-use crate::config::walk::Mapping;
 
 /// Each file is watched.
 const FILES_MAX: usize = 100;

@@ -9,15 +9,17 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::config::keys;
+use crate::config::language::walk::{Mapping, Value, suggest};
 use crate::config::model::IssuerSource;
 use crate::config::sections::access::{Authenticators, access};
 use crate::config::sections::cors::{cors, preflight};
 use crate::config::sections::upstreams::{TimeoutSettings, timeouts};
 use crate::config::sections::{Reading, size};
-use crate::config::walk::{Mapping, Value, suggest};
-use crate::policy::{HostPattern, InsecurePath, Methods, PathPattern, Route, RouteTable, Upgrade};
-use crate::rate_limit::LimitPolicy;
-use crate::upstream_settings::{Upstream, UpstreamAddress};
+use crate::decide::policy::upstream::{Upstream, UpstreamAddress};
+use crate::decide::policy::{
+    HostPattern, InsecurePath, Methods, PathPattern, Route, RouteTable, Upgrade,
+};
+use crate::decide::rate_limit::LimitPolicy;
 
 /// Bounds the table, its metrics and the time a reload takes.
 const ROUTES_MAX: usize = 20_000;
@@ -208,7 +210,7 @@ fn nowhere() -> Arc<Upstream> {
         name: "nowhere".into(),
         index: usize::MAX,
         address: UpstreamAddress::Tcp { host: "invalid".into(), port: 0 },
-        timeouts: crate::upstream_settings::Timeouts::default(),
+        timeouts: crate::decide::policy::upstream::Timeouts::default(),
     })
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::keys;
+use crate::config::language::walk::{Mapping, Value};
 use crate::config::sections::{Reading, name, network};
-use crate::config::walk::{Mapping, Value};
-use crate::upstream_settings::{Timeouts, Upstream, UpstreamAddress};
+use crate::decide::policy::upstream::{Timeouts, Upstream, UpstreamAddress};
 
 /// Each upstream has metrics of its own.
 const UPSTREAMS_MAX: usize = 1_000;

@@ -6,11 +6,11 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::{BASE, parse};
-use crate::config::disk::LocalDisk;
-use crate::config::language::{Shape, visit};
-use crate::config::node::{Node, NodeKind};
-use crate::config::report::Report;
-use crate::config::yaml::{self, Budget};
+use crate::config::files::disk::LocalDisk;
+use crate::config::language::node::{Node, NodeKind};
+use crate::config::language::report::Report;
+use crate::config::language::section::{Shape, visit};
+use crate::config::language::yaml::{self, Budget};
 use crate::config::{Config, keys};
 
 const REFERENCE: &str = include_str!("../../../config/reference.yaml");

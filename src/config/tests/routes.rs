@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::Method;
 
 use super::{bad, bad_route, good, parse, with};
-use crate::credential::CredentialKind;
-use crate::policy::{Access, Methods, Upgrade};
+use crate::decide::policy::{Access, Methods, Upgrade};
+use crate::decide::request::credential::CredentialKind;
 
 #[test]
 fn contract_access_says_who_may() {

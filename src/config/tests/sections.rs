@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::{bad, bad_route, good};
 use crate::config::{AccessLogTarget, KeyLocation, KeySource, ListenAddress, RemoteKeys};
-use crate::policy::{Methods, Upgrade};
-use crate::rate_limit::{LimitBy, LimitHeaders};
-use crate::upstream_settings::UpstreamAddress;
+use crate::decide::policy::upstream::UpstreamAddress;
+use crate::decide::policy::{Methods, Upgrade};
+use crate::decide::rate_limit::{LimitBy, LimitHeaders};
 
 #[test]
 fn defaults_are_those_of_the_contract() {
@@ -188,7 +188,7 @@ fn r208_issuers_say_what_they_demand() {
     let settings = &config.dynamic.issuers[0].settings;
     assert_eq!(settings.name.as_ref(), "a.example");
     assert_eq!(settings.types, [None, Some("x+jwt".into())]);
-    assert!(settings.scopes_cap.as_ref().is_some_and(crate::scope::ScopeSet::is_empty));
+    assert!(settings.scopes_cap.as_ref().is_some_and(crate::decide::scope::ScopeSet::is_empty));
     assert_eq!(settings.claim_headers[0].1.as_header_name(), "x-b");
     let base = "issuer: i, audiences: [a], algorithms: [RS256], keys: { file: f }";
     let less = |key: &str| {

@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::api_key::{KeyRing, Peppers, SegmentBuilder};
+use crate::base::clock::UnixTime;
+use crate::base::secret::Secret;
 use crate::config::key_file;
-use crate::secret::Secret;
-use crate::time::UnixTime;
+use crate::decide::api_key::{KeyRing, Peppers, SegmentBuilder};
 
 const A: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 const B: &str = "hmac-sha256:p1:5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
@@ -229,8 +229,8 @@ proptest! {
     ) {
         let key = |n: u8| format!("a-key-of-enough-characters-{n}");
         let digest = |n: u8| match n {
-            0..6 => crate::api_key::Digest::sha256(&key(n)),
-            _ => crate::api_key::Digest::hmac_sha256(&key(n), "p1", b"pepper"),
+            0..6 => crate::decide::api_key::Digest::sha256(&key(n)),
+            _ => crate::decide::api_key::Digest::hmac_sha256(&key(n), "p1", b"pepper"),
         };
         let objects: Vec<String> = entries.iter().map(|(id, n, more)| {
             format!("{{\"id\": \"k{id}\", \"digest\": \"{}\"{more}}}", digest(*n).to_text())

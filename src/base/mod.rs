@@ -1,0 +1,10 @@
+//! Words without a domain: the clock, secrets, bytes and header text.
+//!
+//! Owns what every other layer may use. Never knows configuration, logging or a request.
+
+pub mod bytes;
+pub mod clock;
+pub mod decimal;
+pub mod field_name;
+pub mod header_text;
+pub mod secret;

@@ -1,0 +1,323 @@
+//! `gatepost key`: making, bringing in, finding, rotating and ending API keys in a key file.
+//!
+//! Owns the arguments of these commands and how a session ends: a new key on the first line of
+//! standard output and nowhere else, what there is to say on standard error, and the exit code.
+//! Never speaks to a running gatepost, which notices the changed file by itself, and never reads
+//! the configuration. A key is printed once, after its digest is safely in the file.
+
+mod acts;
+mod output;
+mod store;
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use thiserror::Error;
+
+use crate::base::clock::{TimeError, UnixTime, parse_duration, parse_instant};
+use crate::config::Mistake;
+use crate::config::key_file::{ID_BYTES_MAX, NOT_EXPANDED, check_text, is_key_id};
+use crate::decide::api_key::digest::is_pepper_name;
+use crate::decide::api_key::format::RandomFault;
+use crate::decide::scope::{ScopeError, ScopeSet};
+
+/// Fills a slice with random bytes, or says that it cannot.
+pub type FillRandom<'a> = dyn FnMut(&mut [u8]) -> Result<(), RandomFault> + 'a;
+
+/// What can be done with API keys.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a new key: it is printed once, and only its digest is stored
+    #[command(after_help = "Example:\n  gatepost key create --file keys.yaml --name 'CI deploy' \
+        --scope deploy --expires 90d\n\nThe first line of standard output is the key and nothing \
+        else:\n  KEY=$(gatepost key create --file keys.yaml --name ci)\n\n\
+        A file called *.jsonl has one key a line, for many of them:\n  \
+        gatepost key create --file partners.jsonl --name acme")]
+    Create(Create),
+    /// Bring in a key that exists already, read from standard input
+    #[command(after_help = "Example:\n  gatepost key import --file keys.yaml --name 'old client' \
+        < key.txt\n\nA key under 22 characters could be found from its digest by trying, so it \
+        needs a pepper:\n  gatepost key import --file keys.yaml --name short --pepper p1 \
+        --pepper-file pepper.txt < key.txt")]
+    Import(Import),
+    /// List the keys of a file, without digests
+    #[command(after_help = "Example:\n  gatepost key list --file keys.yaml --json")]
+    List(List),
+    /// Say which entry a key belongs to; the key is read from standard input
+    #[command(
+        after_help = "Example:\n  gatepost key find --file keys.yaml < key.txt\n\nExit code 1 \
+        when there is none."
+    )]
+    Find(Find),
+    /// Make a new key in the place of another one, which keeps working for a while
+    #[command(after_help = "Example:\n  gatepost key rotate k-7f3k9x2m4q5w --file keys.yaml \
+        --grace 7d\n\nThe new key has the old one's name, subject, scopes, claims and limits.")]
+    Rotate(Rotate),
+    /// Switch a key off without forgetting it
+    #[command(after_help = "Example:\n  gatepost key disable k-7f3k9x2m4q5w --file keys.yaml")]
+    Disable(One),
+    /// Switch a key on again
+    #[command(after_help = "Example:\n  gatepost key enable k-7f3k9x2m4q5w --file keys.yaml")]
+    Enable(One),
+    /// Remove a key from its file
+    #[command(after_help = "Example:\n  gatepost key delete k-7f3k9x2m4q5w --file keys.yaml")]
+    Delete(One),
+}
+
+/// Which key file.
+#[derive(Clone, Debug, Args)]
+pub struct KeyFileArgument {
+    /// The key file: YAML, or JSON Lines if its name ends in .jsonl
+    #[arg(long = "file", short = 'f', value_name = "FILE")]
+    pub path: PathBuf,
+}
+
+/// What a new entry says, whether its key is new or not.
+#[derive(Clone, Debug, Args)]
+pub struct Entry {
+    /// Who the key speaks for; key:ID if not given
+    #[arg(long, value_parser = text)]
+    pub subject: Option<String>,
+    /// What the key grants; once for every scope
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
+    pub scopes: Vec<String>,
+    /// When the key ends: after a while (90d) or at an instant (RFC 3339)
+    #[arg(long, value_name = "90d|RFC3339", value_parser = expiry)]
+    pub expires: Option<Expiry>,
+    /// The id of the entry; made up if not given
+    #[arg(long, value_parser = key_id)]
+    pub id: Option<String>,
+}
+
+/// `gatepost key create`.
+#[derive(Clone, Debug, Args)]
+pub struct Create {
+    #[command(flatten)]
+    file: KeyFileArgument,
+    /// What the key is for, for people
+    #[arg(long, value_parser = text)]
+    name: String,
+    #[command(flatten)]
+    entry: Entry,
+}
+
+/// `gatepost key import`.
+#[derive(Clone, Debug, Args)]
+pub struct Import {
+    #[command(flatten)]
+    file: KeyFileArgument,
+    /// What the key is for, for people
+    #[arg(long, value_parser = text)]
+    name: Option<String>,
+    #[command(flatten)]
+    entry: Entry,
+    /// Store the digest under this pepper of the configuration
+    #[arg(long, value_parser = pepper_name, requires = "pepper_file")]
+    pepper: Option<String>,
+    /// The file of that pepper
+    #[arg(long, value_name = "FILE", requires = "pepper")]
+    pepper_file: Option<PathBuf>,
+}
+
+/// `gatepost key list`.
+#[derive(Clone, Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    file: KeyFileArgument,
+    /// As a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// `gatepost key find`.
+#[derive(Clone, Debug, Args)]
+pub struct Find {
+    #[command(flatten)]
+    file: KeyFileArgument,
+    /// Look among the digests under this pepper, too
+    #[arg(long = "pepper", value_name = "NAME=FILE", value_parser = named_file)]
+    peppers: Vec<(String, PathBuf)>,
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// `gatepost key rotate`.
+#[derive(Clone, Debug, Args)]
+pub struct Rotate {
+    /// The id of the key to replace
+    id: String,
+    #[command(flatten)]
+    file: KeyFileArgument,
+    /// How long the old key keeps working; never longer than it would have
+    #[arg(long, default_value = "7d", value_name = "DURATION", value_parser = parse_duration)]
+    grace: Duration,
+    /// When the new key ends; when the old one would have ended if not given
+    #[arg(long, value_name = "90d|RFC3339", value_parser = expiry)]
+    expires: Option<Expiry>,
+    /// The id of the new entry; made up if not given
+    #[arg(long = "new-id", value_name = "ID", value_parser = key_id)]
+    new_id: Option<String>,
+}
+
+/// `gatepost key disable`, `enable`, `delete`.
+#[derive(Clone, Debug, Args)]
+pub struct One {
+    /// The id of the key
+    id: String,
+    #[command(flatten)]
+    file: KeyFileArgument,
+}
+
+/// When a key ends, as it was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// This long from now.
+    After(Duration),
+    /// At this instant.
+    At(UnixTime),
+}
+
+/// Does what the command says and returns its exit code: 0 done, 1 no, 2 bad usage, 70 our fault
+/// or the system's, 78 a key file with mistakes.
+pub fn run(
+    command: &KeyCommand,
+    stdin: &mut dyn Read,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+    now: UnixTime,
+    fill_random: &mut FillRandom<'_>,
+) -> i32 {
+    let mut session = Session { stdin, stdout, stderr, now, fill_random };
+    let outcome = match command {
+        KeyCommand::Create(arguments) => acts::create(&mut session, arguments),
+        KeyCommand::Import(arguments) => acts::import(&mut session, arguments),
+        KeyCommand::List(arguments) => output::list(&mut session, arguments),
+        KeyCommand::Find(arguments) => acts::find(&mut session, arguments),
+        KeyCommand::Rotate(arguments) => acts::rotate(&mut session, arguments),
+        KeyCommand::Disable(arguments) => acts::enable(&mut session, arguments, false),
+        KeyCommand::Enable(arguments) => acts::enable(&mut session, arguments, true),
+        KeyCommand::Delete(arguments) => acts::delete(&mut session, arguments),
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(failure) => {
+            // Standard error is the last resort: when it is gone, the exit code must do.
+            let _ = writeln!(session.stderr, "gatepost: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+/// What a command is given besides its arguments.
+struct Session<'a, 'r> {
+    stdin: &'a mut dyn Read,
+    stdout: &'a mut dyn Write,
+    stderr: &'a mut dyn Write,
+    now: UnixTime,
+    fill_random: &'a mut FillRandom<'r>,
+}
+
+impl Session<'_, '_> {
+    /// Tells the person something that is not the answer.
+    fn say(&mut self, text: &str) {
+        // Nothing depends on whether anybody listens.
+        let _ = writeln!(self.stderr, "{text}");
+    }
+
+    fn answer(&mut self, text: &str) -> Result<(), Failure> {
+        match self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.flush()) {
+            // A reader that has seen enough is no fault of ours.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(Failure::Fault(format!("standard output: {error}"))),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, Error)]
+enum Failure {
+    /// The answer is no.
+    #[error("{0}")]
+    No(String),
+    /// The arguments make no sense together.
+    #[error("{0}")]
+    Usage(String),
+    /// The key file has mistakes; nothing was written.
+    #[error("{} in the key file; nothing was changed{}", count(.0), lines(.0))]
+    Mistakes(Vec<Mistake>),
+    /// Our fault, or the system's.
+    #[error("{0}")]
+    Fault(String),
+}
+
+impl Failure {
+    fn exit_code(&self) -> i32 {
+        match self {
+            Self::No(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Fault(_) => 70,
+            Self::Mistakes(_) => 78,
+        }
+    }
+}
+
+impl From<RandomFault> for Failure {
+    fn from(fault: RandomFault) -> Self {
+        Self::Fault(fault.to_string())
+    }
+}
+
+fn count(mistakes: &[Mistake]) -> String {
+    if mistakes.len() == 1 {
+        "1 mistake".to_owned()
+    } else {
+        format!("{} mistakes", mistakes.len())
+    }
+}
+
+fn lines(mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(|mistake| format!("\n{mistake}")).collect()
+}
+
+fn text(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    if text.contains("${") {
+        return Err(NOT_EXPANDED.to_owned());
+    }
+    check_text(text).map(str::to_owned)
+}
+
+fn key_id(text: &str) -> Result<String, String> {
+    let accepted = || format!("1 to {ID_BYTES_MAX} letters, digits, `.`, `_` or `-` are accepted");
+    if is_key_id(text) { Ok(text.to_owned()) } else { Err(accepted()) }
+}
+
+fn pepper_name(text: &str) -> Result<String, String> {
+    let accepted = || "1 to 128 letters, digits, `.`, `_` or `-` are accepted".to_owned();
+    if is_pepper_name(text) { Ok(text.to_owned()) } else { Err(accepted()) }
+}
+
+fn named_file(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or("write NAME=FILE")?;
+    Ok((pepper_name(name)?, file.into()))
+}
+
+fn scope(text: &str) -> Result<String, ScopeError> {
+    ScopeSet::from_tokens([text]).map(|_| text.to_owned())
+}
+
+fn expiry(text: &str) -> Result<Expiry, TimeError> {
+    if let Ok(after) = parse_duration(text) {
+        return Ok(Expiry::After(after));
+    }
+    parse_instant(text).map(Expiry::At)
+}
+
+#[cfg(test)]
+mod tests;

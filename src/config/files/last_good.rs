@@ -1,0 +1,304 @@
+//! Which version of each file is in use.
+//!
+//! Owns the memory of good versions and the step from a file's bytes to the version that counts
+//! now. A version is known again by its fingerprint, so that what did not change is neither
+//! parsed again nor replaced.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, BufRead, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256, digest};
+use zeroize::Zeroizing;
+
+use crate::base::secret::Secret;
+use crate::config::files::disk::Disk;
+use crate::config::language::mistake::Mistake;
+use crate::config::model::FileReference;
+use crate::decide::api_key::KeySegment;
+use crate::decide::jwt::{Algorithm, KeySet};
+use crate::decide::revocation::Entry;
+
+use super::Loading;
+use super::key_files::BuiltRing;
+use super::remote::RemoteKeySets;
+use super::revocation_files::BuiltSet;
+
+/// The most versions that are remembered while loads keep failing; a load that succeeds forgets
+/// what it did not use.
+const REMEMBERED_MAX: usize = 1_000;
+
+/// The last good version of every file, kept from load to load.
+#[derive(Debug, Default)]
+pub struct LastGood {
+    pub(super) versions: HashMap<FileUse, Version>,
+    pub(super) ring: Option<BuiltRing>,
+    pub(super) remote: RemoteKeySets,
+    pub(super) revoked: Option<BuiltSet>,
+    pub(super) load: u64,
+}
+
+/// A file and everything that shapes how it is read: the same file may be read in two ways.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum FileUse {
+    KeySet {
+        path: PathBuf,
+        secret: bool,
+        algorithms: Vec<Algorithm>,
+    },
+    KeyFile {
+        path: PathBuf,
+        peppers: Vec<Box<str>>,
+    },
+    Pepper {
+        path: PathBuf,
+    },
+    Authorities {
+        path: PathBuf,
+    },
+    /// Issuers by name and identifier.
+    Revocations {
+        path: PathBuf,
+        issuers: Vec<(Arc<str>, Arc<str>)>,
+    },
+}
+
+/// One good version of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Version {
+    fingerprint: Fingerprint,
+    pub(super) parsed: Parsed,
+    /// The load that used it last.
+    used: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Parsed {
+    KeySet(Arc<KeySet>),
+    Keys(Arc<KeySegment>),
+    Pepper(Arc<Secret<Vec<u8>>>),
+    Authorities(Arc<Vec<u8>>),
+    Revocations(Arc<Vec<Entry>>),
+}
+
+/// The SHA-256 of a file. Not shown: that of a short secret is as good as the secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Fingerprint([u8; 32]);
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint(..)")
+    }
+}
+
+impl Fingerprint {
+    fn of(bytes: &[u8]) -> Self {
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest(&SHA256, bytes).as_ref());
+        Self(fingerprint)
+    }
+
+    fn of_hash(context: Context) -> Self {
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(context.finish().as_ref());
+        Self(fingerprint)
+    }
+}
+
+/// A file that is hashed while it is read.
+struct Hashing {
+    file: Box<dyn BufRead>,
+    context: Context,
+}
+
+impl Hashing {
+    fn new(file: Box<dyn BufRead>) -> Self {
+        Self { file, context: Context::new(&SHA256) }
+    }
+
+    /// Reads what is left, and returns the fingerprint and how many lines that were.
+    fn survey(mut self) -> io::Result<(Fingerprint, usize)> {
+        let mut lines = 1;
+        loop {
+            let piece = self.fill_buf()?;
+            let length = piece.len();
+            lines += piece.iter().filter(|&&byte| byte == b'\n').count();
+            if length == 0 {
+                return Ok((Fingerprint::of_hash(self.context), lines));
+            }
+            self.consume(length);
+        }
+    }
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.context.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+impl BufRead for Hashing {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.file.fill_buf()
+    }
+
+    fn consume(&mut self, length: usize) {
+        // It was filled before, so that this reads nothing.
+        if let Ok(piece) = self.file.fill_buf() {
+            self.context.update(&piece[..length.min(piece.len())]);
+        }
+        self.file.consume(length);
+    }
+}
+
+/// What a file reads as now.
+pub(super) struct Candidate {
+    pub(super) parsed: Parsed,
+    /// The fingerprint of a version that is not remembered yet.
+    pub(super) fresh: Option<Fingerprint>,
+}
+
+impl Loading<'_> {
+    /// Reads a file as it is now; with a mistake in it, as it was when it was last good.
+    pub(super) fn candidate(
+        &mut self,
+        file: &FileReference,
+        file_use: &FileUse,
+        limit: usize,
+        private: bool,
+        parse: impl FnOnce(&[u8]) -> Result<Parsed, Vec<Mistake>>,
+    ) -> Option<Candidate> {
+        let known = self.last_good.versions.get(file_use);
+        let known_as =
+            |fresh| known.map(|version| Candidate { parsed: version.parsed.clone(), fresh });
+        let (bytes, exposed) = match read(file, limit, self.disk) {
+            Ok(read) => read,
+            Err(mistake) => {
+                self.mistakes.push(mistake);
+                return known_as(None);
+            }
+        };
+        // Whoever reads a secret is everyone it vouches for.
+        let exposed = exposed.filter(|_| !self.dynamic.insecure_file_modes);
+        if private && let Some(exposed) = &exposed {
+            self.mistakes.push(exposed.clone());
+            return known_as(None);
+        }
+        let fingerprint = Fingerprint::of(&bytes);
+        let candidate = match known {
+            Some(version) if version.fingerprint == fingerprint => known_as(None),
+            Some(_) | None => match parse(&bytes) {
+                Ok(parsed) => Some(Candidate { parsed, fresh: Some(fingerprint) }),
+                Err(mistakes) => {
+                    self.mistakes.extend(mistakes);
+                    return known_as(None);
+                }
+            },
+        };
+        // A JWK set is public, unless it turns out to hold HMAC keys.
+        let private = candidate.as_ref().is_some_and(|candidate| match &candidate.parsed {
+            Parsed::KeySet(keys) => keys.holds_secret(),
+            Parsed::Keys(_)
+            | Parsed::Pepper(_)
+            | Parsed::Authorities(_)
+            | Parsed::Revocations(_) => false,
+        });
+        if private && let Some(exposed) = exposed {
+            self.mistakes.push(exposed);
+            return known_as(None);
+        }
+        candidate
+    }
+
+    /// As [`Self::candidate`], for a file that is too large to be in memory: read once to know
+    /// whether it changed and how many lines it has, and once more to parse it if it did.
+    pub(super) fn streamed(
+        &mut self,
+        file: &FileReference,
+        file_use: &FileUse,
+        limit: usize,
+        parse: impl FnOnce(&mut dyn BufRead, usize) -> io::Result<Result<Parsed, Vec<Mistake>>>,
+    ) -> Option<Candidate> {
+        let known = self.last_good.versions.get(file_use);
+        let read = || {
+            let (now, lines) = Hashing::new(self.disk.open(&file.path, limit)?).survey()?;
+            if known.is_some_and(|version| version.fingerprint == now) {
+                return Ok(None);
+            }
+            let mut hashing = Hashing::new(self.disk.open(&file.path, limit)?);
+            let parsed = parse(&mut hashing, lines)?;
+            // Of what was parsed, should the file have changed meanwhile.
+            Ok(Some(parsed.map(|parsed| (parsed, Fingerprint::of_hash(hashing.context)))))
+        };
+        let mistakes = match read() {
+            Ok(Some(Ok((parsed, fingerprint)))) => {
+                return Some(Candidate { parsed, fresh: Some(fingerprint) });
+            }
+            Ok(None) => Vec::new(),
+            Ok(Some(Err(mistakes))) => mistakes,
+            Err(error) => vec![cannot_read(file, &error)],
+        };
+        self.mistakes.extend(mistakes);
+        known.map(|version| Candidate { parsed: version.parsed.clone(), fresh: None })
+    }
+
+    /// Remembers a version that is in use.
+    pub(super) fn keep(&mut self, file_use: FileUse, candidate: Candidate) -> Parsed {
+        let used = self.last_good.load;
+        let parsed = candidate.parsed.clone();
+        match candidate.fresh {
+            Some(fingerprint) => {
+                let version = Version { fingerprint, parsed: candidate.parsed, used };
+                self.last_good.versions.insert(file_use, version);
+            }
+            None => {
+                if let Some(version) = self.last_good.versions.get_mut(&file_use) {
+                    version.used = used;
+                }
+            }
+        }
+        parsed
+    }
+}
+
+impl LastGood {
+    /// Drops what this load did not use: once it succeeded nothing else runs, and until then only
+    /// when there is too much.
+    pub(super) fn forget(&mut self, succeeded: bool) {
+        if succeeded || self.versions.len() > REMEMBERED_MAX {
+            let load = self.load;
+            self.versions.retain(|_, version| version.used == load);
+            self.remote.forget(load);
+        }
+    }
+}
+
+/// Reads a file, and says with which mistake it is refused if it is secret: when others can
+/// reach it.
+pub(super) fn read(
+    file: &FileReference,
+    limit: usize,
+    disk: &dyn Disk,
+) -> Result<(Zeroizing<Vec<u8>>, Option<Mistake>), Mistake> {
+    let path = file.path.display();
+    let content = disk.read(&file.path, limit).map_err(|error| cannot_read(file, &error))?;
+    let exposed = content.mode.filter(|mode| mode & OTHERS != 0).map(|mode| {
+        file.mistake(format!(
+            "{path} is a secret that others can read (mode {mode:03o}): run `chmod 600 {path}`, \
+             or allow it with insecure_file_modes: true"
+        ))
+    });
+    Ok((Zeroizing::new(content.bytes), exposed))
+}
+
+fn cannot_read(file: &FileReference, error: &io::Error) -> Mistake {
+    file.mistake(format!("cannot read {}: {error}", file.path.display()))
+}
+
+/// Any access for the world, or writing by the group. Reading by the group is how a service gets a
+/// secret that root owns (0640), and what Kubernetes makes of `fsGroup` (0440).
+const OTHERS: u32 = 0o027;

@@ -1,0 +1,244 @@
+//! The files a configuration names: key sets, key files, peppers, revocations, the admin token.
+//!
+//! Owns what is in use of each file. Every file keeps its last good version: a mistake in one
+//! never holds back another, and never takes away what works (the contract, "Reload"). An
+//! attacker would want the opposite: a half-written file that empties a key ring or a key set.
+//! Never shows the content of a secret file.
+
+pub mod disk;
+mod key_files;
+mod last_good;
+mod remote;
+mod revocation_files;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::secret::Secret;
+use crate::config::files::disk::Disk;
+use crate::config::language::mistake::Mistake;
+use crate::config::language::report::MISTAKES_MAX;
+use crate::config::model::{Admin, Dynamic, FileReference, IssuerSource, KeySource};
+use crate::decide::api_key::KeyRing;
+use crate::decide::jwt::{KeyFileFormat, KeyMistake, KeySet};
+use crate::decide::revocation::RevocationSet;
+
+use key_files::NamedPeppers;
+pub use last_good::LastGood;
+use last_good::{FileUse, Parsed, read};
+
+/// A JWK set of a thousand RSA keys is smaller.
+const KEY_SET_BYTES_MAX: usize = 4 << 20;
+/// HMAC keys, peppers and tokens are short.
+const SECRET_BYTES_MAX: usize = 64 << 10;
+/// Anyone who reaches the admin listener may guess; sixteen characters are beyond guessing.
+const TOKEN_BYTES_MIN: usize = 16;
+
+/// What the files of one configuration hold.
+#[derive(Clone, Debug)]
+pub struct Materials {
+    /// The keys of each issuer, in the order of [`Dynamic::issuers`].
+    pub key_sets: Vec<Arc<KeySet>>,
+    /// The certificates that the key server of each issuer is known by, in PEM.
+    pub authorities: Vec<Option<Arc<Vec<u8>>>>,
+    /// With what each issuer is asked about opaque tokens.
+    pub introspection: Vec<Option<Arc<IntrospectionFiles>>>,
+    /// All API keys.
+    pub key_ring: Arc<KeyRing>,
+    /// What the revocation files refuse.
+    pub revoked: Arc<RevocationSet>,
+}
+
+/// With what an issuer is asked about opaque tokens.
+#[derive(Debug)]
+pub struct IntrospectionFiles {
+    /// The secret of who asks.
+    pub client_secret: Arc<Secret<Vec<u8>>>,
+    /// The certificates that the endpoint is known by, in PEM.
+    pub authorities: Option<Arc<Vec<u8>>>,
+}
+
+/// Reads every file that `dynamic` names.
+///
+/// Each file that cannot be used is a mistake, and stands at its last good version; with
+/// mistakes and materials both, the materials are good and older than what is on disk. Without
+/// materials some file was never good: what runs must stay, and the caller may load again for
+/// the configuration that runs, so that the other files' changes still take effect.
+pub fn load(
+    dynamic: &Dynamic,
+    last_good: &mut LastGood,
+    disk: &dyn Disk,
+) -> (Option<Materials>, Vec<Mistake>) {
+    last_good.load += 1;
+    let mut loading = Loading { dynamic, disk, last_good, mistakes: Vec::new() };
+    let key_sets: Vec<_> = dynamic.issuers.iter().map(|issuer| loading.key_set(issuer)).collect();
+    let authorities: Option<Vec<_>> =
+        dynamic.issuers.iter().map(|issuer| loading.key_authorities(issuer)).collect();
+    let introspection: Option<Vec<_>> =
+        dynamic.issuers.iter().map(|issuer| loading.introspection(issuer)).collect();
+    let peppers = loading.peppers();
+    let key_ring = loading.key_ring(peppers);
+    let revoked = loading.revoked();
+    let key_sets: Option<Vec<_>> = key_sets.into_iter().collect();
+    let mut mistakes = loading.mistakes;
+    let materials = match (key_sets, authorities, introspection, key_ring, revoked) {
+        (Some(key_sets), Some(authorities), Some(introspection), Some(key_ring), Some(revoked)) => {
+            Some(Materials { key_sets, authorities, introspection, key_ring, revoked })
+        }
+        (None, ..) | (_, None, ..) | (_, _, None, ..) | (.., None, _) | (.., None) => None,
+    };
+    last_good.forget(materials.is_some());
+    mistakes.sort();
+    mistakes.dedup();
+    mistakes.truncate(MISTAKES_MAX);
+    (materials, mistakes)
+}
+
+/// Reads the admin listener's token: the file's text less one final newline.
+///
+/// # Errors
+/// The mistake, at the place where the file is named.
+pub fn admin_token(
+    admin: &Admin,
+    insecure_file_modes: bool,
+    disk: &dyn Disk,
+) -> Result<Option<Secret<String>>, Mistake> {
+    let Some(file) = &admin.token_file else { return Ok(None) };
+    let (bytes, exposed) = read(file, SECRET_BYTES_MAX, disk)?;
+    if let Some(exposed) = exposed.filter(|_| !insecure_file_modes) {
+        return Err(exposed);
+    }
+    let token = without_newline(&bytes);
+    let fits = token.len() >= TOKEN_BYTES_MIN && token.iter().all(u8::is_ascii_graphic);
+    match std::str::from_utf8(token) {
+        Ok(token) if fits => Ok(Some(Secret::new(token.to_owned()))),
+        Ok(_) | Err(_) => Err(file.mistake(format!(
+            "{} holds no token: at least {TOKEN_BYTES_MIN} visible ASCII characters and nothing else are accepted",
+            file.path.display()
+        ))),
+    }
+}
+
+/// One load.
+struct Loading<'a> {
+    dynamic: &'a Dynamic,
+    disk: &'a dyn Disk,
+    last_good: &'a mut LastGood,
+    mistakes: Vec<Mistake>,
+}
+
+impl<'a> Loading<'a> {
+    fn key_set(&mut self, issuer: &'a IssuerSource) -> Option<Arc<KeySet>> {
+        let (file, secret) = match &issuer.keys {
+            KeySource::File(file) => (file, false),
+            KeySource::SecretFile(file) => (file, true),
+            KeySource::Remote(remote) => {
+                return Some(self.last_good.remote_keys(&issuer.settings, &remote.location));
+            }
+            KeySource::Nowhere => return Some(self.last_good.no_keys()),
+        };
+        let algorithms = issuer.settings.algorithms.clone();
+        let file_use = FileUse::KeySet { path: file.path.clone(), secret, algorithms };
+        let format = if secret { KeyFileFormat::Secret } else { KeyFileFormat::JwksOrPem };
+        let algorithms = &issuer.settings.algorithms;
+        let candidate = self.candidate(file, &file_use, KEY_SET_BYTES_MAX, secret, |bytes| {
+            let keys = KeySet::parse(bytes, format, algorithms)
+                .map_err(|mistakes| in_file(&file.path, mistakes))?;
+            if keys.is_empty() {
+                return Err(vec![file.mistake(format!("{} holds no key", file.path.display()))]);
+            }
+            Ok(Parsed::KeySet(Arc::new(keys)))
+        })?;
+        match self.keep(file_use, candidate) {
+            Parsed::KeySet(keys) => Some(keys),
+            Parsed::Keys(_)
+            | Parsed::Pepper(_)
+            | Parsed::Authorities(_)
+            | Parsed::Revocations(_) => None,
+        }
+    }
+
+    fn key_authorities(&mut self, issuer: &'a IssuerSource) -> Option<Option<Arc<Vec<u8>>>> {
+        let KeySource::Remote(remote) = &issuer.keys else { return Some(None) };
+        self.authorities(remote.ca_file.as_ref())
+    }
+
+    /// `Some(None)` where nobody is asked.
+    fn introspection(
+        &mut self,
+        issuer: &'a IssuerSource,
+    ) -> Option<Option<Arc<IntrospectionFiles>>> {
+        let Some(endpoint) = &issuer.introspection else { return Some(None) };
+        let client_secret = self.secret(&endpoint.client_secret);
+        let authorities = self.authorities(endpoint.ca_file.as_ref());
+        let files = IntrospectionFiles { client_secret: client_secret?, authorities: authorities? };
+        Some(Some(Arc::new(files)))
+    }
+
+    /// `Some(None)` where the system's certificates count.
+    fn authorities(&mut self, file: Option<&'a FileReference>) -> Option<Option<Arc<Vec<u8>>>> {
+        let Some(file) = file else { return Some(None) };
+        let file_use = FileUse::Authorities { path: file.path.clone() };
+        let candidate = self.candidate(file, &file_use, KEY_SET_BYTES_MAX, false, |bytes| {
+            const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+            if bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
+                return Ok(Parsed::Authorities(Arc::new(bytes.to_vec())));
+            }
+            let path = file.path.display();
+            Err(vec![file.mistake(format!("{path} holds no certificate in PEM"))])
+        })?;
+        match self.keep(file_use, candidate) {
+            Parsed::Authorities(authorities) => Some(Some(authorities)),
+            Parsed::KeySet(_) | Parsed::Keys(_) | Parsed::Pepper(_) | Parsed::Revocations(_) => {
+                None
+            }
+        }
+    }
+
+    fn peppers(&mut self) -> Option<NamedPeppers> {
+        let named = &self.dynamic.api_keys.peppers;
+        // Every file is read, so that each mistake is told.
+        let peppers: Vec<_> =
+            named.iter().map(|(name, file)| Some((name.clone(), self.secret(file)?))).collect();
+        peppers.into_iter().collect()
+    }
+
+    fn secret(&mut self, file: &'a FileReference) -> Option<Arc<Secret<Vec<u8>>>> {
+        let file_use = FileUse::Pepper { path: file.path.clone() };
+        let candidate = self.candidate(file, &file_use, SECRET_BYTES_MAX, true, |bytes| {
+            let secret = without_newline(bytes);
+            if secret.is_empty() {
+                return Err(vec![file.mistake(format!("{} is empty", file.path.display()))]);
+            }
+            Ok(Parsed::Pepper(Arc::new(Secret::new(secret.to_vec()))))
+        })?;
+        match self.keep(file_use, candidate) {
+            Parsed::Pepper(secret) => Some(secret),
+            Parsed::KeySet(_)
+            | Parsed::Keys(_)
+            | Parsed::Authorities(_)
+            | Parsed::Revocations(_) => None,
+        }
+    }
+}
+
+fn without_newline(bytes: &[u8]) -> &[u8] {
+    bytes.strip_suffix(b"\n").unwrap_or(bytes)
+}
+
+/// The mistakes of a key set, in its file.
+fn in_file(file: &Path, mistakes: Vec<KeyMistake>) -> Vec<Mistake> {
+    mistakes
+        .into_iter()
+        .map(|mistake| Mistake {
+            file: file.to_owned(),
+            line: mistake.line.unwrap_or(0),
+            column: 0,
+            path: mistake.place,
+            message: mistake.message,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

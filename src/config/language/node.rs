@@ -1,0 +1,99 @@
+//! The document as a tree: every scalar with its text, its style and its place.
+//!
+//! Owns [`Node`]. Never gives a scalar a type: `1.10` stays `1.10` and `no` stays `no`, and the
+//! reader that wants a number or a boolean says what it accepts ([`crate::config::language::walk`]).
+
+use std::borrow::Cow;
+
+/// Where something begins in a file: line and column from 1, the column in characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Line from 1; 0 when the file as a whole is meant.
+    pub line: u32,
+    /// Column from 1; 0 when the file as a whole is meant.
+    pub column: u32,
+}
+
+/// A value of the document and where it begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node<'t> {
+    /// Where it begins.
+    pub place: Place,
+    /// What it is.
+    pub kind: NodeKind<'t>,
+}
+
+/// What a value is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeKind<'t> {
+    /// A scalar.
+    Scalar(Scalar<'t>),
+    /// A list.
+    Sequence(Vec<Node<'t>>),
+    /// Keys and values, in the order of the file.
+    Mapping(Vec<Entry<'t>>),
+}
+
+/// A key of a mapping and its value. Keys are scalars, and unique in their mapping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<'t> {
+    /// The key's text.
+    pub key: Cow<'t, str>,
+    /// Where the key begins.
+    pub place: Place,
+    /// The value.
+    pub value: Node<'t>,
+}
+
+/// How a scalar was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Without quotes: the only style that can be null, a boolean or a number.
+    Plain,
+    /// In quotes, or as a block: always a string.
+    Quoted,
+    /// Without quotes and with `${NAME}` in it: a boolean or a number, but never null.
+    Expanded,
+    /// In quotes and with `${NAME}` in it: always a string.
+    QuotedExpanded,
+    /// It has no value because of a mistake that is already recorded: readers pass over it.
+    Unknown,
+}
+
+/// A scalar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scalar<'t> {
+    /// The text after escapes and `${NAME}`.
+    pub text: Cow<'t, str>,
+    /// How it was written.
+    pub style: Style,
+    /// What messages show instead of the text when it came from the environment, which may hold
+    /// secrets: the text before `${NAME}` was replaced.
+    pub written: Option<Box<str>>,
+}
+
+impl Scalar<'_> {
+    /// Whether it is null: nothing, `~` or `null` without quotes.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.style == Style::Plain
+            && matches!(self.text.as_ref(), "" | "~" | "null" | "Null" | "NULL")
+    }
+
+    /// Whether it may be a boolean or a number.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        matches!(self.style, Style::Plain | Style::Expanded)
+    }
+}
+
+impl Node<'_> {
+    /// Whether it is null.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        match &self.kind {
+            NodeKind::Scalar(scalar) => scalar.is_null(),
+            NodeKind::Sequence(_) | NodeKind::Mapping(_) => false,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Where the mistakes of one file are collected.
+//!
+//! Owns [`Report`]. Reading never stops at the first mistake: whoever finds one records it here
+//! and goes on with what is left.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use crate::config::Mistake;
+use crate::config::language::node::Place;
+
+/// The most mistakes that are kept: more than anyone reads, and a bound on what a hostile file
+/// can make us remember.
+pub const MISTAKES_MAX: usize = 1_000;
+
+/// The most characters of a message or path that are kept: both quote the file.
+const TEXT_MAX: usize = 1_000;
+
+/// The mistakes of one file.
+#[derive(Debug)]
+pub struct Report {
+    file: PathBuf,
+    mistakes: RefCell<Vec<Mistake>>,
+}
+
+impl Report {
+    /// An empty report for `file`, which is only named, never opened.
+    #[must_use]
+    pub fn new(file: &Path) -> Self {
+        Self { file: file.to_owned(), mistakes: RefCell::default() }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Records a mistake at a place; `path` is the place in the document (`routes[2].access`).
+    pub fn add(&self, place: Place, path: impl Into<String>, message: impl Into<String>) {
+        let mut mistakes = self.mistakes.borrow_mut();
+        if mistakes.len() < MISTAKES_MAX {
+            mistakes.push(Mistake {
+                file: self.file.clone(),
+                line: u64::from(place.line),
+                column: u64::from(place.column),
+                path: shorten(path.into()),
+                message: shorten(message.into()),
+            });
+        }
+    }
+
+    /// Whether no more mistakes are kept, so that looking for them is wasted.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.len() >= MISTAKES_MAX
+    }
+
+    /// How many mistakes there are so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.mistakes.borrow().len()
+    }
+
+    /// Whether there is none so far.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All mistakes in the order of the file, each once.
+    #[must_use]
+    pub fn into_mistakes(self) -> Vec<Mistake> {
+        let mut mistakes = self.mistakes.into_inner();
+        mistakes.sort();
+        mistakes.dedup();
+        mistakes
+    }
+}
+
+/// One line that fits a terminal and a log: no control characters, not endless.
+fn shorten(text: String) -> String {
+    if text.len() <= TEXT_MAX && !text.contains(char::is_control) {
+        return text;
+    }
+    let mut line = String::with_capacity(text.len().min(2 * TEXT_MAX));
+    for (count, c) in text.chars().enumerate() {
+        if count == TEXT_MAX {
+            line.push_str("...");
+            break;
+        }
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r903_a_mistake_is_one_line_of_bounded_length() {
+        let report = Report::new(Path::new("f"));
+        report.add(Place { line: 2, column: 1 }, "b\n", "x\u{1b}[2J\r\nß");
+        report.add(Place { line: 1, column: 9 }, "a", "é".repeat(5_000));
+        report.add(Place { line: 2, column: 1 }, "b\n", "x\u{1b}[2J\r\nß");
+        let mistakes = report.into_mistakes();
+        assert_eq!(mistakes.len(), 2);
+        assert_eq!(mistakes[0].message.chars().count(), TEXT_MAX + 3);
+        assert_eq!(mistakes[1].to_string(), r"f:2:1: b\n: x\u{1b}[2J\r\nß");
+    }
+}

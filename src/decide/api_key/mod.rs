@@ -1,0 +1,87 @@
+//! API keys: our own format, digests of any existing key, and the ring they are looked up in.
+//!
+//! Owns what a key looks like and how one is found among a million in constant time.
+//! Never stores a key, only digests; never reads a file; never reads the clock.
+
+pub mod digest;
+pub mod format;
+pub mod ring;
+pub mod segment;
+pub mod state;
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+pub use digest::Digest;
+pub use ring::{KeyRing, Peppers, VerifiedKey};
+pub use segment::{KeySegment, SegmentBuilder};
+pub use state::{KeyState, KeySummary};
+
+use crate::base::clock::UnixTime;
+use crate::decide::principal::Claims;
+use crate::decide::rate_limit::Quota;
+use crate::decide::scope::ScopeSet;
+
+/// A key's own quotas, by the name of the limit they replace.
+pub type KeyLimits = Box<[(Box<str>, Quota)]>;
+
+/// One key of a key file, parsed. Not a secret: it holds a digest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyEntry {
+    /// Unique over all key files.
+    pub id: Arc<str>,
+    /// For people.
+    pub name: Option<Box<str>>,
+    /// What the presented key must hash to.
+    pub digest: Digest,
+    /// `key:<id>` unless given.
+    pub subject: Arc<str>,
+    /// What the key grants.
+    pub scopes: Arc<ScopeSet>,
+    /// For conditions and claim headers.
+    pub claims: Arc<Claims>,
+    /// Not before this instant.
+    pub not_before: Option<UnixTime>,
+    /// Not at or after this instant.
+    pub expires: Option<UnixTime>,
+    /// Switched off without being forgotten.
+    pub enabled: bool,
+    /// Quotas that replace the route's limit of that name.
+    pub limits: KeyLimits,
+    /// The key this one was rotated from.
+    pub replaces: Option<Box<str>>,
+}
+
+/// Why a presented key is refused.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum KeyError {
+    /// Reads like one of ours (`gp_`), but has another length, character or checksum.
+    #[error("not a well-formed gatepost key: its checksum does not hold")]
+    Malformed,
+    /// No entry has this key's digest.
+    #[error("no such key")]
+    Unknown,
+    /// `not_before` has not come.
+    #[error("key {id} is not valid before {at}")]
+    NotYetValid {
+        /// The entry.
+        id: Arc<str>,
+        /// Its `not_before`.
+        at: UnixTime,
+    },
+    /// `expires` has passed.
+    #[error("key {id} expired at {at}")]
+    Expired {
+        /// The entry.
+        id: Arc<str>,
+        /// Its `expires`.
+        at: UnixTime,
+    },
+    /// `enabled: false`.
+    #[error("key {id} is disabled")]
+    Disabled {
+        /// The entry.
+        id: Arc<str>,
+    },
+}

@@ -1,0 +1,249 @@
+//! All keys of all files, found by digest.
+//!
+//! Owns the look-up: one SHA-256 and one HMAC per pepper in use, then a hash table per file,
+//! however many keys there are. The tables are hashed with a random key of this process
+//! and the digests are compared in constant time, so that the time an answer takes says nothing
+//! about which digests exist. The keys themselves are in [`KeySegment`]s, which rings share. A key
+//! may have several entries, one for each way of digesting: what one of them refuses is refused.
+//! Never stores a key, never reads a file or the clock.
+
+mod principals;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+
+use crate::base::clock::UnixTime;
+use crate::base::secret::Secret;
+use crate::decide::api_key::digest::{self, BARE_KEY_BYTES_MIN, KEY_BYTES_MAX};
+use crate::decide::api_key::format::{self, Form};
+use crate::decide::api_key::segment::{Grant, KeySegment, KeyView, SegmentBuilder, TagHash};
+use crate::decide::api_key::state::{KeyState, KeySummary};
+use crate::decide::api_key::{KeyEntry, KeyError};
+use crate::decide::identity::IdentityHeaderName;
+use crate::decide::principal::Principal;
+use crate::decide::rate_limit::Quota;
+
+use principals::Principals;
+
+/// Peppers by name: the HMAC keys of `hmac-sha256` digests.
+pub type Peppers = HashMap<Box<str>, Secret<Vec<u8>>>;
+
+/// A key that was found and is good now.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct VerifiedKey {
+    principal: Arc<Principal>,
+    grant: Arc<Grant>,
+    /// Ids of its further entries, nearly always none.
+    others: Box<[Arc<str>]>,
+}
+
+impl VerifiedKey {
+    /// Who the key speaks for.
+    pub fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
+
+    /// Of every entry of the key, the one that counts first: revoking any of them revokes the key.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.principal.credential_id().into_iter().chain(self.others.iter().map(AsRef::as_ref))
+    }
+
+    /// The key's own quota for the limit of that name, which replaces the route's.
+    #[must_use]
+    pub fn quota(&self, limit: &str) -> Option<Quota> {
+        self.grant.quota(limit)
+    }
+}
+
+/// All keys: immutable but for the times of last use, compiled into a snapshot.
+#[derive(Default)]
+pub struct KeyRing {
+    segments: Box<[Arc<KeySegment>]>,
+    methods: Box<[Method]>,
+    principals: Principals,
+}
+
+/// A way of digesting a presented key that at least one entry uses.
+struct Method {
+    digesting: Digesting,
+    /// Its number in each segment, where one of its keys uses it.
+    numbers: Box<[Option<u8>]>,
+}
+
+enum Digesting {
+    Sha256,
+    Hmac(Box<hmac::Key>),
+}
+
+impl KeyRing {
+    /// A ring of one segment with these entries. Ids and digests are unique (the configuration
+    /// sees to that); of two equal ones the first counts.
+    #[must_use]
+    pub fn new(
+        entries: Vec<KeyEntry>,
+        peppers: &Peppers,
+        claim_headers: &[(Box<str>, IdentityHeaderName)],
+    ) -> Self {
+        let mut builder = SegmentBuilder::with_capacity(entries.len());
+        for entry in entries {
+            // Refused are only repeated ones, and those beyond what a key file may hold.
+            let _ = builder.push(entry, 0, 0);
+        }
+        Self::of_segments(vec![Arc::new(builder.finish())], peppers, claim_headers)
+    }
+
+    /// A ring of segments in which every id and digest is unique. An entry whose pepper is not in
+    /// `peppers` never matches. `claim_headers` are the claims of a key that become headers, by
+    /// claim name.
+    #[must_use]
+    pub fn of_segments(
+        segments: Vec<Arc<KeySegment>>,
+        peppers: &Peppers,
+        claim_headers: &[(Box<str>, IdentityHeaderName)],
+    ) -> Self {
+        let principals = Principals::new(&segments, claim_headers);
+        Self { methods: methods(&segments, peppers), segments: segments.into(), principals }
+    }
+
+    /// The keys of each file, in the order of the configuration.
+    #[must_use]
+    pub fn segments(&self) -> &[Arc<KeySegment>] {
+        &self.segments
+    }
+
+    /// Finds a presented key: one hash, and one per pepper in use, however many keys there are.
+    /// An attacker would try to learn from the answer's time which keys nearly exist: nothing
+    /// here depends on how much of a digest matches. A key that was brought in under two digests
+    /// has two entries, and is good if both are; whom it speaks for is the first one's word.
+    ///
+    /// # Errors
+    /// [`KeyError`]: malformed, unknown, or known and not good now.
+    pub fn verify(&self, presented: &str, now: UnixTime) -> Result<VerifiedKey, KeyError> {
+        match format::check(presented) {
+            Form::Bad(_) => return Err(KeyError::Malformed),
+            Form::Good(_) | Form::NotOurs => {}
+        }
+        let mut found = self.find(presented);
+        let key = found.next().ok_or(KeyError::Unknown)?;
+        let others: Vec<_> = found.collect();
+        let all = || std::iter::once(key).chain(others.iter().copied());
+        all().try_for_each(|key| check(key, now))?;
+        all().for_each(|key| key.touch(now));
+        Ok(VerifiedKey {
+            principal: self.principals.of(key),
+            grant: Arc::clone(key.grant()),
+            others: others.iter().map(|other| other.id().into()).collect(),
+        })
+    }
+
+    /// How many keys there are, by state at `now`, in the order of [`KeyState::ALL`]: active,
+    /// disabled, expired, not yet valid.
+    #[must_use]
+    pub fn count(&self, now: UnixTime) -> [usize; 4] {
+        let mut counts = [0; 4];
+        for key in self.keys() {
+            let state = key.state(now);
+            for (count, each) in counts.iter_mut().zip(KeyState::ALL) {
+                *count += usize::from(state == each);
+            }
+        }
+        counts
+    }
+
+    /// What there is to tell about every key, in the order of the files.
+    pub fn summaries(&self, now: UnixTime) -> impl Iterator<Item = KeySummary<'_>> {
+        self.keys().map(move |key| key.summary(now))
+    }
+
+    /// Takes over when keys were last used from the ring that was in force until now. A key is
+    /// the same if its id and its digest are. Segments that both rings have need nothing.
+    pub fn carry_last_use(&self, old: &Self) {
+        let is_in = |segment: &Arc<KeySegment>, ring: &Self| {
+            ring.segments.iter().any(|other| Arc::ptr_eq(other, segment))
+        };
+        let new: Vec<_> = self.segments.iter().filter(|segment| !is_in(segment, old)).collect();
+        // A key may have moved from one file to another, so a segment that stays counts, too.
+        for key in old.keys() {
+            let Some(used) = key.last_use() else { continue };
+            let same = new.iter().find_map(|segment| segment.same_digest(key));
+            if let Some(same) = same.filter(|same| same.id() == key.id()) {
+                same.touch(used);
+            }
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = KeyView<'_>> {
+        self.segments.iter().flat_map(|segment| segment.keys())
+    }
+
+    /// Every entry of a presented key: at most one for each way of digesting.
+    fn find<'r>(&'r self, presented: &str) -> impl Iterator<Item = KeyView<'r>> {
+        let methods = if presented.len() > KEY_BYTES_MAX { &[][..] } else { &self.methods[..] };
+        methods.iter().filter_map(move |method| {
+            let tag = method.digesting.tag(presented)?;
+            let hash = TagHash::of(&tag);
+            let segments = self.segments.iter().zip(&method.numbers);
+            segments.into_iter().find_map(|(segment, number)| segment.find(hash, (*number)?, &tag))
+        })
+    }
+}
+
+/// Whether an entry lets its key in at `now`.
+fn check(key: KeyView<'_>, now: UnixTime) -> Result<(), KeyError> {
+    let id = || key.id().into();
+    match key.state(now) {
+        KeyState::Active => Ok(()),
+        KeyState::Disabled => Err(KeyError::Disabled { id: id() }),
+        KeyState::NotYetValid => Err(KeyError::NotYetValid { id: id(), at: key.not_before() }),
+        KeyState::Expired => Err(KeyError::Expired { id: id(), at: key.expires().unwrap_or(now) }),
+    }
+}
+
+/// Only how many: ids and digests are not for logs.
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: usize = self.segments.iter().map(|segment| segment.len()).sum();
+        f.debug_struct("KeyRing").field("keys", &keys).finish_non_exhaustive()
+    }
+}
+
+impl Digesting {
+    /// The digest of a presented key, or nothing when this method must not be tried on it.
+    fn tag(&self, presented: &str) -> Option<[u8; 32]> {
+        match self {
+            // A short key could be found from its bare digest by trying, so it must not work.
+            Self::Sha256 if presented.len() < BARE_KEY_BYTES_MIN => None,
+            Self::Sha256 => Some(digest::sha256_tag(presented)),
+            Self::Hmac(pepper) => Some(digest::hmac_tag(presented, pepper)),
+        }
+    }
+}
+
+/// Every way of digesting that a segment uses and that can be done with these peppers.
+fn methods(segments: &[Arc<KeySegment>], peppers: &Peppers) -> Box<[Method]> {
+    let mut names: Vec<Option<&str>> = Vec::new();
+    for name in segments.iter().flat_map(|segment| segment.methods()) {
+        if !names.contains(&name.as_deref()) {
+            names.push(name.as_deref());
+        }
+    }
+    let method = |name: Option<&str>| {
+        let digesting = match name.map(|name| peppers.get(name)) {
+            None => Digesting::Sha256,
+            Some(Some(secret)) => {
+                Digesting::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret.expose())))
+            }
+            Some(None) => return None,
+        };
+        let numbers = segments.iter().map(|segment| segment.method(name)).collect();
+        Some(Method { digesting, numbers })
+    };
+    names.into_iter().filter_map(method).collect()
+}
+
+#[cfg(test)]
+mod tests;

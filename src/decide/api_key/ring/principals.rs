@@ -1,0 +1,142 @@
+//! Whom keys speak for.
+//!
+//! Owns making a [`Principal`] of a key, and remembering the last few thousand: made for every
+//! request, each would cost five allocations and the encoding of its header values; made for all
+//! keys, a million of them would take more memory than the keys. What is remembered is a function
+//! of the key's entry and of the ring, neither of which ever changes, so nothing here goes stale:
+//! whether the key is good now is asked of its entry each time, before. Never decides anything.
+
+use std::sync::{Arc, LazyLock};
+
+use foldhash::quality::RandomState;
+use http::HeaderValue;
+use quick_cache::Weighter;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use serde_json::Value;
+
+use crate::base::field_name::FieldName;
+use crate::base::header_text;
+use crate::decide::api_key::segment::{KeySegment, KeyView};
+use crate::decide::identity::IdentityHeaderName;
+use crate::decide::principal::{API_KEY_ISSUER, Claims, Established, Principal, SharedValues};
+use crate::decide::request::credential::CredentialKind;
+
+/// How many principals are remembered, at most.
+const REMEMBERED_MAX: usize = 4096;
+/// What one takes, about, less the claims that become headers.
+const ENTRY_BYTES: u64 = 1024;
+const REMEMBERED_BYTES: u64 = REMEMBERED_MAX as u64 * ENTRY_BYTES;
+/// Ids have at most 128 bytes; a default subject that is longer is built on the heap.
+const DEFAULT_SUBJECT_BYTES: usize = 4 + 128;
+
+/// The issuer, as a header too, and its short name, shared by the principals of all keys.
+static ISSUER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(API_KEY_ISSUER));
+static ISSUER_NAME: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("api-key"));
+static ISSUER_VALUE: LazyLock<HeaderValue> = LazyLock::new(|| header_text::encode(API_KEY_ISSUER));
+
+/// The principals of one ring.
+#[derive(Default)]
+pub(super) struct Principals {
+    claim_headers: Box<[(Box<str>, FieldName)]>,
+    /// By the place of the key's entry in memory, which is its own for as long as the ring lives.
+    made: Option<Cache<usize, Arc<Principal>, Weigh, RandomState>>,
+}
+
+/// What an entry takes, about: keys with large claims leave room for fewer.
+#[derive(Clone)]
+struct Weigh;
+
+impl Weighter<usize, Arc<Principal>> for Weigh {
+    fn weight(&self, _place: &usize, principal: &Arc<Principal>) -> u64 {
+        let headers = principal.claim_headers().iter();
+        ENTRY_BYTES + headers.map(|(_, value)| value.len() as u64).sum::<u64>()
+    }
+}
+
+impl Principals {
+    /// For the keys of these segments. `claim_headers` are the claims that become headers.
+    pub(super) fn new(
+        segments: &[Arc<KeySegment>],
+        claim_headers: &[(Box<str>, IdentityHeaderName)],
+    ) -> Self {
+        let keys: usize = segments.iter().map(|segment| segment.len()).sum();
+        let most = keys.min(REMEMBERED_MAX);
+        let cache = || {
+            let (hasher, lifecycle) = (RandomState::default(), DefaultLifecycle::default());
+            // As large for few keys: the room is shared out among parts of the cache.
+            Cache::with(most, REMEMBERED_BYTES, Weigh, hasher, lifecycle)
+        };
+        let header = |(claim, header): &(Box<str>, IdentityHeaderName)| {
+            (claim.clone(), header.as_field_name().clone())
+        };
+        Self {
+            claim_headers: claim_headers.iter().map(header).collect(),
+            made: (most > 0).then(cache),
+        }
+    }
+
+    /// Whom a key of the ring speaks for. The caller has found the key good.
+    pub(super) fn of(&self, key: KeyView<'_>) -> Arc<Principal> {
+        let Some(made) = &self.made else { return self.make(key) };
+        let place = key.place();
+        made.get(&place).unwrap_or_else(|| {
+            let principal = self.make(key);
+            made.insert(place, Arc::clone(&principal));
+            principal
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.made.as_ref().map_or(0, Cache::len)
+    }
+
+    fn make(&self, key: KeyView<'_>) -> Arc<Principal> {
+        let texts = key.texts();
+        let grant = key.grant();
+        let established = Established {
+            subject: texts.subject.map_or_else(|| default_subject(texts.id), Arc::from),
+            issuer: Arc::clone(&ISSUER),
+            issuer_name: Arc::clone(&ISSUER_NAME),
+            client_id: None,
+            scopes: Arc::clone(&grant.scopes),
+            credential: CredentialKind::ApiKey,
+            credential_id: Some(texts.id.into()),
+            claims: Arc::clone(&grant.claims),
+            claim_headers: self.claim_values(&grant.claims),
+        };
+        let shared =
+            SharedValues { issuer: ISSUER_VALUE.clone(), scopes: grant.scopes_value.clone() };
+        Principal::assertion_sharing(established, shared)
+    }
+
+    fn claim_values(&self, claims: &Claims) -> Box<[(FieldName, HeaderValue)]> {
+        let value = |claim: &str| {
+            let texts = claims.texts(claim);
+            match claims.find(claim)? {
+                Value::Array(_) if texts.is_empty() => None,
+                Value::Array(_) => {
+                    Some(header_text::encode_list(texts.iter().map(String::as_str), b','))
+                }
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Object(_) => texts.first().map(|text| header_text::encode(text)),
+            }
+        };
+        let headers = self.claim_headers.iter();
+        headers.filter_map(|(claim, header)| Some((header.clone(), value(claim)?))).collect()
+    }
+}
+
+/// `key:<id>`, without a detour over the heap.
+fn default_subject(id: &str) -> Arc<str> {
+    let mut bytes = [0; DEFAULT_SUBJECT_BYTES];
+    let text = bytes.get_mut(..4 + id.len()).and_then(|bytes| {
+        bytes[..4].copy_from_slice(b"key:");
+        bytes[4..].copy_from_slice(id.as_bytes());
+        std::str::from_utf8(bytes).ok()
+    });
+    text.map_or_else(|| format!("key:{id}").into(), Arc::from)
+}

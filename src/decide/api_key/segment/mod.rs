@@ -1,0 +1,308 @@
+//! The keys of one file, packed.
+//!
+//! Owns the form a million keys have in memory: 64 bytes each, the texts end to end, a hash table
+//! of positions, and what keys give shared by all that give the same. A segment is immutable but
+//! for the times of last use, so a reload shares those of files that did not change. Knows the
+//! names of peppers, never their secrets; never stores a key, never reads a file or the clock.
+
+mod builder;
+mod texts;
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use hashbrown::HashTable;
+use http::HeaderValue;
+use subtle::ConstantTimeEq;
+
+use crate::base::clock::UnixTime;
+use crate::decide::api_key::KeyLimits;
+use crate::decide::api_key::state::{KeyState, KeySummary};
+use crate::decide::principal::Claims;
+use crate::decide::rate_limit::Quota;
+use crate::decide::scope::ScopeSet;
+
+pub use builder::{Refused, SegmentBuilder};
+use texts::{KeyTexts, Texts};
+
+/// The most keys of one segment: beyond what one machine serves, and far below what the numbers
+/// in here can count.
+pub const KEYS_MAX: usize = 1 << 24;
+
+/// A random key of this process for all segments: SipHash, so that nobody can aim at a slot.
+static HASHING: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// Where a tag is looked for, in every segment.
+#[derive(Clone, Copy, Debug)]
+pub struct TagHash(u64);
+
+impl TagHash {
+    /// Of a digest's bytes.
+    #[must_use]
+    pub fn of(tag: &[u8; 32]) -> Self {
+        Self(HASHING.hash_one(tag))
+    }
+}
+
+/// The keys of one file, indexed by digest.
+#[derive(Default)]
+pub struct KeySegment {
+    keys: Vec<Key>,
+    texts: Texts,
+    grants: Vec<Arc<Grant>>,
+    /// How keys are digested, by [`Key::method`]: bare, or under the pepper of that name.
+    methods: Vec<Option<Box<str>>>,
+    /// Positions in `keys`, by [`TagHash`].
+    index: HashTable<u32>,
+}
+
+/// One key, packed: see the module's promise.
+struct Key {
+    tag: [u8; 32],
+    not_before: Seconds,
+    /// [`Seconds::NEVER`] when it does not end.
+    expires: Seconds,
+    /// Where its texts begin.
+    texts: u32,
+    /// Position in [`KeySegment::grants`].
+    grant: u32,
+    /// Where it stands in its file.
+    line: u32,
+    column: u16,
+    /// Seconds since the epoch, 0 is never.
+    last_use: AtomicU32,
+    method: u8,
+    enabled: bool,
+}
+
+/// Seconds since the epoch in five bytes: enough for 34,000 years.
+#[derive(Clone, Copy)]
+struct Seconds([u8; 5]);
+
+impl Seconds {
+    const NEVER: Self = Self([0xff; 5]);
+
+    fn at(at: UnixTime) -> Self {
+        // The year 9999 is the last that can be written: nothing is lost here.
+        let capped = at.0.min((1 << 40) - 2);
+        let [a, b, c, d, e, ..] = capped.to_le_bytes();
+        Self([a, b, c, d, e])
+    }
+
+    fn get(self) -> UnixTime {
+        let [a, b, c, d, e] = self.0;
+        UnixTime(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]))
+    }
+}
+
+/// What a key gives. Shared by all keys that give the same.
+#[derive(Debug)]
+pub(super) struct Grant {
+    pub(super) scopes: Arc<ScopeSet>,
+    /// The scopes as a header: the same bytes for every key.
+    pub(super) scopes_value: Option<HeaderValue>,
+    pub(super) claims: Arc<Claims>,
+    limits: KeyLimits,
+}
+
+impl Grant {
+    pub(super) fn quota(&self, limit: &str) -> Option<Quota> {
+        self.limits.iter().find(|(name, _)| name.as_ref() == limit).map(|(_, quota)| *quota)
+    }
+}
+
+/// One key of a segment.
+#[derive(Clone, Copy)]
+pub struct KeyView<'a> {
+    segment: &'a KeySegment,
+    key: &'a Key,
+}
+
+impl KeySegment {
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The keys in the order of the file.
+    pub fn keys(&self) -> impl Iterator<Item = KeyView<'_>> {
+        self.keys.iter().map(|key| KeyView { segment: self, key })
+    }
+
+    /// The key at a position.
+    #[must_use]
+    pub fn key(&self, slot: u32) -> Option<KeyView<'_>> {
+        self.keys.get(slot as usize).map(|key| KeyView { segment: self, key })
+    }
+
+    /// The names of the peppers of all digests; `None` is a bare digest.
+    pub(super) fn methods(&self) -> &[Option<Box<str>>] {
+        &self.methods
+    }
+
+    /// The number of a way of digesting, if any key here has it.
+    pub(super) fn method(&self, pepper: Option<&str>) -> Option<u8> {
+        let found = self.methods.iter().position(|name| name.as_deref() == pepper)?;
+        u8::try_from(found).ok()
+    }
+
+    /// Finds a digest. Whoever measures learns nothing of the digests that are here: positions
+    /// depend on a random key, and bytes are compared in constant time.
+    pub(super) fn find(&self, hash: TagHash, method: u8, tag: &[u8; 32]) -> Option<KeyView<'_>> {
+        let same = |slot: &u32| {
+            let key = &self.keys[*slot as usize];
+            key.method == method && bool::from(key.tag.ct_eq(tag))
+        };
+        self.key(*self.index.find(hash.0, same)?)
+    }
+
+    /// The key with the same digest as that of another segment.
+    #[must_use]
+    pub fn same_digest(&self, other: KeyView<'_>) -> Option<KeyView<'_>> {
+        let method = self.method(other.pepper())?;
+        self.find(TagHash::of(&other.key.tag), method, &other.key.tag)
+    }
+
+    /// Every key that has a quota for a limit which is not `known`, and the limit's name.
+    pub fn unknown_limits<'a>(
+        &'a self,
+        known: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = (KeyView<'a>, &'a str)> {
+        let names = |grant: &'a Grant| grant.limits.iter().map(|(name, _)| name.as_ref());
+        let grants = self.grants.iter().enumerate();
+        let unknown = move |(index, grant): (usize, &'a Arc<Grant>)| {
+            let name = names(grant).find(|name| !known(name))?;
+            Some((u32::try_from(index).ok()?, name))
+        };
+        // Nearly always empty, so that keys are only looked at when there is something to find.
+        let unknown: Vec<(u32, &str)> = grants.filter_map(unknown).collect();
+        let keys = if unknown.is_empty() { &[] } else { self.keys.as_slice() };
+        keys.iter().filter_map(move |key| {
+            let found = unknown.binary_search_by_key(&key.grant, |(index, _)| *index).ok()?;
+            Some((KeyView { segment: self, key }, unknown[found].1))
+        })
+    }
+}
+
+/// Only how many: ids and digests are not for logs.
+impl fmt::Debug for KeySegment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeySegment").field("keys", &self.keys.len()).finish_non_exhaustive()
+    }
+}
+
+/// Nothing: see [`KeySegment`].
+impl fmt::Debug for KeyView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyView").finish_non_exhaustive()
+    }
+}
+
+impl<'a> KeyView<'a> {
+    /// The key's id.
+    #[must_use]
+    pub fn id(self) -> &'a str {
+        self.texts().id
+    }
+
+    /// The pepper of its digest, if it has one.
+    #[must_use]
+    pub fn pepper(self) -> Option<&'a str> {
+        self.segment.methods[usize::from(self.key.method)].as_deref()
+    }
+
+    /// A hash of the whole digest, for comparing segments.
+    #[must_use]
+    pub fn digest_hash(self) -> u64 {
+        HASHING.hash_one((self.pepper(), &self.key.tag))
+    }
+
+    /// Whether two keys have the same digest under the same pepper.
+    #[must_use]
+    pub fn has_digest_of(self, other: KeyView<'_>) -> bool {
+        self.key.tag == other.key.tag && self.pepper() == other.pepper()
+    }
+
+    /// Its line in the file, from 1.
+    #[must_use]
+    pub fn line(self) -> u32 {
+        self.key.line
+    }
+
+    /// Its column in the file, from 1.
+    #[must_use]
+    pub fn column(self) -> u32 {
+        self.key.column.into()
+    }
+
+    /// Where the entry is in memory: its own place for as long as the segment lives.
+    pub(super) fn place(self) -> usize {
+        std::ptr::from_ref(self.key).addr()
+    }
+
+    /// Id, name and subject.
+    pub(super) fn texts(self) -> KeyTexts<'a> {
+        self.segment.texts.read(self.key.texts)
+    }
+
+    /// What it gives.
+    pub(super) fn grant(self) -> &'a Arc<Grant> {
+        &self.segment.grants[self.key.grant as usize]
+    }
+
+    /// Whether it would be accepted.
+    #[must_use]
+    pub fn state(self, now: UnixTime) -> KeyState {
+        KeyState::of(self.key.enabled, Some(self.not_before()), self.expires(), now)
+    }
+
+    /// When it begins; the epoch if always.
+    pub(super) fn not_before(self) -> UnixTime {
+        self.key.not_before.get()
+    }
+
+    /// When it ends.
+    pub(super) fn expires(self) -> Option<UnixTime> {
+        (self.key.expires.0 != Seconds::NEVER.0).then(|| self.key.expires.get())
+    }
+
+    /// When it was last accepted.
+    #[must_use]
+    pub fn last_use(self) -> Option<UnixTime> {
+        let seconds = self.key.last_use.load(Ordering::Relaxed);
+        (seconds != 0).then(|| UnixTime(seconds.into()))
+    }
+
+    /// Remembers a use. Reads first: a busy key would otherwise have all cores fight for its
+    /// cache line, and once a second is enough. A clock that steps back takes no use back.
+    pub(super) fn touch(self, now: UnixTime) {
+        let seconds = u32::try_from(now.0).unwrap_or(u32::MAX);
+        if self.key.last_use.load(Ordering::Relaxed) < seconds {
+            self.key.last_use.fetch_max(seconds, Ordering::Relaxed);
+        }
+    }
+
+    /// What `/status` tells.
+    pub(super) fn summary(self, now: UnixTime) -> KeySummary<'a> {
+        let texts = self.texts();
+        KeySummary {
+            id: texts.id,
+            name: texts.name,
+            state: self.state(now),
+            expires: self.expires(),
+            last_use: self.last_use(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Whether a key would be accepted, and what there is to tell about one.
+//!
+//! Owns the states of a key and the order in which they are asked for. Never reads the clock.
+
+use crate::base::clock::UnixTime;
+
+/// Whether a key would be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyState {
+    /// It would.
+    Active,
+    /// `enabled: false`.
+    Disabled,
+    /// `expires` has passed.
+    Expired,
+    /// `not_before` has not come.
+    NotYetValid,
+}
+
+impl KeyState {
+    /// Every state, in the order of [`crate::decide::api_key::KeyRing::count`].
+    pub const ALL: [Self; 4] = [Self::Active, Self::Disabled, Self::Expired, Self::NotYetValid];
+
+    /// The word in metrics, in `/status` and in `gatepost key list`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+        }
+    }
+
+    /// The state of a key with these properties at `now`. Checked in this order: switched off,
+    /// not begun, over. There is no leeway: the operator wrote the instant, on this machine's
+    /// clock.
+    #[must_use]
+    pub fn of(
+        enabled: bool,
+        not_before: Option<UnixTime>,
+        expires: Option<UnixTime>,
+        now: UnixTime,
+    ) -> Self {
+        if !enabled {
+            Self::Disabled
+        } else if not_before.is_some_and(|begin| now < begin) {
+            Self::NotYetValid
+        } else if expires.is_some_and(|end| now >= end) {
+            Self::Expired
+        } else {
+            Self::Active
+        }
+    }
+}
+
+/// What `/status` tells about one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySummary<'a> {
+    /// The key's id.
+    pub id: &'a str,
+    /// Its name, if it has one.
+    pub name: Option<&'a str>,
+    /// Whether it would be accepted.
+    pub state: KeyState,
+    /// When it ends.
+    pub expires: Option<UnixTime>,
+    /// When it was last accepted, to the second, as far as this process and its reloads remember.
+    pub last_use: Option<UnixTime>,
+}

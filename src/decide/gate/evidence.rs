@@ -1,0 +1,244 @@
+//! What was established about one request, in the words of the operator.
+//!
+//! Owns the account of a decision: the same facts feed the access log, `why` and `explain`, so
+//! that they cannot disagree. Holds no credential: only what verification made of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::decide::api_key::ring::VerifiedKey;
+use crate::decide::gate::{Decision, Verdict, address_text};
+use crate::decide::jwt::VerifiedToken;
+use crate::decide::policy::{Access, Requirement, Route};
+use crate::decide::principal::Principal;
+use crate::decide::rate_limit::Standing;
+use crate::decide::rejection::{Reason, Rejection};
+
+/// Facts found out while a request was decided. What is `None` or empty was not reached.
+#[derive(Debug)]
+pub struct Evidence {
+    /// The client's address; `None` for a Unix peer that names nobody.
+    pub address: Option<IpAddr>,
+    /// The route.
+    pub route: Option<Arc<Route>>,
+    /// A bearer token was there.
+    pub presented_jwt: bool,
+    /// An API key was there.
+    pub presented_key: bool,
+    /// The token, verified.
+    pub token: Option<VerifiedToken>,
+    /// Whether the token was verified before; `None` where nobody looked.
+    pub recalled: Option<bool>,
+    /// The key, verified.
+    pub key: Option<VerifiedKey>,
+    /// Every limit that was asked.
+    pub standings: Vec<Standing>,
+}
+
+impl Evidence {
+    /// Nothing but the address is known yet.
+    #[must_use]
+    pub fn new(address: Option<IpAddr>) -> Self {
+        Self {
+            address,
+            route: None,
+            presented_jwt: false,
+            presented_key: false,
+            token: None,
+            recalled: None,
+            key: None,
+            standings: Vec::new(),
+        }
+    }
+
+    /// Who the request was established to come from: the token's principal, else the key's.
+    #[must_use]
+    pub fn principal(&self) -> Option<&Arc<Principal>> {
+        match (&self.token, &self.key) {
+            (Some(token), _) => Some(token.principal()),
+            (None, Some(key)) => Some(key.principal()),
+            (None, None) => None,
+        }
+    }
+}
+
+/// One step of a decision, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Which question.
+    pub question: &'static str,
+    /// Whether it was answered well.
+    pub passed: bool,
+    /// The answer.
+    pub answer: String,
+}
+
+impl Decision {
+    /// The steps that led to the verdict, in order; the last one is the refusal, if there is one.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Step> {
+        let rejection = match &self.verdict {
+            Verdict::Permit(_) | Verdict::Preflight(_) | Verdict::Need(_) => None,
+            Verdict::Reject(rejection) | Verdict::Observe(_, rejection) => Some(rejection),
+        };
+        let mut steps = steps(&self.evidence, rejection);
+        if let Verdict::Need(need) = &self.verdict {
+            let answer = format!("opaque: {} must be asked, and was not", need.issuer());
+            steps.pop();
+            steps.push(Step { question: "token", passed: false, answer });
+        }
+        steps
+    }
+}
+
+/// As [`Decision::steps`], for a refusal that came after the gate (a body over its limit).
+#[must_use]
+pub fn steps(evidence: &Evidence, rejection: Option<&Rejection>) -> Vec<Step> {
+    let mut steps = steps_to_route(evidence.address, evidence.route.as_deref());
+    steps.extend(steps_behind_route(evidence, rejection));
+    steps
+}
+
+/// The first of the [`steps`]: what a request asks for. They are the longer ones, and the same for
+/// every request of a route.
+#[must_use]
+pub fn steps_to_route(address: Option<IpAddr>, route: Option<&Route>) -> Vec<Step> {
+    let mut steps = vec![passed("address", address_text(address))];
+    if let Some(route) = route {
+        steps.push(passed("path", "one reading".to_owned()));
+        steps.push(passed("route", describe_route(route)));
+    }
+    steps
+}
+
+/// The other [`steps`]: who asks, and what came of it.
+#[must_use]
+pub fn steps_behind_route(evidence: &Evidence, rejection: Option<&Rejection>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if evidence.presented_jwt || evidence.presented_key {
+        steps.push(passed("credential", describe_presented(evidence)));
+    }
+    if let Some(key) = &evidence.key {
+        steps.push(passed("api key", describe_principal(key.principal())));
+    }
+    if let Some(token) = &evidence.token {
+        let expires = token.expires();
+        let who = describe_principal(token.principal());
+        let again = if evidence.recalled == Some(true) { ", verified before" } else { "" };
+        steps.push(passed("token", format!("{who}, expires {expires}{again}")));
+    }
+    for standing in evidence.standings.iter().filter(|standing| standing.allowed) {
+        let text = format!("{}: {} left", standing.policy.name, standing.remaining);
+        steps.push(passed("limit", text));
+    }
+    match rejection {
+        Some(rejection) => steps.push(Step {
+            question: question(rejection.reason()),
+            passed: false,
+            answer: format!("{}: {rejection}", rejection.reason().as_str()),
+        }),
+        None => steps.push(passed("verdict", describe_admission(evidence))),
+    }
+    steps
+}
+
+fn passed(question: &'static str, answer: String) -> Step {
+    Step { question, passed: true, answer }
+}
+
+fn describe_route(route: &Route) -> String {
+    let demand = match &route.access {
+        Access::Anonymous => "anonymous".to_owned(),
+        Access::Authenticated(requirement) => describe_requirement(requirement),
+        Access::Optional(requirement) => format!("optional, {}", describe_requirement(requirement)),
+    };
+    format!(
+        "{} ({}): {demand}, to upstream {}",
+        route.name,
+        route.path.as_str(),
+        route.upstream.name
+    )
+}
+
+fn describe_requirement(requirement: &Requirement) -> String {
+    let kinds: Vec<_> = requirement.credentials.iter().map(|kind| kind.as_str()).collect();
+    let mut text = kinds.join(" or ");
+    if let Some(issuers) = &requirement.issuers {
+        text.push_str(&format!(" from {}", issuers.join(" or ")));
+    }
+    if !requirement.scopes.is_empty() {
+        text.push_str(&format!(" with scope {}", requirement.scopes));
+    }
+    if !requirement.any_scope.is_empty() {
+        text.push_str(&format!(" with any scope of {}", requirement.any_scope));
+    }
+    for (claim, values) in &requirement.claims {
+        text.push_str(&format!(" with {claim} in [{}]", values.join(", ")));
+    }
+    text
+}
+
+fn describe_presented(evidence: &Evidence) -> String {
+    match (evidence.presented_jwt, evidence.presented_key) {
+        (true, true) => "a bearer token and an API key (redacted)".to_owned(),
+        (true, false) => "a bearer token (redacted)".to_owned(),
+        (false, true) => "an API key (redacted)".to_owned(),
+        (false, false) => "none".to_owned(),
+    }
+}
+
+fn describe_principal(principal: &Principal) -> String {
+    let id = principal.credential_id().unwrap_or("-");
+    format!(
+        "subject {:?} of {}, id {id:?}, scopes [{}]",
+        principal.subject(),
+        principal.issuer_name(),
+        principal.scopes(),
+    )
+}
+
+fn describe_admission(evidence: &Evidence) -> String {
+    match evidence.principal() {
+        Some(principal) => format!("admitted as {:?}", principal.subject()),
+        None => "admitted as anonymous".to_owned(),
+    }
+}
+
+/// The question a refusal answers.
+fn question(reason: Reason) -> &'static str {
+    use Reason as R;
+    match reason {
+        R::RequestMalformed | R::TargetTooLong | R::HeadersTooLarge => "framing",
+        R::PathInvalid | R::PathAmbiguous => "path",
+        R::RouteUnknown | R::MethodUnknown => "route",
+        R::CredentialMissing
+        | R::CredentialRepeated
+        | R::CredentialMalformed
+        | R::CredentialSchemeUnknown => "credential",
+        R::TokenMalformed
+        | R::TokenHeaderRefused
+        | R::TokenAlgorithmWrong
+        | R::TokenIssuerUnknown
+        | R::TokenKeysUnavailable
+        | R::TokenKeyUnknown
+        | R::TokenSignatureBad
+        | R::TokenExpired
+        | R::TokenNotYetValid
+        | R::TokenLifetimeTooLong
+        | R::TokenAudienceWrong
+        | R::TokenClaimBad
+        | R::TokenIdToken
+        | R::TokenInactive
+        | R::IntrospectionFailed
+        | R::TokenRevoked => "token",
+        R::KeyMalformed
+        | R::KeyUnknown
+        | R::KeyNotYetValid
+        | R::KeyExpired
+        | R::KeyDisabled
+        | R::KeyRevoked => "api key",
+        R::CredentialKindRefused | R::IssuerRefused | R::ScopeMissing | R::ClaimRefused => "access",
+        R::RateLimited | R::FailedCredentialsSpent => "limit",
+        R::BodyTooLarge => "body",
+    }
+}

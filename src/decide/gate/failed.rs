@@ -1,0 +1,226 @@
+//! The budget of failed credentials: what a guesser or a flood of bad signatures may cost us.
+//!
+//! Owns who is asked, who is exempt and which failures count (contract, "Failed credentials";
+//! R-703, R-1005). It is consulted by address before any signature work and charged afterwards. A
+//! missing or an expired credential never counts: clients with a slow clock must not lock their
+//! whole address out.
+
+use std::net::IpAddr;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
+
+use crate::decide::api_key::KeyError;
+use crate::decide::api_key::format::{self, Form};
+use crate::decide::gate::{Ask, Charging, Evidence, Gate};
+use crate::decide::jwt::JwtError;
+use crate::decide::rate_limit::{Charge, LimitBy, LimitHeaders, LimitPolicy, Quota};
+use crate::decide::rejection::Rejection;
+use crate::decide::request::address::{self, Peer};
+use crate::decide::request::credential::Presented;
+
+/// How the budget is called in logs. Not a limit of the configuration, so not a metric label.
+const NAME: &str = "failed-credentials";
+
+/// The budget, compiled into a snapshot.
+#[derive(Clone, Debug)]
+pub struct FailedCredentials {
+    policy: Arc<LimitPolicy>,
+    /// Without trusted proxies, everybody behind a balancer on a private address would share one
+    /// budget: such peers are exempt.
+    exempts_near_peers: bool,
+}
+
+impl FailedCredentials {
+    /// 5 failures a second, 100 at once.
+    pub const DEFAULT: Quota = Quota {
+        burst: NonZeroU32::new(100).unwrap(),
+        per_request_ns: NonZeroU64::new(200_000_000).unwrap(),
+    };
+
+    /// Compiles the budget. `exempts_near_peers` is whether `trusted_proxies` is empty.
+    #[must_use]
+    pub fn new(quota: Quota, exempts_near_peers: bool) -> Self {
+        let policy = LimitPolicy {
+            name: Arc::from(NAME),
+            index: usize::MAX,
+            quota,
+            by: LimitBy::Address,
+            headers: LimitHeaders::Refused,
+        };
+        Self { policy: Arc::new(policy), exempts_near_peers }
+    }
+
+    fn exempts(&self, peer: Peer) -> bool {
+        self.exempts_near_peers
+            && match peer {
+                Peer::Unix => true,
+                Peer::Ip(address) => address::is_near(address),
+            }
+    }
+}
+
+impl Gate {
+    /// Refuses what would need new work from an address whose budget is spent. Our own keys pass:
+    /// their checksum is checked before anything is looked up.
+    pub(super) fn check_failed(
+        &self,
+        ask: Ask<'_>,
+        presented: Presented<'_>,
+        evidence: &Evidence,
+    ) -> Result<(), Rejection> {
+        let needs_work = needs_work(presented, evidence.token.is_some());
+        if !needs_work || self.failed_credentials.exempts(ask.head.peer) {
+            return Ok(());
+        }
+        let charge = self.failed_charge(evidence.address);
+        let standing = self.limits.peek_one(&charge, ask.now.monotonic);
+        if standing.allowed {
+            return Ok(());
+        }
+        Err(Rejection::FailedCredentialsSpent(Box::new(standing)))
+    }
+
+    /// Charges the address for a credential that failed, if that failure counts.
+    pub(super) fn charge_failed(&self, ask: Ask<'_>, rejection: &Rejection, evidence: &Evidence) {
+        if is_guess(rejection) {
+            self.charge_guess(ask, evidence);
+        }
+    }
+
+    /// Charges the address for something that nobody presents by accident.
+    pub(super) fn charge_guess(&self, ask: Ask<'_>, evidence: &Evidence) {
+        let counts = ask.charging == Charging::Charge;
+        if counts && !self.failed_credentials.exempts(ask.head.peer) {
+            let _ = self.limits.charge(&[self.failed_charge(evidence.address)], ask.now.monotonic);
+        }
+    }
+
+    fn failed_charge(&self, address: Option<IpAddr>) -> Charge {
+        let policy = &self.failed_credentials.policy;
+        let key = match address {
+            Some(address) => self.limits.key(NAME, &[b"address", &address::limit_bytes(address)]),
+            None => self.limits.key(NAME, &[b"unix"]),
+        };
+        Charge { policy: Arc::clone(policy), quota: policy.quota, key }
+    }
+}
+
+/// A token that is not known yet needs its signature checked; a key that is not ours is hashed and
+/// looked up.
+fn needs_work(presented: Presented<'_>, knows_token: bool) -> bool {
+    let foreign_key = presented.key.is_some_and(|key| format::check(key) == Form::NotOurs);
+    (presented.jwt.is_some() && !knows_token) || foreign_key
+}
+
+/// Malformed, of an unknown key, or with a bad signature: what nobody has by accident.
+fn is_guess(rejection: &Rejection) -> bool {
+    match rejection {
+        Rejection::Token(error) => match error {
+            JwtError::Malformed(_)
+            | JwtError::HeaderRefused(_)
+            | JwtError::IssuerUnknown(_)
+            | JwtError::KeyUnknown { .. }
+            | JwtError::AlgorithmMismatch { .. }
+            | JwtError::SignatureBad => true,
+            JwtError::KeysUnavailable { .. }
+            | JwtError::Expired(_)
+            | JwtError::NotYetValid(_)
+            | JwtError::LifetimeTooLong(_)
+            | JwtError::AudienceWrong
+            | JwtError::ClaimBad(_)
+            | JwtError::IdToken
+            | JwtError::Inactive
+            | JwtError::IntrospectionFailed { .. } => false,
+        },
+        Rejection::Key(error) => match error {
+            KeyError::Malformed | KeyError::Unknown => true,
+            KeyError::NotYetValid { .. } | KeyError::Expired { .. } | KeyError::Disabled { .. } => {
+                false
+            }
+        },
+        Rejection::Framing(_)
+        | Rejection::Path(_)
+        | Rejection::PathAmbiguous { .. }
+        | Rejection::RouteUnknown
+        | Rejection::MethodUnknown { .. }
+        | Rejection::CredentialMissing
+        | Rejection::Credential(_)
+        | Rejection::TokenRevoked(_)
+        | Rejection::KeyRevoked(_)
+        | Rejection::Denied(_)
+        | Rejection::RateLimited(_)
+        | Rejection::FailedCredentialsSpent(_)
+        | Rejection::BodyTooLarge { .. }
+        | Rejection::TargetTooLong { .. }
+        | Rejection::HeadersTooLarge { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contract_failed_credentials_near_peers_are_loopback_private_and_link_local() {
+        for near in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.1.1",
+            "169.254.0.1",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(address::is_near(near.parse().unwrap()), "{near}");
+        }
+        for far in ["8.8.8.8", "172.32.0.1", "100.64.0.1", "2001:db8::1", "::ffff:8.8.8.8"] {
+            assert!(!address::is_near(far.parse().unwrap()), "{far}");
+        }
+    }
+
+    /// Of our form; whose it is does not matter here.
+    const OURS: &str = "gp_key_0000000000000000000000000000000000000000000000000";
+
+    #[test]
+    fn r1005_our_own_keys_pass_when_the_budget_is_spent_and_all_else_needs_work() {
+        let ask = |jwt, key| needs_work(Presented { jwt, key }, false);
+        assert!(!ask(None, None));
+        assert!(!ask(None, Some(OURS)));
+        assert!(ask(None, Some("legacy-key")));
+        assert!(ask(Some("e30.e30.AA"), None));
+        assert!(ask(Some("e30.e30.AA"), Some(OURS)));
+        let cached = |key| needs_work(Presented { jwt: Some("e30.e30.AA"), key }, true);
+        assert!(!cached(None) && !cached(Some(OURS)));
+        assert!(cached(Some("legacy-key")));
+    }
+
+    #[test]
+    fn r1005_only_what_nobody_has_by_accident_is_a_guess() {
+        let token = Rejection::Token;
+        for guess in [
+            token(JwtError::Malformed("not a token")),
+            token(JwtError::SignatureBad),
+            Rejection::Key(KeyError::Unknown),
+            Rejection::Key(KeyError::Malformed),
+        ] {
+            assert!(is_guess(&guess), "{guess}");
+        }
+        for accident in [
+            Rejection::RouteUnknown,
+            Rejection::MethodUnknown { allow: "GET".to_owned() },
+            Rejection::PathAmbiguous { view: "lower_case" },
+            Rejection::CredentialMissing,
+            Rejection::RateLimited(Vec::new()),
+            Rejection::BodyTooLarge { limit: 1 },
+            Rejection::TargetTooLong { limit: 1 },
+            Rejection::HeadersTooLarge { limit: "64 KiB" },
+            token(JwtError::AudienceWrong),
+            token(JwtError::Inactive),
+            token(JwtError::IdToken),
+        ] {
+            assert!(!is_guess(&accident), "{accident}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A decision that needs an answer from elsewhere, and how it goes on.
+//!
+//! Owns [`Need`]: the question, and everything that was decided before it. The gate never waits:
+//! the shell asks, and comes back to [`Gate::resume`]. An attacker would want the second half to be
+//! decided for another request or by other rules: a need is made for one request and used up, and
+//! must be resumed with the snapshot that made it. No limit is charged twice.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::base::clock::Now;
+use crate::base::secret::Secret;
+use crate::decide::gate::{Ask, Charging, Decision, Evidence, Gate, Permit, RequestHead, Verdict};
+use crate::decide::jwt::{JwtError, VerifiedToken};
+use crate::decide::policy::{Access, Requirement, Route};
+use crate::decide::principal::Principal;
+use crate::decide::rejection::Rejection;
+
+/// What must be asked before a request can be decided.
+#[must_use]
+pub struct Need {
+    query: Query,
+    pub(super) route: Arc<Route>,
+    pub(super) rewritten: Option<String>,
+}
+
+/// A question to an issuer about an opaque token (RFC 7662).
+pub struct Query {
+    pub(super) issuer: Arc<str>,
+    pub(super) token: Secret<Box<str>>,
+    /// Whether it was good before: whoever makes up tokens must not take its turn to be asked about.
+    pub(super) is_known: bool,
+    /// What the issuer said before; it may be believed a little longer when it does not answer.
+    pub(super) stale: Option<VerifiedToken>,
+}
+
+/// What came of asking.
+#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "an answer tells of its token")]
+pub enum Introspected<'a> {
+    /// The body of a successful answer.
+    Answer(&'a [u8]),
+    /// The issuer could not be asked, or did not answer in time.
+    Failed,
+}
+
+impl Need {
+    pub(super) fn new(query: Query, route: Arc<Route>, rewritten: Option<String>) -> Self {
+        Self { query, route, rewritten }
+    }
+
+    /// Whom to ask, by `iss`.
+    #[must_use]
+    pub fn issuer(&self) -> &Arc<str> {
+        &self.query.issuer
+    }
+
+    /// Whether the token was good before.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.query.is_known
+    }
+
+    /// What to ask about.
+    #[must_use]
+    pub fn token(&self) -> &Secret<Box<str>> {
+        &self.query.token
+    }
+}
+
+/// Without the token.
+impl fmt::Debug for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Need").field("issuer", &self.query.issuer).finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// Decides the request that `need` was made for, now that its question was asked. `evidence`
+    /// is what was established before.
+    #[must_use]
+    pub fn resume(
+        &self,
+        head: &RequestHead<'_>,
+        now: Now,
+        need: Need,
+        mut evidence: Evidence,
+        answer: Introspected<'_>,
+    ) -> Decision {
+        let Need { query, route, rewritten } = need;
+        let ask = Ask { head, now, charging: Charging::Charge };
+        let decided = self.settle_need(ask, &query, &route, &mut evidence, answer).map(Some);
+        let permit = |principal| Permit::new(&route, rewritten, principal);
+        let verdict = match decided {
+            Ok(principal) => Verdict::Permit(permit(principal)),
+            Err(rejection) if route.insecure_observe => Verdict::Observe(permit(None), rejection),
+            Err(rejection) => Verdict::Reject(rejection),
+        };
+        Decision { verdict, evidence }
+    }
+
+    fn settle_need(
+        &self,
+        ask: Ask<'_>,
+        query: &Query,
+        route: &Route,
+        evidence: &mut Evidence,
+        answer: Introspected<'_>,
+    ) -> Result<Arc<Principal>, Rejection> {
+        let token = self.described(query, ask.now, answer).inspect_err(|error| {
+            // Asking cost something, and whoever guesses hears nothing else.
+            if *error == JwtError::Inactive {
+                self.charge_guess(ask, evidence);
+            }
+        })?;
+        evidence.token = Some(token);
+        let principal = self.authorize(demand(route)?, ask.now, evidence)?;
+        self.charge_principal(ask, route, evidence)?;
+        Ok(principal)
+    }
+
+    fn described(
+        &self,
+        query: &Query,
+        now: Now,
+        answer: Introspected<'_>,
+    ) -> Result<VerifiedToken, JwtError> {
+        let described = match answer {
+            Introspected::Answer(body) => self.issuers.introspected(&query.issuer, body, now.unix),
+            Introspected::Failed => Err(self.issuers.not_asked(&query.issuer)),
+        };
+        let text = query.token.expose();
+        match described {
+            Ok(token) => {
+                self.tokens.keep(text, &token);
+                Ok(token)
+            }
+            // An answer that cannot be believed is none.
+            Err(JwtError::IntrospectionFailed { issuer }) => {
+                query.stale.clone().ok_or(JwtError::IntrospectionFailed { issuer })
+            }
+            Err(error) => {
+                // Nobody may fall back on what was said before this.
+                self.tokens.forget(text);
+                let asked = Some(&query.issuer);
+                self.tokens.keep_bad(text, &error, asked, self.issuers.epoch(), now.monotonic);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Nothing is asked for a route that demands nothing.
+fn demand(route: &Route) -> Result<&Requirement, Rejection> {
+    match &route.access {
+        Access::Authenticated(requirement) | Access::Optional(requirement) => Ok(requirement),
+        Access::Anonymous => Err(Rejection::CredentialMissing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::policy::oracle::{route, scoped};
+
+    #[test]
+    fn contract_introspection_an_answer_lets_nobody_in_where_nothing_was_asked() {
+        let anonymous = route(&[], &[], "/**", Access::Anonymous);
+        assert!(matches!(demand(&anonymous), Err(Rejection::CredentialMissing)));
+        assert!(demand(&route(&[], &[], "/**", scoped("read"))).is_ok());
+    }
+}

@@ -1,0 +1,158 @@
+//! Bearer JWTs: from bytes to [`VerifiedToken`], or a reason why not.
+//!
+//! Owns the compact form (RFC 7515), the header, the claims (RFC 7519), the algorithms (RFC 7518,
+//! 8037, 9864), the key sets (RFC 7517) and the order of the checks. What is accepted is narrower
+//! than the RFCs allow, on purpose (RFC 8725). Never fetches a key, never reads `jwk`, `jku`,
+//! `x5u` or `x5c`, never reads the clock, and uses no claim for anything but key choice before the
+//! signature holds.
+
+pub mod algorithm;
+mod claims;
+mod compact;
+mod der;
+#[cfg(any(feature = "fuzzing", test))]
+pub mod fuzz;
+mod header;
+pub mod introspection;
+mod json;
+mod jwk;
+mod key;
+pub mod key_file;
+pub mod key_set;
+mod pem;
+mod validity;
+pub mod verifier;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub use algorithm::{Algorithm, KeyKind};
+pub use introspection::{IntrospectionRules, Recheck, SubjectFrom};
+pub use key::VerifyingKey;
+pub use key_file::{KeyFileFormat, KeyMistake};
+pub use key_set::KeySet;
+pub use verifier::{Epoch, Issuers, VerifiedToken};
+
+use crate::decide::identity::IdentityHeaderName;
+use crate::decide::scope::ScopeSet;
+
+/// One issuer whose tokens are trusted, as configured. Keys come beside it, because they are
+/// reloaded on their own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IssuerSettings {
+    /// `iss`, compared byte for byte.
+    pub issuer: Arc<str>,
+    /// Short name for metrics and commands.
+    pub name: Arc<str>,
+    /// A token must name at least one of these. Never empty.
+    pub audiences: Vec<Box<str>>,
+    /// What keys may be bound to, and what a token header may name. Never empty.
+    pub algorithms: Vec<Algorithm>,
+    /// Accepted `typ` values, lower case, without `application/`; `None` stands for an absent one.
+    pub types: Vec<Option<Box<str>>>,
+    /// The claim that holds the audience; `aud` unless configured.
+    pub audience_claim: Box<str>,
+    /// The claims that hold scopes; all that are present are joined. Dots step into objects. A
+    /// value that is not a scope token refuses the whole token.
+    pub scope_claims: Vec<Box<str>>,
+    /// The most this issuer may grant; `None` is no cap.
+    pub scopes_cap: Option<ScopeSet>,
+    /// Tolerance for clocks that differ; at most five minutes.
+    pub leeway: Duration,
+    /// The longest accepted `exp` - `iat`. With it, `iat` is required.
+    pub max_lifetime: Option<Duration>,
+    /// Claims that become headers, by claim name.
+    pub claim_headers: Vec<(Box<str>, IdentityHeaderName)>,
+    /// How it is asked about opaque tokens; `None` when it is not.
+    pub introspection: Option<IntrospectionRules>,
+}
+
+impl IssuerSettings {
+    /// How long a token of this issuer can live, if that is known: nothing bounds the opaque ones.
+    #[must_use]
+    pub fn longest_lifetime(&self) -> Option<Duration> {
+        self.max_lifetime.filter(|_| self.introspection.is_none())
+    }
+}
+
+/// Why a token is refused. The variant is the reason; fields are evidence for the operator and
+/// come from the token unverified, so they are shown only escaped and shortened.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum JwtError {
+    /// Not three parts of canonical base64url, not JSON, a duplicate name, too deep, too long.
+    #[error("not a well-formed compact JWS: {0}")]
+    Malformed(&'static str),
+    /// The header has something we refuse on sight: `crit`, `b64`, `zip`, a `typ` not accepted,
+    /// an algorithm that is unknown or not listed for the issuer.
+    #[error("header not accepted: {0}")]
+    HeaderRefused(&'static str),
+    /// No such issuer is configured.
+    #[error("issuer {0:?} is not configured")]
+    IssuerUnknown(String),
+    /// No key of the issuer has this `kid` (or none is fit for a token without one).
+    #[error("issuer {issuer} has no key for {}", described(.kid.as_deref()))]
+    KeyUnknown {
+        /// The issuer's short name.
+        issuer: Arc<str>,
+        /// The token's `kid`.
+        kid: Option<String>,
+    },
+    /// The keys of the issuer have never been had, or are too old to be believed.
+    #[error("the keys of issuer {issuer} could not be had yet")]
+    KeysUnavailable {
+        /// The issuer's short name.
+        issuer: Arc<str>,
+    },
+    /// The header's `alg` is not the key's.
+    #[error("the key is bound to {key}, the token says {token}")]
+    AlgorithmMismatch {
+        /// What the key is bound to.
+        key: Algorithm,
+        /// What the token claims.
+        token: Algorithm,
+    },
+    /// The signature does not hold.
+    #[error("the signature does not hold")]
+    SignatureBad,
+    /// `exp` has passed.
+    #[error("expired at {0}")]
+    Expired(crate::base::clock::UnixTime),
+    /// `nbf` has not come, or `iat` lies in the future.
+    #[error("not valid before {0}")]
+    NotYetValid(crate::base::clock::UnixTime),
+    /// `exp` - `iat` is over the issuer's limit.
+    #[error("lives {0} s, longer than the issuer may grant")]
+    LifetimeTooLong(u64),
+    /// No accepted audience.
+    #[error("names no accepted audience")]
+    AudienceWrong,
+    /// A claim is missing or has a type or value it must not have.
+    #[error("claim {0:?} is missing or not acceptable")]
+    ClaimBad(&'static str),
+    /// An ID token, which proves a login and grants nothing.
+    #[error("an ID token is not an access token")]
+    IdToken,
+    /// The issuer was asked about an opaque token, and says that it is not active (RFC 7662
+    /// section 2.2): unknown, expired or revoked.
+    #[error("its issuer says that it is not active")]
+    Inactive,
+    /// The issuer could not be asked about an opaque token, or gave no answer that can be
+    /// believed.
+    #[error("issuer {issuer} could not be asked about the token")]
+    IntrospectionFailed {
+        /// The issuer's short name.
+        issuer: Arc<str>,
+    },
+}
+
+fn described(kid: Option<&str>) -> String {
+    match kid {
+        Some(kid) => format!("a token with kid {kid:?}"),
+        None => "a token without kid: its key must be the only one of that algorithm".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! Fetched key sets: what is used, what is skipped, and what is no set at all.
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use serde_json::{Value, json};
+
+use super::fixture::*;
+use crate::decide::jwt::{Algorithm, Issuers, JwtError, KeyMistake, KeySet};
+
+const LISTED: [Algorithm; 3] = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
+
+fn parse(set: &Value) -> Result<(KeySet, Vec<KeyMistake>), KeyMistake> {
+    KeySet::parse_remote(set.to_string().as_bytes(), &LISTED)
+}
+
+fn jwk(algorithm: Algorithm, changes: &Value) -> Value {
+    with(signer(algorithm).jwk(Some("k"), None), changes)
+}
+
+fn kids(keys: &KeySet) -> Vec<Option<&str>> {
+    keys.iter().map(crate::decide::jwt::VerifyingKey::kid).collect()
+}
+
+#[test]
+fn r306_an_unfit_member_is_skipped_and_the_rest_is_used() {
+    let good = jwk(Algorithm::Es256, &json!({ "kid": "good" }));
+    for (unfit, word) in [
+        (json!({ "kty": "oct", "kid": "k", "k": "AAAA" }), "secret"),
+        (jwk(Algorithm::Hs256, &json!({ "alg": "HS256" })), "HS256"),
+        (jwk(Algorithm::Rs256, &json!({ "d": "AQAB" })), "private part d"),
+        (jwk(Algorithm::Rs256, &json!({ "use": "enc" })), "only keys for signatures"),
+        (jwk(Algorithm::Rs256, &json!({ "key_ops": ["encrypt"] })), "key_ops"),
+        (jwk(Algorithm::Rs256, &json!({ "n": "u".repeat(172) })), "RSA key of"),
+        (jwk(Algorithm::Rs256, &json!({ "e": "AQ" })), "not a sound RSA key"),
+        (jwk(Algorithm::Rs256, &json!({ "alg": "RS512" })), "do not list"),
+        (jwk(Algorithm::Es384, &json!({})), "none of the issuer's algorithms"),
+        (jwk(Algorithm::Es256, &json!({ "crv": "P-384" })), "the curve needs"),
+        (jwk(Algorithm::Es256, &json!({ "x": b64(&[7; 32]) })), "not a point"),
+        (jwk(Algorithm::Es256, &json!({ "kid": 7 })), "kid"),
+        (json!({ "kty": "PQ", "kid": "k" }), "kty"),
+        (json!("nonsense"), "not an object"),
+        (Value::Null, "not an object"),
+    ] {
+        let (keys, skipped) = parse(&json!({ "keys": [unfit, good] })).expect(word);
+        assert_eq!(kids(&keys), [Some("good")], "{word}");
+        assert_eq!(skipped.len(), 1, "{word}");
+        assert_eq!(skipped[0].place, "keys[0]");
+        assert!(skipped[0].message.contains(word), "{word}: {}", skipped[0].message);
+        // Alone it is no set to put in the place of another.
+        let alone = parse(&json!({ "keys": [unfit] })).expect_err(word);
+        assert!(alone.message.contains("no usable key"), "{}", alone.message);
+    }
+}
+
+#[test]
+fn r306_a_symmetric_key_is_never_taken_from_a_fetched_set() {
+    let secret = jwk(Algorithm::Hs256, &json!({ "alg": "HS256", "kid": "s" }));
+    let public = jwk(Algorithm::Rs256, &json!({}));
+    let listed = [Algorithm::Hs256, Algorithm::Rs256];
+    let read = |set: Value| KeySet::parse_remote(set.to_string().as_bytes(), &listed);
+    assert!(read(json!({ "keys": [secret] })).is_err());
+    let (keys, skipped) = read(json!({ "keys": [secret, public] })).unwrap();
+    assert_eq!(kids(&keys), [Some("k")]);
+    assert!(skipped[0].message.contains("symmetric"), "{skipped:?}");
+}
+
+#[test]
+fn r305_of_two_keys_with_one_kid_neither_is_used() {
+    let (one, two) = (jwk(Algorithm::Rs256, &json!({})), jwk(Algorithm::Es256, &json!({})));
+    let other = jwk(Algorithm::EdDsa, &json!({ "kid": "other" }));
+    assert!(parse(&json!({ "keys": [one, two] })).is_err());
+    let (keys, skipped) = parse(&json!({ "keys": [one, other, two] })).unwrap();
+    assert_eq!(kids(&keys), [Some("other")]);
+    assert_eq!(skipped.len(), 2);
+    // A key that is not used anyway takes nothing from its namesake.
+    let unused = with(two, &json!({ "use": "enc" }));
+    let (keys, _) = parse(&json!({ "keys": [one, unused] })).unwrap();
+    assert_eq!(kids(&keys), [Some("k")]);
+}
+
+#[test]
+fn contract_keys_of_a_jwt_a_fetched_jwk_without_alg_takes_the_only_one_that_fits() {
+    let plain = json!({ "keys": [jwk(Algorithm::Rs256, &json!({ "alg": null }))] });
+    let mut keys = plain;
+    keys["keys"][0].as_object_mut().unwrap().remove("alg");
+    let read = |listed: &[Algorithm]| KeySet::parse_remote(keys.to_string().as_bytes(), listed);
+    let (set, _) = read(&LISTED).unwrap();
+    assert_eq!(set.iter().next().unwrap().algorithm(), Algorithm::Rs256);
+    let two = read(&[Algorithm::Rs256, Algorithm::Ps256]).unwrap_err();
+    assert!(two.message.contains("all fit"), "{}", two.message);
+}
+
+#[test]
+fn r306_what_is_no_key_set_is_refused_as_a_whole() {
+    let one = jwk(Algorithm::Rs256, &json!({}));
+    let many: Vec<_> =
+        (0..101).map(|i| with(one.clone(), &json!({ "kid": i.to_string() }))).collect();
+    for (text, word) in [
+        (String::new(), "not JSON"),
+        ("<html></html>".to_owned(), "not JSON"),
+        ("[]".to_owned(), "not a JSON object"),
+        ("{}".to_owned(), "no array"),
+        (one.to_string(), "no array"),
+        (json!({ "keys": { "k": one } }).to_string(), "no array"),
+        (json!({ "keys": [] }).to_string(), "no usable key"),
+        (json!({ "keys": many }).to_string(), "at most 100"),
+        (format!("{{\"keys\":[],\"keys\":[{one}]}}"), "twice"),
+        (pem("PUBLIC KEY", &signer(Algorithm::Rs256).spki()), "not JSON"),
+        (format!("{}{}", json!({ "keys": [one] }), " ".repeat(1 << 20)), "1 MiB"),
+    ] {
+        let mistake = KeySet::parse_remote(text.as_bytes(), &LISTED).expect_err(word);
+        assert!(mistake.message.contains(word), "{word}: {}", mistake.message);
+    }
+    assert!(KeySet::parse_remote(b"{\"keys\":[\"\xff\"]}", &LISTED).is_err());
+    let set = json!({ "keys": [one] }).to_string();
+    let padded = set.clone() + &" ".repeat((1 << 20) - set.len());
+    assert!(KeySet::parse_remote(padded.as_bytes(), &LISTED).is_ok(), "1 MiB is not longer");
+}
+
+#[test]
+fn contract_keys_never_had_are_told_from_keys_unknown() {
+    let settings = std::sync::Arc::new(settings(&LISTED));
+    let name = settings.name.clone();
+    let issuers = Issuers::new(vec![(settings, std::sync::Arc::default())]);
+    let token = sign(Algorithm::Rs256, &header(Algorithm::Rs256), &payload());
+    let error = issuers.verify(&token, NOW).unwrap_err();
+    assert_eq!(error, JwtError::KeysUnavailable { issuer: name });
+    // What is refused on sight is refused without keys, too.
+    let none = with(header(Algorithm::Rs256), &json!({ "alg": "none" }));
+    let token = sign(Algorithm::Rs256, &none, &payload());
+    assert!(matches!(issuers.verify(&token, NOW), Err(JwtError::HeaderRefused(_))));
+}
+
+#[test]
+fn r807_the_same_keys_in_another_order_are_the_same_set() {
+    let one = jwk(Algorithm::Rs256, &json!({ "kid": "1" }));
+    let two = jwk(Algorithm::Es256, &json!({ "kid": "2" }));
+    let read = |keys: Value| parse(&json!({ "keys": keys })).unwrap().0;
+    let set = read(json!([one, two]));
+    assert!(set.has_same_keys(&read(json!([two, one]))));
+    assert!(!set.has_same_keys(&read(json!([one]))));
+    assert!(!read(json!([one])).has_same_keys(&set));
+    let renamed = with(two.clone(), &json!({ "kid": "3" }));
+    assert!(!set.has_same_keys(&read(json!([one, renamed]))));
+    let other = with(signer(Algorithm::EdDsa).jwk(Some("2"), None), &json!({}));
+    assert!(!set.has_same_keys(&read(json!([one, other]))));
+    // Another key of the same kind under an old name, as some servers rotate.
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let rotated = Signer::Ec(pair).jwk(Some("2"), None);
+    assert!(!set.has_same_keys(&read(json!([one, rotated]))));
+}

@@ -1,0 +1,109 @@
+//! When a token is good: `exp`, `nbf`, `iat` (RFC 7519 sections 4.1.4 to 4.1.6).
+//!
+//! Owns what a date in a token may look like and every comparison with the clock. Fractions are
+//! rounded against the token. Never reads the clock.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::base::clock::UnixTime;
+use crate::decide::jwt::{IssuerSettings, JwtError};
+
+/// Up to here every integer is exact in every JSON reader (RFC 8259 section 6).
+const DATE_MAX: u64 = 1 << 53;
+
+/// The time in which a token is good, with the tolerance of its issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Validity {
+    pub(super) expires: UnixTime,
+    pub(super) issued: Option<UnixTime>,
+    not_before: Option<UnixTime>,
+    leeway: Duration,
+}
+
+impl Validity {
+    /// Reads and checks the dates of a token whose signature holds.
+    pub(super) fn parse(
+        claims: &Map<String, Value>,
+        settings: &IssuerSettings,
+        now: UnixTime,
+    ) -> Result<Self, JwtError> {
+        let exp = date(claims, "exp")?.ok_or(JwtError::ClaimBad("exp"))?;
+        let nbf = date(claims, "nbf")?;
+        let iat = date(claims, "iat")?;
+        let validity = Self {
+            expires: UnixTime(exp.floor),
+            issued: iat.map(|iat| UnixTime(iat.floor)),
+            not_before: [nbf, iat].into_iter().flatten().map(|date| UnixTime(date.ceil)).max(),
+            leeway: settings.leeway,
+        };
+        validity.check(now)?;
+        if nbf.is_some_and(|nbf| exp.floor < nbf.ceil) {
+            return Err(JwtError::ClaimBad("nbf"));
+        }
+        if let Some(limit) = settings.max_lifetime {
+            let lifetime = exp.ceil.saturating_sub(iat.ok_or(JwtError::ClaimBad("iat"))?.floor);
+            if lifetime > limit.as_secs() {
+                return Err(JwtError::LifetimeTooLong(lifetime));
+            }
+        }
+        Ok(validity)
+    }
+
+    /// Reads and checks the dates of a token that its issuer describes. They are optional (RFC 7662
+    /// section 2.2): without `exp` the description ends when it is no longer fresh.
+    pub(super) fn described(
+        claims: &Map<String, Value>,
+        settings: &IssuerSettings,
+        fresh_until: UnixTime,
+        now: UnixTime,
+    ) -> Result<Self, JwtError> {
+        let exp = date(claims, "exp")?;
+        let (nbf, iat) = (date(claims, "nbf")?, date(claims, "iat")?);
+        let stale_for = settings.introspection.as_ref().map_or(Duration::ZERO, |one| one.stale_for);
+        let validity = Self {
+            expires: exp.map_or(fresh_until.plus(stale_for), |exp| UnixTime(exp.floor)),
+            issued: iat.map(|iat| UnixTime(iat.floor)),
+            not_before: [nbf, iat].into_iter().flatten().map(|date| UnixTime(date.ceil)).max(),
+            leeway: settings.leeway,
+        };
+        validity.check(now)?;
+        Ok(validity)
+    }
+
+    /// Compares with the clock; a cached token goes through here on every hit.
+    pub(super) fn check(&self, now: UnixTime) -> Result<(), JwtError> {
+        if now >= self.expires.plus(self.leeway) {
+            return Err(JwtError::Expired(self.expires));
+        }
+        match self.not_before {
+            Some(start) if now.plus(self.leeway) < start => Err(JwtError::NotYetValid(start)),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// A `NumericDate`, rounded both ways.
+#[derive(Clone, Copy)]
+struct Date {
+    floor: u64,
+    ceil: u64,
+}
+
+/// Only a JSON number from 0 to [`DATE_MAX`]: a date of another type was once taken for none and
+/// the token for eternal (CVE-2026-25537).
+fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Date>, JwtError> {
+    let Some(value) = claims.get(name) else { return Ok(None) };
+    let whole = value.as_u64().map(|whole| Date { floor: whole, ceil: whole });
+    let date = whole.or_else(|| fraction(value)).filter(|date| date.ceil <= DATE_MAX);
+    date.map(Some).ok_or(JwtError::ClaimBad(name))
+}
+
+fn fraction(value: &Value) -> Option<Date> {
+    #[expect(clippy::cast_precision_loss, reason = "2^53 is exact")]
+    const MAX: f64 = DATE_MAX as f64;
+    let number = value.as_f64().filter(|n| n.is_sign_positive() && (0.0..=MAX).contains(n))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 2^53")]
+    Some(Date { floor: number.floor() as u64, ceil: number.ceil() as u64 })
+}

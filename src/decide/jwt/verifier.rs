@@ -1,0 +1,272 @@
+//! The order of the checks on a token.
+//!
+//! Owns [`Issuers::verify`], the only way to a [`VerifiedToken`]. Reads top to bottom: form,
+//! header, issuer and key, signature, and only then what the token claims.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::base::clock::UnixTime;
+use crate::decide::jwt::compact::Compact;
+use crate::decide::jwt::header::Header;
+use crate::decide::jwt::introspection::Recheck;
+use crate::decide::jwt::json::{self, JsonFault, Origin};
+use crate::decide::jwt::key::VerifyingKey;
+use crate::decide::jwt::validity::Validity;
+use crate::decide::jwt::{IssuerSettings, JwtError, KeySet, claims};
+use crate::decide::principal::Principal;
+
+/// Evidence from an unverified token is cut here, so that it cannot fill the log.
+const EVIDENCE_BYTES_MAX: usize = 256;
+
+/// A token whose signature and claims held at the time it was verified. Only [`Issuers::verify`]
+/// makes one.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct VerifiedToken(Arc<Verified>);
+
+#[derive(Debug)]
+pub(super) struct Verified {
+    pub(super) principal: Arc<Principal>,
+    pub(super) validity: Validity,
+    pub(super) kid: Option<Box<str>>,
+    pub(super) epoch: Epoch,
+    /// For what an issuer was asked about: when it must be asked again.
+    pub(super) fresh_until: Option<UnixTime>,
+    /// How long the text was that the claims were read from, where that is not the token.
+    pub(super) answer_bytes: usize,
+}
+
+/// One issuer with one key set and one way to read its tokens. What was verified in an epoch may
+/// be believed again as long as that epoch is in force; a key that is removed or a rule that is
+/// tightened begins another one. Never given twice in the life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(u64);
+
+/// Before the first: nothing was verified in it.
+impl Default for Epoch {
+    fn default() -> Self {
+        Self(0)
+    }
+}
+
+impl Epoch {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl VerifiedToken {
+    pub(super) fn new(verified: Verified) -> Self {
+        Self(Arc::new(verified))
+    }
+
+    /// Who the token speaks for.
+    pub fn principal(&self) -> &Arc<Principal> {
+        &self.0.principal
+    }
+
+    /// `exp`, without leeway.
+    #[must_use]
+    pub fn expires(&self) -> UnixTime {
+        self.0.validity.expires
+    }
+
+    /// `iat`, for whoever revokes what was issued before a date.
+    #[must_use]
+    pub fn issued(&self) -> Option<UnixTime> {
+        self.0.validity.issued
+    }
+
+    /// The id of the key that signed it.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.0.kid.as_deref()
+    }
+
+    /// How much was read about it besides the token itself.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        self.0.answer_bytes
+    }
+
+    /// Under what it was verified.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.0.epoch
+    }
+
+    /// Compares the token's dates with the clock again, with the issuer's leeway. Whoever keeps a
+    /// verified token asks this on every use.
+    ///
+    /// # Errors
+    /// [`JwtError::Expired`] or [`JwtError::NotYetValid`].
+    pub fn check_time(&self, now: UnixTime) -> Result<(), JwtError> {
+        self.0.validity.check(now)
+    }
+}
+
+/// All trusted issuers with their keys: immutable, compiled into a snapshot.
+#[derive(Debug, Default)]
+pub struct Issuers {
+    by_identifier: HashMap<Arc<str>, Issuer>,
+    by_epoch: HashMap<Epoch, Arc<IssuerSettings>>,
+    /// The youngest epoch of all, or of the reload that took an issuer away.
+    latest: Epoch,
+}
+
+#[derive(Debug)]
+pub(super) struct Issuer {
+    pub(super) settings: Arc<IssuerSettings>,
+    keys: Arc<KeySet>,
+    pub(super) epoch: Epoch,
+}
+
+impl Issuers {
+    /// Puts issuers and their key sets together. Issuer identifiers are unique (the configuration
+    /// sees to that; the last one wins here).
+    #[must_use]
+    pub fn new(issuers: Vec<(Arc<IssuerSettings>, Arc<KeySet>)>) -> Self {
+        Self::default().renew(issuers)
+    }
+
+    /// The issuers after a reload. One that has the very same key set and equal settings stays in
+    /// its epoch, so that what was verified under it need not be verified again.
+    #[must_use]
+    pub fn renew(&self, issuers: Vec<(Arc<IssuerSettings>, Arc<KeySet>)>) -> Self {
+        let with_epoch = |(settings, keys): (Arc<IssuerSettings>, Arc<KeySet>)| {
+            let before = self.by_identifier.get(&settings.issuer);
+            let same = before
+                .filter(|before| Arc::ptr_eq(&before.keys, &keys) && before.settings == settings);
+            let epoch = same.map_or_else(Epoch::next, |before| before.epoch);
+            (Arc::clone(&settings.issuer), Issuer { settings, keys, epoch })
+        };
+        let by_identifier: HashMap<_, _> = issuers.into_iter().map(with_epoch).collect();
+        let by_epoch: HashMap<_, _> = by_identifier
+            .values()
+            .map(|issuer| (issuer.epoch, Arc::clone(&issuer.settings)))
+            .collect();
+        let is_known = |epoch: &Epoch| self.by_epoch.contains_key(epoch);
+        let unchanged = by_epoch.len() == self.by_epoch.len() && by_epoch.keys().all(is_known);
+        let latest = if unchanged { self.latest } else { Epoch::next() };
+        Self { by_identifier, by_epoch, latest }
+    }
+
+    /// Changes whenever an issuer does: what was refused in one may be accepted in the next.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.latest
+    }
+
+    /// Asks again whether a token that was verified before still holds: that its epoch is in
+    /// force, its dates and its audience, and for what its issuer was asked about, whether
+    /// that is long ago.
+    #[must_use]
+    pub fn recheck(&self, token: &VerifiedToken, now: UnixTime) -> Recheck {
+        let Some(settings) = self.by_epoch.get(&token.0.epoch) else { return Recheck::Anew };
+        let claims = token.0.principal.claims().as_map();
+        let rules = settings.introspection.as_ref();
+        let needs_audience = rules.is_none_or(|rules| rules.needs_audience(settings, claims));
+        let audience = || match needs_audience {
+            true => claims::check_audience(settings, claims),
+            false => Ok(()),
+        };
+        let stale_for = rules.map_or(Duration::ZERO, |rules| rules.stale_for);
+        let is_over = |until: UnixTime| now >= until.plus(stale_for);
+        if token.0.fresh_until.is_some_and(is_over) {
+            return Recheck::Anew;
+        }
+        if let Err(error) = token.check_time(now).and_then(|()| audience()) {
+            return Recheck::Fails(error);
+        }
+        match token.0.fresh_until {
+            Some(until) if now >= until => Recheck::Stale,
+            Some(_) | None => Recheck::Holds,
+        }
+    }
+
+    pub(super) fn get(&self, identifier: &str) -> Option<&Issuer> {
+        self.by_identifier.get(identifier)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Issuer> {
+        self.by_identifier.values()
+    }
+
+    /// Verifies one compact JWS: form, header, key, signature, then claims.
+    ///
+    /// # Errors
+    /// [`JwtError`], the first check that failed.
+    pub fn verify(&self, token: &str, now: UnixTime) -> Result<VerifiedToken, JwtError> {
+        let compact = Compact::parse(token)?;
+        let header = Header::parse(&compact.header)?;
+        let claims = json::parse_object(&compact.payload, Origin::Token)
+            .map_err(|error| malformed(error.fault))?;
+        let issuer = self.issuer(&claims)?;
+        header.check(&issuer.settings)?;
+        let key = issuer.key(&header)?;
+        key.verify(compact.signed, &compact.signature)?;
+        // From here on the claims are the issuer's word.
+        let validity = Validity::parse(&claims, &issuer.settings, now)?;
+        let established = claims::establish(&issuer.settings, claims)?;
+        Ok(VerifiedToken::new(Verified {
+            principal: Principal::assertion(established),
+            validity,
+            kid: key.kid().map(Box::from),
+            epoch: issuer.epoch,
+            fresh_until: None,
+            answer_bytes: 0,
+        }))
+    }
+
+    /// `iss` chooses where to look for the key, and nothing else.
+    fn issuer(&self, claims: &Map<String, Value>) -> Result<&Issuer, JwtError> {
+        match claims.get("iss") {
+            Some(Value::String(iss)) => self
+                .by_identifier
+                .get(iss.as_str())
+                .ok_or_else(|| JwtError::IssuerUnknown(shortened(iss))),
+            Some(_) | None => Err(JwtError::ClaimBad("iss")),
+        }
+    }
+}
+
+impl Issuer {
+    /// The key by (issuer, `kid`); the header's `alg` can only confirm it.
+    fn key(&self, header: &Header) -> Result<&VerifyingKey, JwtError> {
+        if self.keys.is_empty() {
+            let issuer = Arc::clone(&self.settings.name);
+            return Err(JwtError::KeysUnavailable { issuer });
+        }
+        let kid = header.kid.as_deref();
+        let key = self.keys.choose(kid, header.algorithm).ok_or_else(|| JwtError::KeyUnknown {
+            issuer: Arc::clone(&self.settings.name),
+            kid: kid.map(shortened),
+        })?;
+        if !key.algorithm().is_same_signature(header.algorithm) {
+            return Err(JwtError::AlgorithmMismatch {
+                key: key.algorithm(),
+                token: header.algorithm,
+            });
+        }
+        Ok(key)
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text[..text.floor_char_boundary(EVIDENCE_BYTES_MAX)].to_owned()
+}
+
+fn malformed(fault: JsonFault) -> JwtError {
+    JwtError::Malformed(match fault {
+        JsonFault::Syntax => "the payload is not JSON",
+        JsonFault::NotAnObject => "the payload is not a JSON object",
+        JsonFault::DuplicateName => "the payload has a name twice",
+        JsonFault::TooDeep => "the payload is nested deeper than 32 levels",
+        JsonFault::TooManyMembers => "the payload has more than 1024 members",
+    })
+}

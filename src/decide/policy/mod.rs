@@ -1,0 +1,22 @@
+//! Which route a request falls under and what the route demands.
+//!
+//! Owns patterns, the route table and access. Never looks at a credential itself, only at the
+//! principal that verification established.
+
+pub mod access;
+mod conflict;
+mod host;
+mod index;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod oracle;
+pub mod pattern;
+pub mod route;
+pub mod table;
+pub mod upstream;
+
+pub use access::{Access, AccessDenied, Requirement};
+pub use host::{HostPattern, normalize_host};
+pub use pattern::{PathPattern, PatternError};
+pub use route::{InsecurePath, Methods, Preflight, Route, Upgrade};
+pub use table::{RouteMiss, RouteMistake, RouteTable};

@@ -1,0 +1,181 @@
+//! One route, compiled.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::decide::policy::upstream::{Timeouts, Upstream};
+use crate::decide::policy::{Access, HostPattern, PathPattern};
+use crate::decide::rate_limit::LimitPolicy;
+use crate::decide::request::cors::Cors;
+
+/// The methods a route takes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Methods {
+    /// Every method but TRACE and CONNECT.
+    Any,
+    /// These; GET covers HEAD.
+    Only(Vec<Method>),
+}
+
+impl Methods {
+    /// Whether a request with `method` falls under the route: never TRACE, which reflects
+    /// credentials, and CONNECT, which makes a tunnel, even if they are listed.
+    #[must_use]
+    pub fn covers(&self, method: &Method) -> bool {
+        if *method == Method::TRACE || *method == Method::CONNECT {
+            return false;
+        }
+        match self {
+            Self::Any => true,
+            Self::Only(listed) => {
+                listed.contains(method)
+                    || (*method == Method::HEAD && listed.contains(&Method::GET))
+            }
+        }
+    }
+
+    /// Whether some method falls under both.
+    #[must_use]
+    pub(crate) fn overlap(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, Self::Any) => true,
+            (Self::Any, Self::Only(listed)) | (Self::Only(listed), Self::Any) => {
+                listed.iter().any(|method| Self::Any.covers(method))
+            }
+            (Self::Only(ours), Self::Only(theirs)) => {
+                ours.iter().any(|method| other.covers(method))
+                    || theirs.iter().any(|method| self.covers(method))
+            }
+        }
+    }
+
+    /// The methods for an `Allow` field: GET brings HEAD; [`Methods::Any`] the common ones.
+    pub(crate) fn allowed(&self) -> impl Iterator<Item = &Method> {
+        static HEAD: Method = Method::HEAD;
+        static COMMON: [Method; 7] = [
+            Method::DELETE,
+            Method::GET,
+            Method::HEAD,
+            Method::OPTIONS,
+            Method::PATCH,
+            Method::POST,
+            Method::PUT,
+        ];
+        let (listed, head) = match self {
+            Self::Any => (COMMON.as_slice(), None),
+            Self::Only(listed) => {
+                (listed.as_slice(), listed.contains(&Method::GET).then_some(&HEAD))
+            }
+        };
+        listed.iter().filter(|method| self.covers(method)).chain(head)
+    }
+}
+
+/// Whether a connection may change its protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upgrade {
+    /// Upgrades are not forwarded.
+    #[default]
+    Denied,
+    /// `upgrade: websocket`.
+    Websocket,
+}
+
+/// Readings of a path that the route takes although an upstream might disagree
+/// (`insecure_path`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InsecurePath {
+    /// `%2F` inside a segment.
+    pub encoded_slash: bool,
+    /// `//` that another reading merges.
+    pub double_slash: bool,
+    /// `;` parameters that another reading cuts.
+    pub semicolon: bool,
+}
+
+/// What becomes of a CORS preflight that asks about this route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Preflight {
+    /// It is an OPTIONS request like any other.
+    #[default]
+    Ordinary,
+    /// `cors`: we answer it.
+    Answer(Arc<Cors>),
+    /// `preflight: pass`: the upstream answers it, without a credential.
+    Pass,
+}
+
+/// One route of the configuration.
+#[derive(Debug)]
+pub struct Route {
+    /// Position in the configuration: index into the shell's per-route metrics.
+    pub index: usize,
+    /// Metric label.
+    pub name: Arc<str>,
+    /// Hosts; empty is any host.
+    pub hosts: Vec<HostPattern>,
+    /// The path.
+    pub path: PathPattern,
+    /// The methods.
+    pub methods: Methods,
+    /// The demand.
+    pub access: Access,
+    /// Limits that apply, in order.
+    pub limits: Vec<Arc<LimitPolicy>>,
+    /// Where admitted requests go.
+    pub upstream: Arc<Upstream>,
+    /// Leave the credential on the forwarded request.
+    pub forward_credential: bool,
+    /// The largest accepted request body, in bytes; `None` is no limit.
+    pub body_limit: Option<u64>,
+    /// Timeouts: the route's own or the upstream's.
+    pub timeouts: Timeouts,
+    /// Protocol upgrades.
+    pub upgrade: Upgrade,
+    /// Path readings that are let through.
+    pub insecure_path: InsecurePath,
+    /// Forward X-HTTP-Method-Override and its kin.
+    pub insecure_method_override: bool,
+    /// CORS fields on every answer.
+    pub cors: Option<Arc<Cors>>,
+    /// What becomes of a preflight.
+    pub preflight: Preflight,
+    /// Decide and count, and forward all the same.
+    pub insecure_observe: bool,
+}
+
+impl Route {
+    /// Whether something passes here that `other` refuses, whatever both demand: everything where
+    /// the route only observes, preflights where it passes them on. An attacker would look for a
+    /// path that we read as this route and the upstream as the other.
+    #[must_use]
+    pub(crate) fn is_looser_than(&self, other: &Self) -> bool {
+        let passes = |route: &Self| route.preflight == Preflight::Pass;
+        self.insecure_observe && !other.insecure_observe || passes(self) && !passes(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contract_which_route_methods_overlap_where_one_request_falls_under_both() {
+        let only = |method: Method| Methods::Only(vec![method]);
+        for (one, other, overlap) in [
+            (only(Method::GET), only(Method::GET), true),
+            (only(Method::GET), only(Method::HEAD), true),
+            (only(Method::POST), Methods::Any, true),
+            (Methods::Any, Methods::Any, true),
+            (only(Method::GET), only(Method::POST), false),
+            (only(Method::HEAD), only(Method::POST), false),
+            // No request falls under these.
+            (only(Method::TRACE), only(Method::TRACE), false),
+            (only(Method::CONNECT), Methods::Any, false),
+        ] {
+            assert_eq!(one.overlap(&other), overlap, "{one:?} {other:?}");
+            assert_eq!(other.overlap(&one), overlap, "{other:?} {one:?}");
+        }
+    }
+}

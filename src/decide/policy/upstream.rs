@@ -1,0 +1,58 @@
+//! What is known of an upstream before anything connects to it.
+//!
+//! Owns the parsed address and the timeouts. Never resolves, never connects: that is
+//! [`crate::serve::upstream`]'s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where an upstream listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamAddress {
+    /// `http://host:port`; the host may be a name, which the shell resolves again and again.
+    Tcp {
+        /// Name or address, without brackets.
+        host: Box<str>,
+        /// Port.
+        port: u16,
+    },
+    /// `unix:/path`.
+    Unix(Box<str>),
+}
+
+/// Every timeout of an upstream; none can be absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To connect.
+    pub connect: Duration,
+    /// From the request's end to the response's headers.
+    pub response: Duration,
+    /// Between pieces of a body.
+    pub idle: Duration,
+    /// How long an unused connection is kept.
+    pub keepalive: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(1),
+            response: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            keepalive: Duration::from_secs(4),
+        }
+    }
+}
+
+/// One upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Name in the configuration and in metrics.
+    pub name: Arc<str>,
+    /// Position in the configuration.
+    pub index: usize,
+    /// Where it listens.
+    pub address: UpstreamAddress,
+    /// Its timeouts, unless a route has its own.
+    pub timeouts: Timeouts,
+}

@@ -1,0 +1,241 @@
+//! Who a request was established to be.
+//!
+//! Owns [`Principal`] and the claims it carries. A principal is only made by what verified a
+//! credential ([`crate::decide::jwt`], [`crate::decide::api_key`]); the gate passes it on, the policy asks it.
+//! Never made from a header.
+
+use std::sync::{Arc, LazyLock};
+
+use http::HeaderValue;
+use serde_json::{Map, Value};
+
+use crate::base::field_name::FieldName;
+use crate::base::header_text;
+use crate::decide::request::credential::CredentialKind;
+use crate::decide::scope::ScopeSet;
+
+/// The issuer of every API key, as the upstream sees it.
+pub const API_KEY_ISSUER: &str = "urn:gatepost:api-key";
+
+static NO_CLAIMS: LazyLock<Arc<Claims>> = LazyLock::new(Arc::default);
+
+/// Verified claims by name. What is in here was signed by the issuer or written by the operator.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Claims(Map<String, Value>);
+
+impl Claims {
+    /// Wraps claims that were verified.
+    #[must_use]
+    pub fn new(claims: Map<String, Value>) -> Self {
+        Self(claims)
+    }
+
+    /// The shared empty set.
+    #[must_use]
+    pub fn none() -> Arc<Self> {
+        Arc::clone(&NO_CLAIMS)
+    }
+
+    /// All of them, by name.
+    #[must_use]
+    pub fn as_map(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    /// A claim by name. A name that is there as written wins; otherwise dots step into objects
+    /// (`realm_access.roles`).
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Value> {
+        if let Some(exact) = self.0.get(name) {
+            return Some(exact);
+        }
+        let (first, rest) = name.split_once('.')?;
+        rest.split('.').try_fold(self.0.get(first)?, |value, step| value.get(step))
+    }
+
+    /// The texts of a claim: one for a string, number or boolean, one per such member of an
+    /// array, none for anything else. Policy conditions and identity headers read claims this way.
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        match self.find(name) {
+            Some(Value::Array(items)) => items.iter().filter_map(scalar_text).collect(),
+            Some(value) => scalar_text(value).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+}
+
+fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Everything a verified credential says, before it is frozen into a [`Principal`].
+#[derive(Debug)]
+pub struct Established {
+    /// `sub`, or the key's subject.
+    pub subject: Arc<str>,
+    /// `iss` byte for byte, or [`API_KEY_ISSUER`].
+    pub issuer: Arc<str>,
+    /// The issuer's short name from the configuration; `api-key` for keys.
+    pub issuer_name: Arc<str>,
+    /// `client_id`, else `azp`.
+    pub client_id: Option<Arc<str>>,
+    /// What was granted, under the issuer's cap.
+    pub scopes: Arc<ScopeSet>,
+    /// What kind of credential this came from.
+    pub credential: CredentialKind,
+    /// `jti`, or the key's id.
+    pub credential_id: Option<Arc<str>>,
+    /// All claims, for conditions and for limits by claim.
+    pub claims: Arc<Claims>,
+    /// Claims that the configuration turns into headers, already encoded.
+    pub claim_headers: Box<[(FieldName, HeaderValue)]>,
+}
+
+/// The values of the identity headers, encoded once per credential instead of once per request.
+#[derive(Clone, Debug)]
+pub struct IdentityValues {
+    /// For `X-Auth-Subject`.
+    pub subject: HeaderValue,
+    /// For `X-Auth-Issuer`.
+    pub issuer: HeaderValue,
+    /// For `X-Auth-Client-Id`.
+    pub client_id: Option<HeaderValue>,
+    /// For `X-Auth-Scopes`, separated by spaces; absent when nothing was granted.
+    pub scopes: Option<HeaderValue>,
+    /// For `X-Auth-Credential`.
+    pub credential: HeaderValue,
+    /// For `X-Auth-Credential-Id`.
+    pub credential_id: Option<HeaderValue>,
+}
+
+/// Header values that many credentials share, so that they are not encoded for each.
+#[derive(Clone, Debug)]
+pub struct SharedValues {
+    /// Of [`Established::issuer`].
+    pub issuer: HeaderValue,
+    /// Of [`Established::scopes`]; `None` when nothing was granted.
+    pub scopes: Option<HeaderValue>,
+}
+
+/// Who we established the caller to be. Immutable and shared: a request holds an `Arc` of it.
+#[derive(Debug)]
+#[must_use]
+pub struct Principal {
+    established: Established,
+    values: IdentityValues,
+}
+
+impl Principal {
+    /// Freezes what a verifier established. Only [`crate::decide::jwt`] and [`crate::decide::api_key`] call this:
+    /// it asserts that a signature or a digest was checked.
+    pub(crate) fn assertion(established: Established) -> Arc<Self> {
+        let shared = SharedValues {
+            issuer: header_text::encode(&established.issuer),
+            scopes: (!established.scopes.is_empty())
+                .then(|| header_text::encode_list(established.scopes.iter(), b' ')),
+        };
+        Self::assertion_sharing(established, shared)
+    }
+
+    /// As [`Self::assertion`], with the values that are encoded already.
+    pub(crate) fn assertion_sharing(established: Established, shared: SharedValues) -> Arc<Self> {
+        let values = IdentityValues {
+            subject: header_text::encode(&established.subject),
+            issuer: shared.issuer,
+            client_id: established.client_id.as_deref().map(header_text::encode),
+            scopes: shared.scopes,
+            credential: HeaderValue::from_static(established.credential.as_str()),
+            credential_id: established.credential_id.as_deref().map(header_text::encode),
+        };
+        Arc::new(Self { established, values })
+    }
+
+    /// The subject (RFC 7519 section 4.1.2).
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.established.subject
+    }
+
+    /// The issuer, byte for byte.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.established.issuer
+    }
+
+    /// The issuer's short name, fit for a metric label.
+    #[must_use]
+    pub fn issuer_name(&self) -> &str {
+        &self.established.issuer_name
+    }
+
+    /// The OAuth client, when the credential names one.
+    #[must_use]
+    pub fn client_id(&self) -> Option<&str> {
+        self.established.client_id.as_deref()
+    }
+
+    /// What was granted.
+    #[must_use]
+    pub fn scopes(&self) -> &ScopeSet {
+        &self.established.scopes
+    }
+
+    /// The kind of credential.
+    #[must_use]
+    pub fn credential(&self) -> CredentialKind {
+        self.established.credential
+    }
+
+    /// `jti` or key id; not a secret.
+    #[must_use]
+    pub fn credential_id(&self) -> Option<&str> {
+        self.established.credential_id.as_deref()
+    }
+
+    /// All claims.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.established.claims
+    }
+
+    /// The encoded values for the identity headers.
+    #[must_use]
+    pub fn values(&self) -> &IdentityValues {
+        &self.values
+    }
+
+    /// Claims that the configuration turns into headers.
+    #[must_use]
+    pub fn claim_headers(&self) -> &[(FieldName, HeaderValue)] {
+        &self.established.claim_headers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn claims(value: Value) -> Claims {
+        let Value::Object(map) = value else { panic!("an object") };
+        Claims::new(map)
+    }
+
+    #[test]
+    fn a_dotted_name_steps_into_objects_and_an_exact_name_wins() {
+        let set = claims(
+            json!({ "a": { "b": ["x", 1, true, null, {}] }, "c.d": "exact", "c": { "d": "nested" } }),
+        );
+        assert_eq!(set.texts("a.b"), ["x", "1", "true"]);
+        assert_eq!(set.texts("c.d"), ["exact"]);
+        assert!(set.texts("a").is_empty());
+        assert!(set.texts("a.b.c").is_empty());
+        assert!(set.texts("missing").is_empty());
+    }
+}

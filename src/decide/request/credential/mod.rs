@@ -1,0 +1,302 @@
+//! What a request presents: a bearer JWT, an API key, or nothing.
+//!
+//! Owns reading credentials out of header fields (RFC 6750 section 2.1, RFC 9110 section 11.4).
+//! Never reads the query, a cookie or a body, and never says whether a credential is good.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
+use thiserror::Error;
+
+use crate::base::bytes::all;
+use crate::base::field_name::fold;
+
+/// The kinds of credential, as routes and identity headers name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CredentialKind {
+    /// A signed JWT as a bearer token.
+    Jwt,
+    /// An API key.
+    ApiKey,
+    /// A personal access token.
+    Pat,
+}
+
+impl CredentialKind {
+    /// The word in configuration, headers, logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::ApiKey => "api_key",
+            Self::Pat => "pat",
+        }
+    }
+}
+
+/// Where API keys are read from: a header of their own, or a scheme of `Authorization`
+/// (or of another header).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySource {
+    /// The header.
+    pub header: HeaderName,
+    /// The authentication scheme in it, if any; compared without case.
+    pub scheme: Option<Box<str>>,
+}
+
+/// What a request presents. At most one of each kind: more is refused before this exists.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_debug_implementations, reason = "it holds the secrets themselves")]
+pub struct Presented<'a> {
+    /// The bearer token, as text that has only `b64token` characters.
+    pub jwt: Option<&'a str>,
+    /// The API key, as visible ASCII.
+    pub key: Option<&'a str>,
+}
+
+/// Why the credential fields of a request cannot be read.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum CredentialError {
+    /// More than one field or value of a kind: each reader could pick another one.
+    #[error("more than one credential of a kind")]
+    Repeated,
+    /// Not `scheme SP credentials`, an empty credential, or bytes no credential has.
+    #[error("the credential field is malformed")]
+    Malformed,
+    /// A scheme nobody here understands: a bad credential, not none.
+    #[error("the authentication scheme is unknown")]
+    SchemeUnknown,
+}
+
+/// All the places credentials are read from, compiled from the configuration.
+#[derive(Clone, Debug)]
+pub struct CredentialSources {
+    keys: Vec<KeySource>,
+    /// Each header once, `Authorization` first.
+    headers: Vec<HeaderName>,
+    /// The same, folded.
+    folded: Vec<Box<str>>,
+}
+
+/// The longest key that is looked up; longer ones only cost time to hash.
+const KEY_BYTES_MAX: usize = 4096;
+
+const BEARER: &str = "Bearer";
+
+/// Bearer JWTs and no API keys.
+impl Default for CredentialSources {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+impl CredentialSources {
+    /// Bearer JWTs from `Authorization`, and API keys from each of `keys`.
+    #[must_use]
+    pub fn new(keys: Vec<KeySource>) -> Self {
+        let mut headers = vec![AUTHORIZATION];
+        for source in &keys {
+            if !headers.contains(&source.header) {
+                headers.push(source.header.clone());
+            }
+        }
+        let folded = headers.iter().map(|name| fold(name.as_str()).into()).collect();
+        Self { keys, headers, folded }
+    }
+
+    /// Reads what the fields present.
+    ///
+    /// Names and schemes are compared without case and otherwise byte for byte: `X_API_Key` is
+    /// not `X-API-Key`. A bearer is a key when it [is not shaped like a JWT](is_jwt_shaped) and
+    /// `{ header: Authorization, scheme: Bearer }` is one of the sources; else it is a JWT.
+    ///
+    /// # Errors
+    /// [`CredentialError`] when a field is repeated, malformed or of an unknown scheme.
+    pub fn read<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, CredentialError> {
+        let mut presented = Presented::default();
+        for name in &self.headers {
+            let Some(value) = single_value(headers, name)? else { continue };
+            let (place, text) = match self.read_value(name, value)? {
+                Read::Jwt(text) => (&mut presented.jwt, text),
+                Read::Key(text) => (&mut presented.key, text),
+            };
+            if place.replace(text).is_some() {
+                return Err(CredentialError::Repeated);
+            }
+        }
+        Ok(presented)
+    }
+
+    /// The header names a credential can stand in: what is removed once it was consumed.
+    pub fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers.iter()
+    }
+
+    /// Whether an upstream might take a field of this [folded](fold) name for one that a credential
+    /// can stand in: what is removed once it was consumed.
+    #[must_use]
+    pub fn may_stand_in(&self, folded: &str) -> bool {
+        self.folded.iter().any(|known| **known == *folded)
+    }
+
+    fn read_value<'a>(
+        &self,
+        name: &HeaderName,
+        value: &'a [u8],
+    ) -> Result<Read<'a>, CredentialError> {
+        let (word, rest) = split_word(value);
+        if let Some(scheme) = self.scheme(name, word) {
+            return match scheme {
+                Scheme::Bearer { keys } => read_bearer(rest, keys),
+                Scheme::Key => read_key(rest),
+            };
+        }
+        if self.takes_bare_keys(name) && (rest.is_empty() || !self.has_schemes(name)) {
+            return read_key(value);
+        }
+        if self.hides_a_credential(name, value) {
+            return Err(CredentialError::Repeated);
+        }
+        if word.is_empty() || !word.iter().copied().all(is_token_byte) {
+            return Err(CredentialError::Malformed);
+        }
+        Err(CredentialError::SchemeUnknown)
+    }
+
+    /// The scheme that `word` names in this header.
+    fn scheme(&self, name: &HeaderName, word: &[u8]) -> Option<Scheme> {
+        let keys = self.sources(name).any(|source| {
+            source
+                .scheme
+                .as_deref()
+                .is_some_and(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes()))
+        });
+        if *name == AUTHORIZATION && word.eq_ignore_ascii_case(BEARER.as_bytes()) {
+            return Some(Scheme::Bearer { keys });
+        }
+        keys.then_some(Scheme::Key)
+    }
+
+    fn sources(&self, name: &HeaderName) -> impl Iterator<Item = &KeySource> {
+        self.keys.iter().filter(move |source| source.header == *name)
+    }
+
+    fn takes_bare_keys(&self, name: &HeaderName) -> bool {
+        self.sources(name).any(|source| source.scheme.is_none())
+    }
+
+    fn has_schemes(&self, name: &HeaderName) -> bool {
+        *name == AUTHORIZATION || self.sources(name).any(|source| source.scheme.is_some())
+    }
+
+    /// Whether a credential of ours stands behind a comma: `Basic x, Bearer y`. Another reader
+    /// of the same field might pick that one.
+    fn hides_a_credential(&self, name: &HeaderName, value: &[u8]) -> bool {
+        let mut elements = value.split(|byte| *byte == b',').skip(1).map(<[u8]>::trim_ascii);
+        elements.any(|element| self.scheme(name, split_word(element).0).is_some())
+    }
+}
+
+/// What one field turned out to hold.
+enum Read<'a> {
+    Jwt(&'a str),
+    Key(&'a str),
+}
+
+enum Scheme {
+    /// `Bearer` in `Authorization`; `keys` when API keys come that way too.
+    Bearer {
+        keys: bool,
+    },
+    Key,
+}
+
+/// Whether a bearer is meant to be a JWT in compact form: two dots or more, and a beginning that
+/// decodes to `{`. Encrypted ones (five parts) count, so that they are refused as the tokens they
+/// are; keys with dots in them (`SG.abc.def`) do not.
+#[must_use]
+pub fn is_jwt_shaped(bearer: &str) -> bool {
+    // `{` is 0x7b: its six high bits are `e` in base64url, its two low bits begin the next digit.
+    let [b'e', b'w'..=b'z' | b'0'..=b'9' | b'-' | b'_', rest @ ..] = bearer.as_bytes() else {
+        return false;
+    };
+    rest.iter().filter(|byte| **byte == b'.').count() >= 2
+}
+
+/// The one value of a header, without the blanks around it.
+fn single_value<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a [u8]>, CredentialError> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(CredentialError::Repeated);
+    }
+    Ok(first.map(|value| value.as_bytes().trim_ascii()))
+}
+
+/// The first word and what comes after the spaces (`1*SP`, so no tab) behind it.
+fn split_word(value: &[u8]) -> (&[u8], &[u8]) {
+    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (word, rest) = value.split_at(end);
+    (word, rest.trim_ascii_start())
+}
+
+fn read_bearer(bytes: &[u8], keys: bool) -> Result<Read<'_>, CredentialError> {
+    let is_token = is_b64token(bytes);
+    if is_token && !keys {
+        // Looked at once: no byte of a token is a comma or invisible.
+        return Ok(Read::Jwt(as_text(bytes)?));
+    }
+    let text = read_text(bytes)?;
+    if keys && !is_jwt_shaped(text) {
+        return read_key(bytes);
+    }
+    if is_token { Ok(Read::Jwt(text)) } else { Err(CredentialError::Malformed) }
+}
+
+fn read_key(bytes: &[u8]) -> Result<Read<'_>, CredentialError> {
+    let text = read_text(bytes)?;
+    if text.len() > KEY_BYTES_MAX {
+        return Err(CredentialError::Malformed);
+    }
+    Ok(Read::Key(text))
+}
+
+/// One credential: visible ASCII, and no comma, behind which there would be another.
+fn read_text(bytes: &[u8]) -> Result<&str, CredentialError> {
+    if bytes.contains(&b',') {
+        return Err(CredentialError::Repeated);
+    }
+    if bytes.is_empty() || !all(bytes, |byte| byte.is_ascii_graphic()) {
+        return Err(CredentialError::Malformed);
+    }
+    as_text(bytes)
+}
+
+fn as_text(bytes: &[u8]) -> Result<&str, CredentialError> {
+    std::str::from_utf8(bytes).map_err(|_| CredentialError::Malformed)
+}
+
+/// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="` (RFC 6750 section 2.1).
+fn is_b64token(text: &[u8]) -> bool {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let body = &text[..text.len() - padding];
+    !body.is_empty()
+        && all(body, |byte| {
+            // `-`, `.` and `/` are neighbours.
+            byte.is_ascii_alphanumeric()
+                | (b'-'..=b'/').contains(&byte)
+                | (byte == b'_')
+                | (byte == b'~')
+                | (byte == b'+')
+        })
+}
+
+/// `tchar` (RFC 9110 section 5.6.2).
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests;

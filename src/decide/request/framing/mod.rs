@@ -1,0 +1,488 @@
+//! Whether a message head can be read in only one way (RFC 9112).
+//!
+//! Owns the look at the raw bytes of an HTTP/1 head before anything else believes in them: pingora
+//! accepts several forms that a balancer in front of us or the upstream behind us may read
+//! differently (R-106, R-110, R-401, R-402). Never repairs anything: doubt is a refusal and a close.
+
+use thiserror::Error;
+
+use crate::base::bytes::{all, find};
+
+/// The longest accepted request target, in bytes: more is 414.
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+/// The largest accepted head, in bytes: more is 431 (R-107).
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The most fields a head may have: more is 431 (R-107).
+pub const FIELDS_MAX: usize = 100;
+
+/// Why a head is refused.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum FramingError {
+    /// A line ends with LF alone, or has a CR in its middle.
+    #[error("a line does not end with CR LF")]
+    LineEnd,
+    /// NUL or another control in the head.
+    #[error("a control character")]
+    Control,
+    /// A line that continues the one before it (obs-fold).
+    #[error("a folded line")]
+    Folded,
+    /// Space before a colon, no colon, or a byte no field name has.
+    #[error("a malformed field name")]
+    FieldName,
+    /// `Content-Length` more than once, as a list, or not a plain number.
+    #[error("Content-Length is repeated or not a plain number")]
+    Length,
+    /// `Transfer-Encoding` that is not exactly one `chunked`, or in HTTP/1.0.
+    #[error("Transfer-Encoding is not exactly chunked")]
+    TransferEncoding,
+    /// Both lengths.
+    #[error("Content-Length and Transfer-Encoding together")]
+    BothLengths,
+    /// HTTP/1.1 without `Host`, or with more than one.
+    #[error("Host is missing or repeated")]
+    HostMissing,
+    /// A `Host` field or authority that is not a host, or the two of them differ.
+    #[error("Host is not a host, or not the one in the request target")]
+    HostInvalid,
+    /// The request line is not `method SP target SP version`.
+    #[error("a malformed request line")]
+    RequestLine,
+    /// `Connection` nominates what it must not, or cannot be read.
+    #[error("a malformed Connection field")]
+    Connection,
+    /// The body is not framed as its head says.
+    #[error("a malformed body")]
+    Body,
+}
+
+/// How long the body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// So many bytes; 0 when there is no body.
+    Known(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+}
+
+/// A head that has only one reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// The method, a token.
+    pub method: &'a [u8],
+    /// The request target, visible ASCII without `"`, `<`, `>` and `#`.
+    pub target: &'a [u8],
+    /// The `Host` field.
+    pub host: Option<&'a [u8]>,
+    /// The body that follows.
+    pub body: BodyLength,
+    /// How many fields there are.
+    pub fields: usize,
+    /// HTTP/1.1, which keeps connections unless somebody says otherwise.
+    pub is_http11: bool,
+    /// What follows the request line.
+    lines: &'a [u8],
+}
+
+/// Finds the end of the first head in what has arrived: the index after its empty line. Lines
+/// that end with LF alone count, so that [`Head::parse`] sees and refuses them. `searched` is how
+/// much an earlier call has looked at.
+#[must_use]
+pub fn head_end(bytes: &[u8], searched: usize) -> Option<usize> {
+    let start = leading_empty_lines(bytes);
+    // An end may have begun in the last three bytes that were looked at.
+    let mut at = searched.saturating_sub(3).max(start);
+    while let Some(found) = find(bytes.get(at..)?, b'\n') {
+        at += found + 1;
+        match bytes.get(at..)? {
+            [b'\n', ..] => return Some(at + 1),
+            [b'\r', b'\n', ..] => return Some(at + 2),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Empty lines before a request line are skipped (RFC 9112 section 2.2).
+fn leading_empty_lines(bytes: &[u8]) -> usize {
+    bytes.chunks_exact(2).take_while(|pair| *pair == b"\r\n").count() * 2
+}
+
+impl<'a> Head<'a> {
+    /// Reads a whole head, its empty line included.
+    ///
+    /// # Errors
+    /// [`FramingError`], for the first thing in it that two readers could take differently.
+    pub fn parse(head: &'a [u8]) -> Result<Self, FramingError> {
+        let mut lines = Lines(&head[leading_empty_lines(head)..]);
+        let line = RequestLine::parse(lines.next_line()?)?;
+        let field_lines = lines.0;
+        let mut fields = Fields::default();
+        loop {
+            let line = lines.next_line()?;
+            if line.is_empty() {
+                break;
+            }
+            fields.add(line)?;
+        }
+        if !lines.0.is_empty() {
+            return Err(FramingError::LineEnd);
+        }
+        let body = fields.body(line.version)?;
+        line.check_host(fields.host)?;
+        let RequestLine { method, target, version } = line;
+        Ok(Self {
+            method,
+            target,
+            host: fields.host,
+            body,
+            fields: fields.count,
+            is_http11: version == Version::Http11,
+            lines: field_lines,
+        })
+    }
+
+    /// Names and values of the fields in the order in which they came, without the blanks around
+    /// values.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let mut lines = Lines(self.lines);
+        std::iter::from_fn(move || {
+            let line = lines.next_line().ok()?;
+            let colon = find(line, b':')?;
+            Some((&line[..colon], line[colon + 1..].trim_ascii()))
+        })
+    }
+}
+
+/// The lines of a head, each without its CR LF.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Lines<'a> {
+    /// The next line, which has no CR, and no LF as long as [`no_control`] holds for it.
+    fn next_line(&mut self) -> Result<&'a [u8], FramingError> {
+        let end = find(self.0, b'\r').ok_or(FramingError::LineEnd)?;
+        let (line, rest) = self.0.split_at(end);
+        self.0 = rest.strip_prefix(b"\r\n").ok_or(FramingError::LineEnd)?;
+        Ok(line)
+    }
+}
+
+/// Whether a line has no control character but those `allowed`.
+fn no_control(line: &[u8], allowed: impl Fn(u8) -> bool) -> Result<(), FramingError> {
+    if all(line, |byte| !byte.is_ascii_control() | allowed(byte)) {
+        return Ok(());
+    }
+    Err(if find(line, b'\n').is_some() { FramingError::LineEnd } else { FramingError::Control })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Http10,
+    Http11,
+}
+
+struct RequestLine<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    version: Version,
+}
+
+impl<'a> RequestLine<'a> {
+    fn parse(line: &'a [u8]) -> Result<Self, FramingError> {
+        no_control(line, |_| false)?;
+        let mut parts = line.split(|byte| *byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(FramingError::RequestLine);
+        };
+        let version = match version {
+            b"HTTP/1.0" => Version::Http10,
+            b"HTTP/1.1" => Version::Http11,
+            _ => return Err(FramingError::RequestLine),
+        };
+        let is_plain = !target.is_empty() && all(target, is_target_byte);
+        if !is_token(method) || !is_plain {
+            return Err(FramingError::RequestLine);
+        }
+        Ok(Self { method, target, version })
+    }
+
+    /// HTTP/1.1 needs one `Host`; an absolute-form target must name the very same one, because
+    /// each reader may believe another of the two.
+    fn check_host(&self, host: Option<&[u8]>) -> Result<(), FramingError> {
+        if self.version == Version::Http11 && host.is_none() {
+            return Err(FramingError::HostMissing);
+        }
+        if self.target.starts_with(b"/") || self.target == b"*" || self.method == b"CONNECT" {
+            return Ok(());
+        }
+        let authority = authority(self.target).ok_or(FramingError::RequestLine)?;
+        if authority.is_empty() || host.is_some_and(|host| host != authority) {
+            return Err(FramingError::HostInvalid);
+        }
+        Ok(())
+    }
+}
+
+/// Visible ASCII, without what no URI has and pingora would escape (R-110), and without the
+/// fragment, which it would drop.
+fn is_target_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() & !matches!(byte, b'"' | b'<' | b'>' | b'#')
+}
+
+/// The authority of an absolute-form target.
+#[must_use]
+pub fn authority(target: &[u8]) -> Option<&[u8]> {
+    let rest = after_scheme(target)?;
+    Some(&rest[..authority_len(rest)])
+}
+
+/// Path and query of a target, which is the same but for the absolute form; an absent path is `/`.
+#[must_use]
+pub fn path_and_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let rest = match after_scheme(target) {
+        Some(rest) => &rest[authority_len(rest)..],
+        None => target,
+    };
+    let (path, query) = match rest.iter().position(|byte| *byte == b'?') {
+        Some(at) => (&rest[..at], Some(&rest[at + 1..])),
+        None => (rest, None),
+    };
+    (if path.is_empty() { b"/" } else { path }, query)
+}
+
+/// What follows the scheme of an absolute-form target.
+fn after_scheme(target: &[u8]) -> Option<&[u8]> {
+    [&b"http://"[..], b"https://"].into_iter().find_map(|scheme| {
+        let (start, rest) = target.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
+}
+
+fn authority_len(rest: &[u8]) -> usize {
+    rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len())
+}
+
+/// What the fields of a head say about framing.
+#[derive(Default)]
+struct Fields<'a> {
+    host: Option<&'a [u8]>,
+    length: Option<u64>,
+    chunked: bool,
+    count: usize,
+}
+
+impl<'a> Fields<'a> {
+    fn add(&mut self, line: &'a [u8]) -> Result<(), FramingError> {
+        if matches!(line[0], b' ' | b'\t') {
+            return Err(FramingError::Folded);
+        }
+        no_control(line, |byte| byte == b'\t')?;
+        let colon = line.iter().position(|byte| *byte == b':').ok_or(FramingError::FieldName)?;
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if !is_token(name) {
+            return Err(FramingError::FieldName);
+        }
+        self.count += 1;
+        if name.eq_ignore_ascii_case(b"host") {
+            self.add_host(value.trim_ascii())?;
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            self.add_length(value)?;
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.add_coding(value)?;
+        }
+        Ok(())
+    }
+
+    fn add_host(&mut self, value: &'a [u8]) -> Result<(), FramingError> {
+        if value.iter().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'@' | b',')) {
+            return Err(FramingError::HostInvalid);
+        }
+        match self.host.replace(value) {
+            Some(_) => Err(FramingError::HostMissing),
+            None => Ok(()),
+        }
+    }
+
+    /// Digits, after at most one space: whatever else a reader may trim or add up is refused,
+    /// equal duplicates too.
+    fn add_length(&mut self, value: &[u8]) -> Result<(), FramingError> {
+        let digits = value.strip_prefix(b" ").unwrap_or(value);
+        if !digits.iter().all(u8::is_ascii_digit) {
+            return Err(FramingError::Length);
+        }
+        let text = std::str::from_utf8(digits).map_err(|_| FramingError::Length)?;
+        let length = text.parse().map_err(|_| FramingError::Length)?;
+        match self.length.replace(length) {
+            Some(_) => Err(FramingError::Length),
+            None => Ok(()),
+        }
+    }
+
+    fn add_coding(&mut self, value: &[u8]) -> Result<(), FramingError> {
+        let coding = value.strip_prefix(b" ").unwrap_or(value);
+        if self.chunked || !coding.eq_ignore_ascii_case(b"chunked") {
+            return Err(FramingError::TransferEncoding);
+        }
+        self.chunked = true;
+        Ok(())
+    }
+
+    fn body(&self, version: Version) -> Result<BodyLength, FramingError> {
+        match (self.length, self.chunked) {
+            (Some(_), true) => Err(FramingError::BothLengths),
+            (None, true) if version == Version::Http10 => Err(FramingError::TransferEncoding),
+            (None, true) => Ok(BodyLength::Chunked),
+            (Some(length), false) => Ok(BodyLength::Known(length)),
+            (None, false) => Ok(BodyLength::Known(0)),
+        }
+    }
+}
+
+/// The longest chunk extension or trailer section, in bytes.
+const CHUNK_TEXT_BYTES_MAX: usize = 8 * 1024;
+
+/// Follows a chunked body to its end (RFC 9112 section 7.1), so that what comes after it is not
+/// taken for a part of it. Stricter than its readers: hexadecimal digits, CR LF, no controls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunks {
+    state: ChunkState,
+    /// Of the extensions and trailers so far; bounded by [`CHUNK_TEXT_BYTES_MAX`].
+    text_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ChunkState {
+    /// So much of the size was read, in so many digits.
+    Size(u64, u8),
+    Extension(u64),
+    SizeLf(u64),
+    /// So many bytes of the chunk are still to come.
+    Data(u64),
+    DataCr,
+    DataLf,
+    /// At the start of a trailer line or the empty line.
+    LineStart,
+    Trailer,
+    TrailerLf,
+    EndLf,
+    Done,
+}
+
+impl Default for Chunks {
+    fn default() -> Self {
+        Self { state: ChunkState::Size(0, 0), text_bytes: 0 }
+    }
+}
+
+impl Chunks {
+    /// Whether the body has ended.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.state == ChunkState::Done
+    }
+
+    /// Goes on with what has arrived. How many bytes of it belong to the body.
+    ///
+    /// # Errors
+    /// [`FramingError::Body`] at the first byte that does not fit.
+    pub fn follow(&mut self, bytes: &[u8]) -> Result<usize, FramingError> {
+        let mut at = 0;
+        while at < bytes.len() && !self.is_done() {
+            if let ChunkState::Data(left) = self.state {
+                let here = left.min((bytes.len() - at) as u64);
+                self.state = match left - here {
+                    0 => ChunkState::DataCr,
+                    rest => ChunkState::Data(rest),
+                };
+                at += usize::try_from(here).map_err(|_| FramingError::Body)?;
+            } else {
+                self.state = self.after(bytes[at])?;
+                at += 1;
+            }
+        }
+        Ok(at)
+    }
+
+    fn after(&mut self, byte: u8) -> Result<ChunkState, FramingError> {
+        use ChunkState as S;
+        match (self.state, byte) {
+            (S::Size(size, digits @ 0..16), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                let digit = char::from(byte).to_digit(16).ok_or(FramingError::Body)?;
+                Ok(S::Size(size << 4 | u64::from(digit), digits + 1))
+            }
+            (S::Size(size, 1..) | S::Extension(size), b'\r') => Ok(S::SizeLf(size)),
+            (S::Size(size, 1..), b';' | b' ' | b'\t') | (S::Extension(size), _) => {
+                self.text(byte, S::Extension(size))
+            }
+            (S::SizeLf(0) | S::TrailerLf, b'\n') => Ok(S::LineStart),
+            (S::SizeLf(size), b'\n') => Ok(S::Data(size)),
+            (S::DataCr, b'\r') => Ok(S::DataLf),
+            (S::DataLf, b'\n') => Ok(S::Size(0, 0)),
+            (S::LineStart, b'\r') => Ok(S::EndLf),
+            (S::Trailer, b'\r') => Ok(S::TrailerLf),
+            (S::LineStart | S::Trailer, _) => self.text(byte, S::Trailer),
+            (S::EndLf, b'\n') => Ok(S::Done),
+            (
+                S::Size(..)
+                | S::SizeLf(_)
+                | S::Data(_)
+                | S::DataCr
+                | S::DataLf
+                | S::TrailerLf
+                | S::EndLf
+                | S::Done,
+                _,
+            ) => Err(FramingError::Body),
+        }
+    }
+
+    fn text(&mut self, byte: u8, next: ChunkState) -> Result<ChunkState, FramingError> {
+        self.text_bytes += 1;
+        let is_plain = !byte.is_ascii_control() || byte == b'\t';
+        if is_plain && self.text_bytes <= CHUNK_TEXT_BYTES_MAX {
+            Ok(next)
+        } else {
+            Err(FramingError::Body)
+        }
+    }
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| IS_TOKEN[usize::from(*byte)])
+}
+
+/// Looked up for every byte of every field name of every request.
+const IS_TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 256")]
+        let as_byte = byte as u8;
+        table[byte] = as_byte.is_ascii_alphanumeric()
+            || matches!(
+                as_byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            );
+        byte += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests;

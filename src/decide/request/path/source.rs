@@ -1,0 +1,277 @@
+//! Where the text of a reading comes from.
+//!
+//! Owns what an upstream may do to the whole text of a path before it looks at segments: decode
+//! it once or twice, cut parameters before that, bring it to NFKC, take other characters for a
+//! slash. Patterns are read by the same functions. Never decides.
+
+use std::borrow::Cow;
+
+use unicode_normalization::UnicodeNormalization;
+
+use crate::decide::request::path::{triplet, view};
+
+/// Where the text of a reading comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The path itself.
+    AsIs,
+    /// Decoded once.
+    Once,
+    /// Decoded twice.
+    Twice,
+    /// Decoded once and brought to NFKC, where a full-width solidus is a slash.
+    Nfkc,
+    /// Decoded twice and brought to NFKC.
+    TwiceNfkc,
+    /// The same as [`Self::Nfkc`] with backslashes and what looks like a slash as slashes. (Raw
+    /// and encoded backslashes never come this far.)
+    Backslash,
+    /// Decoded twice, with backslashes and what looks like a slash as slashes.
+    TwiceBackslash,
+    /// Decoded, brought to NFKC and decoded again: a full-width percent sign is one.
+    NfkcOnce,
+    /// `;` and what follows cut before decoding, as servlet containers do.
+    CutOnce,
+    /// Cut, then decoded twice.
+    CutTwice,
+    /// Cut, decoded, brought to NFKC.
+    CutNfkc,
+    /// Cut, decoded twice, brought to NFKC.
+    CutTwiceNfkc,
+    /// Cut, decoded, backslashes as slashes.
+    CutBackslash,
+    /// Cut, decoded twice, backslashes as slashes.
+    CutTwiceBackslash,
+    /// Decoded, cut, brought to NFKC: slashes that NFKC makes of what was cut are gone.
+    OnceCutNfkc,
+    /// Decoded twice, cut, brought to NFKC.
+    TwiceCutNfkc,
+    /// Decoded, cut, backslashes as slashes.
+    OnceCutBackslash,
+    /// Decoded twice, cut, backslashes as slashes.
+    TwiceCutBackslash,
+}
+
+/// How many sources there are.
+pub(crate) const SOURCES: usize = Source::ALL.len();
+
+impl Source {
+    /// Each after the one it is made of.
+    pub(crate) const ALL: [Self; 18] = [
+        Self::AsIs,
+        Self::Once,
+        Self::Twice,
+        Self::Nfkc,
+        Self::TwiceNfkc,
+        Self::Backslash,
+        Self::TwiceBackslash,
+        Self::NfkcOnce,
+        Self::CutOnce,
+        Self::CutTwice,
+        Self::CutNfkc,
+        Self::CutTwiceNfkc,
+        Self::CutBackslash,
+        Self::CutTwiceBackslash,
+        Self::OnceCutNfkc,
+        Self::TwiceCutNfkc,
+        Self::OnceCutBackslash,
+        Self::TwiceCutBackslash,
+    ];
+
+    /// Whether parameters are cut on the way.
+    pub(crate) fn cuts(self) -> bool {
+        self as usize >= Self::CutOnce as usize
+    }
+
+    /// What is done to the text of which other source.
+    fn steps(self) -> (Self, &'static [Step]) {
+        match self {
+            Self::AsIs => (Self::AsIs, &[]),
+            Self::Once => (Self::AsIs, &[Step::Decode]),
+            Self::Twice => (Self::Once, &[Step::Decode]),
+            Self::Nfkc => (Self::Once, &[Step::Nfkc]),
+            Self::TwiceNfkc => (Self::Twice, &[Step::Nfkc]),
+            Self::Backslash => (Self::Once, &[Step::Slashed]),
+            Self::TwiceBackslash => (Self::Twice, &[Step::Slashed]),
+            Self::NfkcOnce => (Self::Backslash, &[Step::Decode, Step::Slashed]),
+            Self::CutOnce => (Self::AsIs, &[Step::Cut, Step::Decode]),
+            Self::CutTwice => (Self::CutOnce, &[Step::Decode]),
+            Self::CutNfkc => (Self::CutOnce, &[Step::Nfkc]),
+            Self::CutTwiceNfkc => (Self::CutTwice, &[Step::Nfkc]),
+            Self::CutBackslash => (Self::CutOnce, &[Step::Slashed]),
+            Self::CutTwiceBackslash => (Self::CutTwice, &[Step::Slashed]),
+            Self::OnceCutNfkc => (Self::Once, &[Step::Cut, Step::Nfkc]),
+            Self::TwiceCutNfkc => (Self::Twice, &[Step::Cut, Step::Nfkc]),
+            Self::OnceCutBackslash => (Self::Once, &[Step::Cut, Step::Slashed]),
+            Self::TwiceCutBackslash => (Self::Twice, &[Step::Cut, Step::Slashed]),
+        }
+    }
+}
+
+/// What is done to a whole text.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Decode,
+    Cut,
+    Nfkc,
+    Slashed,
+}
+
+const STEPS: usize = 4;
+
+impl Step {
+    /// `None` when it changes nothing.
+    fn apply(self, text: &str) -> Option<String> {
+        match self {
+            Self::Decode => decode(text),
+            Self::Cut => cut(text),
+            Self::Nfkc => nfkc(text),
+            Self::Slashed => slashed(text),
+        }
+    }
+}
+
+/// How many texts there can be: one for each step of a source.
+pub(crate) const TEXTS_MAX: usize = 2 * SOURCES;
+
+/// The text of a path, or of a literal segment of a pattern, from every source; each text once,
+/// and each step done once on it.
+#[derive(Debug)]
+pub(crate) struct Texts<'a> {
+    texts: Vec<Cow<'a, str>>,
+    /// The text of each source.
+    of: [u8; SOURCES],
+    /// For each text what the steps make of it, where that is known.
+    next: [[Option<u8>; STEPS]; TEXTS_MAX],
+}
+
+impl<'a> Texts<'a> {
+    pub(crate) fn of(text: &'a str) -> Self {
+        let texts = vec![Cow::Borrowed(text)];
+        let mut all = Self { texts, of: [0; SOURCES], next: [[None; STEPS]; TEXTS_MAX] };
+        if text.bytes().any(|byte| matches!(byte, b'%' | b';')) {
+            for source in Source::ALL {
+                let (origin, steps) = source.steps();
+                let at = steps.iter().fold(all.of[origin as usize], |at, step| all.step(at, *step));
+                all.of[source as usize] = at;
+            }
+        }
+        all
+    }
+
+    /// The number of what a step makes of a text.
+    fn step(&mut self, at: u8, step: Step) -> u8 {
+        let (from, step_at) = (usize::from(at), step as usize);
+        if let Some(known) = self.next[from][step_at] {
+            return known;
+        }
+        let next = step.apply(&self.texts[from]).map_or(at, |text| {
+            let known = self.texts.iter().position(|known| *known == text);
+            let next = known.unwrap_or(self.texts.len());
+            if known.is_none() {
+                self.texts.push(Cow::Owned(text));
+            }
+            u8::try_from(next).expect("there are at most TEXTS_MAX texts")
+        });
+        self.next[from][step_at] = Some(next);
+        next
+    }
+
+    /// The number of the text of a source, below [`TEXTS_MAX`]; equal for equal texts.
+    pub(crate) fn number(&self, source: Source) -> usize {
+        usize::from(self.of[source as usize])
+    }
+
+    pub(crate) fn text(&self, number: usize) -> &str {
+        &self.texts[number]
+    }
+
+    /// Each text with its number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.texts.iter().enumerate().map(|(number, text)| (number, &**text))
+    }
+}
+
+/// Percent-decodes, also the `%uXXXX` that comes up the second time. Bytes that are not UTF-8 can
+/// only come up then, too; they become replacement characters, in patterns as in paths.
+fn decode(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        return None;
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte != b'%' {
+            out.push(byte);
+        } else if let Some(value) = triplet(tail) {
+            out.push(value);
+            rest = &tail[2..];
+        } else if let Some(letter) = wide(tail) {
+            out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+            rest = &tail[5..];
+        } else {
+            out.push(byte);
+        }
+    }
+    Some(String::from_utf8_lossy(&out).into_owned())
+}
+
+/// The character of the `uXXXX` at the start of what follows a `%`.
+pub(super) fn wide(text: &[u8]) -> Option<char> {
+    let digits = text.strip_prefix(b"u").or_else(|| text.strip_prefix(b"U"))?;
+    let code = u32::from(triplet(digits)?) << 8 | u32::from(triplet(&digits[2..])?);
+    Some(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
+}
+
+fn cut(text: &str) -> Option<String> {
+    text.contains(';').then(|| {
+        let segments: Vec<&str> = text.split('/').map(view::cut_parameters).collect();
+        segments.join("/")
+    })
+}
+
+/// NFKC without what nobody sees, which many that compare names drop.
+fn nfkc(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
+    let out: String = text.chars().filter(|&letter| !is_ignorable(letter)).nfkc().collect();
+    (out != text).then_some(out)
+}
+
+/// NFKC with backslashes as slashes, and with what code pages take for either: fraction and
+/// division slash, set minus, the yen and won signs.
+fn slashed(text: &str) -> Option<String> {
+    let is_slash = |letter: char| {
+        matches!(
+            letter,
+            '\\' | '\u{a5}'
+                | '\u{2044}'
+                | '\u{20a9}'
+                | '\u{2215}'
+                | '\u{2216}'
+                | '\u{29f5}'
+                | '\u{29f8}'
+                | '\u{29f9}'
+        )
+    };
+    if text.is_ascii() && !text.contains('\\') {
+        return None;
+    }
+    let out = text.replace(is_slash, "/");
+    let out = nfkc(&out).unwrap_or(out).replace('\\', "/");
+    (out != text).then_some(out)
+}
+
+/// Unicode's `Default_Ignorable_Code_Point`.
+fn is_ignorable(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+    )
+}

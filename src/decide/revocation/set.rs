@@ -1,0 +1,190 @@
+//! Revoked targets, found by hash.
+//!
+//! Owns [`RevocationSet`]: what is published of it never changes, and the next version shares all
+//! but one part in 256 with it, so that one more entry among a million costs no copy of the
+//! million. Never knows where entries come from.
+
+use std::array;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+
+use crate::base::clock::UnixTime;
+use crate::decide::jwt::VerifiedToken;
+use crate::decide::principal::API_KEY_ISSUER;
+use crate::decide::revocation::{Entry, Kind, TargetRef};
+
+/// A change copies one of them.
+const SHARDS: usize = 256;
+
+/// What of a token can be revoked.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenFacts<'a> {
+    /// `iss`.
+    pub issuer: &'a str,
+    /// `sub`.
+    pub subject: &'a str,
+    /// `client_id`, else `azp`.
+    pub client: Option<&'a str>,
+    /// `jti`.
+    pub jti: Option<&'a str>,
+    /// The id of the key that signed it.
+    pub kid: Option<&'a str>,
+    /// `iat`.
+    pub issued: Option<UnixTime>,
+}
+
+impl<'a> TokenFacts<'a> {
+    /// Those of a verified token.
+    #[must_use]
+    pub fn of(token: &'a VerifiedToken) -> Self {
+        let principal = token.principal();
+        Self {
+            issuer: principal.issuer(),
+            subject: principal.subject(),
+            client: principal.client_id(),
+            jti: principal.credential_id(),
+            kid: token.kid(),
+            issued: token.issued(),
+        }
+    }
+}
+
+/// Entries by target.
+#[derive(Clone, Debug)]
+pub struct RevocationSet {
+    shards: Box<[Arc<HashTable<Arc<Entry>>>]>,
+    /// In the order of [`Kind::ALL`]: a kind that nobody uses is not looked up.
+    counts: [usize; 6],
+    /// Targets are partly the callers' choice, so hashes must not be foreseeable.
+    hashing: RandomState,
+}
+
+impl Default for RevocationSet {
+    fn default() -> Self {
+        let empty: Arc<HashTable<Arc<Entry>>> = Arc::default();
+        let shards: [_; SHARDS] = array::from_fn(|_| Arc::clone(&empty));
+        Self { shards: Box::new(shards), counts: [0; 6], hashing: RandomState::default() }
+    }
+}
+
+impl RevocationSet {
+    /// The first entry that refuses a token.
+    #[must_use]
+    pub fn find_token(&self, token: &TokenFacts<'_>, now: UnixTime) -> Option<&Arc<Entry>> {
+        if self.is_empty() {
+            return None;
+        }
+        let asked = [
+            (Kind::Jti, token.jti),
+            (Kind::Subject, Some(token.subject)),
+            (Kind::Client, token.client),
+            (Kind::Kid, token.kid),
+            (Kind::IssuedBefore, Some(token.subject)),
+            (Kind::IssuedBefore, Some("")),
+        ];
+        asked.into_iter().find_map(|(kind, value)| {
+            let entry = self.find(TargetRef { kind, issuer: token.issuer, value: value? })?;
+            entry.hits(token.issued, now).then_some(entry)
+        })
+    }
+
+    /// The entry that refuses an API key.
+    #[must_use]
+    pub fn find_key(&self, id: &str, now: UnixTime) -> Option<&Arc<Entry>> {
+        let target = TargetRef { kind: Kind::Key, issuer: API_KEY_ISSUER, value: id };
+        self.find(target).filter(|entry| entry.holds(now))
+    }
+
+    /// The entry of a target, ended or not.
+    #[must_use]
+    pub fn find(&self, target: TargetRef<'_>) -> Option<&Arc<Entry>> {
+        if self.count(target.kind) == 0 {
+            return None;
+        }
+        let (shard, hash) = self.place(target);
+        self.shards[shard].find(hash, |entry| entry.target.as_ref() == target)
+    }
+
+    /// Puts an entry in the place of the one with its target.
+    pub fn put(&mut self, entry: Arc<Entry>) {
+        let target = entry.target.as_ref();
+        let (shard, hash) = self.place(target);
+        let hashing = self.hashing.clone();
+        let rehash = |entry: &Arc<Entry>| hashing.hash_one(entry.target.as_ref());
+        let shard = Arc::make_mut(&mut self.shards[shard]);
+        match shard.find_mut(hash, |other| other.target.as_ref() == target) {
+            Some(other) => *other = entry,
+            None => {
+                self.counts[target.kind as usize] += 1;
+                shard.insert_unique(hash, entry, rehash);
+            }
+        }
+    }
+
+    /// Adds an entry; with one for the same target, both hold.
+    pub fn add(&mut self, entry: Entry) {
+        let merged = self.merge(entry);
+        self.put(merged);
+    }
+
+    /// The entry that says what the one there and this one say; the very one that is there if
+    /// this one says nothing new.
+    #[must_use]
+    pub fn merge(&self, entry: Entry) -> Arc<Entry> {
+        let Some(before) = self.find(entry.target.as_ref()) else { return Arc::new(entry) };
+        let merged = before.merged(&entry);
+        if merged == **before { Arc::clone(before) } else { Arc::new(merged) }
+    }
+
+    /// Removes the entry of a target.
+    pub fn remove(&mut self, target: TargetRef<'_>) {
+        let (shard, hash) = self.place(target);
+        let shard = Arc::make_mut(&mut self.shards[shard]);
+        if let Ok(found) = shard.find_entry(hash, |entry| entry.target.as_ref() == target) {
+            found.remove();
+            self.counts[target.kind as usize] -= 1;
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counts == [0; 6]
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.counts.iter().sum()
+    }
+
+    /// How many there are of a kind.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> usize {
+        self.counts[kind as usize]
+    }
+
+    /// How many parts two versions share.
+    #[cfg(test)]
+    pub(crate) fn shared_with(&self, other: &Self) -> usize {
+        self.shards.iter().zip(&other.shards).filter(|(a, b)| Arc::ptr_eq(a, b)).count()
+    }
+
+    fn place(&self, target: TargetRef<'_>) -> (usize, u64) {
+        let hash = self.hashing.hash_one(target);
+        // Bits that the table itself does not look at first.
+        (usize::from((hash >> 40) as u8), hash)
+    }
+}
+
+/// From scratch: in the order they come.
+impl FromIterator<Entry> for RevocationSet {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
+        let mut set = Self::default();
+        entries.into_iter().for_each(|entry| set.add(entry));
+        set
+    }
+}

@@ -1,0 +1,279 @@
+//! The pages of the admin listener and what each demands.
+//!
+//! Owns the table of pages. Never changes anything but through [`Reloader`] and the log of
+//! revocations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::base::clock::Clock;
+use crate::decide::gate::{Step, address_text};
+use crate::serve::admin::explain;
+use crate::serve::admin::guard::{Demand, Guard};
+use crate::serve::admin::problem::Problem;
+use crate::serve::admin::revocations;
+use crate::serve::admin::status;
+use crate::serve::jwks::NoRefresh;
+use crate::serve::observe::metrics::Metrics;
+use crate::serve::observe::record::Outcome;
+use crate::serve::observe::why::WhyEntry;
+use crate::serve::reload::Reloader;
+use crate::serve::shared::Ready;
+
+/// The largest request body.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a body may take.
+const BODY_TIME: Duration = Duration::from_secs(5);
+
+pub(super) type Context = State<Arc<Reloader>>;
+pub(super) type Answer = Result<Response, Problem>;
+
+pub(super) fn router(reloader: Arc<Reloader>, guard: &Guard) -> Router {
+    let guarded = |router: Router<Arc<Reloader>>, demand| {
+        router.route_layer(middleware::from_fn_with_state((guard.clone(), demand), admit))
+    };
+    let open = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz));
+    let scraped = Router::new().route("/metrics", get(metrics));
+    let read = Router::new()
+        .route("/status", get(status_page))
+        .route("/why/{id}", get(why))
+        .route("/revocations", get(revocations::list));
+    let change = Router::new()
+        .route("/reload", post(reload))
+        .route("/explain", post(explain_page))
+        .route("/issuers/{name}/refresh", post(refresh))
+        .route("/revocations", post(revocations::revoke))
+        .route("/revocations/{id}", delete(revocations::delete));
+    open.merge(guarded(scraped, Demand::Token))
+        .merge(guarded(read, Demand::Read))
+        .merge(guarded(change, Demand::Change))
+        .fallback(unknown)
+        .method_not_allowed_fallback(method_unknown)
+        .layer(middleware::map_response(harden))
+        .with_state(reloader)
+}
+
+/// Metrics and probes, for everybody: they tell nothing about callers.
+pub(super) fn metrics_router(reloader: Arc<Reloader>) -> Router {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .fallback(unknown_here)
+        .method_not_allowed_fallback(method_unknown)
+        .layer(middleware::map_response(harden))
+        .with_state(reloader)
+}
+
+async fn admit(
+    State((guard, demand)): State<(Guard, Demand)>,
+    request: Request,
+    next: Next,
+) -> Answer {
+    let (parts, body) = request.into_parts();
+    guard.admit(&parts, demand)?;
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// Nothing here is for caches or for guessing browsers.
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn livez() -> &'static str {
+    "alive\n"
+}
+
+async fn readyz(State(reloader): Context) -> (StatusCode, &'static str) {
+    match reloader.shared().readiness.state() {
+        Ready::Yes => (StatusCode::OK, "ready\n"),
+        Ready::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        Ready::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    }
+}
+
+async fn metrics(State(reloader): Context) -> Response {
+    let shared = reloader.shared();
+    let now = Clock::unix_millis();
+    for server in shared.key_servers.all() {
+        shared.observers.metrics.key_server_stands(server.name(), &server.standing(), now);
+    }
+    let text = shared.observers.metrics.render(&shared.snapshots.load(), shared.clock.now().unix);
+    ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response()
+}
+
+async fn status_page(State(reloader): Context) -> Answer {
+    pretty(&status::of(&reloader))
+}
+
+async fn why(State(reloader): Context, Path(id): Path<String>) -> Answer {
+    let entry = reloader.shared().observers.why.find(&id).ok_or_else(|| {
+        let detail = "no recent refusal or fault has this request id";
+        Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+    })?;
+    pretty(&WhyPage::of(&entry))
+}
+
+async fn reload(State(reloader): Context) -> Answer {
+    // Reading files blocks; everything else here must go on.
+    let report = tokio::task::spawn_blocking(move || reloader.reload()).await;
+    let report = report.map_err(|_| fault("the reload ended in a fault"))?;
+    let generation = report.generation;
+    if report.is_success() {
+        return pretty(&json!({
+            "generation": generation,
+            "published": report.published,
+            "restart_needed": report.restart_needed,
+        }));
+    }
+    let mistakes: Vec<_> = report.mistakes.iter().map(ToString::to_string).collect();
+    let detail = "files with mistakes stay at their last good version, the others are in force";
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "mistakes", detail)
+        .with("generation", json!(generation))
+        .with("published", json!(report.published))
+        .with("restart_needed", json!(report.restart_needed))
+        .with("mistakes", json!(mistakes)))
+}
+
+/// Fetches the keys of an issuer now. Waits as long as its `timeout` says.
+async fn refresh(State(reloader): Context, Path(name): Path<String>) -> Answer {
+    let shared = reloader.shared();
+    let snapshot = shared.snapshots.load_full();
+    let is_known = snapshot.dynamic.issuers.iter().any(|source| *source.settings.name == *name);
+    drop(snapshot);
+    let no =
+        |status, code: &str, error: NoRefresh| Err(Problem::new(status, code, error.to_string()));
+    match shared.key_servers.refresh(&name).await {
+        Ok(refreshed) => pretty(&json!({
+            "result": refreshed.result.as_str(),
+            "keys": refreshed.keys,
+        })),
+        Err(error @ NoRefresh::Unknown) if is_known => {
+            no(StatusCode::CONFLICT, "not_fetched", error)
+        }
+        Err(error @ NoRefresh::Unknown) => no(StatusCode::NOT_FOUND, "not_found", error),
+        Err(error @ NoRefresh::GivenUp) => no(StatusCode::SERVICE_UNAVAILABLE, "busy", error),
+        Err(NoRefresh::Failed(error)) => {
+            let error = error.to_string();
+            let detail = "the keys could not be refreshed; those in force are as before";
+            Err(Problem::new(StatusCode::BAD_GATEWAY, "refresh_failed", detail)
+                .with("error", json!(error)))
+        }
+    }
+}
+
+async fn explain_page(State(reloader): Context, body: Body) -> Answer {
+    let body = read_body(body).await?;
+    let wrong = |detail| Problem::new(StatusCode::BAD_REQUEST, "invalid_request", detail);
+    let question = explain::Question::parse(&body).map_err(wrong)?;
+    pretty(&question.ask(reloader.shared()))
+}
+
+/// A whole body, of bounded size and in bounded time.
+pub(super) async fn read_body(body: Body) -> Result<Bytes, Problem> {
+    let read = axum::body::to_bytes(body, BODY_BYTES_MAX);
+    let body = tokio::time::timeout(BODY_TIME, read).await;
+    let wrong = |detail| Problem::new(StatusCode::BAD_REQUEST, "invalid_request", detail);
+    let body = body.map_err(|_| wrong("the body did not come in time"))?;
+    body.map_err(|_| {
+        let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes, or broke off");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    })
+}
+
+async fn unknown() -> Problem {
+    let detail = "there are /metrics, /livez, /readyz, /status, /why/REQUEST_ID, /reload, /explain, \
+                  /issuers/NAME/refresh, /revocations";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+}
+
+async fn unknown_here() -> Problem {
+    let detail = "there are /metrics, /livez, /readyz; everything else is on the admin listener";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+}
+
+async fn method_unknown() -> Problem {
+    let detail = "changes are POST, or DELETE of a revocation; everything else is GET";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+pub(super) fn pretty(page: &impl Serialize) -> Answer {
+    let mut body = serde_json::to_string_pretty(page).map_err(|_| fault("cannot be written"))?;
+    body.push('\n');
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+pub(super) fn fault(detail: &str) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+}
+
+/// What `why` answers.
+#[derive(Debug, Serialize)]
+struct WhyPage<'a> {
+    request_id: &'a str,
+    peer_request_id: Option<&'a str>,
+    time: String,
+    outcome: &'static str,
+    reason: Option<&'static str>,
+    meaning: Option<String>,
+    status: u16,
+    method: &'a str,
+    host: &'a str,
+    path: &'a str,
+    address: String,
+    route: Option<&'a str>,
+    generation: u64,
+    steps: Vec<Value>,
+}
+
+impl<'a> WhyPage<'a> {
+    fn of(entry: &'a WhyEntry) -> Self {
+        Self {
+            request_id: &entry.request_id,
+            peer_request_id: entry.peer_request_id.as_deref(),
+            time: entry.time.to_string(),
+            outcome: entry.outcome.as_str(),
+            reason: entry.outcome.reason(),
+            meaning: match entry.outcome {
+                Outcome::Admitted => None,
+                Outcome::Refused(reason) | Outcome::WouldRefuse(reason) => {
+                    Some(reason.meaning().to_owned())
+                }
+                Outcome::Fault(fault) => Some(fault.to_string()),
+            },
+            status: entry.status,
+            method: &entry.method,
+            host: &entry.host,
+            path: &entry.path,
+            address: address_text(entry.address),
+            route: entry.route.as_ref().map(|route| &*route.name),
+            generation: entry.generation,
+            steps: entry.steps().iter().map(step).collect(),
+        }
+    }
+}
+
+/// A step as `why` and `explain` answer it.
+pub(super) fn step(step: &Step) -> Value {
+    json!({ "question": step.question, "passed": step.passed, "answer": step.answer })
+}
+
+/// Uptime, ages: whole seconds between two instants for people.
+pub(super) fn seconds_since(then: crate::base::clock::UnixMillis) -> u64 {
+    Clock::unix_millis().0.saturating_sub(then.0) / 1000
+}

@@ -1,0 +1,176 @@
+//! `/revocations`: what was revoked here, and revoking.
+//!
+//! Owns the form of the pages. A change is answered after it was synced, and no sooner. Shows
+//! identifiers and never a credential: there is none in an entry.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::config::snapshot::Snapshot;
+use crate::decide::jwt::IssuerSettings;
+use crate::decide::revocation::{Draft, DraftError, Entry, EntryId, Kind, Moment};
+use crate::serve::admin::pages::{Answer, Context, fault, pretty, read_body};
+use crate::serve::admin::problem::Problem;
+use crate::serve::reload::Reloader;
+use crate::serve::revocation_log::{LogError, PAGE_MAX};
+use crate::serve::shared::Shared;
+
+/// Entries on a page unless asked for more or fewer.
+const PAGE: usize = 100;
+
+/// An entry as it is shown.
+#[derive(Debug, Serialize)]
+struct EntryPage<'a> {
+    id: String,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<&'a str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    value: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_before: Option<String>,
+    revoked: String,
+    /// Absent: until it is deleted.
+    ends: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+impl<'a> EntryPage<'a> {
+    /// `issuers` say how long what it could hit is valid.
+    fn of(entry: &'a Entry, issuers: &[&IssuerSettings]) -> Self {
+        let target = entry.target().as_ref();
+        let issuer = issuers.iter().find(|one| *one.issuer == *target.issuer);
+        let ends = entry.over(issuer.and_then(|one| one.longest_lifetime()));
+        Self {
+            id: entry.id().to_string(),
+            kind: target.kind.as_str(),
+            issuer: (target.kind != Kind::Key).then_some(target.issuer),
+            value: target.value,
+            issued_before: entry.issued_before().map(|at| at.to_string()),
+            revoked: entry.revoked().to_string(),
+            ends: ends.map(|at| at.to_string()),
+            reason: entry.reason(),
+        }
+    }
+}
+
+/// Which page of the list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn revoke(State(reloader): Context, body: Body) -> Answer {
+    let body = read_body(body).await?;
+    let draft = Draft::from_json(&body).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "invalid_request", format!("the body: {error}"))
+    })?;
+    // Syncing blocks; everything else here must go on.
+    let change = tokio::task::spawn_blocking(move || act(&reloader, &draft)).await;
+    change.map_err(|_| fault("the revocation ended in a fault"))?
+}
+
+fn act(reloader: &Reloader, draft: &Draft) -> Answer {
+    let shared = reloader.shared();
+    let snapshot = shared.snapshots.load_full();
+    let issuers = issuers(&snapshot);
+    let moment = Moment { now: shared.clock.now(), issuers: &issuers };
+    let entry = draft.compile(&issuers, Some(moment.now.unix)).map_err(|error| refused(&error))?;
+    let done = shared.revocations.revoke(entry, &moment).map_err(|error| not_done(&error))?;
+    let mut page = json!(EntryPage::of(&done.entry, &issuers));
+    page["new"] = json!(done.is_news);
+    let warning = warning(&done.entry, shared);
+    if let Some(warning) = warning {
+        page["warning"] = json!(warning);
+    }
+    let mut response = pretty(&page)?;
+    if done.is_news {
+        *response.status_mut() = StatusCode::CREATED;
+    }
+    Ok(response)
+}
+
+fn issuers(snapshot: &Snapshot) -> Vec<&IssuerSettings> {
+    snapshot.dynamic.issuers.iter().map(|source| &*source.settings).collect()
+}
+
+/// An entry for what is not there is kept, for it may come; but it may be a slip of the pen, too.
+fn warning(entry: &Entry, shared: &Shared) -> Option<&'static str> {
+    let snapshot = shared.snapshots.load();
+    let target = entry.target().as_ref();
+    match target.kind {
+        Kind::Key => {
+            let mut keys = snapshot.gate.keys.summaries(shared.clock.now().unix);
+            (!keys.any(|key| key.id == target.value)).then_some("no API key has this id")
+        }
+        Kind::Kid => {
+            let mut issuers = snapshot.dynamic.issuers.iter().zip(&snapshot.materials.key_sets);
+            let keys = issuers.find(|(source, _)| *source.settings.issuer == *target.issuer);
+            let known = keys
+                .is_some_and(|(_, keys)| keys.iter().any(|key| key.kid() == Some(target.value)));
+            (!known).then_some("no key of the issuer has this kid")
+        }
+        Kind::Jti | Kind::Subject | Kind::Client | Kind::IssuedBefore => None,
+    }
+}
+
+pub(super) async fn list(State(reloader): Context, Query(wanted): Query<Wanted>) -> Answer {
+    let after = wanted.after.as_deref().map(id).transpose()?;
+    let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let snapshot = reloader.shared().snapshots.load_full();
+    let page = tokio::task::spawn_blocking(move || {
+        let shared = reloader.shared();
+        shared.revocations.page(after, limit, shared.clock.now().unix)
+    });
+    let page = page.await.map_err(|_| fault("the list ended in a fault"))?.ok_or_else(unknown)?;
+    let next = page.entries.last().filter(|_| page.more).map(|entry| entry.id().to_string());
+    let issuers = issuers(&snapshot);
+    let entries: Vec<_> = page.entries.iter().map(|entry| EntryPage::of(entry, &issuers)).collect();
+    pretty(&json!({ "revocations": entries, "next": next }))
+}
+
+pub(super) async fn delete(State(reloader): Context, Path(text): Path<String>) -> Answer {
+    let id = id(&text)?;
+    let snapshot = reloader.shared().snapshots.load_full();
+    let context = Arc::clone(&snapshot);
+    let change = tokio::task::spawn_blocking(move || {
+        let shared = reloader.shared();
+        let issuers = issuers(&context);
+        shared.revocations.delete(id, &Moment { now: shared.clock.now(), issuers: &issuers })
+    });
+    let change = change.await.map_err(|_| fault("the deletion ended in a fault"))?;
+    let entry: Arc<Entry> = change.map_err(|error| not_done(&error))?.ok_or_else(unknown)?;
+    pretty(&EntryPage::of(&entry, &issuers(&snapshot)))
+}
+
+fn id(text: &str) -> Result<EntryId, Problem> {
+    EntryId::parse(text).ok_or_else(unknown)
+}
+
+fn unknown() -> Problem {
+    let detail = "no revocation has this id; those of files are removed from their file";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+}
+
+fn refused(error: &DraftError) -> Problem {
+    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "mistakes", &error.message);
+    if error.field.is_empty() { problem } else { problem.with("field", json!(error.field)) }
+}
+
+fn not_done(error: &LogError) -> Problem {
+    match error {
+        LogError::Full => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "full", error.to_string()),
+        LogError::Taken(_) | LogError::Damaged(_) | LogError::Disk { .. } => {
+            let detail = format!("nothing was changed: {error}");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "not_persisted", detail)
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The task that follows the key server of one issuer.
+//!
+//! Owns what a refresh comes to: new keys, the same keys confirmed, or a failure that leaves the
+//! keys as they are until they are too old. One refresh at a time, whoever wants it. Never holds up
+//! a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use crate::base::clock::{Clock, UnixMillis};
+use crate::config::{IssuerSource, RemoteKeys};
+use crate::decide::jwt::{KeyMistake, KeySet};
+use crate::serve::jwks::fetch::{self, FetchError, Fetched, Question};
+use crate::serve::jwks::kept::{Folder, Kept, Place};
+use crate::serve::jwks::schedule::Schedule;
+use crate::serve::jwks::server::{
+    Answer, KeyServer, LastRefresh, NoRefresh, RefreshResult, Refreshed, Standing,
+};
+use crate::serve::observe::line::shorten;
+use crate::serve::reload::{FetchedKeys, Reloader};
+
+/// Skipped members that are named in a log line and on the status page.
+const SKIPPED_SHOWN_MAX: usize = 20;
+const SKIPPED_BYTES_MAX: usize = 300;
+
+/// Follows one key server.
+pub(super) struct Follower {
+    pub(super) source: IssuerSource,
+    remote: Arc<RemoteKeys>,
+    server: Arc<KeyServer>,
+    folder: Arc<Folder>,
+    reloader: Arc<Reloader>,
+    kept: Option<Arc<Kept>>,
+    skipped: Vec<String>,
+    last: Option<LastRefresh>,
+}
+
+/// What wakes the task.
+enum Wake {
+    /// A refresh may be due, or the keys too old.
+    Time,
+    Nudge,
+    Ask(oneshot::Sender<Answer>),
+}
+
+impl Follower {
+    /// One that has no keys yet.
+    pub(super) fn new(
+        source: IssuerSource,
+        server: Arc<KeyServer>,
+        folder: Arc<Folder>,
+        reloader: Arc<Reloader>,
+    ) -> Self {
+        let (kept, skipped, last) = (None, Vec::new(), None);
+        let remote = Arc::clone(server.remote());
+        Self { source, remote, server, folder, reloader, kept, skipped, last }
+    }
+
+    /// Begins with a set that was had before, if it is young enough and still good.
+    pub(super) fn begin_with(&mut self, before: Option<Arc<Kept>>) {
+        let is_young = |kept: &Arc<Kept>| age(kept.fetched) < self.remote.stale_for;
+        let kept = before.filter(is_young).and_then(|kept| {
+            let (_, skipped) = KeySet::parse_remote(&kept.body, self.algorithms()).ok()?;
+            Some((kept, skipped))
+        });
+        // Without one, nothing that is in force could ever be given up.
+        match kept {
+            Some((kept, skipped)) => {
+                self.skipped = shown(&skipped);
+                self.publish(Some(&kept.body));
+                self.kept = Some(kept);
+            }
+            None => {
+                self.publish(None);
+            }
+        }
+        self.stand(None);
+    }
+
+    /// What is kept on disk for it.
+    pub(super) fn on_disk(&self) -> Option<Arc<Kept>> {
+        self.folder.load(self.place()).map(Arc::new)
+    }
+
+    /// Follows it for ever.
+    pub(super) async fn run(mut self) {
+        let mut schedule = Schedule::new(self.remote.refresh, Instant::now());
+        loop {
+            let too_old = self.too_old();
+            let due = too_old.map_or(schedule.next(), |too_old| too_old.min(schedule.next()));
+            self.stand(Some(schedule.next()));
+            let wake = tokio::select! {
+                Some(ask) = self.server.asked() => Wake::Ask(ask),
+                () = sleep_until(due) => Wake::Time,
+                () = self.server.nudged() => Wake::Nudge,
+            };
+            let now = Instant::now();
+            match wake {
+                Wake::Ask(ask) => {
+                    let answer = self.refresh(&mut schedule).await;
+                    // Whoever asked may be gone.
+                    let _ = ask.send(answer);
+                }
+                Wake::Nudge => schedule.nudge(now),
+                Wake::Time if too_old.is_some_and(|too_old| too_old <= now) => self.give_up(),
+                Wake::Time => {
+                    let _ = self.refresh(&mut schedule).await;
+                }
+            }
+        }
+    }
+
+    async fn refresh(&mut self, schedule: &mut Schedule) -> Answer {
+        schedule.begin(Instant::now());
+        let result = self.fetch().await;
+        self.server.served();
+        let now = Instant::now();
+        let (outcome, lifetime) = match &result {
+            Ok((outcome, lifetime)) => (*outcome, *lifetime),
+            Err(_) => (RefreshResult::Failure, None),
+        };
+        match outcome {
+            RefreshResult::Failure => schedule.failed(now, random()),
+            RefreshResult::Changed | RefreshResult::Unchanged => {
+                schedule.succeeded(now, lifetime, random());
+            }
+        }
+        self.tell(outcome, result.as_ref().err());
+        self.stand(Some(schedule.next()));
+        let keys = self.keys();
+        result.map(|(result, _)| Refreshed { result, keys }).map_err(NoRefresh::Failed)
+    }
+
+    async fn fetch(&mut self) -> Result<(RefreshResult, Option<Duration>), FetchError> {
+        let snapshot = self.reloader.shared().snapshots.load_full();
+        let index = snapshot.dynamic.issuers.iter().position(|source| *source == self.source);
+        // Without it nobody knows by which certificates the server would be known.
+        let index = index.ok_or(FetchError::Fault)?;
+        let authorities = snapshot.materials.authorities[index].clone();
+        drop(snapshot);
+        let known = self.kept.as_ref().and_then(|kept| Some((&*kept.from, kept.etag.as_deref()?)));
+        let question = Question {
+            issuer: &self.source.settings.issuer,
+            remote: &self.remote,
+            authorities: authorities.as_ref().map(|pem| pem.as_slice()),
+            known,
+        };
+        let fetched = fetch::fetch(question).await?;
+        let lifetime = fetched.lifetime;
+        Ok((self.take(fetched)?, lifetime))
+    }
+
+    /// Takes over what was fetched, if it holds a usable key.
+    fn take(&mut self, fetched: Fetched) -> Result<RefreshResult, FetchError> {
+        let now = Clock::unix_millis();
+        let Fetched { body, from, etag, .. } = fetched;
+        let kept = match (body, &self.kept) {
+            (None, Some(kept)) => {
+                let kept = Kept::clone(kept);
+                Kept { fetched: now, etag: etag.or(kept.etag), ..kept }
+            }
+            (None, None) => return Err(FetchError::Status(304)),
+            (Some(body), _) => {
+                let read = KeySet::parse_remote(&body, self.algorithms());
+                let (_, skipped) = read.map_err(|mistake| unusable(&mistake))?;
+                self.skipped = shown(&skipped);
+                Kept { body: body.to_vec().into(), from, etag, fetched: now }
+            }
+        };
+        let changed = self.publish(Some(&kept.body));
+        self.folder.store(self.place(), &kept);
+        self.kept = Some(Arc::new(kept));
+        Ok(if changed { RefreshResult::Changed } else { RefreshResult::Unchanged })
+    }
+
+    /// Nobody could confirm the keys for too long.
+    fn give_up(&mut self) {
+        self.kept = None;
+        self.skipped.clear();
+        self.publish(None);
+        let issuer = &*self.source.settings.name;
+        tracing::error!(issuer, "the keys are too old to be believed: its tokens get 503");
+    }
+
+    /// When the keys are too old.
+    fn too_old(&self) -> Option<Instant> {
+        let kept = self.kept.as_ref()?;
+        Some(Instant::now() + self.remote.stale_for.saturating_sub(age(kept.fetched)))
+    }
+
+    fn publish(&self, body: Option<&Arc<[u8]>>) -> bool {
+        self.reloader.take_remote_keys(&FetchedKeys {
+            issuer: Arc::clone(&self.source.settings.issuer),
+            location: self.remote.location.clone(),
+            body: body.cloned(),
+        })
+    }
+
+    /// One line for each change of the outcome, one for what is skipped.
+    fn tell(&mut self, result: RefreshResult, error: Option<&FetchError>) {
+        let issuer = &*self.source.settings.name;
+        let error = error.map(ToString::to_string);
+        let before = self.last.as_ref();
+        let is_news = before.is_none_or(|last| last.error != error);
+        let keys = self.keys();
+        match (&error, result) {
+            (Some(error), _) if is_news => {
+                tracing::warn!(issuer, error, keys, "keys could not be refreshed");
+            }
+            (None, RefreshResult::Changed) => tracing::info!(issuer, keys, "keys refreshed"),
+            (None, _) if is_news && before.is_some() => {
+                tracing::info!(issuer, keys, "keys are refreshed again");
+            }
+            (Some(_) | None, _) => {}
+        }
+        if result == RefreshResult::Changed && !self.skipped.is_empty() {
+            let skipped = shorten(&self.skipped.join("; "), 2_000);
+            tracing::warn!(issuer, skipped, "members of the key set are not used");
+        }
+        self.reloader.shared().observers.metrics.refreshed(issuer, result);
+        self.last = Some(LastRefresh { time: Clock::unix_millis(), result, error });
+    }
+
+    fn stand(&self, next: Option<Instant>) {
+        let pause = next.map(|next| next.saturating_duration_since(Instant::now()));
+        let millis = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        let now = Clock::unix_millis();
+        self.server.keep(self.kept.clone());
+        self.server.stand(Standing {
+            fetched: self.kept.as_ref().map(|kept| kept.fetched),
+            last: self.last.clone(),
+            next: pause.map(|pause| UnixMillis(now.0.saturating_add(millis(pause)))),
+            keys: self.keys(),
+            skipped: self.skipped.clone(),
+        });
+    }
+
+    /// How many keys are in force.
+    fn keys(&self) -> usize {
+        let snapshot = self.reloader.shared().snapshots.load();
+        let sources = snapshot.dynamic.issuers.iter().zip(&snapshot.materials.key_sets);
+        let mut found = sources.filter(|(source, _)| **source == self.source);
+        found.next().map_or(0, |(_, keys)| keys.len())
+    }
+
+    fn algorithms(&self) -> &[crate::decide::jwt::Algorithm] {
+        &self.source.settings.algorithms
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { issuer: &self.source.settings.issuer, location: &self.remote.location }
+    }
+}
+
+fn age(then: UnixMillis) -> Duration {
+    Duration::from_millis(Clock::unix_millis().0.saturating_sub(then.0))
+}
+
+fn unusable(mistake: &KeyMistake) -> FetchError {
+    FetchError::KeySet(shorten(&mistake.message, SKIPPED_BYTES_MAX))
+}
+
+fn shown(skipped: &[KeyMistake]) -> Vec<String> {
+    let text = |one: &KeyMistake| format!("{} {}", one.place, one.message);
+    let shown = skipped.iter().take(SKIPPED_SHOWN_MAX);
+    shown.map(|one| shorten(&text(one), SKIPPED_BYTES_MAX)).collect()
+}
+
+/// From 0 to 1.
+fn random() -> f64 {
+    let mut bytes = [0; 2];
+    // Without randomness there is no jitter, which is a pity and no more.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    f64::from(u16::from_ne_bytes(bytes)) / f64::from(u16::MAX)
+}

@@ -1,0 +1,341 @@
+//! The running process: the only place where things are wired together.
+//!
+//! Owns the order of the start (configuration, observers, listeners, admin, watcher, proxy), of
+//! the end (readiness, listeners, the last connection, the log), and pingora's settings. Never
+//! decides anything about a request.
+
+pub mod admin;
+pub mod downstream;
+pub mod introspection;
+pub mod jwks;
+pub mod observe;
+pub mod process;
+pub mod reload;
+pub mod revocation_log;
+pub mod shared;
+pub mod upstream;
+
+use std::io;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use pingora::proxy::http_proxy;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{ExecutionPhase, RunArgs, Server};
+use pingora::services::background::background_service;
+use pingora::services::listening::Service;
+use thiserror::Error;
+use tokio::sync::broadcast::error::RecvError;
+use tracing::level_filters::LevelFilter;
+
+use crate::base::clock::Clock;
+use crate::base::secret::Secret;
+use crate::config::snapshot::Snapshot;
+use crate::config::{ListenAddress, Mistake, Startup};
+use crate::serve::admin::AdminHandle;
+use crate::serve::downstream::connections::Connections;
+use crate::serve::downstream::front::Front;
+use crate::serve::downstream::listen::{ListenError, Place};
+use crate::serve::downstream::proxy::Proxy;
+use crate::serve::observe::Observers;
+use crate::serve::observe::access_log::AccessLog;
+use crate::serve::observe::line::LineFormat;
+use crate::serve::observe::log;
+use crate::serve::observe::metrics::Metrics;
+use crate::serve::observe::why::WhyRing;
+use crate::serve::process::signals::Signals;
+use crate::serve::process::systemd::{Standing, notify};
+use crate::serve::reload::{Corridor, Opened, Reloader, Sources};
+use crate::serve::revocation_log::{LogError, RevocationLog};
+use crate::serve::shared::Shared;
+use crate::serve::upstream::{Resolver, TRIES_MAX, Upstreams};
+
+/// How long the listeners may take to open.
+const OPEN_MAX: Duration = Duration::from_secs(10);
+/// Between two looks whether they are.
+const OPEN_LOOK: Duration = Duration::from_millis(5);
+/// How long the last lines of the access log may take.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// What `run` is told on the command line.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration.
+    pub config: PathBuf,
+    /// The form of log lines.
+    pub log_format: LineFormat,
+    /// The least important log line that is written.
+    pub log_level: LevelFilter,
+}
+
+/// Why the process did not start, or ended by itself.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// Every mistake in the configuration and the files it names.
+    #[error("the configuration has mistakes")]
+    Mistakes(Vec<Mistake>),
+    /// What was revoked before.
+    #[error("revocations: {0}")]
+    Revocations(#[source] LogError),
+    /// A listener.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Something the process needs from the system.
+    #[error("{0}: {1}")]
+    System(&'static str, #[source] io::Error),
+    /// The listeners did not open, or the server ended without being asked to.
+    #[error("{0}")]
+    Ended(&'static str),
+}
+
+/// Runs until a signal ends the process. Everything the process needs is asked for before the
+/// first connection is accepted.
+///
+/// # Errors
+/// [`ServeError`], which has not been logged.
+pub fn run(options: &Options) -> Result<(), ServeError> {
+    match log::init(options.log_format, options.log_level) {
+        // Set up before, in a process that runs several servers: the first one wins.
+        Ok(()) | Err(log::LogError::Taken) => {}
+        Err(log::LogError::System(error)) => return Err(ServeError::System("the log", error)),
+    }
+    let ended = serve(options);
+    // Whether they are written or not, the process ends.
+    let _ = log::flush(FLUSH_MAX);
+    ended
+}
+
+fn serve(options: &Options) -> Result<(), ServeError> {
+    let seed = random_seed().map_err(|error| ServeError::System("randomness", error))?;
+    let opened = Corridor::open(&options.config, Sources::of_the_process(), seed)
+        .map_err(ServeError::Mistakes)?;
+    let Opened { startup, admin_token, snapshot, corridor } = opened;
+    let observers = observers(&startup, options.log_format)?;
+    say_who_is_exempt(&snapshot);
+    let clock = Clock::start();
+    let revocations = revocations(&startup, &corridor, &observers, clock)?;
+    let shared = Arc::new(Shared::new(snapshot, clock, observers, revocations));
+    let reloader = Arc::new(Reloader::new(corridor, Arc::clone(&shared)));
+    let places = places(&startup)?;
+    let signals = Signals::catch(Arc::clone(&shared), startup.lame_duck)
+        .map_err(|error| ServeError::System("signals", error))?;
+    reload::follow_sighup(Arc::clone(&reloader))
+        .map_err(|error| ServeError::System("SIGHUP", error))?;
+    let admin = serve_admin(&startup, admin_token, &reloader)?;
+    let metrics = serve_metrics(&startup, &reloader)?;
+    jwks::start(Arc::clone(&reloader), &startup.state_dir)
+        .map_err(|error| ServeError::System("a thread for key servers", error))?;
+    let _watching =
+        reload::watch(reloader).map_err(|error| ServeError::System("watching files", error))?;
+    let running = Running::start(&startup, &places, &shared, signals)?;
+    let sockets: Vec<_> = places.iter().filter_map(Place::socket_file).collect();
+    notify(Standing::Ready);
+    let ended = running.until_the_end();
+    drop(sockets);
+    if !shared.observers.access_log.flush(FLUSH_MAX) {
+        tracing::warn!("the last lines of the access log may be lost");
+    }
+    // Until here, so that a drain can be watched.
+    drop((admin, metrics));
+    ended
+}
+
+/// The contract: the start says whom the budgets by address exempt.
+fn say_who_is_exempt(snapshot: &Snapshot) {
+    if snapshot.gate.trusted_proxies.is_empty() {
+        tracing::info!(
+            "trusted_proxies is empty: neither failed credentials nor connections are counted by \
+             address for peers on Unix sockets, loopback and private addresses"
+        );
+    }
+}
+
+fn observers(startup: &Startup, format: LineFormat) -> Result<Observers, ServeError> {
+    let metrics = Metrics::new();
+    let dropped = metrics.access_log_dropped();
+    let access_log = AccessLog::start(&startup.access_log, format, dropped)
+        .map_err(|error| ServeError::System("access log", error))?;
+    Ok(Observers { metrics, access_log, why: WhyRing::default() })
+}
+
+/// What was acknowledged before holds from the first request on.
+fn revocations(
+    startup: &Startup,
+    corridor: &Corridor,
+    observers: &Observers,
+    clock: Clock,
+) -> Result<RevocationLog, ServeError> {
+    let (folder, published) = (&startup.state_dir, corridor.revoked());
+    let writes = observers.metrics.revocation_writes();
+    RevocationLog::open(folder, published, writes, clock.monotonic()).map_err(|error| match error {
+        LogError::Damaged(mistake) => ServeError::Mistakes(vec![mistake]),
+        LogError::Full | LogError::Taken(_) | LogError::Disk { .. } => {
+            ServeError::Revocations(error)
+        }
+    })
+}
+
+/// Started first, so that `/readyz` says no before the listeners are open.
+fn serve_admin(
+    startup: &Startup,
+    token: Option<Secret<String>>,
+    reloader: &Arc<Reloader>,
+) -> Result<Option<AdminHandle>, ServeError> {
+    let Some(settings) = &startup.admin else { return Ok(None) };
+    let admin = admin::Admin { address: settings.address.clone(), token };
+    let handle = admin::serve(admin, Arc::clone(reloader))
+        .map_err(|error| ServeError::System("admin listener", error))?;
+    say(handle.address(), "admin");
+    Ok(Some(handle))
+}
+
+fn serve_metrics(
+    startup: &Startup,
+    reloader: &Arc<Reloader>,
+) -> Result<Option<AdminHandle>, ServeError> {
+    let Some(address) = &startup.metrics else { return Ok(None) };
+    let handle = admin::serve_metrics(address, Arc::clone(reloader))
+        .map_err(|error| ServeError::System("metrics listener", error))?;
+    say(handle.address(), "metrics");
+    Ok(Some(handle))
+}
+
+fn say(address: &ListenAddress, listener: &str) {
+    match address {
+        ListenAddress::Tcp(address) => tracing::info!(%address, "{listener}"),
+        ListenAddress::Unix(path) => tracing::info!(address = %path.display(), "{listener}"),
+    }
+}
+
+fn places(startup: &Startup) -> Result<Vec<Place>, ServeError> {
+    let listeners = startup.listeners.iter();
+    Ok(listeners.map(|listener| Place::check(&listener.address)).collect::<Result<_, _>>()?)
+}
+
+fn random_seed() -> io::Result<[u64; 2]> {
+    let mut bytes = [[0; 8]; 2];
+    aws_lc_rs::rand::fill(bytes.as_flattened_mut())
+        .map_err(|_| io::Error::other("the system has none"))?;
+    Ok(bytes.map(u64::from_ne_bytes))
+}
+
+/// pingora on a thread of its own: it would sleep through the whole grace period even when there
+/// is nothing left to wait for.
+struct Running {
+    phases: tokio::sync::broadcast::Receiver<ExecutionPhase>,
+    connections: Arc<Connections>,
+    signals: Signals,
+    shutdown_timeout: Duration,
+}
+
+impl Running {
+    fn start(
+        startup: &Startup,
+        places: &[Place],
+        shared: &Arc<Shared>,
+        signals: Signals,
+    ) -> Result<Self, ServeError> {
+        let series = shared.observers.metrics.connections();
+        let connections = Arc::new(Connections::new(startup.connections, series));
+        let server = server(startup, places, shared, &connections);
+        let phases = server.watch_execution_phase();
+        let shutdown_signal = Box::new(signals.clone());
+        let (alive, ended) = sync_channel::<()>(0);
+        thread::Builder::new()
+            .name("server".to_owned())
+            .spawn(move || {
+                let _alive = alive;
+                server.run(RunArgs { shutdown_signal });
+            })
+            .map_err(|error| ServeError::System("a thread", error))?;
+        wait_until_open(places, &ended)?;
+        shared.readiness.serve();
+        let listeners: Vec<_> = places.iter().map(ToString::to_string).collect();
+        let generation = shared.snapshots.load().generation;
+        tracing::info!(listeners = listeners.join(", "), generation, "ready");
+        Ok(Self { phases, connections, signals, shutdown_timeout: startup.shutdown_timeout })
+    }
+
+    fn until_the_end(mut self) -> Result<(), ServeError> {
+        loop {
+            match self.phases.blocking_recv() {
+                Ok(ExecutionPhase::ShutdownGracePeriod) => return self.drain(),
+                Ok(ExecutionPhase::ShutdownRuntimes | ExecutionPhase::Terminated) => return Ok(()),
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => {
+                    return Err(ServeError::Ended("the server ended without being asked to"));
+                }
+            }
+        }
+    }
+
+    fn drain(mut self) -> Result<(), ServeError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| ServeError::System("a runtime", error))?;
+        let drained = self.signals.drained(&self.connections, self.shutdown_timeout);
+        if runtime.block_on(drained) {
+            tracing::info!("stopped: every request was finished");
+        } else {
+            let connections = self.connections.open();
+            tracing::warn!(connections, "stopped before every connection was done");
+        }
+        Ok(())
+    }
+}
+
+/// Waits until every listener answers.
+fn wait_until_open(places: &[Place], ended: &Receiver<()>) -> Result<(), ServeError> {
+    let mut looks = OPEN_MAX.as_millis() / OPEN_LOOK.as_millis();
+    while !places.iter().all(Place::answers) {
+        looks -= 1;
+        match ended.recv_timeout(OPEN_LOOK) {
+            Err(RecvTimeoutError::Timeout) if looks > 0 => {}
+            Ok(()) | Err(_) => return Err(ServeError::Ended("the listeners did not open")),
+        }
+    }
+    Ok(())
+}
+
+fn server(
+    startup: &Startup,
+    places: &[Place],
+    shared: &Arc<Shared>,
+    connections: &Arc<Connections>,
+) -> Server {
+    let settings = settings(startup);
+    let mut server = Server::new_with_opt_and_conf(None, settings);
+    server.bootstrap();
+    let upstreams = Arc::new(Upstreams::default());
+    let resolver = Resolver { shared: Arc::clone(shared), upstreams: Arc::clone(&upstreams) };
+    server.add_service(background_service("names of upstreams", resolver));
+    let proxy = Proxy::new(Arc::clone(shared), upstreams);
+    let proxy = Arc::new(http_proxy(&server.configuration, proxy));
+    let front = Front::new(proxy, Arc::clone(shared), Arc::clone(connections));
+    let mut service = Service::new("gatepost".to_owned(), front);
+    for place in places {
+        service.add_listener(place.endpoint());
+    }
+    server.add_service(service);
+    server
+}
+
+fn settings(startup: &Startup) -> ServerConf {
+    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+    ServerConf {
+        threads: startup.threads.unwrap_or_else(cores),
+        upstream_keepalive_pool_size: startup.upstream_pool,
+        // Tries, not retries: every address once, and one repetition on a fresh connection.
+        max_retries: TRIES_MAX + 1,
+        // We leave before it ends.
+        grace_period_seconds: Some(startup.shutdown_timeout.as_secs() + 5),
+        graceful_shutdown_timeout_seconds: Some(1),
+        // Neither is used: no file of ours in a folder anybody can write to.
+        pid_file: String::new(),
+        upgrade_sock: String::new(),
+        ..ServerConf::default()
+    }
+}

@@ -1,0 +1,100 @@
+//! What is remembered of one finished request.
+//!
+//! Owns [`Record`], the one account that feeds the access log, the metrics and the ring behind
+//! `why`, so that they cannot disagree. Holds no credential and no query.
+
+use std::time::Duration;
+
+use crate::base::clock::UnixMillis;
+use crate::decide::gate::Evidence;
+use crate::decide::rejection::{Fault, Reason, Rejection};
+
+/// How a request ended, as the metric label `outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// Forwarded, and the upstream answered.
+    Admitted,
+    /// Refused by us, for the reason.
+    Refused(Reason),
+    /// Forwarded under `insecure_observe`, and would have been refused for the reason.
+    WouldRefuse(Reason),
+    /// Admitted, but something behind us or in us failed.
+    Fault(Fault),
+}
+
+impl Outcome {
+    /// Every word [`Self::as_str`] can say, in the order of [`Self::index`].
+    pub const WORDS: [&'static str; 4] = ["admitted", "refused", "would_refuse", "fault"];
+
+    /// Position of the word in [`Self::WORDS`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Admitted => 0,
+            Self::Refused(_) => 1,
+            Self::WouldRefuse(_) => 2,
+            Self::Fault(_) => 3,
+        }
+    }
+
+    /// The word in log and metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        Self::WORDS[self.index()]
+    }
+
+    /// The word for why, if it was not admitted.
+    #[must_use]
+    pub const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Admitted => None,
+            Self::Refused(reason) | Self::WouldRefuse(reason) => Some(reason.as_str()),
+            Self::Fault(fault) => Some(fault.as_str()),
+        }
+    }
+}
+
+/// One finished request. Borrowed: it is written out while the request is still there.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// When it ended.
+    pub time: UnixMillis,
+    /// Our request id.
+    pub request_id: &'a str,
+    /// The id a trusted peer sent, which was kept on the wire instead of ours.
+    pub peer_request_id: Option<&'a str>,
+    /// The method as sent; escaped and shortened where it is printed.
+    pub method: &'a str,
+    /// The path as sent, never the query.
+    pub path: &'a str,
+    /// The host as sent.
+    pub host: &'a str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The refusal behind [`Outcome::Refused`], for the steps that `why` shows.
+    pub rejection: Option<&'a Rejection>,
+    /// The status the caller saw; 0 when the caller was gone before one was sent.
+    pub status: u16,
+    /// Route, principal, address, limits.
+    pub evidence: &'a Evidence,
+    /// From the first byte of the head to the last of the response.
+    pub total: Duration,
+    /// Spent in the gate.
+    pub deciding: Duration,
+    /// From choosing the upstream to its response's headers, when it came to that.
+    pub upstream: Option<Duration>,
+    /// Bytes of the request body.
+    pub bytes_in: u64,
+    /// Bytes of the response body.
+    pub bytes_out: u64,
+    /// The snapshot it was decided with.
+    pub generation: u64,
+}
+
+impl Record<'_> {
+    /// The path up to a query, should one have been left on it: queries hold secrets.
+    #[must_use]
+    pub fn path_without_query(&self) -> &str {
+        self.path.split(['?', '#']).next().unwrap_or("")
+    }
+}

@@ -1,0 +1,6 @@
+//! The process: signals and the service manager.
+//!
+//! Owns how the process is asked to end and what the service manager is told. Never sees a request.
+
+pub mod signals;
+pub mod systemd;

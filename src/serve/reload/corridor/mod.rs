@@ -1,0 +1,395 @@
+//! The one way from files to a snapshot: start, SIGHUP, file change, `POST /reload` and `check`
+//! all come through here.
+//!
+//! Owns which version of the configuration is in force, and that a mistake in one file holds back
+//! no other: every file keeps its last good version (the contract, "Reload"). An attacker, or a
+//! tired operator, would want a half-written file to empty a route table or a key ring. Never
+//! publishes and never logs: it returns what there is to publish.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use subtle::ConstantTimeEq;
+
+use crate::base::secret::Secret;
+use crate::config::files::disk::Disk;
+use crate::config::files::{self, LastGood};
+use crate::config::language::yaml::Budget;
+use crate::config::snapshot::{Retained, Snapshot};
+use crate::config::{
+    Config, Dynamic, IntrospectionFiles, KeyLocation, KeySource, Materials, Mistake, Startup,
+};
+use crate::decide::revocation::Published;
+
+/// Answers what `${NAME}` stands for.
+pub type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Where files and `${NAME}` come from.
+pub struct Sources {
+    /// Files.
+    pub disk: Box<dyn Disk + Send + Sync>,
+    /// The environment.
+    pub environment: Environment,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
+/// What was read when everything was good.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What its files hold.
+    pub materials: Materials,
+    /// The token of the admin listener, where one is set.
+    pub admin_token: Option<Secret<String>>,
+}
+
+/// What the process starts with.
+#[derive(Debug)]
+pub struct Opened {
+    /// What needs a restart to change.
+    pub startup: Startup,
+    /// The token of the admin listener, where one is set.
+    pub admin_token: Option<Secret<String>>,
+    /// Generation 1.
+    pub snapshot: Snapshot,
+    /// For [`crate::serve::reload::Reloader`].
+    pub corridor: Corridor,
+}
+
+/// What was fetched for an issuer.
+#[derive(Clone, Debug)]
+pub struct FetchedKeys {
+    /// `iss`.
+    pub issuer: Arc<str>,
+    /// Where it was fetched from.
+    pub location: KeyLocation,
+    /// The set; `None` when there is none that may still be believed.
+    pub body: Option<Arc<[u8]>>,
+}
+
+/// What one walk through the corridor came to.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// What to publish, if anything is new.
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) mistakes: Vec<Mistake>,
+    pub(super) restart_needed: Vec<&'static str>,
+}
+
+/// The versions in force.
+#[derive(Debug)]
+pub struct Corridor {
+    file: PathBuf,
+    sources: Sources,
+    last_good: LastGood,
+    /// What the process was started with: only a restart changes it.
+    started: Startup,
+    admin_token: Option<Secret<String>>,
+    /// The startup part of the last good configuration.
+    wanted: Startup,
+    /// Of the bytes of the last good configuration.
+    fingerprint: [u8; 32],
+    dynamic: Arc<Dynamic>,
+    materials: Arc<Materials>,
+    retained: Retained,
+    generation: u64,
+    watched: BTreeSet<PathBuf>,
+}
+
+/// Reads a configuration and every file it names, as `run` does, and stops before anything is
+/// published: `gatepost check`.
+///
+/// # Errors
+/// Every mistake in every file.
+pub fn load(file: &Path, sources: &Sources) -> Result<Loaded, Vec<Mistake>> {
+    read(file, sources, &mut LastGood::default()).map(|(loaded, _)| loaded)
+}
+
+impl Corridor {
+    /// Reads everything for the first time. `seed` keys the limit table.
+    ///
+    /// # Errors
+    /// Every mistake in every file: a start takes no half measures.
+    pub fn open(file: &Path, sources: Sources, seed: [u64; 2]) -> Result<Opened, Vec<Mistake>> {
+        let mut last_good = LastGood::default();
+        let (loaded, fingerprint) = read(file, &sources, &mut last_good)?;
+        let Loaded { config: Config { startup, dynamic }, materials, admin_token } = loaded;
+        let retained = Retained::new(startup.limit_entries, startup.token_cache, seed);
+        let (dynamic, materials) = (Arc::new(dynamic), Arc::new(materials));
+        let mut corridor = Self {
+            watched: files_of(file, &startup, &dynamic),
+            file: file.to_owned(),
+            sources,
+            last_good,
+            started: startup.clone(),
+            admin_token: admin_token.clone(),
+            wanted: startup.clone(),
+            fingerprint,
+            dynamic,
+            materials,
+            retained,
+            generation: 1,
+        };
+        let snapshot = corridor.compile();
+        Ok(Opened { startup, admin_token, snapshot, corridor })
+    }
+
+    /// Where acknowledged revocations are published, for every snapshot.
+    #[must_use]
+    pub fn revoked(&self) -> Arc<Published> {
+        Arc::clone(&self.retained.revoked)
+    }
+
+    /// The configuration file.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Every file that has a say, those of a configuration that was refused included.
+    pub(super) fn watched(&self) -> &BTreeSet<PathBuf> {
+        &self.watched
+    }
+
+    /// Reads everything again.
+    pub(super) fn walk(&mut self) -> Walk {
+        let mut mistakes = Vec::new();
+        self.watched = files_of(&self.file, &self.wanted, &self.dynamic);
+        let fresh = self.fresh_config(&mut mistakes);
+        let mut changed = false;
+        let adopted = match fresh {
+            Some((config, fingerprint)) => self.adopt(config, fingerprint, &mut mistakes),
+            None => false,
+        };
+        changed |= adopted;
+        if !adopted {
+            changed |= self.refresh_materials(&mut mistakes);
+        }
+        let restart_needed = self.restart_needed(&mut mistakes);
+        mistakes.sort();
+        mistakes.dedup();
+        let snapshot = changed.then(|| {
+            self.generation += 1;
+            self.compile()
+        });
+        Walk { snapshot, mistakes, restart_needed }
+    }
+
+    /// Takes over what was fetched for an issuer, or that its keys are too old. What to publish,
+    /// unless nothing changed or the issuer has other keys by now.
+    pub(super) fn take_remote(&mut self, fetched: &FetchedKeys) -> Option<Snapshot> {
+        let dynamic = Arc::clone(&self.dynamic);
+        let index = dynamic.issuers.iter().position(|source| {
+            source.settings.issuer == fetched.issuer
+                && matches!(&source.keys, KeySource::Remote(remote) if remote.location == fetched.location)
+        })?;
+        let settings = &dynamic.issuers[index].settings;
+        let body = fetched.body.as_ref();
+        let keys = self.last_good.take_remote(settings, &fetched.location, body);
+        if Arc::ptr_eq(&keys, &self.materials.key_sets[index]) {
+            return None;
+        }
+        let mut materials = Materials::clone(&self.materials);
+        materials.key_sets[index] = keys;
+        self.materials = Arc::new(materials);
+        self.generation += 1;
+        Some(self.compile())
+    }
+
+    /// The configuration, if it is another one than before and good.
+    fn fresh_config(&self, mistakes: &mut Vec<Mistake>) -> Option<(Config, [u8; 32])> {
+        let bytes =
+            read_config(&self.file, &self.sources).map_err(|one| mistakes.push(one)).ok()?;
+        let fingerprint = fingerprint(&bytes);
+        if fingerprint == self.fingerprint {
+            return None;
+        }
+        match Config::parse_bytes(&self.file, &bytes, &self.sources.environment) {
+            Ok(config) => Some((config, fingerprint)),
+            Err(found) => {
+                mistakes.extend(found);
+                None
+            }
+        }
+    }
+
+    /// Takes a new configuration over with its files; not if a file it names was never good.
+    fn adopt(
+        &mut self,
+        config: Config,
+        fingerprint: [u8; 32],
+        mistakes: &mut Vec<Mistake>,
+    ) -> bool {
+        let Config { startup, dynamic } = config;
+        self.watched.extend(files_of(&self.file, &startup, &dynamic));
+        let (materials, found) = files::load(&dynamic, &mut self.last_good, &*self.sources.disk);
+        mistakes.extend(found);
+        let Some(materials) = materials else { return false };
+        self.fingerprint = fingerprint;
+        self.wanted = startup;
+        self.dynamic = Arc::new(dynamic);
+        self.materials = Arc::new(materials);
+        true
+    }
+
+    /// Reads the files of the configuration in force again. Whether one of them changed.
+    fn refresh_materials(&mut self, mistakes: &mut Vec<Mistake>) -> bool {
+        let (materials, found) =
+            files::load(&self.dynamic, &mut self.last_good, &*self.sources.disk);
+        mistakes.extend(found);
+        let Some(materials) = materials else { return false };
+        if same(&materials, &self.materials) {
+            return false;
+        }
+        self.materials = Arc::new(materials);
+        true
+    }
+
+    /// The settings on disk that differ from those the process was started with.
+    fn restart_needed(&self, mistakes: &mut Vec<Mistake>) -> Vec<&'static str> {
+        let mut needed = differences(&self.started, &self.wanted);
+        let Some(admin) = &self.started.admin else { return needed };
+        let insecure_modes = self.dynamic.insecure_file_modes;
+        match files::admin_token(admin, insecure_modes, &*self.sources.disk) {
+            Ok(token) if !same_token(token.as_ref(), self.admin_token.as_ref()) => {
+                needed.push("admin.token_file");
+            }
+            Ok(_) => {}
+            Err(mistake) => mistakes.push(mistake),
+        }
+        needed
+    }
+
+    fn compile(&mut self) -> Snapshot {
+        let (dynamic, materials) = (Arc::clone(&self.dynamic), Arc::clone(&self.materials));
+        let snapshot = Snapshot::compile(dynamic, materials, &self.retained, self.generation);
+        self.retained.issuers = Arc::clone(&snapshot.gate.issuers);
+        snapshot
+    }
+}
+
+fn read(
+    file: &Path,
+    sources: &Sources,
+    last_good: &mut LastGood,
+) -> Result<(Loaded, [u8; 32]), Vec<Mistake>> {
+    let bytes = read_config(file, sources).map_err(|mistake| vec![mistake])?;
+    let config = Config::parse_bytes(file, &bytes, &sources.environment)?;
+    let (materials, mut mistakes) = files::load(&config.dynamic, last_good, &*sources.disk);
+    let insecure_modes = config.dynamic.insecure_file_modes;
+    let admin_token = config
+        .startup
+        .admin
+        .as_ref()
+        .map_or(Ok(None), |admin| files::admin_token(admin, insecure_modes, &*sources.disk));
+    let admin_token = admin_token.unwrap_or_else(|mistake| {
+        mistakes.push(mistake);
+        None
+    });
+    match materials {
+        Some(materials) if mistakes.is_empty() => {
+            Ok((Loaded { config, materials, admin_token }, fingerprint(&bytes)))
+        }
+        Some(_) | None => Err(mistakes),
+    }
+}
+
+fn read_config(file: &Path, sources: &Sources) -> Result<Vec<u8>, Mistake> {
+    let content = sources.disk.read(file, Budget::CONFIGURATION.bytes);
+    content.map(|content| content.bytes).map_err(|error| Mistake {
+        file: file.to_owned(),
+        line: 0,
+        column: 0,
+        path: String::new(),
+        message: format!("cannot be read: {error}"),
+    })
+}
+
+/// Every file a configuration names, and itself.
+fn files_of(file: &Path, startup: &Startup, dynamic: &Dynamic) -> BTreeSet<PathBuf> {
+    let token = startup.admin.iter().filter_map(|admin| admin.token_file.as_ref());
+    let named = dynamic.files().chain(token);
+    let named = named.map(|reference| reference.path.clone());
+    named.chain([file.to_owned()]).collect()
+}
+
+fn differences(started: &Startup, wanted: &Startup) -> Vec<&'static str> {
+    // Named one by one, so that a new setting cannot be forgotten here.
+    let Startup {
+        listeners,
+        admin,
+        metrics,
+        threads,
+        lame_duck,
+        shutdown_timeout,
+        connections,
+        access_log,
+        limit_entries,
+        upstream_pool,
+        state_dir,
+        token_cache,
+    } = started;
+    let compared = [
+        ("listeners", *listeners == wanted.listeners),
+        ("admin", *admin == wanted.admin),
+        ("metrics", *metrics == wanted.metrics),
+        ("threads", *threads == wanted.threads),
+        ("lame_duck", *lame_duck == wanted.lame_duck),
+        ("shutdown_timeout", *shutdown_timeout == wanted.shutdown_timeout),
+        ("connections", *connections == wanted.connections),
+        ("access_log", *access_log == wanted.access_log),
+        ("limit_entries", *limit_entries == wanted.limit_entries),
+        ("upstream_pool", *upstream_pool == wanted.upstream_pool),
+        ("state_dir", *state_dir == wanted.state_dir),
+        ("token_cache", *token_cache == wanted.token_cache),
+    ];
+    compared.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
+}
+
+/// Unchanged files come back as the very same values.
+fn same(a: &Materials, b: &Materials) -> bool {
+    a.key_sets.len() == b.key_sets.len()
+        && a.key_sets.iter().zip(&b.key_sets).all(|(a, b)| Arc::ptr_eq(a, b))
+        && a.authorities == b.authorities
+        && a.introspection.len() == b.introspection.len()
+        && a.introspection.iter().zip(&b.introspection).all(same_files)
+        && Arc::ptr_eq(&a.key_ring, &b.key_ring)
+        && Arc::ptr_eq(&a.revoked, &b.revoked)
+}
+
+fn same_files(
+    (a, b): (&Option<Arc<IntrospectionFiles>>, &Option<Arc<IntrospectionFiles>>),
+) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => {
+            Arc::ptr_eq(&a.client_secret, &b.client_secret) && a.authorities == b.authorities
+        }
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+fn same_token(a: Option<&Secret<String>>, b: Option<&Secret<String>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.expose().as_bytes().ct_eq(b.expose().as_bytes()).into(),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+fn fingerprint(bytes: &[u8]) -> [u8; 32] {
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    fingerprint
+}
+
+#[cfg(test)]
+mod tests;

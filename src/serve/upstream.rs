@@ -1,0 +1,376 @@
+//! Which address a request is forwarded to.
+//!
+//! Owns the names of upstreams and what they resolve to: looked up at the start and every few
+//! seconds, in the background, so that no request waits for a name that was ever known. Owns every
+//! timeout towards an upstream. Never decides whether a request is forwarded.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::decide::policy::Upgrade;
+use crate::decide::policy::upstream::{Timeouts, Upstream, UpstreamAddress};
+use crate::decide::rejection::Fault;
+use crate::serve::shared::Shared;
+
+/// How often names are looked up again.
+const REFRESH_EVERY: Duration = Duration::from_secs(5);
+/// The most addresses of one name that are kept.
+const ADDRESSES_MAX: usize = 16;
+/// The most addresses one request tries.
+pub const TRIES_MAX: usize = 3;
+
+/// The addresses of all upstreams.
+#[derive(Debug, Default)]
+pub struct Upstreams {
+    /// By host name. Only names of the current configuration: the configuration bounds it.
+    names: ArcSwap<HashMap<Box<str>, Arc<Resolved>>>,
+    /// A request met a name that was never looked up.
+    wanted: Notify,
+    /// A look-up ended.
+    learned: Notify,
+}
+
+/// What a name stands for.
+#[derive(Debug)]
+struct Resolved {
+    /// The last good answer; empty when there was none yet.
+    addresses: Vec<IpAddr>,
+    /// Whose turn it is.
+    turn: AtomicUsize,
+}
+
+/// How often one request was sent on its way, and where it began.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tries {
+    first: Option<usize>,
+    made: usize,
+    possible: usize,
+}
+
+impl Tries {
+    /// Whether there is an address that was not tried.
+    #[must_use]
+    pub fn can_go_on(&self) -> bool {
+        self.made < self.possible.min(TRIES_MAX)
+    }
+
+    /// The next address: round robin over requests, one after the other within a request.
+    fn choose(&mut self, resolved: &Resolved) -> Option<IpAddr> {
+        let count = resolved.addresses.len();
+        let first =
+            *self.first.get_or_insert_with(|| resolved.turn.fetch_add(1, Ordering::Relaxed));
+        let chosen = resolved.addresses.get(first.wrapping_add(self.made).checked_rem(count)?);
+        self.possible = count;
+        chosen.copied()
+    }
+}
+
+impl Upstreams {
+    /// Where to send a request now. Waits only for a name that was never looked up, and no longer
+    /// than the upstream may take to connect.
+    ///
+    /// # Errors
+    /// [`Fault::UpstreamConnect`] when the name has no address.
+    pub async fn peer(
+        &self,
+        upstream: &Upstream,
+        timeouts: &Timeouts,
+        upgrade: Upgrade,
+        tries: &mut Tries,
+    ) -> Result<Box<HttpPeer>, Fault> {
+        let mut peer = match &upstream.address {
+            UpstreamAddress::Unix(path) => {
+                HttpPeer::new_uds(path, false, String::new()).map_err(|_| Fault::UpstreamConnect)?
+            }
+            UpstreamAddress::Tcp { host, port } => {
+                let address = self.address(host, timeouts.connect, tries).await?;
+                HttpPeer::new(SocketAddr::new(address, *port), false, String::new())
+            }
+        };
+        tries.made += 1;
+        configure(&mut peer, &upstream.name, timeouts, upgrade);
+        Ok(Box::new(peer))
+    }
+
+    async fn address(
+        &self,
+        host: &str,
+        patience: Duration,
+        tries: &mut Tries,
+    ) -> Result<IpAddr, Fault> {
+        if let Ok(address) = host.parse() {
+            tries.possible = 1;
+            return Ok(address);
+        }
+        if !self.names.load().contains_key(host) {
+            let _ = tokio::time::timeout(patience, self.first_answer(host)).await;
+        }
+        let names = self.names.load();
+        let resolved = names.get(host).ok_or(Fault::UpstreamConnect)?;
+        tries.choose(resolved).ok_or(Fault::UpstreamConnect)
+    }
+
+    async fn first_answer(&self, host: &str) {
+        loop {
+            let learned = self.learned.notified();
+            if self.names.load().contains_key(host) {
+                return;
+            }
+            self.wanted.notify_one();
+            learned.await;
+        }
+    }
+
+    /// Remembers an answer. A failure keeps the last good one (an upstream outlives its resolver).
+    fn learn(&self, host: &str, answer: io::Result<Vec<IpAddr>>) {
+        let known = self.names.load().get(host).cloned();
+        let known_addresses = known.as_ref().map(|known| known.addresses.as_slice());
+        let addresses = match answer {
+            Ok(addresses) if !addresses.is_empty() => addresses,
+            Ok(_) | Err(_) if known.is_some() => {
+                tracing::debug!(host, "no answer for the name of an upstream: keeping the last");
+                return;
+            }
+            Ok(_) | Err(_) => {
+                tracing::warn!(host, "the name of an upstream has no address");
+                Vec::new()
+            }
+        };
+        if known_addresses == Some(&addresses) {
+            return;
+        }
+        tracing::info!(host, ?addresses, "the name of an upstream was resolved");
+        let turn = known.map_or(0, |known| known.turn.load(Ordering::Relaxed));
+        let resolved = Arc::new(Resolved { addresses, turn: AtomicUsize::new(turn) });
+        self.change(|names| {
+            names.insert(host.into(), Arc::clone(&resolved));
+        });
+    }
+
+    fn forget_all_but(&self, hosts: &[Box<str>]) {
+        if self.names.load().keys().any(|known| !hosts.contains(known)) {
+            self.change(|names| names.retain(|known, _| hosts.contains(known)));
+        }
+    }
+
+    fn change(&self, change: impl Fn(&mut HashMap<Box<str>, Arc<Resolved>>)) {
+        self.names.rcu(|names| {
+            let mut names = HashMap::clone(names);
+            change(&mut names);
+            names
+        });
+        self.learned.notify_waiters();
+    }
+}
+
+/// Pooled connections never cross from one upstream to another, and no wait is without an end.
+fn configure(peer: &mut HttpPeer, name: &str, timeouts: &Timeouts, upgrade: Upgrade) {
+    peer.group_key = pool_key(name);
+    let options = &mut peer.options;
+    options.connection_timeout = Some(timeouts.connect);
+    options.total_connection_timeout = Some(timeouts.connect);
+    // pingora has one timeout for heads and bodies; `Connection` watches each for its own.
+    options.read_timeout = Some(timeouts.response.max(timeouts.idle));
+    options.write_timeout = Some(timeouts.idle);
+    options.idle_timeout = Some(timeouts.keepalive);
+    options.http_upstream_request_policy = match upgrade {
+        Upgrade::Denied => HttpUpstreamRequestPolicy::deny_upgrades(),
+        Upgrade::Websocket => HttpUpstreamRequestPolicy::standard(),
+    };
+}
+
+/// FNV-1a: the same for the same name, also after a reload.
+fn pool_key(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The task that looks names up.
+#[derive(Debug)]
+pub struct Resolver {
+    /// Where the current configuration is.
+    pub shared: Arc<Shared>,
+    /// Where answers go.
+    pub upstreams: Arc<Upstreams>,
+}
+
+type Answers = JoinSet<(Box<str>, io::Result<Vec<IpAddr>>)>;
+
+#[async_trait]
+impl BackgroundService for Resolver {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut tick = tokio::time::interval(REFRESH_EVERY);
+        let mut answers = Answers::new();
+        // A look-up that hangs is not started again: at most one per name is under way.
+        let mut under_way: Vec<Box<str>> = Vec::new();
+        loop {
+            tokio::select! {
+                _ = shutdown.changed() => return,
+                _ = tick.tick() => self.ask(&mut answers, &mut under_way, true),
+                () = self.upstreams.wanted.notified() => {
+                    self.ask(&mut answers, &mut under_way, false);
+                }
+                Some(answer) = answers.join_next() => {
+                    if let Ok((host, answer)) = answer {
+                        under_way.retain(|other| *other != host);
+                        self.upstreams.learn(&host, answer);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Resolver {
+    fn ask(&self, answers: &mut Answers, under_way: &mut Vec<Box<str>>, again: bool) {
+        let hosts = self.hosts();
+        self.upstreams.forget_all_but(&hosts);
+        for host in hosts {
+            let is_known = self.upstreams.names.load().contains_key(&host);
+            if under_way.contains(&host) || (is_known && !again) {
+                continue;
+            }
+            under_way.push(host.clone());
+            answers.spawn(look_up(host));
+        }
+    }
+
+    /// The names in the current configuration; addresses need no look-up.
+    fn hosts(&self) -> Vec<Box<str>> {
+        let snapshot = self.shared.snapshots.load();
+        let mut hosts: Vec<_> = snapshot
+            .dynamic
+            .upstreams
+            .iter()
+            .filter_map(|upstream| match &upstream.address {
+                UpstreamAddress::Tcp { host, .. } => Some(host.clone()),
+                UpstreamAddress::Unix(_) => None,
+            })
+            .filter(|host| host.parse::<IpAddr>().is_err())
+            .collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts
+    }
+}
+
+async fn look_up(host: Box<str>) -> (Box<str>, io::Result<Vec<IpAddr>>) {
+    let answer = tokio::net::lookup_host((&*host, 0)).await.map(|found| {
+        let mut addresses: Vec<_> = found.map(|address| address.ip()).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses.truncate(ADDRESSES_MAX);
+        addresses
+    });
+    (host, answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(host: &str) -> Upstream {
+        let address = UpstreamAddress::Tcp { host: host.into(), port: 80 };
+        Upstream { name: "app".into(), index: 0, address, timeouts: Timeouts::default() }
+    }
+
+    async fn peer(upstreams: &Upstreams, host: &str, tries: &mut Tries) -> Result<String, Fault> {
+        let upstream = upstream(host);
+        let peer = upstreams.peer(&upstream, &upstream.timeouts, Upgrade::Denied, tries).await;
+        peer.map(|peer| peer._address.to_string())
+    }
+
+    fn addresses(last: &[u8]) -> Vec<IpAddr> {
+        last.iter().map(|last| IpAddr::from([10, 0, 0, *last])).collect()
+    }
+
+    #[tokio::test]
+    async fn requests_take_turns_and_a_retry_goes_to_the_next_address() {
+        let upstreams = Upstreams::default();
+        upstreams.learn("app", Ok(addresses(&[1, 2])));
+        let mut tries = Tries::default();
+        assert_eq!(peer(&upstreams, "app", &mut tries).await.unwrap(), "10.0.0.1:80");
+        assert!(tries.can_go_on());
+        assert_eq!(peer(&upstreams, "app", &mut tries).await.unwrap(), "10.0.0.2:80");
+        assert!(!tries.can_go_on());
+        assert_eq!(peer(&upstreams, "app", &mut Tries::default()).await.unwrap(), "10.0.0.2:80");
+    }
+
+    #[tokio::test]
+    async fn a_failed_look_up_keeps_the_last_good_answer() {
+        let upstreams = Upstreams::default();
+        upstreams.learn("app", Ok(addresses(&[1])));
+        upstreams.learn("app", Err(io::ErrorKind::TimedOut.into()));
+        upstreams.learn("app", Ok(vec![]));
+        assert_eq!(peer(&upstreams, "app", &mut Tries::default()).await.unwrap(), "10.0.0.1:80");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_never_had_an_address_is_a_fault() {
+        let upstreams = Upstreams::default();
+        upstreams.learn("app", Err(io::ErrorKind::NotFound.into()));
+        let mut tries = Tries::default();
+        assert_eq!(peer(&upstreams, "app", &mut tries).await, Err(Fault::UpstreamConnect));
+        assert!(!tries.can_go_on());
+    }
+
+    #[tokio::test]
+    async fn addresses_need_no_look_up_and_have_no_second_try() {
+        let mut tries = Tries::default();
+        let upstreams = Upstreams::default();
+        assert_eq!(peer(&upstreams, "::1", &mut tries).await.unwrap(), "[::1]:80");
+        assert!(!tries.can_go_on());
+    }
+
+    #[tokio::test]
+    async fn a_name_met_for_the_first_time_is_waited_for() {
+        let upstreams = Arc::new(Upstreams::default());
+        let teacher = Arc::clone(&upstreams);
+        let lesson = tokio::spawn(async move {
+            teacher.wanted.notified().await;
+            teacher.learn("new", Ok(addresses(&[9])));
+        });
+        assert_eq!(peer(&upstreams, "new", &mut Tries::default()).await.unwrap(), "10.0.0.9:80");
+        lesson.await.unwrap();
+    }
+
+    #[test]
+    fn r407_every_wait_ends_and_pools_are_apart() {
+        let upstream = upstream("::1");
+        let make = |name: &str, upgrade| {
+            let mut peer = HttpPeer::new("10.0.0.1:80", false, String::new());
+            configure(&mut peer, name, &upstream.timeouts, upgrade);
+            peer
+        };
+        let (one, other) = (make("a", Upgrade::Denied), make("b", Upgrade::Websocket));
+        assert_ne!(one.group_key, other.group_key);
+        let options = &one.options;
+        let waits = [
+            options.connection_timeout,
+            options.total_connection_timeout,
+            options.read_timeout,
+            options.write_timeout,
+            options.idle_timeout,
+        ];
+        assert!(waits.iter().all(Option::is_some));
+        let policies =
+            (options.http_upstream_request_policy, other.options.http_upstream_request_policy);
+        assert_eq!(
+            policies,
+            (HttpUpstreamRequestPolicy::deny_upgrades(), HttpUpstreamRequestPolicy::standard())
+        );
+    }
+}

@@ -229,6 +229,32 @@ fn r402_a_bare_line_feed_in_a_chunk_ends_the_connection() {
 }
 
 #[test]
+fn r402_a_malformed_extension_or_trailer_ends_the_connection() {
+    let upstream = Recorder::start();
+    let sidecar = sidecar(&upstream);
+    for body in [
+        "5;\r\nabcde\r\n0\r\n\r\n",
+        "5 \r\nabcde\r\n0\r\n\r\n",
+        "5;a=\"b\r\nabcde\r\n0\r\n\r\n",
+        "0\r\nno field line\r\n\r\n",
+        "0\r\nx: y\r\n folded: z\r\n\r\n",
+        "0\r\nContent-Length: 9\r\n\r\n",
+    ] {
+        let mut client = sidecar.connect();
+        client.send(head("POST", "/public/x", &[("Transfer-Encoding", "chunked")]));
+        let answer = client.send(body).send(HIDDEN).response();
+        assert_eq!(answer.status, 400, "{body:?}");
+        assert!(client.is_closed(), "{body:?}");
+    }
+    assert!(!String::from_utf8_lossy(&upstream.raw()).contains("hidden"));
+    let mut client = sidecar.connect();
+    client.send(head("POST", "/public/x", &[("Transfer-Encoding", "chunked")]));
+    let good = "5;sig=\"a;b\"\r\nabcde\r\n0\r\nX-Checksum: 1\r\n\r\n";
+    assert_eq!(client.send(good).response().status, 200);
+    assert_eq!(client.exchange("GET", "/", &[]).status, 401, "still in step");
+}
+
+#[test]
 fn r204_no_field_and_no_query_chooses_the_route() {
     let upstream = Recorder::start();
     let sidecar = sidecar(&upstream);

@@ -4,9 +4,13 @@
 //! accepts several forms that a balancer in front of us or the upstream behind us may read
 //! differently. Never repairs anything: doubt is a refusal and a close.
 
+mod chunks;
+
 use thiserror::Error;
 
 use crate::base::bytes::{all, find};
+
+pub use chunks::Chunks;
 
 /// The longest accepted request target, in bytes: more is 414.
 pub const TARGET_BYTES_MAX: usize = 8 * 1024;
@@ -340,118 +344,14 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The longest chunk extension or trailer section, in bytes.
-const CHUNK_TEXT_BYTES_MAX: usize = 8 * 1024;
-
-/// Follows a chunked body to its end (RFC 9112 section 7.1), so that what comes after it is not
-/// taken for a part of it. Stricter than its readers: hexadecimal digits, CR LF, no controls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chunks {
-    state: ChunkState,
-    /// Of the extensions and trailers so far; bounded by [`CHUNK_TEXT_BYTES_MAX`].
-    text_bytes: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ChunkState {
-    /// So much of the size was read, in so many digits.
-    Size(u64, u8),
-    Extension(u64),
-    SizeLf(u64),
-    /// So many bytes of the chunk are still to come.
-    Data(u64),
-    DataCr,
-    DataLf,
-    /// At the start of a trailer line or the empty line.
-    LineStart,
-    Trailer,
-    TrailerLf,
-    EndLf,
-    Done,
-}
-
-impl Default for Chunks {
-    fn default() -> Self {
-        Self { state: ChunkState::Size(0, 0), text_bytes: 0 }
-    }
-}
-
-impl Chunks {
-    /// Whether the body has ended.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.state == ChunkState::Done
-    }
-
-    /// Goes on with what has arrived. How many bytes of it belong to the body.
-    ///
-    /// # Errors
-    /// [`FramingError::Body`] at the first byte that does not fit.
-    pub fn follow(&mut self, bytes: &[u8]) -> Result<usize, FramingError> {
-        let mut at = 0;
-        while at < bytes.len() && !self.is_done() {
-            if let ChunkState::Data(left) = self.state {
-                let here = left.min((bytes.len() - at) as u64);
-                self.state = match left - here {
-                    0 => ChunkState::DataCr,
-                    rest => ChunkState::Data(rest),
-                };
-                at += usize::try_from(here).map_err(|_| FramingError::Body)?;
-            } else {
-                self.state = self.after(bytes[at])?;
-                at += 1;
-            }
-        }
-        Ok(at)
-    }
-
-    fn after(&mut self, byte: u8) -> Result<ChunkState, FramingError> {
-        use ChunkState as S;
-        match (self.state, byte) {
-            (S::Size(size, digits @ 0..16), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
-                let digit = char::from(byte).to_digit(16).ok_or(FramingError::Body)?;
-                Ok(S::Size(size << 4 | u64::from(digit), digits + 1))
-            }
-            (S::Size(size, 1..) | S::Extension(size), b'\r') => Ok(S::SizeLf(size)),
-            (S::Size(size, 1..), b';' | b' ' | b'\t') | (S::Extension(size), _) => {
-                self.text(byte, S::Extension(size))
-            }
-            (S::SizeLf(0) | S::TrailerLf, b'\n') => Ok(S::LineStart),
-            (S::SizeLf(size), b'\n') => Ok(S::Data(size)),
-            (S::DataCr, b'\r') => Ok(S::DataLf),
-            (S::DataLf, b'\n') => Ok(S::Size(0, 0)),
-            (S::LineStart, b'\r') => Ok(S::EndLf),
-            (S::Trailer, b'\r') => Ok(S::TrailerLf),
-            (S::LineStart | S::Trailer, _) => self.text(byte, S::Trailer),
-            (S::EndLf, b'\n') => Ok(S::Done),
-            (
-                S::Size(..)
-                | S::SizeLf(_)
-                | S::Data(_)
-                | S::DataCr
-                | S::DataLf
-                | S::TrailerLf
-                | S::EndLf
-                | S::Done,
-                _,
-            ) => Err(FramingError::Body),
-        }
-    }
-
-    fn text(&mut self, byte: u8, next: ChunkState) -> Result<ChunkState, FramingError> {
-        self.text_bytes += 1;
-        let is_plain = !byte.is_ascii_control() || byte == b'\t';
-        if is_plain && self.text_bytes <= CHUNK_TEXT_BYTES_MAX {
-            Ok(next)
-        } else {
-            Err(FramingError::Body)
-        }
-    }
-}
-
 /// RFC 9110 section 5.6.2.
 fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|byte| IS_TOKEN[usize::from(*byte)])
+    !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
+}
+
+/// A byte of a token.
+const fn is_token_byte(byte: u8) -> bool {
+    IS_TOKEN[byte as usize]
 }
 
 /// Looked up for every byte of every field name of every request.

@@ -1,3 +1,4 @@
+use super::chunks::CHUNK_TEXT_BYTES_MAX;
 use super::*;
 
 fn get(fields: &str) -> Vec<u8> {
@@ -227,7 +228,9 @@ fn r402_a_chunked_body_is_followed_to_its_end_however_it_arrives() {
         "0\r\n\r\n",
         "3\r\nabc\r\n0\r\n\r\n",
         "A;x=y\r\n0123456789\r\n00\r\n\r\n",
-        "3 \r\nab\n\r\n0\r\nx-trailer: y\r\nz: \r\n\r\n",
+        "3;x\r\nab\n\r\n0\r\nx-trailer: y\r\nz: \r\n\r\n",
+        "1;a;b=c; d = \"e\\\"; f\" ;g\r\nx\r\n0;last\r\n\r\n",
+        "1 ; a\r\nx\r\n0\r\nX-Hosts: b\r\nContent-Length-2:1\r\n\r\n",
         "12\r\n0123456789abcdefgh\r\n0\r\n\r\n",
         "001A\r\n0123456789abcdefghijklmnop\r\n0000\r\n\r\n",
     ] {
@@ -251,6 +254,8 @@ fn r402_a_chunked_body_is_followed_to_its_end_however_it_arrives() {
 fn r402_a_chunked_body_with_two_readings_is_refused() {
     assert_eq!((TARGET_BYTES_MAX, HEAD_BYTES_MAX, CHUNK_TEXT_BYTES_MAX), (8_192, 65_536, 8_192));
     let long = format!("1;{}", "x".repeat(CHUNK_TEXT_BYTES_MAX + 1));
+    let long_in_pieces = "1;abcdefgh=01\r\nx\r\n".repeat(CHUNK_TEXT_BYTES_MAX / 8);
+    let many_trailers = format!("0\r\n{}\r\n", "x: y\r\n".repeat(FIELDS_MAX + 1));
     for body in [
         "\r\n",
         "g\r\n",
@@ -270,11 +275,44 @@ fn r402_a_chunked_body_with_two_readings_is_refused() {
         "0\r\nx\n\r\n",
         "0\r\nx\ry",
         "00000000000000001\r\n",
+        "5;\r\n",
+        "5 \r\n",
+        "5\t\r\n",
+        "5;a=\"b\r\n",
+        "5;=\r\n",
+        "5;a=\r\n",
+        "5;a b\r\n",
+        "5;a=b c\r\n",
+        "5;a=\"b\"c\r\n",
+        "5;a=\"b\\\r\n",
+        "5;a \r\n",
+        "5;;a\r\n",
+        "5 5\r\n",
+        "0\r\nno field\r\n\r\n",
+        "0\r\n: y\r\n\r\n",
+        "0\r\nx : y\r\n\r\n",
+        "0\r\nx: y\r\n z\r\n\r\n",
+        "0\r\nx: \0\r\n\r\n",
+        "0\r\nContent-Length: 5\r\n\r\n",
+        "0\r\ntransfer_encoding: chunked\r\n\r\n",
+        "0\r\nHOST:a\r\n\r\n",
+        "0\r\nx: y\r\nTrailer: z\r\n\r\n",
         &long,
+        &long_in_pieces,
+        &many_trailers,
     ] {
         let followed = Chunks::default().follow(body.as_bytes());
         assert_eq!(followed, Err(FramingError::Body), "{body:?}");
     }
+}
+
+#[test]
+fn r402_extensions_of_a_long_upload_are_bounded_by_its_data() {
+    let signed = format!("40;chunk-signature={}\r\n{}\r\n", "a".repeat(64), "x".repeat(64));
+    let body = format!("{}0\r\n\r\n", signed.repeat(1_000));
+    let mut chunks = Chunks::default();
+    assert_eq!(chunks.follow(body.as_bytes()), Ok(body.len()));
+    assert!(chunks.is_done());
 }
 
 #[test]

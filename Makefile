@@ -83,7 +83,7 @@ $(ENVOY): $(TESTED)
 
 million: setup ## what a million API keys cost: memory, load, reload, against the aims
 	cargo build --release --locked
-	$(DRIVEN) tests/million.py
+	$(DRIVEN) tests/rig/million.py
 
 # What the memory of the process is after every 5 % of them; fails if it grows.
 invalid-tokens: COUNT = 1000000
@@ -92,7 +92,7 @@ invalid-tokens: setup ## memory under COUNT=1000000 invalid credentials, in proc
 
 identity-provider: setup ## an identity provider that is not ours (Node.js): rotation, outage, restart, recovery
 	cargo build --locked
-	$(DRIVEN) tests/identity_provider.py
+	$(DRIVEN) tests/rig/identity_provider.py
 
 # BINARY=file tries one that is built already; FILTER=words chooses among the faults.
 FAKETIME := target/faketime/usr/lib
@@ -100,7 +100,7 @@ FAKETIME := target/faketime/usr/lib
 soak: SECONDS = 600
 soak: setup $(TESTED) ## good and hostile traffic for SECONDS=600 while everything around it changes; every request accounted for
 	$(if $(BINARY),,cargo build --locked)
-	$(DRIVEN) tests/soak.py --seconds $(SECONDS) $(if $(BINARY),--binary $(BINARY))
+	$(DRIVEN) tests/rig/soak.py --seconds $(SECONDS) $(if $(BINARY),--binary $(BINARY))
 
 faults: SECONDS = 120
 faults: setup $(TESTED) ## what goes wrong around it, one thing after the other, for about SECONDS=120
@@ -108,7 +108,7 @@ faults: setup $(TESTED) ## what goes wrong around it, one thing after the other,
 	  || echo 'faults: libfaketime cannot be had from apt: no clock will be stepped' >&2
 	$(if $(BINARY),,cargo build --locked)
 	FAKETIME_LIBRARY=$$(find $(FAKETIME) -name libfaketimeMT.so.1) \
-	  $(DRIVEN) tests/faults.py --seconds $(SECONDS) $(if $(BINARY),--binary $(BINARY)) $(if $(FILTER),--only "$(FILTER)")
+	  $(DRIVEN) tests/rig/faults.py --seconds $(SECONDS) $(if $(BINARY),--binary $(BINARY)) $(if $(FILTER),--only "$(FILTER)")
 
 instructions: setup ## instructions and allocations of a decision against benches/instructions.txt; WRITE=1 writes it
 	@command -v valgrind >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install valgrind' \
@@ -140,7 +140,7 @@ mutants: setup ## mutants of the deciding modules that no test kills: FILE=src/d
 	CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$(CURDIR)/target/mutants cargo mutants --output target \
 	  $(if $(FILE),--re '^$(FILE)') $(if $(SHARD),--shard $(SHARD))
 
-mutants-all: setup ## the same mutants, built all at once and each run by itself: a table; ONLY=src/path/ QUICK=1
+mutants-all: setup ## the same mutants, built all at once and each run by itself: a table; ONLY=src/decide/request/path/ QUICK=1
 	@$(CARGO_MUTANTS)
 	$(PYTHON) tests/mutants.py $(if $(QUICK),--quick) $(foreach words,$(ONLY),--only '$(words)')
 

@@ -20,8 +20,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "target/coverage"
-DECIDING = ("address", "api_key", "cors", "credential", "framing", "gate", "identity", "jwt", "path", "policy",
-            "rate_limit", "revocation", "token_cache")
+DECIDING = ("base", "decide")
 NOT_PROGRAM = re.compile(r"(^|/)(tests|fuzz|oracle)(/|\.rs$)")
 SECONDS_MAX = 1800  # For one build, or for one target and its corpus.
 FILES_AT_ONCE = 500
@@ -83,11 +82,14 @@ def lines(kind, binaries):
 
 
 def module(file):
-    """Which of the deciding modules a file belongs to."""
+    """The deciding module of a file: `base`, `decide/jwt`, `decide/request/path`, or none."""
     if not file.is_relative_to(ROOT / "src") or NOT_PROGRAM.search(str(file)):
         return None
-    name = file.relative_to(ROOT / "src").parts[0].removesuffix(".rs")
-    return name if name in DECIDING else None
+    layer, *parts = file.relative_to(ROOT / "src").with_suffix("").parts
+    if layer not in DECIDING:
+        return None
+    below = {"base": 0, "decide": 2 if parts[0] == "request" else 1}[layer]
+    return "/".join([layer, *parts[:below]])
 
 
 def text(file):

@@ -9,7 +9,7 @@ that are right at that moment; the upstream records what arrives and for whom; t
 compared with what was sent. Ends with one table; exit code 1 on a wrong verdict or a loss that is
 not explained. With what tests/requirements.txt names; as root also full disks and memory caps.
 
-    cargo build --locked && PYTHONPATH=.venv python3 tests/faults.py --seconds 60
+    cargo build --locked && PYTHONPATH=.venv python3 tests/rig/faults.py --seconds 60
 """
 
 import argparse
@@ -28,10 +28,8 @@ import threading
 import time
 import traceback
 
-from support import rig
-from support.rig import CUT, HUNG, NO_ANSWER, UNREACHED, Case, head, must, say
-
-sys.path.insert(0, str(rig.ROOT / "tests/support"))
+import rig
+from rig import CUT, HUNG, NO_ANSWER, UNREACHED, Case, head, must, say
 
 ISSUERS = """\
   - issuer: https://asked.example

@@ -11,7 +11,7 @@ sent, answered and recorded are reconciled one by one. Exit code 1 when one requ
 for, one verdict was wrong or memory grew. SIGTERM ends it early, with the account of what was sent
 by then. With what tests/requirements.txt names.
 
-    cargo build --locked && PYTHONPATH=.venv python3 tests/soak.py --seconds 60
+    cargo build --locked && PYTHONPATH=.venv python3 tests/rig/soak.py --seconds 60
 """
 
 import argparse
@@ -27,10 +27,8 @@ import tempfile
 import threading
 import time
 
-from support import rig
-from support.rig import CUT, NO_ANSWER, Case, Row, head, must, say
-
-sys.path.insert(0, str(rig.ROOT / "tests/support"))
+import rig
+from rig import CUT, NO_ANSWER, Case, Row, head, must, say
 
 MEMORY_MB_PER_HOUR = 30  # What may be growth and may be noise.
 MEMORY_SECONDS = 300  # Of half a run: below that a slope says nothing, and is not judged.

@@ -5,7 +5,7 @@ it, and prints: time from start to ready; memory when steady and at most while t
 and read again; the slowest request during that against calm; and what a change of a small file
 beside the large one costs. Only the standard library. Exit code 1 when an aim is missed.
 
-    cargo build --release --locked && python3 tests/million.py
+    cargo build --release --locked && python3 tests/rig/million.py
 """
 
 import argparse
@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 
-from support import rig
+import rig
 
 AIMS = {"steady_mb": 150.0, "peak_ratio": 2.2, "load_s": 3.0, "slower_ms": 50.0}
 EVERY = 1000  # One key in so many is used.

@@ -1,4 +1,4 @@
-// Three OpenID providers (npm `oidc-provider`) in one process on loopback, for tests/identity_provider.py.
+// Three OpenID providers (npm `oidc-provider`) in one process on loopback, for tests/rig/identity_provider.py.
 //
 //   node identity_provider.mjs PORT PORT PORT      0 lets the kernel choose
 //

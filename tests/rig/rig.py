@@ -1,8 +1,8 @@
 """What the programs that drive a built gatepost share: the process, an upstream that records, a
 client that sends exactly what it is given, tokens and keys, and the account of every request.
 
-Not a program of its own: tests/million.py, tests/identity_provider.py, tests/soak.py and
-tests/faults.py import it.
+Not a program of its own: tests/rig/million.py, tests/rig/identity_provider.py, tests/rig/soak.py and
+tests/rig/faults.py import it.
 """
 
 import collections
@@ -127,7 +127,8 @@ class Signer:
     """Keys of an issuer and the tokens they sign, by PyJWT: nothing of ours does."""
 
     def __init__(self, issuer):
-        import signer  # Of this folder; with what tests/requirements.txt names.
+        sys.path.insert(0, str(ROOT / "tests/support"))
+        import signer  # Needs the packages of tests/requirements.txt.
 
         self.issuer, self.signer, self.serial = issuer, signer, itertools.count()
 
@@ -212,7 +213,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class Upstream:
-    """tests/support/upstream.py in a process of its own, on a Unix socket or a port of loopback."""
+    """tests/rig/upstream.py in a process of its own, on a Unix socket or a port of loopback."""
 
     def __init__(self, folder, tcp=False):
         self.record, self.child = folder / "upstream.record", None
@@ -229,7 +230,7 @@ class Upstream:
         self.start()
 
     def start(self):
-        script = str(ROOT / "tests/support/upstream.py")
+        script = str(ROOT / "tests/rig/upstream.py")
         command = [sys.executable, script, *self.where, "--record", str(self.record)]
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         must(self.child.stdout.readline() == "ok\n", "the upstream did not start")

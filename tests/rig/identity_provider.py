@@ -6,7 +6,7 @@ from those, without pause while keys are rotated, the provider is killed, gatepo
 without it, and it comes back with other keys. Every answer is accounted for: exit code 1 when one
 of them is wrong. Only the standard library, and Node.js 20 or later.
 
-    cargo build --locked && python3 tests/identity_provider.py
+    cargo build --locked && python3 tests/rig/identity_provider.py
 """
 
 import argparse
@@ -27,8 +27,8 @@ import threading
 import time
 import urllib.parse
 
-from support import rig
-from support.rig import ROOT, Wrong, must, say
+import rig
+from rig import ROOT, Wrong, must, say
 
 PACKAGE, VERSION = "oidc-provider", "8.8.1"
 API, OTHER = "https://orders.example/api", "https://other.example/api"
@@ -504,7 +504,7 @@ def install():
         command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--save-exact"]
         subprocess.run([*command, f"{PACKAGE}@{VERSION}"], cwd=folder, check=True)
     # Modules are looked for beside the script.
-    shutil.copy(ROOT / "tests/support/identity_provider.mjs", folder)
+    shutil.copy(ROOT / "tests/rig/identity_provider.mjs", folder)
     return folder
 
 

@@ -23,7 +23,7 @@ ENVOY   := target/peers/envoy/.installed
 
 CARGO_MUTANTS = cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants --version 27.1.0
 
-.PHONY: help setup demo test check bench bench-peers bench-variants million invalid-tokens identity-provider instructions profile soak faults fuzz coverage mutants mutants-all run ci
+.PHONY: help setup demo test check language bench bench-peers bench-variants million invalid-tokens identity-provider instructions profile soak faults fuzz coverage mutants mutants-all run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
@@ -53,6 +53,9 @@ check: setup ## format, lints, documentation, the core alone: quick, before ever
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+
+language: ## comments and documents in plain technical English: at most 3 listed words in 1,000 lines
+	@$(PYTHON) tests/language.py
 
 bench: setup ## the benchmarks, or FILTER=words of them
 	cargo bench --locked $(if $(FILTER),-- $(FILTER))

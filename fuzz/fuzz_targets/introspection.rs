@@ -127,20 +127,20 @@ fn dates(answer: &Value) {
 /// It holds now, is asked about again after a while, and is never believed after its end.
 fn later(token: &gatepost::decide::jwt::VerifiedToken, answer: &Value) {
     let at = |seconds: u64| ISSUERS.recheck(token, UnixTime(NOW + seconds));
-    assert_eq!(at(0), Recheck::Holds);
+    assert_eq!(at(0), Recheck::Valid);
     for seconds in [1, LEEWAY_S, CACHE_S - 1, CACHE_S, CACHE_S + STALE_S - 1, CACHE_S + STALE_S] {
         let ended = answer["exp"]
             .as_f64()
             .is_some_and(|exp| (NOW + seconds) as f64 >= exp.floor() + LEEWAY_S as f64);
         match at(seconds) {
-            Recheck::Holds => assert!(!ended && seconds < CACHE_S, "{seconds}"),
+            Recheck::Valid => assert!(!ended && seconds < CACHE_S, "{seconds}"),
             Recheck::Stale => {
                 assert!(!ended && (CACHE_S..CACHE_S + STALE_S).contains(&seconds), "{seconds}");
             }
-            Recheck::Fails(error) => {
+            Recheck::Invalid(error) => {
                 assert!(ended && matches!(error, JwtError::Expired(_)), "{seconds} {error}");
             }
-            Recheck::Anew => assert_eq!(seconds, CACHE_S + STALE_S),
+            Recheck::Outdated => assert_eq!(seconds, CACHE_S + STALE_S),
         }
     }
 }

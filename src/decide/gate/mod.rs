@@ -433,13 +433,13 @@ impl Gate {
         evidence.recalled = Some(false);
         let Some(known) = self.tokens.find(token) else { return Ok(None) };
         match self.issuers.recheck(&known, now.unix) {
-            Recheck::Anew => Ok(None),
+            Recheck::Outdated => Ok(None),
             Recheck::Stale => Ok(Some(known)),
-            Recheck::Fails(error) => {
+            Recheck::Invalid(error) => {
                 evidence.recalled = Some(true);
                 Err(error.into())
             }
-            Recheck::Holds => {
+            Recheck::Valid => {
                 evidence.recalled = Some(true);
                 evidence.token = Some(known);
                 Ok(None)

@@ -70,19 +70,6 @@ impl fmt::Debug for IntrospectionRules {
     }
 }
 
-/// Why a verified token may be used again, or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recheck {
-    /// It still holds.
-    Holds,
-    /// It no longer does.
-    Fails(JwtError),
-    /// The issuer must be asked again; this is what it said last, for when it does not answer.
-    Stale,
-    /// Its issuer, the issuer's keys or the way its tokens are read have changed.
-    Anew,
-}
-
 impl Issuers {
     /// The one issuer to ask about an opaque token, where `accepted` lists the issuers a route
     /// takes. `None` where there is none, and where there are several: a token is never shown to

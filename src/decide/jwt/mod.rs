@@ -29,11 +29,11 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use algorithm::{Algorithm, KeyKind};
-pub use introspection::{IntrospectionRules, Recheck, SubjectFrom};
+pub use introspection::{IntrospectionRules, SubjectFrom};
 pub use key::VerifyingKey;
 pub use key_file::{KeyFileFormat, KeyMistake};
 pub use key_set::KeySet;
-pub use verifier::{Epoch, Issuers, VerifiedToken};
+pub use verifier::{Epoch, Issuers, Recheck, VerifiedToken};
 
 use crate::decide::identity::IdentityHeaderName;
 use crate::decide::scope::ScopeSet;

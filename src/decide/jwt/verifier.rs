@@ -13,7 +13,6 @@ use serde_json::{Map, Value};
 use crate::base::clock::UnixTime;
 use crate::decide::jwt::compact::Compact;
 use crate::decide::jwt::header::Header;
-use crate::decide::jwt::introspection::Recheck;
 use crate::decide::jwt::json::{self, JsonFault, Origin};
 use crate::decide::jwt::key::VerifyingKey;
 use crate::decide::jwt::validity::Validity;
@@ -52,6 +51,20 @@ impl Default for Epoch {
     fn default() -> Self {
         Self(0)
     }
+}
+
+/// The result of [`Issuers::recheck`] for a token that was verified before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recheck {
+    /// Still valid.
+    Valid,
+    /// No longer valid.
+    Invalid(JwtError),
+    /// The issuer must be asked again; the previous answer may be used if it does not answer.
+    Stale,
+    /// The issuer, its keys or its settings have changed, or the answer is too old: verify the
+    /// token as if it were seen for the first time.
+    Outdated,
 }
 
 impl Epoch {
@@ -167,7 +180,7 @@ impl Issuers {
     /// that is long ago.
     #[must_use]
     pub fn recheck(&self, token: &VerifiedToken, now: UnixTime) -> Recheck {
-        let Some(settings) = self.by_epoch.get(&token.0.epoch) else { return Recheck::Anew };
+        let Some(settings) = self.by_epoch.get(&token.0.epoch) else { return Recheck::Outdated };
         let claims = token.0.principal.claims().as_map();
         let rules = settings.introspection.as_ref();
         let needs_audience = rules.is_none_or(|rules| rules.needs_audience(settings, claims));
@@ -178,14 +191,14 @@ impl Issuers {
         let stale_for = rules.map_or(Duration::ZERO, |rules| rules.stale_for);
         let is_over = |until: UnixTime| now >= until.plus(stale_for);
         if token.0.fresh_until.is_some_and(is_over) {
-            return Recheck::Anew;
+            return Recheck::Outdated;
         }
         if let Err(error) = token.check_time(now).and_then(|()| audience()) {
-            return Recheck::Fails(error);
+            return Recheck::Invalid(error);
         }
         match token.0.fresh_until {
             Some(until) if now >= until => Recheck::Stale,
-            Some(_) | None => Recheck::Holds,
+            Some(_) | None => Recheck::Valid,
         }
     }
 

@@ -20,6 +20,9 @@ pub(super) fn run(path: &Path) -> Outcome {
     for setting in &config.dynamic.insecure {
         eprintln!("gatepost: {}: {setting} is weaker than the safe default", path.display());
     }
+    for warning in materials.warnings(&config.dynamic, &[]) {
+        eprintln!("gatepost: warning: {warning}");
+    }
     print(&format!("{}: ok: {}\n", path.display(), summary(&config, &materials)))?;
     Ok(Exit::Yes)
 }

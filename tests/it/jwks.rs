@@ -196,6 +196,122 @@ fn contract_remote_key_sets_an_entity_tag_saves_the_body_and_renews_the_age() {
     accepted(&sidecar, &rsa_token());
 }
 
+fn rotated_to(sidecar: &Sidecar, server: &KeyServer, keys: &[Value]) -> Value {
+    server.serve(&json!({ "keys": keys }).to_string());
+    assert_eq!(refresh(sidecar).status, 200);
+    issuer_status(sidecar)
+}
+
+fn named(key: &str, algorithm: Option<&str>, kid: &str) -> Value {
+    let mut jwk = signer().jwk(key, algorithm);
+    jwk["kid"] = json!(kid);
+    jwk
+}
+
+#[test]
+fn contract_keys_of_a_jwt_a_set_that_lists_a_key_twice_takes_nothing_away() {
+    let server = KeyServer::with(&rsa());
+    let sidecar = started(&server);
+    let (rsa, p256) = (signer().jwk("rsa", Some("RS256")), signer().jwk("p256", Some("ES256")));
+    let plain = signer().jwk("rsa", None);
+    let status = rotated_to(&sidecar, &server, &[rsa.clone(), plain, p256, rsa]);
+    assert_eq!(status["listed"].as_array().map(Vec::len), Some(2), "{status:#}");
+    accepted(&sidecar, &rsa_token());
+    accepted(&sidecar, &p256_token());
+}
+
+#[test]
+fn contract_keys_of_a_jwt_one_kid_for_two_algorithms_names_two_keys() {
+    let server = KeyServer::with(&rsa());
+    let keys = format!("{{ url: \"{}\" }}", server.url());
+    let config = config(&Recorder::start(), ISSUER, &keys);
+    let sidecar = Sandbox::new().start(&config.replace("[RS256, ES256]", "[RS256, RS512, ES256]"));
+    let rsa = |algorithm| signer().jwk("rsa", Some(algorithm));
+    let set = [rsa("RS512"), named("p256", Some("ES256"), "rsa"), rsa("RS256")];
+    rotated_to(&sidecar, &server, &set);
+    let header = json!({ "kid": "rsa" });
+    for (key, algorithm) in [("rsa", "RS256"), ("rsa", "RS512"), ("p256", "ES256")] {
+        accepted(&sidecar, &signer().sign_with(key, algorithm, &header, &claims()));
+    }
+    let forged = signer().sign_with("other-rsa", "RS512", &header, &claims());
+    refused(&sidecar, &forged, 401, "token_signature_bad");
+}
+
+#[test]
+fn contract_keys_of_a_jwt_a_real_conflict_leaves_the_key_in_force() {
+    let server = KeyServer::with(&rsa());
+    let sidecar = started(&server);
+    let other = named("other-rsa", Some("RS256"), "rsa");
+    let status = rotated_to(&sidecar, &server, &[other.clone(), signer().jwk("rsa", None)]);
+    let skipped = status["fetched"]["skipped"].to_string();
+    assert!(skipped.contains("there twice"), "{status:#}");
+    assert!(sidecar.stderr().contains("members of the key set are not used"), "a warning");
+    accepted(&sidecar, &rsa_token());
+    let header = json!({ "kid": "rsa" });
+    let token = signer().sign_with("other-rsa", "RS256", &header, &claims());
+    refused(&sidecar, &token, 401, "token_signature_bad");
+    // The set no longer contains it: the other one takes its place.
+    rotated_to(&sidecar, &server, &[other]);
+    accepted(&sidecar, &token);
+    refused(&sidecar, &rsa_token(), 401, "token_signature_bad");
+}
+
+#[test]
+fn contract_keys_of_a_jwt_a_thumbprint_finds_the_key_that_states_it() {
+    let jwk = |key, x5t| {
+        let mut jwk = signer().jwk(key, Some("RS256"));
+        jwk.as_object_mut().unwrap().remove("kid");
+        jwk["x5t"] = json!(x5t);
+        jwk
+    };
+    let server = KeyServer::with(&rsa());
+    let sidecar = started(&server);
+    rotated_to(&sidecar, &server, &[jwk("rsa", "AAAA"), jwk("other-rsa", "BBBB")]);
+    let sign = |key, x5t| {
+        // Without a kid, as the tokens of ADFS.
+        signer().sign_with(key, "RS256", &json!({ "x5t": x5t }), &claims())
+    };
+    accepted(&sidecar, &sign("rsa", "AAAA"));
+    accepted(&sidecar, &sign("other-rsa", "BBBB"));
+    refused(&sidecar, &sign("rsa", "BBBB"), 401, "token_signature_bad");
+    refused(&sidecar, &sign("rsa", "CCCC"), 401, "token_key_unknown");
+}
+
+#[test]
+fn contract_keys_of_a_jwt_a_file_is_read_like_a_fetched_set() {
+    let mut for_encryption = named("rsa", Some("RSA-OAEP"), "enc");
+    for_encryption["use"] = json!("enc");
+    let post_quantum = json!({ "kty": "AKP", "alg": "ML-DSA-65", "kid": "pq", "pub": "AAAA" });
+    let unlisted = named("rsa", Some("PS256"), "unlisted");
+    let published = |key, algorithm| {
+        let signing = signer().jwk(key, Some(algorithm));
+        let set = json!({ "keys": [for_encryption, post_quantum, unlisted, signing] });
+        format!("\u{feff}{set}")
+    };
+    let sandbox = Sandbox::new();
+    sandbox.write("jwks.json", &published("rsa", "RS256"));
+    let config = config(&Recorder::start(), ISSUER, "{ file: jwks.json }");
+    let listeners = "listeners: [{ address: 127.0.0.1:8080 }]\n";
+    sandbox.write("checked.yaml", &format!("{listeners}{config}"));
+    let check = sandbox.run(&["check", "--config", "checked.yaml"]);
+    assert_eq!(check.exit, 0, "{check:?}");
+    for word in ["warning: ", "jwks.json:1:1: keys[0]: use is", "keys[1]: alg \"ML-DSA", "keys[2]:"]
+    {
+        assert!(check.stderr.contains(word), "{word}: {check:?}");
+    }
+    let sidecar = sandbox.start(&config);
+    accepted(&sidecar, &rsa_token());
+    assert!(sidecar.stderr().contains("member of a key file is not used"), "{}", sidecar.stderr());
+    // A job replaces the file by the set of the next day.
+    sidecar.sandbox.replace("jwks.json", &published("p256", "ES256"));
+    assert_eq!(sidecar.reload().status, 200);
+    accepted(&sidecar, &p256_token());
+    // Without a usable member it is a mistake, and the last good file stays.
+    sidecar.sandbox.replace("jwks.json", &json!({ "keys": [for_encryption] }).to_string());
+    assert_eq!(sidecar.reload().status, 422);
+    accepted(&sidecar, &p256_token());
+}
+
 /// What a key server may do on a bad day, and a word of what the operator reads.
 fn bad_days(good: &str) -> Vec<(Reply, &'static str)> {
     let with = |head: &str, body: &str| {
@@ -203,10 +319,9 @@ fn bad_days(good: &str) -> Vec<(Reply, &'static str)> {
         let head = format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n");
         Reply::Bytes(format!("{head}{body}").into_bytes())
     };
-    let mut twice: Value = serde_json::from_str(good).unwrap();
-    let mut other = signer().jwk("p256", Some("ES256"));
-    other["kid"] = json!("rsa");
-    twice["keys"].as_array_mut().unwrap().push(other);
+    let (mut one, other) = (signer().jwk("p256", None), signer().jwk("other-p256", None));
+    one["kid"] = other["kid"].clone();
+    let twice = json!({ "keys": [one, other] });
     let many = json!({ "keys": vec![json!({}); 101] }).to_string();
     vec![
         (with("500 Internal Server Error", good), "answered 500"),

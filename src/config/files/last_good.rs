@@ -266,6 +266,20 @@ impl Loading<'_> {
 }
 
 impl LastGood {
+    /// The key set that a file holds so far; one without keys where it was never good.
+    pub(super) fn keys_of(&self, file_use: &FileUse) -> Arc<KeySet> {
+        match self.versions.get(file_use).map(|version| &version.parsed) {
+            Some(Parsed::KeySet(keys)) => Arc::clone(keys),
+            Some(
+                Parsed::Keys(_)
+                | Parsed::Pepper(_)
+                | Parsed::Authorities(_)
+                | Parsed::Revocations(_),
+            )
+            | None => self.no_keys(),
+        }
+    }
+
     /// Drops what this load did not use: once it succeeded nothing else runs, and until then only
     /// when there is too much.
     pub(super) fn forget(&mut self, succeeded: bool) {

@@ -49,6 +49,24 @@ pub struct Materials {
     pub revoked: Arc<RevocationSet>,
 }
 
+impl Materials {
+    /// The members of local key files that are not used, but for files that read as one of the
+    /// `known` sets. A fetched set is not among them: its refresh tells of it.
+    #[must_use]
+    pub fn warnings(&self, dynamic: &Dynamic, known: &[Arc<KeySet>]) -> Vec<Mistake> {
+        let is_new = |keys: &Arc<KeySet>| !known.iter().any(|one| Arc::ptr_eq(one, keys));
+        let sources = dynamic.issuers.iter().map(|issuer| &issuer.keys);
+        let sets = sources.zip(&self.key_sets).filter(|(_, keys)| is_new(keys));
+        let in_files = sets.flat_map(|(source, keys)| match source {
+            KeySource::File(file) | KeySource::SecretFile(file) => {
+                in_file(&file.path, keys.skipped().to_vec())
+            }
+            KeySource::Remote(_) | KeySource::Nowhere => Vec::new(),
+        });
+        in_files.take(MISTAKES_MAX).collect()
+    }
+}
+
 /// With what an issuer is asked about opaque tokens.
 #[derive(Debug)]
 pub struct IntrospectionFiles {
@@ -141,12 +159,11 @@ impl<'a> Loading<'a> {
         let file_use = FileUse::KeySet { path: file.path.clone(), secret, algorithms };
         let format = if secret { KeyFileFormat::Secret } else { KeyFileFormat::JwksOrPem };
         let algorithms = &issuer.settings.algorithms;
+        let in_force = self.last_good.keys_of(&file_use);
         let candidate = self.candidate(file, &file_use, KEY_SET_BYTES_MAX, secret, |bytes| {
-            let keys = KeySet::parse(bytes, format, algorithms)
+            let keys = in_force
+                .renewed(bytes, format, algorithms)
                 .map_err(|mistakes| in_file(&file.path, mistakes))?;
-            if keys.is_empty() {
-                return Err(vec![file.mistake(format!("{} holds no key", file.path.display()))]);
-            }
             Ok(Parsed::KeySet(Arc::new(keys)))
         })?;
         match self.keep(file_use, candidate) {

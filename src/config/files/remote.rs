@@ -51,8 +51,8 @@ impl LastGood {
         set.used = self.load;
         if set.algorithms != settings.algorithms {
             // Other algorithms are another reading of the same set: no fetch is needed.
-            let read = KeySet::parse_remote(&set.body, &settings.algorithms);
-            set.keys = read.map_or(none, |(keys, _)| Arc::new(keys));
+            let read = set.keys.refreshed(&set.body, &settings.algorithms);
+            set.keys = read.map_or(none, Arc::new);
             set.algorithms.clone_from(&settings.algorithms);
         }
         Arc::clone(&set.keys)
@@ -73,8 +73,9 @@ impl LastGood {
             None => drop(self.remote.sets.remove(&place)),
             Some(body) if is_same(body) => {}
             Some(body) => {
-                if let Ok((keys, _)) = KeySet::parse_remote(body, &settings.algorithms) {
-                    let before = self.remote.sets.get(&place).map(|set| Arc::clone(&set.keys));
+                let before = self.remote.sets.get(&place).map(|set| Arc::clone(&set.keys));
+                let in_force = before.as_ref().unwrap_or(&self.remote.none);
+                if let Ok(keys) = in_force.refreshed(body, &settings.algorithms) {
                     let same = before.filter(|before| before.has_same_keys(&keys));
                     let keys = same.unwrap_or_else(|| Arc::new(keys));
                     let body = Arc::clone(body);

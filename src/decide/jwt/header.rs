@@ -1,8 +1,8 @@
 //! The header of a token (RFC 7515 section 4, RFC 8725).
 //!
-//! Owns which header parameters are believed: `alg`, `kid` and `typ`, to compare with what the
-//! operator configured. Never reads `jwk`, `jku`, `x5u`, `x5c` or `x5t`: a token does not bring
-//! its own key.
+//! Owns which header parameters are read: `alg`, `kid` and `typ`, to compare with what the operator
+//! configured, and `x5t` and `x5t#S256`, to compare with what the issuer's keys state. Never reads
+//! `jwk`, `jku`, `x5u` or `x5c`: a token does not bring its own key.
 
 use serde_json::{Map, Value};
 
@@ -17,6 +17,8 @@ pub(super) const KID_BYTES_MAX: usize = 256;
 pub(super) struct Header {
     pub(super) algorithm: Algorithm,
     pub(super) kid: Option<String>,
+    pub(super) x5t: Option<String>,
+    pub(super) x5t_s256: Option<String>,
     typ: Option<String>,
 }
 
@@ -37,7 +39,12 @@ impl Header {
             return Err(JwtError::HeaderRefused("kid is longer than 256 bytes"));
         }
         let typ = take_string(&mut members, "typ", "typ is not a string")?;
-        Ok(Self { algorithm, kid, typ })
+        let mut name = |name| match members.remove(name) {
+            Some(Value::String(text)) => Some(text),
+            Some(_) | None => None,
+        };
+        let (x5t, x5t_s256) = (name("x5t"), name("x5t#S256"));
+        Ok(Self { algorithm, kid, x5t, x5t_s256, typ })
     }
 
     /// Compares with what the issuer's tokens may look like.

@@ -1,7 +1,7 @@
 //! One JSON Web Key (RFC 7517, RFC 7518 section 6, RFC 8037).
 //!
-//! Owns which members are believed: `kty`, `crv`, the public numbers, `kid`, `alg`, `use` and
-//! `key_ops`. Never keeps a private part: who gives us one has given it to too many.
+//! Owns which members are believed: `kty`, `crv`, the public numbers, `kid`, `x5t`, `x5t#S256`,
+//! `alg`, `use` and `key_ops`. Never keeps a private part: who gives us one has given it to too many.
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -10,12 +10,13 @@ use crate::decide::jwt::Algorithm;
 use crate::decide::jwt::algorithm::KeyKind;
 use crate::decide::jwt::compact;
 use crate::decide::jwt::header::KID_BYTES_MAX;
-use crate::decide::jwt::key::{Curve, PublicKey};
+use crate::decide::jwt::key::{Curve, PublicKey, Thumbprints};
 
 /// A JWK as read, not yet bound to an algorithm.
 pub(super) struct Jwk {
     pub(super) kid: Option<Box<str>>,
     pub(super) stated: Option<Algorithm>,
+    pub(super) thumbprints: Thumbprints,
     pub(super) material: JwkMaterial,
 }
 
@@ -47,13 +48,23 @@ impl Jwk {
         if kid.is_some_and(|kid| kid.len() > KID_BYTES_MAX) {
             return Err(format!("kid is longer than {KID_BYTES_MAX} bytes"));
         }
-        Ok(Self { kid: kid.map(Box::from), stated, material: material(members)? })
+        let (thumbprints, material) = (thumbprints(members), material(members)?);
+        Ok(Self { kid: kid.map(Box::from), stated, thumbprints, material })
     }
 }
 
 /// Whether an object is meant as a JWK or a set of them.
 pub(super) fn looks_like_one(members: &Map<String, Value>) -> bool {
     members.contains_key("kty") || members.contains_key("keys")
+}
+
+/// Only names for the key: one of another form is ignored, because nothing depends on it.
+fn thumbprints(members: &Map<String, Value>) -> Thumbprints {
+    let text = |name| {
+        let text = members.get(name)?.as_str()?;
+        (1..=KID_BYTES_MAX).contains(&text.len()).then(|| Box::from(text))
+    };
+    Thumbprints { sha1: text("x5t"), sha256: text("x5t#S256") }
 }
 
 fn check_purpose(members: &Map<String, Value>) -> Result<(), String> {

@@ -23,7 +23,16 @@ const RSA_BITS_MAX: usize = 8192;
 pub struct VerifyingKey {
     algorithm: Algorithm,
     kid: Option<Box<str>>,
+    thumbprints: Thumbprints,
     material: Material,
+}
+
+/// The digests of its certificate that a JWK states (RFC 7517 sections 4.8 and 4.9), as texts to
+/// compare. The certificate itself is never read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Thumbprints {
+    pub(super) sha1: Option<Box<str>>,
+    pub(super) sha256: Option<Box<str>>,
 }
 
 enum Material {
@@ -84,7 +93,12 @@ impl VerifyingKey {
                 .map_err(|_| format!("is not a point on the curve of {algorithm}"))?,
             PublicKey::Ed25519(bytes) => parse_ed25519(bytes)?,
         };
-        Ok(Self { algorithm, kid, material: Material::Public(parsed) })
+        Ok(Self {
+            algorithm,
+            kid,
+            thumbprints: Thumbprints::default(),
+            material: Material::Public(parsed),
+        })
     }
 
     /// Binds an HMAC secret. The error says what is wrong and what is accepted.
@@ -118,6 +132,7 @@ impl VerifyingKey {
         Ok(Self {
             algorithm,
             kid,
+            thumbprints: Thumbprints::default(),
             material: Material::Secret(Box::new(hmac::Key::new(hash, secret))),
         })
     }
@@ -134,14 +149,44 @@ impl VerifyingKey {
         self.kid.as_deref()
     }
 
-    /// Whether it is the same public key under the same id, bound to the same algorithm. Secrets are
-    /// not compared.
+    /// The key with the thumbprints its JWK states.
+    pub(super) fn with_thumbprints(self, thumbprints: Thumbprints) -> Self {
+        Self { thumbprints, ..self }
+    }
+
+    pub(super) fn thumbprints(&self) -> &Thumbprints {
+        &self.thumbprints
+    }
+
+    pub(super) fn has_thumbprint(&self) -> bool {
+        self.thumbprints != Thumbprints::default()
+    }
+
+    /// Adds what an equal member states and this one does not.
+    pub(super) fn take_thumbprints_of(&mut self, other: &Self) {
+        let (ours, theirs) = (&mut self.thumbprints, &other.thumbprints);
+        ours.sha1 = ours.sha1.take().or_else(|| theirs.sha1.clone());
+        ours.sha256 = ours.sha256.take().or_else(|| theirs.sha256.clone());
+    }
+
+    /// Whether it is the same key under the same id, bound to the same signature.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let same_material = match (&self.material, &other.material) {
+        self.kid == other.kid
+            && self.algorithm.is_same_signature(other.algorithm)
+            && self.has_material_of(other)
+    }
+
+    /// Secrets are compared by what they sign.
+    pub(super) fn has_material_of(&self, other: &Self) -> bool {
+        match (&self.material, &other.material) {
             (Material::Public(one), Material::Public(other)) => one.as_ref() == other.as_ref(),
-            (Material::Secret(_), _) | (_, Material::Secret(_)) => false,
-        };
-        same_material && self.algorithm == other.algorithm && self.kid == other.kid
+            (Material::Secret(one), Material::Secret(other)) => {
+                one.algorithm() == other.algorithm()
+                    && hmac::verify(one, b"", hmac::sign(other, b"").as_ref()).is_ok()
+            }
+            (Material::Public(_), Material::Secret(_))
+            | (Material::Secret(_), Material::Public(_)) => false,
+        }
     }
 
     /// Whether the signature over `signed` holds, under the algorithm of the key.
@@ -287,8 +332,11 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_the_same_key_as_anything() {
-        let key = || VerifyingKey::secret(&[7; 64], Algorithm::Hs256, None).unwrap();
-        assert!(!key().is_same(&key()));
+    fn secrets_are_the_same_key_if_they_sign_alike() {
+        let key = |byte, algorithm| VerifyingKey::secret(&[byte; 64], algorithm, None).unwrap();
+        let one = key(7, Algorithm::Hs256);
+        assert!(one.is_same(&key(7, Algorithm::Hs256)));
+        assert!(!one.is_same(&key(8, Algorithm::Hs256)));
+        assert!(!one.is_same(&key(7, Algorithm::Hs512)));
     }
 }

@@ -1,7 +1,7 @@
 //! Key files of the operator: a JWK set, a JWK, PEM, or an HMAC secret.
 //!
 //! Owns telling them apart and binding each key to exactly one algorithm. Members are read one by
-//! one, so that one bad member is one mistake. Never lets a public key pass for a secret (R-302),
+//! one, so that one bad member is one warning, or one mistake where none is usable. Never lets a public key pass for a secret (R-302),
 //! and never quotes key material.
 
 use base64::Engine as _;
@@ -12,7 +12,8 @@ use crate::decide::jwt::algorithm::KeyKind;
 use crate::decide::jwt::json::{self, JsonFault, Origin};
 use crate::decide::jwt::jwk::{self, Jwk, JwkMaterial};
 use crate::decide::jwt::key::VerifyingKey;
-use crate::decide::jwt::{Algorithm, der, pem};
+use crate::decide::jwt::member::{self, Member};
+use crate::decide::jwt::{Algorithm, KeySet, der, pem};
 
 /// No issuer signs with more keys at a time; hundreds are a mistake or an attack on memory.
 pub(super) const KEYS_MAX: usize = 100;
@@ -39,32 +40,29 @@ pub struct KeyMistake {
     pub message: String,
 }
 
-/// The keys of a local file, in which every unusable member is a mistake.
+/// The usable keys of a file, and why its other members are not used.
+pub(super) type Sorted = (Vec<VerifyingKey>, Vec<KeyMistake>);
+
+/// The keys of a local file. An unusable member is skipped, as in a fetched set; without a usable
+/// one, each member is a mistake.
 pub(super) fn keys(
     bytes: &[u8],
     format: KeyFileFormat,
     algorithms: &[Algorithm],
-) -> Result<Vec<VerifyingKey>, Vec<KeyMistake>> {
-    let mut members = read(bytes, format, algorithms).map_err(|whole_file| vec![whole_file])?;
-    check_together(&mut members);
-    let mut keys = Vec::with_capacity(members.len());
-    let mut mistakes = Vec::new();
-    for Member { line, place, key } in members {
-        match key {
-            Ok(key) => keys.push(key),
-            Err(message) => mistakes.push(KeyMistake { line, place, message }),
-        }
-    }
-    if mistakes.is_empty() { Ok(keys) } else { Err(mistakes) }
+    in_force: &KeySet,
+) -> Result<Sorted, Vec<KeyMistake>> {
+    let members = read(bytes, format, algorithms).map_err(|whole_file| vec![whole_file])?;
+    let (keys, skipped) = sort(members, in_force);
+    if keys.is_empty() { Err(skipped) } else { Ok((keys, skipped)) }
 }
 
-/// What a fetched set holds: the keys that are fit, and why the others are not.
-pub(super) type Sorted = (Vec<VerifyingKey>, Vec<KeyMistake>);
-
 /// The keys of a fetched JWK set, in which every unusable member is skipped (R-306). Nothing in it
-/// is believed to be a secret, and of two keys with one `kid` neither is used: which one a token
-/// means could not be told.
-pub(super) fn remote_keys(bytes: &[u8], algorithms: &[Algorithm]) -> Result<Sorted, KeyMistake> {
+/// is believed to be a secret.
+pub(super) fn remote_keys(
+    bytes: &[u8],
+    algorithms: &[Algorithm],
+    in_force: &KeySet,
+) -> Result<Sorted, KeyMistake> {
     let mut members = remote_members(bytes, algorithms)?;
     for member in &mut members {
         if let Ok(key) = &member.key
@@ -73,15 +71,7 @@ pub(super) fn remote_keys(bytes: &[u8], algorithms: &[Algorithm]) -> Result<Sort
             member.key = Err("is a symmetric key: what anybody can fetch is no secret".to_owned());
         }
     }
-    refuse_repeated_kids(&mut members);
-    check_together(&mut members);
-    let (mut keys, mut skipped) = (Vec::new(), Vec::new());
-    for Member { line, place, key } in members {
-        match key {
-            Ok(key) => keys.push(key),
-            Err(message) => skipped.push(KeyMistake { line, place, message }),
-        }
-    }
+    let (keys, skipped) = sort(members, in_force);
     if !keys.is_empty() {
         return Ok((keys, skipped));
     }
@@ -89,11 +79,23 @@ pub(super) fn remote_keys(bytes: &[u8], algorithms: &[Algorithm]) -> Result<Sort
     Err(whole_file(format!("holds no usable key{}", first.unwrap_or_default())))
 }
 
+fn sort(mut members: Vec<Member>, in_force: &KeySet) -> Sorted {
+    member::compare(&mut members, in_force);
+    let (mut keys, mut skipped) = (Vec::new(), Vec::new());
+    for Member { line, place, key } in members {
+        match key {
+            Ok(key) => keys.push(key),
+            Err(message) => skipped.push(KeyMistake { line, place, message }),
+        }
+    }
+    (keys, skipped)
+}
+
 fn remote_members(bytes: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Member>, KeyMistake> {
     if bytes.len() > FILE_BYTES_MAX {
         return Err(whole_file("is longer than 1 MiB"));
     }
-    let document = document(bytes)?;
+    let document = document(without_mark(bytes))?;
     let Some(Value::Array(keys)) = document.get("keys") else {
         return Err(whole_file("is not a JWK set: it has no array `keys`"));
     };
@@ -103,25 +105,10 @@ fn remote_members(bytes: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Member>,
     }
 }
 
-fn refuse_repeated_kids(members: &mut [Member]) {
-    let kid = |member: &Member| member.key.as_ref().ok()?.kid().map(str::to_owned);
-    let kids: Vec<_> = members.iter().map(kid).collect();
-    for (member, kid) in members.iter_mut().zip(&kids) {
-        if let Some(kid) = kid
-            && kids.iter().flatten().filter(|other| *other == kid).count() > 1
-        {
-            let message = format!("kid {kid:.64?} is there twice: neither key is used");
-            member.key = Err(message);
-        }
-    }
-}
-
-/// One key of a file, or what is wrong with it. A remote set may skip what a local file may not
-/// hold, so this is decided by who asks.
-struct Member {
-    line: Option<u64>,
-    place: String,
-    key: Result<VerifyingKey, String>,
+/// Some editors put a byte-order mark in front of UTF-8 (RFC 8259 section 8.1 lets a reader skip
+/// it).
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 fn whole_file(message: impl Into<String>) -> KeyMistake {
@@ -139,6 +126,10 @@ fn read(
     if bytes.trim_ascii().is_empty() {
         return Err(whole_file("is empty"));
     }
+    let bytes = match format {
+        KeyFileFormat::Secret => bytes,
+        KeyFileFormat::JwksOrPem => without_mark(bytes),
+    };
     let members = match (format, std::str::from_utf8(bytes)) {
         (KeyFileFormat::Secret, _) => {
             let key = secret(bytes, algorithms);
@@ -206,13 +197,14 @@ fn jwks(bytes: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Member>, KeyMistak
 fn jwk_key(members: &Map<String, Value>, algorithms: &[Algorithm]) -> Result<VerifyingKey, String> {
     let jwk = Jwk::parse(members)?;
     let algorithm = bind(jwk.material.kind(), jwk.stated, algorithms, "give the JWK an alg")?;
-    match jwk.material {
-        JwkMaterial::Public(key) => VerifyingKey::public(&key, algorithm, jwk.kid),
+    let key = match jwk.material {
+        JwkMaterial::Public(key) => VerifyingKey::public(&key, algorithm, jwk.kid)?,
         JwkMaterial::Secret(secret) => {
             refuse_key_document(&secret)?;
-            VerifyingKey::secret(&secret, algorithm, jwk.kid)
+            VerifyingKey::secret(&secret, algorithm, jwk.kid)?
         }
-    }
+    };
+    Ok(key.with_thumbprints(jwk.thumbprints))
 }
 
 fn pem_members(text: &str, algorithms: &[Algorithm]) -> Vec<Member> {
@@ -285,45 +277,5 @@ fn bind(
             let names: Vec<_> = fitting.iter().map(|algorithm| algorithm.as_str()).collect();
             Err(format!("is {kind}, and {} all fit: {remedy}", names.join(", ")))
         }
-    }
-}
-
-/// What no member shows alone: one `kid` twice, secrets beside public keys, keys that no token
-/// could ever choose.
-fn check_together(members: &mut [Member]) {
-    let keys = || {
-        members
-            .iter()
-            .enumerate()
-            .filter_map(|(index, member)| Some((index, member.key.as_ref().ok()?)))
-    };
-    let is_secret = |key: &VerifyingKey| key.algorithm().key_kind() == KeyKind::Secret;
-    let mixed = keys().any(|(_, key)| !is_secret(key));
-    let wrong: Vec<_> = keys()
-        .filter_map(|(index, key)| {
-            let others = || keys().filter(move |&(other, _)| other != index);
-            let same_kid =
-                |(other, one): (usize, &VerifyingKey)| other < index && one.kid() == key.kid();
-            let same_algorithm = |(_, one): (usize, &VerifyingKey)| {
-                one.algorithm().is_same_signature(key.algorithm())
-            };
-            let message = match key.kid() {
-                _ if mixed && is_secret(key) => {
-                    "is a secret in a set with public keys: put it into a file of its own"
-                        .to_owned()
-                }
-                Some(kid) if others().any(same_kid) => format!("kid {kid:?} is there twice"),
-                None if others().any(same_algorithm) => format!(
-                    "has no kid and is not the only {} key, so no token could choose it: \
-                     give each of them a kid",
-                    key.algorithm()
-                ),
-                Some(_) | None => return None,
-            };
-            Some((index, message))
-        })
-        .collect();
-    for (index, message) in wrong {
-        members[index].key = Err(message);
     }
 }

@@ -19,6 +19,7 @@ mod jwk;
 mod key;
 pub mod key_file;
 pub mod key_set;
+mod member;
 mod pem;
 mod validity;
 pub mod verifier;

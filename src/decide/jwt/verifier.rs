@@ -256,7 +256,7 @@ impl Issuer {
             return Err(JwtError::KeysUnavailable { issuer });
         }
         let kid = header.kid.as_deref();
-        let key = self.keys.choose(kid, header.algorithm).ok_or_else(|| JwtError::KeyUnknown {
+        let key = self.keys.choose(header).ok_or_else(|| JwtError::KeyUnknown {
             issuer: Arc::clone(&self.settings.name),
             kid: kid.map(shortened),
         })?;

@@ -35,6 +35,8 @@ pub(super) struct Follower {
     reloader: Arc<Reloader>,
     kept: Option<Arc<Kept>>,
     skipped: Vec<String>,
+    /// The skipped members that the log names already.
+    logged: Vec<String>,
     last: Option<LastRefresh>,
 }
 
@@ -54,22 +56,22 @@ impl Follower {
         folder: Arc<Folder>,
         reloader: Arc<Reloader>,
     ) -> Self {
-        let (kept, skipped, last) = (None, Vec::new(), None);
+        let (kept, skipped, logged, last) = (None, Vec::new(), Vec::new(), None);
         let remote = Arc::clone(server.remote());
-        Self { source, remote, server, folder, reloader, kept, skipped, last }
+        Self { source, remote, server, folder, reloader, kept, skipped, logged, last }
     }
 
     /// Begins with a set that was had before, if it is young enough and still good.
     pub(super) fn begin_with(&mut self, before: Option<Arc<Kept>>) {
         let is_young = |kept: &Arc<Kept>| age(kept.fetched) < self.remote.stale_for;
         let kept = before.filter(is_young).and_then(|kept| {
-            let (_, skipped) = KeySet::parse_remote(&kept.body, self.algorithms()).ok()?;
-            Some((kept, skipped))
+            let keys = self.in_force().refreshed(&kept.body, self.algorithms()).ok()?;
+            Some((kept, shown(keys.skipped())))
         });
         // Without one, nothing that is in force could ever be given up.
         match kept {
             Some((kept, skipped)) => {
-                self.skipped = shown(&skipped);
+                self.skipped = skipped;
                 self.publish(Some(&kept.body));
                 self.kept = Some(kept);
             }
@@ -164,9 +166,8 @@ impl Follower {
             }
             (None, None) => return Err(FetchError::Status(304)),
             (Some(body), _) => {
-                let read = KeySet::parse_remote(&body, self.algorithms());
-                let (_, skipped) = read.map_err(|mistake| unusable(&mistake))?;
-                self.skipped = shown(&skipped);
+                let read = self.in_force().refreshed(&body, self.algorithms());
+                self.skipped = shown(read.map_err(|mistake| unusable(&mistake))?.skipped());
                 Kept { body: body.to_vec().into(), from, etag, fetched: now }
             }
         };
@@ -216,9 +217,12 @@ impl Follower {
             }
             (Some(_) | None, _) => {}
         }
-        if result == RefreshResult::Changed && !self.skipped.is_empty() {
+        if self.skipped != self.logged {
             let skipped = shorten(&self.skipped.join("; "), 2_000);
-            tracing::warn!(issuer, skipped, "members of the key set are not used");
+            if !skipped.is_empty() {
+                tracing::warn!(issuer, skipped, "members of the key set are not used");
+            }
+            self.logged.clone_from(&self.skipped);
         }
         self.reloader.shared().observers.metrics.refreshed(issuer, result);
         self.last = Some(LastRefresh { time: Clock::unix_millis(), result, error });
@@ -240,10 +244,15 @@ impl Follower {
 
     /// How many keys are in force.
     fn keys(&self) -> usize {
+        self.in_force().len()
+    }
+
+    /// The keys in force.
+    fn in_force(&self) -> Arc<KeySet> {
         let snapshot = self.reloader.shared().snapshots.load();
         let sources = snapshot.dynamic.issuers.iter().zip(&snapshot.materials.key_sets);
         let mut found = sources.filter(|(source, _)| **source == self.source);
-        found.next().map_or(0, |(_, keys)| keys.len())
+        found.next().map(|(_, keys)| Arc::clone(keys)).unwrap_or_default()
     }
 
     fn algorithms(&self) -> &[crate::decide::jwt::Algorithm] {

@@ -156,17 +156,59 @@ fn contract_a_jwk_without_alg_takes_the_single_listed_algorithm_that_fits() {
     assert_eq!(parse(&ed, &names).unwrap().iter().next().unwrap().algorithm(), Algorithm::EdDsa);
 }
 
+/// Keys that are used, and members that are not, by their place.
+#[track_caller]
+fn sorted(text: &str, listed: &[Algorithm]) -> (usize, Vec<String>) {
+    let keys = parse(text, listed).expect(text);
+    (keys.len(), keys.skipped().iter().map(|mistake| mistake.place.clone()).collect())
+}
+
 #[test]
-fn r306_a_kid_is_there_once_and_every_key_can_be_chosen() {
+fn r306_a_kid_is_there_once_for_an_algorithm_and_every_key_can_be_chosen() {
     let rs = |kid| signer(Algorithm::Rs256).jwk(kid, None);
     let es = |kid| signer(Algorithm::Es256).jwk(kid, None);
+    let other = with(rs(Some("a")), &json!({ "e": "Aw" }));
     let set = |keys: &[Value]| json!({ "keys": keys }).to_string();
-    check(&set(&[rs(Some("a")), es(Some("a"))]), &ASYMMETRIC, "kid \"a\" is there twice");
-    check(&set(&[rs(None), rs(Some("a"))]), &ASYMMETRIC, "no token could choose it");
-    check(&set(&[rs(None), rs(None)]), &ASYMMETRIC, "no token could choose it");
+    check(&set(&[rs(Some("a")), other]), &ASYMMETRIC, "kid \"a\" is there twice");
+    assert_eq!(sorted(&set(&[rs(Some("a")), es(Some("a"))]), &ASYMMETRIC), (2, vec![]));
+    assert_eq!(sorted(&set(&[rs(Some("a")), rs(Some("a"))]), &ASYMMETRIC), (1, vec![]));
+    let skipped = sorted(&set(&[rs(None), rs(Some("a"))]), &ASYMMETRIC);
+    assert_eq!(skipped, (1, vec!["keys[0]".to_owned()]));
+    let nameless = with(rs(None), &json!({ "e": "Aw" }));
+    check(&set(&[rs(None), nameless]), &ASYMMETRIC, "no token could choose it");
     assert_eq!(parse(&set(&[rs(None), es(None)]), &ASYMMETRIC).unwrap().len(), 2);
     let two = pem("PUBLIC KEY", &signer(Algorithm::Rs256).spki()).repeat(2);
-    check(&two, &ASYMMETRIC, "no token could choose it");
+    assert_eq!(sorted(&two, &ASYMMETRIC), (1, vec![]));
+}
+
+#[test]
+fn contract_keys_of_a_jwt_a_file_as_a_provider_publishes_it_loads() {
+    let good = signer(Algorithm::Rs256).jwk(Some("a"), None);
+    for unfit in [
+        with(good.clone(), &json!({ "use": "enc", "kid": "e", "alg": "RSA-OAEP" })),
+        with(good.clone(), &json!({ "kid": "p", "alg": "PS256" })),
+        json!({ "kty": "AKP", "alg": "ML-DSA-65", "kid": "m", "pub": "AAAA" }),
+    ] {
+        for mark in ["", "\u{feff}"] {
+            let set = format!("{mark}{}", json!({ "keys": [unfit, good] }));
+            assert_eq!(sorted(&set, &ASYMMETRIC), (1, vec!["keys[0]".to_owned()]));
+        }
+        check(&json!({ "keys": [unfit] }).to_string(), &ASYMMETRIC, "");
+    }
+    let mark = "\u{feff}".to_owned();
+    let pem = pem("PUBLIC KEY", &signer(Algorithm::Rs256).spki());
+    assert_eq!(sorted(&(mark + &pem), &ASYMMETRIC), (1, vec![]));
+}
+
+#[test]
+fn contract_keys_of_a_jwt_a_file_never_withdraws_a_key_in_force_that_it_still_contains() {
+    let old = signer(Algorithm::Rs256).jwk(Some("a"), None);
+    let new = with(old.clone(), &json!({ "e": "Aw" }));
+    let in_force = parse(&old.to_string(), &ASYMMETRIC).unwrap();
+    let both = json!({ "keys": [new, old] }).to_string();
+    check(&both, &ASYMMETRIC, "there twice");
+    let renewed = in_force.renewed(both.as_bytes(), KeyFileFormat::JwksOrPem, &ASYMMETRIC);
+    assert!(renewed.unwrap().has_same_keys(&in_force));
 }
 
 #[test]
@@ -174,7 +216,11 @@ fn r306_secrets_and_public_keys_do_not_mix() {
     let listed = [Algorithm::Hs256, Algorithm::Rs256];
     let oct = signer(Algorithm::Hs256).jwk(Some("s"), None);
     let rsa = signer(Algorithm::Rs256).jwk(Some("r"), None);
-    check(&json!({ "keys": [oct, rsa] }).to_string(), &listed, "a file of its own");
+    let mixed = parse(&json!({ "keys": [oct, rsa] }).to_string(), &listed).unwrap();
+    assert!(!mixed.holds_secret());
+    assert!(mixed.skipped()[0].message.contains("a file of its own"));
+    let same = json!({ "keys": [oct, oct] }).to_string();
+    assert_eq!(sorted(&same, &listed), (1, vec![]), "equal secrets are one");
     check(&oct.to_string(), &[Algorithm::Rs256], "none of the issuer's algorithms");
     assert!(parse(&oct.to_string(), &listed).unwrap().holds_secret());
     assert!(!parse(&rsa.to_string(), &listed).unwrap().holds_secret());
@@ -208,30 +254,28 @@ fn contract_a_secret_file_is_its_bytes_less_one_final_newline() {
 }
 
 #[test]
-fn every_mistake_of_a_file_is_reported_with_its_place() {
+fn every_unusable_member_of_a_file_is_reported_with_its_place() {
     let good = signer(Algorithm::Rs256).jwk(Some("a"), None);
     let enc = with(good.clone(), &json!({ "use": "enc", "kid": "b" }));
     let weak = with(good.clone(), &json!({ "n": "AQ", "kid": "c" }));
     let set = json!({ "keys": [good, enc, 7, weak] }).to_string();
-    let places = |set: &str, listed: &[Algorithm]| {
-        let mistakes = parse(set, listed).unwrap_err().into_iter();
-        mistakes.map(|mistake| mistake.place).collect::<Vec<_>>()
-    };
-    assert_eq!(places(&set, &ASYMMETRIC), ["keys[1]", "keys[2]", "keys[3]"]);
-    // Of two with one kid the later, of a secret and a public key the secret.
-    let es = |kid| signer(Algorithm::Es256).jwk(Some(kid), None);
-    let twice = json!({ "keys": [good, es("b"), es("a")] }).to_string();
-    assert_eq!(places(&twice, &ASYMMETRIC), ["keys[2]"]);
+    let three = ["keys[1]", "keys[2]", "keys[3]"].map(str::to_owned).to_vec();
+    assert_eq!(sorted(&set, &ASYMMETRIC), (1, three));
+    let none = json!({ "keys": [enc, 7, weak] }).to_string();
+    let mistakes = parse(&none, &ASYMMETRIC).unwrap_err();
+    let places: Vec<_> = mistakes.iter().map(|mistake| &*mistake.place).collect();
+    assert_eq!(places, ["keys[0]", "keys[1]", "keys[2]"]);
     let oct = signer(Algorithm::Hs256).jwk(Some("s"), None);
     let mixed = json!({ "keys": [good, oct] }).to_string();
-    assert_eq!(places(&mixed, &[Algorithm::Hs256, Algorithm::Rs256]), ["keys[1]"]);
+    let listed = [Algorithm::Hs256, Algorithm::Rs256];
+    assert_eq!(sorted(&mixed, &listed), (1, vec!["keys[1]".to_owned()]));
     assert_eq!(parse("\n\n{", &ASYMMETRIC).unwrap_err()[0].line, Some(3));
 
     let rsa = pem("PUBLIC KEY", &signer(Algorithm::Rs256).spki());
     let lines = rsa.lines().count() as u64;
     let text = format!("{rsa}{}{}", pem("PRIVATE KEY", b"x"), pem("PUBLIC KEY", b"x"));
-    let mistakes = parse(&text, &ASYMMETRIC).unwrap_err();
-    let lines: Vec<_> = mistakes.iter().map(|m| m.line.unwrap() - lines).collect();
+    let keys = parse(&text, &ASYMMETRIC).unwrap();
+    let lines: Vec<_> = keys.skipped().iter().map(|m| m.line.unwrap() - lines).collect();
     assert_eq!(lines, [1, 4]);
 }
 

@@ -9,7 +9,17 @@ use crate::decide::jwt::{Algorithm, Issuers, JwtError, KeyMistake, KeySet};
 const LISTED: [Algorithm; 3] = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
 
 fn parse(set: &Value) -> Result<(KeySet, Vec<KeyMistake>), KeyMistake> {
-    KeySet::parse_remote(set.to_string().as_bytes(), &LISTED)
+    parse_in(set, &LISTED, &KeySet::default())
+}
+
+fn parse_in(
+    set: &Value,
+    listed: &[Algorithm],
+    in_force: &KeySet,
+) -> Result<(KeySet, Vec<KeyMistake>), KeyMistake> {
+    let keys = in_force.refreshed(set.to_string().as_bytes(), listed)?;
+    let skipped = keys.skipped().to_vec();
+    Ok((keys, skipped))
 }
 
 fn jwk(algorithm: Algorithm, changes: &Value) -> Value {
@@ -56,25 +66,123 @@ fn r306_a_symmetric_key_is_never_taken_from_a_fetched_set() {
     let secret = jwk(Algorithm::Hs256, &json!({ "alg": "HS256", "kid": "s" }));
     let public = jwk(Algorithm::Rs256, &json!({}));
     let listed = [Algorithm::Hs256, Algorithm::Rs256];
-    let read = |set: Value| KeySet::parse_remote(set.to_string().as_bytes(), &listed);
+    let read = |set: Value| parse_in(&set, &listed, &KeySet::default());
     assert!(read(json!({ "keys": [secret] })).is_err());
     let (keys, skipped) = read(json!({ "keys": [secret, public] })).unwrap();
     assert_eq!(kids(&keys), [Some("k")]);
     assert!(skipped[0].message.contains("symmetric"), "{skipped:?}");
 }
 
+/// Another P-256 key than the fixture's, with this `kid`.
+fn other_p256(kid: Option<&str>) -> Value {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    Signer::Ec(pair).jwk(kid, None)
+}
+
 #[test]
-fn r305_of_two_keys_with_one_kid_neither_is_used() {
-    let (one, two) = (jwk(Algorithm::Rs256, &json!({})), jwk(Algorithm::Es256, &json!({})));
+fn r305_of_two_keys_with_one_kid_and_algorithm_neither_is_used() {
+    let one = jwk(Algorithm::Es256, &json!({}));
     let other = jwk(Algorithm::EdDsa, &json!({ "kid": "other" }));
-    assert!(parse(&json!({ "keys": [one, two] })).is_err());
-    let (keys, skipped) = parse(&json!({ "keys": [one, other, two] })).unwrap();
+    let twice = json!({ "keys": [one, other, other_p256(Some("k"))] });
+    let (keys, skipped) = parse(&twice).unwrap();
     assert_eq!(kids(&keys), [Some("other")]);
     assert_eq!(skipped.len(), 2);
+    assert!(skipped[0].message.contains("kid \"k\" is there twice"), "{skipped:?}");
     // A key that is not used anyway takes nothing from its namesake.
-    let unused = with(two, &json!({ "use": "enc" }));
+    let unused = with(other_p256(Some("k")), &json!({ "use": "enc" }));
     let (keys, _) = parse(&json!({ "keys": [one, unused] })).unwrap();
     assert_eq!(kids(&keys), [Some("k")]);
+}
+
+#[test]
+fn contract_keys_of_a_jwt_equal_members_are_one() {
+    let (one, other) = (jwk(Algorithm::Rs256, &json!({})), jwk(Algorithm::Es256, &json!({})));
+    let before = parse(&json!({ "keys": [one] })).unwrap().0;
+    // The same key with more said about it is the same key.
+    for again in [json!({}), json!({ "alg": "RS256" }), json!({ "use": "sig", "x5t": "t" })] {
+        let again = with(one.clone(), &again);
+        let (keys, skipped) = parse(&json!({ "keys": [one, again, other, one] })).unwrap();
+        assert_eq!((keys.len(), skipped.len()), (2, 0), "{skipped:?}");
+        assert!(keys.contains(before.iter().next().unwrap()));
+    }
+    let plain = signer(Algorithm::Rs256).jwk(None, None);
+    assert_eq!(parse(&json!({ "keys": [plain, plain] })).unwrap().0.len(), 1, "without kid");
+}
+
+#[test]
+fn contract_keys_of_a_jwt_kid_and_algorithm_tell_keys_apart() {
+    let rs = |alg: &str| jwk(Algorithm::Rs256, &json!({ "alg": alg }));
+    let listed = [Algorithm::Rs256, Algorithm::Rs512, Algorithm::Es256];
+    let set = json!({ "keys": [rs("RS256"), rs("RS512"), jwk(Algorithm::Es256, &json!({}))] });
+    let (keys, skipped) = parse_in(&set, &listed, &KeySet::default()).unwrap();
+    assert_eq!((keys.len(), skipped.len()), (3, 0), "{skipped:?}");
+    let mut settings = settings(&listed);
+    settings.types.push(None);
+    let issuers = Issuers::new(vec![(settings.into(), keys.into())]);
+    for algorithm in listed {
+        let header = with(header(algorithm), &json!({ "kid": "k" }));
+        assert!(issuers.verify(&sign(algorithm, &header, &payload()), NOW).is_ok(), "{algorithm}");
+    }
+}
+
+#[test]
+fn contract_keys_of_a_jwt_a_conflict_never_withdraws_a_key_in_force_that_is_still_listed() {
+    let (old, new) = (jwk(Algorithm::Es256, &json!({})), other_p256(Some("k")));
+    let in_force = parse(&json!({ "keys": [old] })).unwrap().0;
+    for set in [json!({ "keys": [new, old] }), json!({ "keys": [old, new, new] })] {
+        let (keys, skipped) = parse_in(&set, &LISTED, &in_force).unwrap();
+        assert!(keys.has_same_keys(&in_force), "{skipped:?}");
+        assert_eq!(skipped.len(), 1, "{skipped:?}");
+    }
+    // The set no longer contains it: it is withdrawn.
+    let (keys, _) = parse_in(&json!({ "keys": [new] }), &LISTED, &in_force).unwrap();
+    assert!(!keys.has_same_keys(&in_force));
+    // Keys without kid contradict each other as well.
+    let plain = signer(Algorithm::Es256).jwk(None, None);
+    let in_force = parse(&json!({ "keys": [plain] })).unwrap().0;
+    let (keys, skipped) =
+        parse_in(&json!({ "keys": [other_p256(None), plain] }), &LISTED, &in_force).unwrap();
+    assert!(keys.has_same_keys(&in_force), "{skipped:?}");
+    // A newcomer with a kid is used beside it, and tokens without kid stay with the old key.
+    let set = json!({ "keys": [plain, other_p256(Some("new"))] });
+    let (keys, _) = parse_in(&set, &LISTED, &in_force).unwrap();
+    assert_eq!(keys.len(), 2);
+    let issuers = Issuers::new(vec![(settings(&LISTED).into(), keys.into())]);
+    let header = with(header(Algorithm::Es256), &json!({ "kid": null }));
+    assert!(issuers.verify(&sign(Algorithm::Es256, &header, &payload()), NOW).is_ok());
+}
+
+#[test]
+fn contract_keys_of_a_jwt_a_key_that_states_a_thumbprint_is_found_by_it() {
+    let stated = |x5t: &Value| with(signer(Algorithm::Es256).jwk(None, None), x5t);
+    let try_header = |set: &Value, changes: Value| {
+        let keys = parse(set).unwrap().0;
+        let issuers = Issuers::new(vec![(settings(&LISTED).into(), keys.into())]);
+        let header = with(header(Algorithm::Es256), &with(json!({ "kid": null }), &changes));
+        issuers.verify(&sign(Algorithm::Es256, &header, &payload()), NOW).map(drop)
+    };
+    for name in ["x5t", "x5t#S256"] {
+        let one = stated(&json!({ name: "AAAA" }));
+        let other = with(other_p256(None), &json!({ name: "BBBB" }));
+        let set = json!({ "keys": [other, one, other_p256(Some("k"))] });
+        assert_eq!(try_header(&set, json!({ name: "AAAA" })), Ok(()), "{name}");
+        let bad = Err(JwtError::SignatureBad);
+        assert_eq!(try_header(&set, json!({ name: "BBBB" })), bad, "{name}");
+        assert_eq!(try_header(&set, json!({ name: "AAAA", "kid": "k" })), bad, "the kid decides");
+        assert_eq!(try_header(&set, json!({ name: "AAAA", "kid": "x" })), Ok(()), "no such kid");
+        for unknown in [json!({ name: "CCCC" }), json!({ name: 7 }), json!({})] {
+            let answer = try_header(&set, unknown);
+            assert!(matches!(answer, Err(JwtError::KeyUnknown { .. })), "{name} {answer:?}");
+        }
+        // Two keys that state one thumbprint cannot be told apart by it.
+        let twin = with(other_p256(None), &json!({ name: "AAAA" }));
+        let answer = try_header(&json!({ "keys": [one, twin] }), json!({ name: "AAAA" }));
+        assert!(matches!(answer, Err(JwtError::KeyUnknown { .. })), "{name} {answer:?}");
+        let named = with(stated(&json!({ name: "AAAA" })), &json!({ "kid": "a" }));
+        let set = json!({ "keys": [named, other_p256(Some("k"))] });
+        let answer = try_header(&set, json!({ name: "AAAA", "kid": "x" }));
+        assert!(matches!(answer, Err(JwtError::KeyUnknown { .. })), "{name} {answer:?}");
+    }
 }
 
 #[test]
@@ -82,7 +190,7 @@ fn contract_keys_of_a_jwt_a_fetched_jwk_without_alg_takes_the_only_one_that_fits
     let plain = json!({ "keys": [jwk(Algorithm::Rs256, &json!({ "alg": null }))] });
     let mut keys = plain;
     keys["keys"][0].as_object_mut().unwrap().remove("alg");
-    let read = |listed: &[Algorithm]| KeySet::parse_remote(keys.to_string().as_bytes(), listed);
+    let read = |listed: &[Algorithm]| parse_in(&keys, listed, &KeySet::default());
     let (set, _) = read(&LISTED).unwrap();
     assert_eq!(set.iter().next().unwrap().algorithm(), Algorithm::Rs256);
     let two = read(&[Algorithm::Rs256, Algorithm::Ps256]).unwrap_err();
@@ -113,6 +221,8 @@ fn r306_what_is_no_key_set_is_refused_as_a_whole() {
     assert!(KeySet::parse_remote(b"{\"keys\":[\"\xff\"]}", &LISTED).is_err());
     let set = json!({ "keys": [one] }).to_string();
     let padded = set.clone() + &" ".repeat((1 << 20) - set.len());
+    let marked = format!("\u{feff}{set}");
+    assert!(KeySet::parse_remote(marked.as_bytes(), &LISTED).is_ok(), "a byte-order mark");
     assert!(KeySet::parse_remote(padded.as_bytes(), &LISTED).is_ok(), "1 MiB is not longer");
 }
 
@@ -139,6 +249,8 @@ fn r807_the_same_keys_in_another_order_are_the_same_set() {
     assert!(set.has_same_keys(&read(json!([two, one]))));
     assert!(!set.has_same_keys(&read(json!([one]))));
     assert!(!read(json!([one])).has_same_keys(&set));
+    let named = with(one.clone(), &json!({ "x5t": "AAAA" }));
+    assert!(!set.has_same_keys(&read(json!([named, two]))), "found by more than before");
     let renamed = with(two.clone(), &json!({ "kid": "3" }));
     assert!(!set.has_same_keys(&read(json!([one, renamed]))));
     let other = with(signer(Algorithm::EdDsa).jwk(Some("2"), None), &json!({}));

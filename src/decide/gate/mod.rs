@@ -71,11 +71,27 @@ struct Ask<'a> {
     charging: Charging,
 }
 
-/// A request whose path has one reading and whose route is known.
-struct Found<'a> {
-    route: Arc<Route>,
+/// A request with a canonical path and a route.
+struct Target<'a> {
+    route: &'a Arc<Route>,
     path: CanonicalPath<'a>,
-    is_preflight: bool,
+    /// The path of the request as received.
+    received: &'a [u8],
+    /// The route's [`Preflight`] when the request is a CORS preflight, [`Preflight::Ordinary`] for
+    /// every other request.
+    preflight: &'a Preflight,
+}
+
+impl Target<'_> {
+    fn permit(&self, principal: Option<Arc<Principal>>) -> Permit {
+        Permit::new(self.route, self.rewritten(), principal)
+    }
+
+    /// The path to forward where it differs from the received one.
+    fn rewritten(&self) -> Option<String> {
+        let path = self.path.as_str();
+        (path.as_bytes() != self.received).then(|| path.to_owned())
+    }
 }
 
 /// The right to forward one request. Only [`Gate::admit`] makes one.
@@ -127,18 +143,6 @@ pub enum Verdict {
     Need(Need),
 }
 
-/// Why the decision does not go on.
-enum Halt {
-    Reject(Rejection),
-    Need(Query),
-}
-
-impl<R: Into<Rejection>> From<R> for Halt {
-    fn from(rejection: R) -> Self {
-        Self::Reject(rejection.into())
-    }
-}
-
 /// A verdict and everything that was established on the way to it.
 #[derive(Debug)]
 pub struct Decision {
@@ -173,117 +177,80 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Decides one request. Total: every input has a verdict, and nothing here can wait.
+    /// Decides one request. Total: every input has a verdict, and nothing here waits.
     #[must_use]
     pub fn admit(&self, head: &RequestHead<'_>, now: Now, charging: Charging) -> Decision {
         let address = self.trusted_proxies.client_address(head.peer, head.headers);
         let mut evidence = Evidence::new(address);
-        let verdict = self
-            .find(head, &mut evidence)
-            .and_then(|found| self.decide(Ask { head, now, charging }, found, &mut evidence))
-            .unwrap_or_else(Verdict::Reject);
+        let verdict = match self.find_target(head) {
+            Ok(target) => {
+                let ask = Ask { head, now, charging };
+                match self.decide(ask, &target, &mut evidence) {
+                    Ok(verdict) => verdict,
+                    Err(rejection) if target.route.insecure_observe => {
+                        Verdict::Observe(target.permit(None), rejection)
+                    }
+                    Err(rejection) => Verdict::Reject(rejection),
+                }
+            }
+            // An ambiguous request is refused under `insecure_observe` too: it has no route.
+            Err(rejection) => Verdict::Reject(rejection),
+        };
         Decision { verdict, evidence }
     }
 
-    /// Which route, and which path is forwarded. What is refused here is refused even under
-    /// `insecure_observe`: a request that can be read in two ways has no route to observe.
-    fn find<'h>(
-        &self,
-        head: &RequestHead<'h>,
-        evidence: &mut Evidence,
-    ) -> Result<Found<'h>, Rejection> {
-        let path = CanonicalPath::parse(head.path)?;
-        // A preflight asks about another request: it falls under the route of that one.
-        let asked = cors::preflight_method(head.method, head.headers);
-        let about = asked.as_ref().and_then(|method| self.route(head, method, &path).ok());
-        let preflight = about.filter(|route| route.preflight != Preflight::Ordinary);
-        let route = match preflight {
-            Some(route) => route,
-            None => self.route(head, head.method, &path)?,
-        };
-        evidence.route = Some(Arc::clone(route));
-        Ok(Found { route: Arc::clone(route), path, is_preflight: preflight.is_some() })
-    }
-
-    /// The decision, top to bottom. The order is the contract's: nothing is spent on a caller
-    /// before the cheaper question was answered.
+    /// The checks behind path and route, cheapest first. The order is part of the contract: limits
+    /// by address come before any signature work.
     fn decide(
         &self,
         ask: Ask<'_>,
-        found: Found<'_>,
+        target: &Target<'_>,
         evidence: &mut Evidence,
     ) -> Result<Verdict, Rejection> {
-        let Found { route, path, is_preflight } = found;
-        let rewritten = rewritten(&path, ask.head.path);
-        let permit = |path, principal| Permit::new(&route, path, principal);
-        let decided = if is_preflight {
-            // Before any signature work: a flood costs us a table look-up.
-            self.charge_preflight(ask, &route, evidence).map(|()| None).map_err(Halt::from)
-        } else {
-            self.judge(ask, &route, evidence)
-        };
-        match decided {
-            Ok(_) if is_preflight => Ok(match &route.preflight {
-                Preflight::Answer(cors) => {
-                    Verdict::Preflight(cors.preflight_fields(ask.head.headers))
-                }
-                Preflight::Pass | Preflight::Ordinary => Verdict::Permit(permit(rewritten, None)),
-            }),
-            Ok(principal) => Ok(Verdict::Permit(permit(rewritten, principal))),
-            Err(Halt::Need(query)) => {
-                Ok(Verdict::Need(Need::new(query, Arc::clone(&route), rewritten)))
-            }
-            Err(Halt::Reject(rejection)) if route.insecure_observe => {
-                Ok(Verdict::Observe(permit(rewritten, None), rejection))
-            }
-            Err(Halt::Reject(rejection)) => Err(rejection),
-        }
-    }
-
-    /// A preflight has no credential. One that is passed on costs the upstream, so that every
-    /// limit counts it, by address where there is nobody else; one that we answer costs little.
-    fn charge_preflight(
-        &self,
-        ask: Ask<'_>,
-        route: &Route,
-        evidence: &mut Evidence,
-    ) -> Result<(), Rejection> {
+        let (route, headers) = (target.route, ask.head.headers);
+        evidence.route = Some(Arc::clone(route));
         self.charge_peer(ask, route, evidence)?;
-        match &route.preflight {
-            Preflight::Pass => self.charge_principal(ask, route, evidence),
-            Preflight::Answer(_) | Preflight::Ordinary => Ok(()),
+        match target.preflight {
+            Preflight::Ordinary => {}
+            Preflight::Answer(cors) => {
+                return Ok(Verdict::Preflight(cors.preflight_fields(headers)));
+            }
+            Preflight::Pass => {
+                // It costs the upstream a request: the limits by principal count it by address.
+                self.charge_principal(ask, route, evidence)?;
+                return Ok(Verdict::Permit(target.permit(None)));
+            }
         }
-    }
-
-    /// Limits by address, credential, access, limits by caller: who this is, `None` for anybody.
-    fn judge(
-        &self,
-        ask: Ask<'_>,
-        route: &Route,
-        evidence: &mut Evidence,
-    ) -> Result<Option<Arc<Principal>>, Halt> {
-        // Before any signature work: a flood costs us a table look-up.
-        self.charge_peer(ask, route, evidence)?;
-        let principal = match &route.access {
-            Access::Anonymous => None,
-            Access::Authenticated(requirement) => {
-                let presented = self.present(ask.head.headers, evidence)?;
-                if presented == Presented::default() {
-                    return Err(Rejection::CredentialMissing.into());
-                }
-                Some(self.establish(ask, presented, requirement, evidence)?)
+        if let Some((presented, requirement)) = self.read_credentials(headers, route, evidence)? {
+            let stale = self.recall(presented, ask.now, evidence)?;
+            self.check_failed(ask, presented, evidence)?;
+            self.verify(ask, presented, requirement, evidence)?;
+            if let (Some(token), None) = (presented.jwt, &evidence.token) {
+                let query = self.query(token, requirement, stale)?;
+                return Ok(Verdict::Need(Need::new(query, Arc::clone(route), target.rewritten())));
             }
-            Access::Optional(requirement) => {
-                let presented = self.present(ask.head.headers, evidence)?;
-                if presented == Presented::default() {
-                    None
-                } else {
-                    Some(self.establish(ask, presented, requirement, evidence)?)
-                }
-            }
-        };
+            self.check_revoked(ask.now, evidence)?;
+            self.check_access(requirement, evidence)?;
+        }
         self.charge_principal(ask, route, evidence)?;
-        Ok(principal)
+        Ok(Verdict::Permit(target.permit(evidence.principal().cloned())))
+    }
+
+    /// The canonical path and the route of a request. A CORS preflight belongs to the route of
+    /// the request it announces.
+    fn find_target<'a>(&'a self, head: &RequestHead<'a>) -> Result<Target<'a>, Rejection> {
+        let (path, received) = (CanonicalPath::parse(head.path)?, head.path);
+        let announced = cors::preflight_method(head.method, head.headers);
+        let route = announced.as_ref().and_then(|method| self.route(head, method, &path).ok());
+        let (route, preflight) = match route.map(|route| (route, &route.preflight)) {
+            Some((route, preflight @ (Preflight::Pass | Preflight::Answer(_)))) => {
+                (route, preflight)
+            }
+            Some((_, Preflight::Ordinary)) | None => {
+                (self.route(head, head.method, &path)?, &Preflight::Ordinary)
+            }
+        };
+        Ok(Target { route, path, received, preflight })
     }
 
     fn route(
@@ -303,64 +270,58 @@ impl Gate {
         })
     }
 
-    fn present<'h>(
+    /// Reads the credentials, if the route asks for any. Kinds that the route does not accept are
+    /// refused before their signature costs anything. Of a token and a key presented together both
+    /// must be valid and of an accepted kind (R-210: never "any passes").
+    fn read_credentials<'h, 'r>(
         &self,
         headers: &'h HeaderMap,
+        route: &'r Route,
         evidence: &mut Evidence,
-    ) -> Result<Presented<'h>, Rejection> {
+    ) -> Result<Option<(Presented<'h>, &'r Requirement)>, Rejection> {
+        let Some(requirement) = route.access.requirement() else { return Ok(None) };
         let presented = self.credentials.read(headers)?;
         evidence.presented_jwt = presented.jwt.is_some();
         evidence.presented_key = presented.key.is_some();
-        Ok(presented)
+        if presented == Presented::default() {
+            return match &route.access {
+                Access::Authenticated(_) => Err(Rejection::CredentialMissing),
+                Access::Optional(_) | Access::Anonymous => Ok(None),
+            };
+        }
+        if presented.jwt.is_some() {
+            requirement.accepts(CredentialKind::Jwt)?;
+        }
+        if presented.key.is_some() {
+            requirement.accepts(CredentialKind::ApiKey)?;
+        }
+        Ok(Some((presented, requirement)))
     }
 
-    /// Verifies all that is presented and asks whether that is enough. Of a token and a key
-    /// together both must hold and both kinds be accepted; who the caller is and what they may is
-    /// the token's alone (R-210: never "any passes").
-    fn establish(
+    /// Checks the token's principal, else the key's, against the route's requirement.
+    fn check_access(
+        &self,
+        requirement: &Requirement,
+        evidence: &Evidence,
+    ) -> Result<(), Rejection> {
+        let principal = evidence.principal().ok_or(Rejection::CredentialMissing)?;
+        Ok(requirement.authorize(principal)?)
+    }
+
+    /// Verifies the presented credentials and charges the address for one that fails. An opaque
+    /// token whose issuer must be asked stays out of the evidence.
+    fn verify(
         &self,
         ask: Ask<'_>,
         presented: Presented<'_>,
         requirement: &Requirement,
         evidence: &mut Evidence,
-    ) -> Result<Arc<Principal>, Halt> {
-        // A kind that is not accepted is refused before its signature costs anything.
-        if presented.jwt.is_some() {
-            accepts(requirement, CredentialKind::Jwt)?;
-        }
-        if presented.key.is_some() {
-            accepts(requirement, CredentialKind::ApiKey)?;
-        }
-        let stale = match presented.jwt {
-            Some(token) => self.recall(token, ask.now, evidence)?,
-            None => None,
-        };
-        self.check_failed(ask, presented, evidence)?;
-        if let Err(rejection) = self.verify(presented, requirement, ask.now, evidence) {
-            self.charge_failed(ask, &rejection, evidence);
-            return Err(rejection.into());
-        }
-        match (presented.jwt, &evidence.token) {
-            (Some(token), None) => Err(self.query(token, requirement, stale)?),
-            (Some(_) | None, _) => Ok(self.authorize(requirement, ask.now, evidence)?),
-        }
+    ) -> Result<(), Rejection> {
+        self.verify_presented(presented, requirement, ask.now, evidence)
+            .inspect_err(|rejection| self.charge_failed(ask, rejection, evidence))
     }
 
-    fn authorize(
-        &self,
-        requirement: &Requirement,
-        now: Now,
-        evidence: &Evidence,
-    ) -> Result<Arc<Principal>, Rejection> {
-        self.check_revoked(now, evidence)?;
-        let principal = evidence.principal().ok_or(Rejection::CredentialMissing)?;
-        requirement.authorize(principal)?;
-        Ok(Arc::clone(principal))
-    }
-
-    /// Verifies what can be verified here; an opaque token whose issuer must be asked stays out of
-    /// the evidence.
-    fn verify(
+    fn verify_presented(
         &self,
         presented: Presented<'_>,
         requirement: &Requirement,
@@ -372,19 +333,19 @@ impl Gate {
         }
         if let (Some(text), None) = (presented.jwt, &evidence.token) {
             let epoch = self.issuers.epoch();
-            let asked = self.whom_to_ask(text, requirement);
-            if let Some(error) = self.tokens.find_bad(text, asked, epoch, now.monotonic) {
+            let issuer = self.introspecting(text, requirement);
+            if let Some(error) = self.tokens.find_bad(text, issuer, epoch, now.monotonic) {
                 return Err(error.into());
             }
-            if asked.is_none() {
+            if issuer.is_none() {
                 evidence.token = Some(self.verify_token(text, now)?);
             }
         }
         Ok(())
     }
 
-    /// The issuer of an opaque token; a JWT speaks for itself.
-    fn whom_to_ask(&self, token: &str, requirement: &Requirement) -> Option<&Arc<str>> {
+    /// The issuer to ask about an opaque token; a JWT names its own.
+    fn introspecting(&self, token: &str, requirement: &Requirement) -> Option<&Arc<str>> {
         if credential::is_jwt_shaped(token) {
             return None;
         }
@@ -396,20 +357,20 @@ impl Gate {
         token: &str,
         requirement: &Requirement,
         stale: Option<VerifiedToken>,
-    ) -> Result<Halt, Rejection> {
-        let issuer = self.whom_to_ask(token, requirement);
+    ) -> Result<Query, Rejection> {
+        let issuer = self.introspecting(token, requirement);
         let issuer = issuer.ok_or(Rejection::Token(JwtError::Malformed("not a JWT")))?;
         let known = self.tokens.find(token);
-        // Whose it is was established before: it is shown to no other.
+        // The issuer of a known token is established: no other issuer gets to see it.
         if known.as_ref().is_some_and(|known| known.principal().issuer() != &**issuer) {
             return Err(AccessDenied::Issuer.into());
         }
         let is_known = known.is_some();
         let token = Secret::new(Box::from(token));
-        Ok(Halt::Need(Query { issuer: Arc::clone(issuer), token, is_known, stale }))
+        Ok(Query { issuer: Arc::clone(issuer), token, is_known, stale })
     }
 
-    /// Asks about everything that was established, known from before or not.
+    /// Checks everything that was established against the revocations, cached or not.
     fn check_revoked(&self, now: Now, evidence: &Evidence) -> Result<(), Rejection> {
         let token = evidence.token.as_ref();
         if let Some(hit) = token.and_then(|token| self.revocations.find_token(token, now.unix)) {
@@ -422,14 +383,15 @@ impl Gate {
         }
     }
 
-    /// A token that was verified before: only what may have changed since is asked again.
-    /// Returns one whose issuer must be asked again.
+    /// Looks the token up among those verified before and checks what may have changed since
+    /// . Returns one whose issuer must be asked again.
     fn recall(
         &self,
-        token: &str,
+        presented: Presented<'_>,
         now: Now,
         evidence: &mut Evidence,
     ) -> Result<Option<VerifiedToken>, Rejection> {
+        let Some(token) = presented.jwt else { return Ok(None) };
         evidence.recalled = Some(false);
         let Some(known) = self.tokens.find(token) else { return Ok(None) };
         match self.issuers.recheck(&known, now.unix) {
@@ -457,14 +419,6 @@ impl Gate {
         }
         verified
     }
-}
-
-fn accepts(requirement: &Requirement, kind: CredentialKind) -> Result<(), AccessDenied> {
-    if requirement.credentials.contains(&kind) { Ok(()) } else { Err(AccessDenied::Kind(kind)) }
-}
-
-fn rewritten(path: &CanonicalPath<'_>, received: &[u8]) -> Option<String> {
-    (path.as_str().as_bytes() != received).then(|| path.as_str().to_owned())
 }
 
 /// The address a decision was made for, in the words of the log.

@@ -12,7 +12,7 @@ use crate::base::clock::Now;
 use crate::base::secret::Secret;
 use crate::decide::gate::{Ask, Charging, Decision, Evidence, Gate, Permit, RequestHead, Verdict};
 use crate::decide::jwt::{JwtError, VerifiedToken};
-use crate::decide::policy::{Access, Requirement, Route};
+use crate::decide::policy::{Requirement, Route};
 use crate::decide::principal::Principal;
 use crate::decide::rejection::Rejection;
 
@@ -89,7 +89,7 @@ impl Gate {
     ) -> Decision {
         let Need { query, route, rewritten } = need;
         let ask = Ask { head, now, charging: Charging::Charge };
-        let decided = self.settle_need(ask, &query, &route, &mut evidence, answer).map(Some);
+        let decided = self.settle_need(ask, &query, &route, &mut evidence, answer);
         let permit = |principal| Permit::new(&route, rewritten, principal);
         let verdict = match decided {
             Ok(principal) => Verdict::Permit(permit(principal)),
@@ -106,7 +106,7 @@ impl Gate {
         route: &Route,
         evidence: &mut Evidence,
         answer: Introspected<'_>,
-    ) -> Result<Arc<Principal>, Rejection> {
+    ) -> Result<Option<Arc<Principal>>, Rejection> {
         let token = self.described(query, ask.now, answer).inspect_err(|error| {
             // Asking cost something, and whoever guesses hears nothing else.
             if *error == JwtError::Inactive {
@@ -114,9 +114,10 @@ impl Gate {
             }
         })?;
         evidence.token = Some(token);
-        let principal = self.authorize(demand(route)?, ask.now, evidence)?;
+        self.check_revoked(ask.now, evidence)?;
+        self.check_access(introspected_for(route)?, evidence)?;
         self.charge_principal(ask, route, evidence)?;
-        Ok(principal)
+        Ok(evidence.principal().cloned())
     }
 
     fn described(
@@ -150,23 +151,22 @@ impl Gate {
     }
 }
 
-/// Nothing is asked for a route that demands nothing.
-fn demand(route: &Route) -> Result<&Requirement, Rejection> {
-    match &route.access {
-        Access::Authenticated(requirement) | Access::Optional(requirement) => Ok(requirement),
-        Access::Anonymous => Err(Rejection::CredentialMissing),
-    }
+/// The requirement of a route that a token was introspected for. An anonymous route reads no
+/// token, so that an answer cannot admit anyone to it.
+fn introspected_for(route: &Route) -> Result<&Requirement, Rejection> {
+    route.access.requirement().ok_or(Rejection::CredentialMissing)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::policy::Access;
     use crate::decide::policy::oracle::{route, scoped};
 
     #[test]
     fn contract_introspection_an_answer_lets_nobody_in_where_nothing_was_asked() {
         let anonymous = route(&[], &[], "/**", Access::Anonymous);
-        assert!(matches!(demand(&anonymous), Err(Rejection::CredentialMissing)));
-        assert!(demand(&route(&[], &[], "/**", scoped("read"))).is_ok());
+        assert!(matches!(introspected_for(&anonymous), Err(Rejection::CredentialMissing)));
+        assert!(introspected_for(&route(&[], &[], "/**", scoped("read"))).is_ok());
     }
 }

@@ -55,15 +55,20 @@ pub enum AccessDenied {
 }
 
 impl Requirement {
+    /// Checks that credentials of this kind are accepted.
+    ///
+    /// # Errors
+    /// [`AccessDenied::Kind`].
+    pub fn accepts(&self, kind: CredentialKind) -> Result<(), AccessDenied> {
+        if self.credentials.contains(&kind) { Ok(()) } else { Err(AccessDenied::Kind(kind)) }
+    }
+
     /// Asks whether `principal` meets every demand.
     ///
     /// # Errors
     /// The first demand that is not met, in the order kind, issuer, scopes, any scope, claims.
     pub fn authorize(&self, principal: &Principal) -> Result<(), AccessDenied> {
-        let kind = principal.credential();
-        if !self.credentials.contains(&kind) {
-            return Err(AccessDenied::Kind(kind));
-        }
+        self.accepts(principal.credential())?;
         if let Some(issuers) = &self.issuers
             && !issuers.iter().any(|issuer| **issuer == *principal.issuer())
         {
@@ -106,6 +111,15 @@ impl Requirement {
 }
 
 impl Access {
+    /// The requirement that a presented credential must meet; `None` where none is read.
+    #[must_use]
+    pub fn requirement(&self) -> Option<&Requirement> {
+        match self {
+            Self::Authenticated(requirement) | Self::Optional(requirement) => Some(requirement),
+            Self::Anonymous => None,
+        }
+    }
+
     /// Whether everyone this access admits would be admitted by `other` too: it demands at least
     /// as much. Used for "a host-bound route that demands less than a hostless one".
     #[must_use]

@@ -11,7 +11,7 @@ quickest first, until one fails; processor time, steps of waiting and memory are
 Ends with a table and the survivors, also in `target/mutants-all/report.md`. Sources as they lie in
 the folder, no commit needed. Only the standard library, and `cargo-mutants` for its list.
 
-    python3 tests/mutants.py --quick --only src/decide/request/path/ --only rejection.rs:28
+    python3 tests/mutants.py --quick --only src/decide/request/path/ --only rejection/mod.rs:28
 """
 
 import argparse

@@ -12,7 +12,7 @@ use crate::decide::jwt::VerifiedToken;
 use crate::decide::policy::{Access, Requirement, Route};
 use crate::decide::principal::Principal;
 use crate::decide::rate_limit::Standing;
-use crate::decide::rejection::{Reason, Rejection};
+use crate::decide::rejection::Rejection;
 
 /// Facts found out while a request was decided. What is `None` or empty was not reached.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ pub fn steps_behind_route(evidence: &Evidence, rejection: Option<&Rejection>) ->
     }
     match rejection {
         Some(rejection) => steps.push(Step {
-            question: question(rejection.reason()),
+            question: rejection.reason().step(),
             passed: false,
             answer: format!("{}: {rejection}", rejection.reason().as_str()),
         }),
@@ -201,44 +201,5 @@ fn describe_admission(evidence: &Evidence) -> String {
     match evidence.principal() {
         Some(principal) => format!("admitted as {:?}", principal.subject()),
         None => "admitted as anonymous".to_owned(),
-    }
-}
-
-/// The question a refusal answers.
-fn question(reason: Reason) -> &'static str {
-    use Reason as R;
-    match reason {
-        R::RequestMalformed | R::TargetTooLong | R::HeadersTooLarge => "framing",
-        R::PathInvalid | R::PathAmbiguous => "path",
-        R::RouteUnknown | R::MethodUnknown => "route",
-        R::CredentialMissing
-        | R::CredentialRepeated
-        | R::CredentialMalformed
-        | R::CredentialSchemeUnknown => "credential",
-        R::TokenMalformed
-        | R::TokenHeaderRefused
-        | R::TokenAlgorithmWrong
-        | R::TokenIssuerUnknown
-        | R::TokenKeysUnavailable
-        | R::TokenKeyUnknown
-        | R::TokenSignatureBad
-        | R::TokenExpired
-        | R::TokenNotYetValid
-        | R::TokenLifetimeTooLong
-        | R::TokenAudienceWrong
-        | R::TokenClaimBad
-        | R::TokenIdToken
-        | R::TokenInactive
-        | R::IntrospectionFailed
-        | R::TokenRevoked => "token",
-        R::KeyMalformed
-        | R::KeyUnknown
-        | R::KeyNotYetValid
-        | R::KeyExpired
-        | R::KeyDisabled
-        | R::KeyRevoked => "api key",
-        R::CredentialKindRefused | R::IssuerRefused | R::ScopeMissing | R::ClaimRefused => "access",
-        R::RateLimited | R::FailedCredentialsSpent => "limit",
-        R::BodyTooLarge => "body",
     }
 }

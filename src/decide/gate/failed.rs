@@ -9,10 +9,8 @@ use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
-use crate::decide::api_key::KeyError;
 use crate::decide::api_key::format::{self, Form};
 use crate::decide::gate::{Ask, Charging, Evidence, Gate};
-use crate::decide::jwt::JwtError;
 use crate::decide::rate_limit::{Charge, LimitBy, LimitHeaders, LimitPolicy, Quota};
 use crate::decide::rejection::Rejection;
 use crate::decide::request::address::{self, Peer};
@@ -82,7 +80,7 @@ impl Gate {
 
     /// Charges the address for a credential that failed, if that failure counts.
     pub(super) fn charge_failed(&self, ask: Ask<'_>, rejection: &Rejection, evidence: &Evidence) {
-        if is_guess(rejection) {
+        if rejection.reason().counts_as_failed_credential() {
             self.charge_guess(ask, evidence);
         }
     }
@@ -112,53 +110,11 @@ fn needs_work(presented: Presented<'_>, knows_token: bool) -> bool {
     (presented.jwt.is_some() && !knows_token) || foreign_key
 }
 
-/// Malformed, of an unknown key, or with a bad signature: what nobody has by accident.
-fn is_guess(rejection: &Rejection) -> bool {
-    match rejection {
-        Rejection::Token(error) => match error {
-            JwtError::Malformed(_)
-            | JwtError::HeaderRefused(_)
-            | JwtError::IssuerUnknown(_)
-            | JwtError::KeyUnknown { .. }
-            | JwtError::AlgorithmMismatch { .. }
-            | JwtError::SignatureBad => true,
-            JwtError::KeysUnavailable { .. }
-            | JwtError::Expired(_)
-            | JwtError::NotYetValid(_)
-            | JwtError::LifetimeTooLong(_)
-            | JwtError::AudienceWrong
-            | JwtError::ClaimBad(_)
-            | JwtError::IdToken
-            | JwtError::Inactive
-            | JwtError::IntrospectionFailed { .. } => false,
-        },
-        Rejection::Key(error) => match error {
-            KeyError::Malformed | KeyError::Unknown => true,
-            KeyError::NotYetValid { .. } | KeyError::Expired { .. } | KeyError::Disabled { .. } => {
-                false
-            }
-        },
-        Rejection::Framing(_)
-        | Rejection::Path(_)
-        | Rejection::PathAmbiguous { .. }
-        | Rejection::RouteUnknown
-        | Rejection::MethodUnknown { .. }
-        | Rejection::CredentialMissing
-        | Rejection::Credential(_)
-        | Rejection::TokenRevoked(_)
-        | Rejection::KeyRevoked(_)
-        | Rejection::Denied(_)
-        | Rejection::RateLimited(_)
-        | Rejection::FailedCredentialsSpent(_)
-        | Rejection::BodyTooLarge { .. }
-        | Rejection::TargetTooLong { .. }
-        | Rejection::HeadersTooLarge { .. } => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::api_key::KeyError;
+    use crate::decide::jwt::JwtError;
 
     #[test]
     fn contract_failed_credentials_near_peers_are_loopback_private_and_link_local() {
@@ -199,13 +155,14 @@ mod tests {
     #[test]
     fn r1005_only_what_nobody_has_by_accident_is_a_guess() {
         let token = Rejection::Token;
+        let counts = |one: &Rejection| one.reason().counts_as_failed_credential();
         for guess in [
             token(JwtError::Malformed("not a token")),
             token(JwtError::SignatureBad),
             Rejection::Key(KeyError::Unknown),
             Rejection::Key(KeyError::Malformed),
         ] {
-            assert!(is_guess(&guess), "{guess}");
+            assert!(counts(&guess), "{guess}");
         }
         for accident in [
             Rejection::RouteUnknown,
@@ -220,7 +177,7 @@ mod tests {
             token(JwtError::Inactive),
             token(JwtError::IdToken),
         ] {
-            assert!(!is_guess(&accident), "{accident}");
+            assert!(!counts(&accident), "{accident}");
         }
     }
 }

@@ -4,6 +4,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
+use crate::decide::rejection::answer::PROBLEM_JSON;
+
 /// An error for the operator: unlike a refusal it says all there is to say.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -37,7 +39,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut body = format!("{:#}", Value::Object(self.members));
         body.push('\n');
-        let media_type = HeaderValue::from_static("application/problem+json");
+        let media_type = HeaderValue::from_static(PROBLEM_JSON);
         let mut response =
             (self.status, [(header::CONTENT_TYPE, media_type)], body).into_response();
         if self.status == StatusCode::UNAUTHORIZED {

@@ -93,7 +93,7 @@ fn contract_admin_explain_the_last_step_of_a_refusal_is_its_question_and_reason(
     }
     // Which limit it was; the others are told as they are.
     let refused = told(&tried.get("/orders/1", &[jwt(&good)]));
-    let tail = ["+ limit: near: 2 left", "- limit: rate_limited: limit few is spent"];
+    let tail = ["+ limit: near: 2 left", "- limit: rate_limited: rate limit few exceeded"];
     assert_eq!(refused[refused.len() - 2..], tail);
     // Nothing is told of what was not reached.
     assert_eq!(told(&tried.get("/unknown", &[jwt(&good)])).len(), 2);

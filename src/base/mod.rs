@@ -8,3 +8,4 @@ pub mod decimal;
 pub mod field_name;
 pub mod header_text;
 pub mod secret;
+pub mod sha256;

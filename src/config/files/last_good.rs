@@ -10,10 +10,10 @@ use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{Context, SHA256, digest};
 use zeroize::Zeroizing;
 
 use crate::base::secret::Secret;
+use crate::base::sha256::{Sha256, sha256};
 use crate::config::files::disk::Disk;
 use crate::config::language::mistake::Mistake;
 use crate::config::model::FileReference;
@@ -95,27 +95,19 @@ impl fmt::Debug for Fingerprint {
 
 impl Fingerprint {
     fn of(bytes: &[u8]) -> Self {
-        let mut fingerprint = [0; 32];
-        fingerprint.copy_from_slice(digest(&SHA256, bytes).as_ref());
-        Self(fingerprint)
-    }
-
-    fn of_hash(context: Context) -> Self {
-        let mut fingerprint = [0; 32];
-        fingerprint.copy_from_slice(context.finish().as_ref());
-        Self(fingerprint)
+        Self(sha256(bytes))
     }
 }
 
 /// A file that is hashed while it is read.
 struct Hashing {
     file: Box<dyn BufRead>,
-    context: Context,
+    hash: Sha256,
 }
 
 impl Hashing {
     fn new(file: Box<dyn BufRead>) -> Self {
-        Self { file, context: Context::new(&SHA256) }
+        Self { file, hash: Sha256::default() }
     }
 
     /// Reads what is left, and returns the fingerprint and how many lines that were.
@@ -126,7 +118,7 @@ impl Hashing {
             let length = piece.len();
             lines += piece.iter().filter(|&&byte| byte == b'\n').count();
             if length == 0 {
-                return Ok((Fingerprint::of_hash(self.context), lines));
+                return Ok((Fingerprint(self.hash.finish()), lines));
             }
             self.consume(length);
         }
@@ -136,7 +128,7 @@ impl Hashing {
 impl Read for Hashing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
-        self.context.update(&buffer[..read]);
+        self.hash.update(&buffer[..read]);
         Ok(read)
     }
 }
@@ -149,7 +141,7 @@ impl BufRead for Hashing {
     fn consume(&mut self, length: usize) {
         // It was filled before, so that this reads nothing.
         if let Ok(piece) = self.file.fill_buf() {
-            self.context.update(&piece[..length.min(piece.len())]);
+            self.hash.update(&piece[..length.min(piece.len())]);
         }
         self.file.consume(length);
     }
@@ -232,7 +224,7 @@ impl Loading<'_> {
             let mut hashing = Hashing::new(self.disk.open(&file.path, limit)?);
             let parsed = parse(&mut hashing, lines)?;
             // Of what was parsed, should the file have changed meanwhile.
-            Ok(Some(parsed.map(|parsed| (parsed, Fingerprint::of_hash(hashing.context)))))
+            Ok(Some(parsed.map(|parsed| (parsed, Fingerprint(hashing.hash.finish())))))
         };
         let mistakes = match read() {
             Ok(Some(Ok((parsed, fingerprint)))) => {

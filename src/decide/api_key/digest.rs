@@ -7,8 +7,10 @@
 
 use std::fmt;
 
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::hmac;
 use thiserror::Error;
+
+use crate::base::sha256::sha256;
 
 /// The shortest presented key that may match a bare SHA-256, in bytes: 22 base64 characters carry
 /// 128 bits. Anything shorter could be found from the key file by trying.
@@ -133,15 +135,12 @@ pub fn is_pepper_name(text: &str) -> bool {
 }
 
 pub(super) fn sha256_tag(key: &str) -> [u8; 32] {
-    into_tag(digest::digest(&digest::SHA256, key.as_bytes()).as_ref())
+    sha256(key.as_bytes())
 }
 
 pub(super) fn hmac_tag(key: &str, pepper: &hmac::Key) -> [u8; 32] {
-    into_tag(hmac::sign(pepper, key.as_bytes()).as_ref())
-}
-
-fn into_tag(bytes: &[u8]) -> [u8; 32] {
-    bytes.try_into().expect("SHA-256 and HMAC-SHA-256 have 32 bytes")
+    let tag = hmac::sign(pepper, key.as_bytes());
+    tag.as_ref().try_into().expect("an HMAC-SHA-256 tag has 32 bytes")
 }
 
 fn parse_hex(text: &str) -> Result<[u8; 32], DigestError> {

@@ -17,10 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::UnixTime;
+use crate::base::sha256::Sha256;
 use crate::decide::jwt::VerifiedToken;
 use crate::decide::principal::API_KEY_ISSUER;
 
@@ -126,13 +126,13 @@ pub struct EntryId([u8; 16]);
 impl EntryId {
     /// Long enough that nobody finds two targets with one id.
     fn of(target: TargetRef<'_>) -> Self {
-        let mut context = Context::new(&SHA256);
+        let mut hash = Sha256::default();
         for part in [target.kind.as_str(), target.issuer, target.value] {
-            context.update(&(part.len() as u64).to_le_bytes());
-            context.update(part.as_bytes());
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
         }
         let mut id = [0; 16];
-        id.copy_from_slice(&context.finish().as_ref()[..16]);
+        id.copy_from_slice(&hash.finish()[..16]);
         Self(id)
     }
 

@@ -8,12 +8,12 @@
 
 use std::net::IpAddr;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use http::request::Parts;
 use http::{HeaderName, StatusCode, header};
 use subtle::ConstantTimeEq;
 
 use crate::base::secret::Secret;
+use crate::base::sha256::sha256;
 use crate::config::ListenAddress;
 use crate::serve::admin::problem::Problem;
 
@@ -55,7 +55,7 @@ impl Guard {
             ListenAddress::Tcp(address) => KnownHosts::Address(address.ip()),
             ListenAddress::Unix(_) => KnownHosts::Any,
         };
-        Self { token: token.map(|token| fingerprint(token.expose().as_bytes())), hosts }
+        Self { token: token.map(|token| sha256(token.expose().as_bytes())), hosts }
     }
 
     pub(super) fn admit(&self, parts: &Parts, demand: Demand) -> Result<(), Problem> {
@@ -86,7 +86,7 @@ impl Guard {
 
     fn check_token(&self, parts: &Parts) -> Result<(), Problem> {
         let Some(expected) = &self.token else { return Ok(()) };
-        let presented = bearer(parts).map(|token| fingerprint(token.as_bytes()));
+        let presented = bearer(parts).map(|token| sha256(token.as_bytes()));
         if presented.is_some_and(|presented| bool::from(presented.ct_eq(expected))) {
             return Ok(());
         }
@@ -141,12 +141,6 @@ fn bearer(parts: &Parts) -> Option<&str> {
     }
     let (scheme, token) = field.split_once(' ')?;
     scheme.eq_ignore_ascii_case("Bearer").then_some(token)
-}
-
-fn fingerprint(bytes: &[u8]) -> [u8; 32] {
-    let mut fingerprint = [0; 32];
-    fingerprint.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    fingerprint
 }
 
 #[cfg(test)]

@@ -14,11 +14,11 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::base::secret::Secret;
+use crate::base::sha256::sha256;
 use crate::config::snapshot::Snapshot;
 use crate::config::{IntrospectionEndpoint, IntrospectionFiles};
 use crate::decide::gate::Need;
@@ -207,9 +207,7 @@ impl Introspection {
 
 fn question_id(endpoint: &IntrospectionEndpoint, need: &Need) -> QuestionId {
     let text = format!("{}\n{}\n{}", need.issuer(), endpoint.url.uri(), need.token().expose());
-    let mut id = [0; 32];
-    id.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-    id
+    sha256(text.as_bytes())
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::UnixMillis;
+use crate::base::sha256::sha256;
 use crate::config::KeyLocation;
 
 /// A body of 1 MiB, escaped.
@@ -178,8 +178,8 @@ impl Folder {
 
 /// The name of the file for an issuer's set from a location.
 fn name(issuer: &str, location: &str) -> String {
-    let name = digest(&SHA256, format!("{issuer}\n{location}").as_bytes());
-    let hex: String = name.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = sha256(format!("{issuer}\n{location}").as_bytes());
+    let hex: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{hex}.json")
 }
 

@@ -11,10 +11,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 
 use crate::base::secret::Secret;
+use crate::base::sha256::sha256;
 use crate::config::files::disk::Disk;
 use crate::config::files::{self, LastGood};
 use crate::config::language::yaml::Budget;
@@ -208,7 +208,7 @@ impl Corridor {
     fn fresh_config(&self, mistakes: &mut Vec<Mistake>) -> Option<(Config, [u8; 32])> {
         let bytes =
             read_config(&self.file, &self.sources).map_err(|one| mistakes.push(one)).ok()?;
-        let fingerprint = fingerprint(&bytes);
+        let fingerprint = sha256(&bytes);
         if fingerprint == self.fingerprint {
             return None;
         }
@@ -296,7 +296,7 @@ fn read(
     });
     match materials {
         Some(materials) if mistakes.is_empty() => {
-            Ok((Loaded { config, materials, admin_token }, fingerprint(&bytes)))
+            Ok((Loaded { config, materials, admin_token }, sha256(&bytes)))
         }
         Some(_) | None => Err(mistakes),
     }
@@ -383,12 +383,6 @@ fn same_token(a: Option<&Secret<String>>, b: Option<&Secret<String>>) -> bool {
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     }
-}
-
-fn fingerprint(bytes: &[u8]) -> [u8; 32] {
-    let mut fingerprint = [0; 32];
-    fingerprint.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    fingerprint
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 
 pub mod bytes;
 pub mod clock;
-pub mod decimal;
 pub mod field_name;
 pub mod header_text;
 pub mod secret;

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::base::decimal::push_number;
 use crate::decide::rate_limit::{LimitHeaders, Standing};
 
 /// The largest integer of a structured field (RFC 9651 section 3.3.1).
@@ -120,7 +119,7 @@ fn push_string(field: &mut Vec<u8>, text: &str) {
 
 fn push_parameter(field: &mut Vec<u8>, name: &[u8], value: u64) {
     field.extend_from_slice(name);
-    push_number(field, value);
+    field.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 fn seconds_up(duration: Duration) -> u64 {

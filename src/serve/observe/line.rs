@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::base::bytes::all;
 use crate::base::clock::UnixMillis;
-use crate::base::decimal::{push_address, push_number};
+use crate::decide::request::address::push_address;
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Line {
     /// A field with a whole number.
     pub fn number(&mut self, name: &'static str, value: u64) {
         self.name(name);
-        push_number(&mut self.out, value);
+        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     /// A field with a boolean.
@@ -114,7 +114,7 @@ impl Line {
     pub fn millis(&mut self, name: &'static str, value: Duration) {
         self.name(name);
         let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-        push_number(&mut self.out, micros / 1000);
+        self.out.extend_from_slice(itoa::Buffer::new().format(micros / 1000).as_bytes());
         let rest = micros % 1000;
         let digit = |place: u64| b'0' + u8::try_from(rest / place % 10).unwrap_or(0);
         self.out.extend([b'.', digit(100), digit(10), digit(1)]);

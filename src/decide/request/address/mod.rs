@@ -4,12 +4,12 @@
 //! fields the upstream gets instead of the client's. An attacker would send the address of
 //! somebody else, or a new one with every request. Never resolves a name.
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::base::decimal::push_address;
 use crate::base::field_name::fold;
 
 /// The most hops that are walked. Beyond it somebody is writing the chain for us.
@@ -245,6 +245,23 @@ fn read_hop(entry: &str) -> Option<IpAddr> {
     let with_port = || entry.parse::<SocketAddr>().ok().map(|address| address.ip());
     let address = entry.parse::<IpAddr>().ok().or_else(with_port).or_else(bracketed)?;
     Some(address.to_canonical())
+}
+
+/// Appends an address in its usual form (RFC 5952 for IPv6). For IPv4 this is several times faster
+/// than `fmt`.
+pub fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (index, octet) in address.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            }
+        }
+        // Writing to a `Vec` cannot fail.
+        IpAddr::V6(address) => drop(write!(out, "{address}")),
+    }
 }
 
 #[cfg(test)]

@@ -351,3 +351,12 @@ fn r1002_whose_connections_are_those_of_many_callers() {
     assert_eq!(nobody.single_caller(Peer::Unix), None);
     assert_eq!(somebody.single_caller(Peer::Unix), None);
 }
+
+proptest! {
+    #[test]
+    fn an_address_is_written_as_fmt_writes_it(address: IpAddr) {
+        let mut out = b"a".to_vec();
+        push_address(&mut out, address);
+        prop_assert_eq!(String::from_utf8(out).unwrap(), format!("a{address}"));
+    }
+}

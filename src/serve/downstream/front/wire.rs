@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
 use crate::base::clock::UnixTime;
-use crate::base::decimal;
 use crate::decide::rejection::{Answer, spelling};
 
 /// What becomes of the connection.
@@ -28,7 +27,7 @@ pub(super) fn form(answer: &Answer, id: &str, then: Then, is_head: bool, now: Un
         push(&mut text, spelling(name).unwrap_or(name.as_str()), value.as_bytes());
     }
     text.extend_from_slice(b"Content-Length: ");
-    decimal::push_number(&mut text, answer.body.len() as u64);
+    text.extend_from_slice(itoa::Buffer::new().format(answer.body.len()).as_bytes());
     text.extend_from_slice(b"\r\n");
     push(&mut text, "X-Request-Id", id.as_bytes());
     push(&mut text, "Date", &date(now));

@@ -18,12 +18,6 @@ impl UnixTime {
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.as_secs()))
     }
-
-    /// This instant less `duration`, in whole seconds; saturates at the epoch.
-    #[must_use]
-    pub fn minus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(duration.as_secs()))
-    }
 }
 
 /// RFC 3339 in UTC, whole seconds: `2026-11-21T20:26:12Z`.

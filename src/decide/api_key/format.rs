@@ -24,9 +24,6 @@ const CHECKSUM_CHARS: usize = 6;
 /// on average, so a source that has not given 43 after this many rounds is broken.
 const RANDOM_ROUNDS_MAX: usize = 16;
 
-/// Finds every secret of ours in a text: for secret scanners.
-pub const ANY_PATTERN: &str = r"\bgp_(?:key|pat)_[0-9A-Za-z]{49}\b";
-
 /// Finds API keys: for secret scanners.
 pub const API_KEY_PATTERN: &str = r"\bgp_key_[0-9A-Za-z]{49}\b";
 

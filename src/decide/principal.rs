@@ -17,6 +17,14 @@ use crate::decide::scope::ScopeSet;
 /// The issuer of every API key, as the upstream sees it.
 pub const API_KEY_ISSUER: &str = "urn:gatepost:api-key";
 
+/// All claim headers of one credential together, encoded: upstreams commonly accept 8 KiB of
+/// headers.
+const CLAIM_HEADERS_BYTES_MAX: usize = 8 * 1024;
+
+/// The claims that become headers exceed 8 KiB together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::decide) struct ClaimHeadersTooLarge;
+
 static NO_CLAIMS: LazyLock<Arc<Claims>> = LazyLock::new(Arc::default);
 
 /// Verified claims by name. What is in here was signed by the issuer or written by the operator.
@@ -61,6 +69,36 @@ impl Claims {
             Some(value) => scalar_text(value).into_iter().collect(),
             None => Vec::new(),
         }
+    }
+
+    /// Claims as header values, encoded once for each credential. The type of the claim decides
+    /// whether a comma separates, so that an item with a comma in it stays one item. An
+    /// absent claim, and one without texts, makes no header.
+    ///
+    /// # Errors
+    /// [`ClaimHeadersTooLarge`].
+    pub(in crate::decide) fn headers<'a>(
+        &self,
+        names: impl Iterator<Item = (&'a str, &'a FieldName)>,
+    ) -> Result<Box<[(FieldName, HeaderValue)]>, ClaimHeadersTooLarge> {
+        let mut headers = Vec::new();
+        let mut bytes = 0;
+        for (claim, header) in names {
+            let texts = self.texts(claim);
+            let value = match (self.find(claim), texts.first()) {
+                (None, _) | (_, None) => continue,
+                (Some(Value::Array(_)), Some(_)) => {
+                    header_text::encode_list(texts.iter().map(String::as_str), b',')
+                }
+                (Some(_), Some(text)) => header_text::encode(text),
+            };
+            bytes += value.len();
+            if bytes > CLAIM_HEADERS_BYTES_MAX {
+                return Err(ClaimHeadersTooLarge);
+            }
+            headers.push((header.clone(), value));
+        }
+        Ok(headers.into())
     }
 }
 
@@ -237,5 +275,57 @@ mod tests {
         assert!(set.texts("a").is_empty());
         assert!(set.texts("a.b.c").is_empty());
         assert!(set.texts("missing").is_empty());
+    }
+
+    #[track_caller]
+    fn check_headers(claims: &Value, names: &[&str], expected: &[(&str, &str)]) {
+        let claims = Claims::new(claims.as_object().expect("claims").clone());
+        let headers: Vec<_> = names
+            .iter()
+            .map(|name| FieldName::parse(&format!("x-{}", name.replace('.', "-"))).unwrap())
+            .collect();
+        let names = names.iter().copied().zip(&headers);
+        let set = claims.headers(names).unwrap();
+        let set: Vec<_> =
+            set.iter().map(|(n, v)| (n.name().as_str(), v.to_str().unwrap())).collect();
+        assert_eq!(set, expected);
+    }
+
+    #[test]
+    fn contract_claims_become_headers_and_an_absent_claim_none() {
+        let claims = json!({
+            "email": "j@x", "n": 7, "yes": true, "realm": { "roles": ["a", "b"] }, "none": null,
+            "empty": [], "object": { "a": 1 }, "blank": "",
+        });
+        let all = ["email", "n", "yes", "realm.roles", "missing", "none", "empty", "object"];
+        let expected =
+            [("x-email", "j@x"), ("x-n", "7"), ("x-yes", "true"), ("x-realm-roles", "a,b")];
+        check_headers(&claims, &all, &expected);
+        check_headers(&claims, &["blank"], &[("x-blank", "")]);
+        check_headers(&claims, &["realm.roles.x", "realm", "email.x"], &[]);
+    }
+
+    #[test]
+    fn r315_r602_a_claim_cannot_add_a_line_or_an_item() {
+        let claims =
+            json!({ "one": "a,b\r\nX-Evil: 1", "many": ["a,b", "c\r\nd"], "lone": ["a,b"] });
+        check_headers(
+            &claims,
+            &["one", "many", "lone"],
+            &[("x-one", "a,b%0D%0AX-Evil:%201"), ("x-many", "a%2Cb,c%0D%0Ad"), ("x-lone", "a%2Cb")],
+        );
+    }
+
+    #[test]
+    fn r315_claim_headers_are_bounded_together() {
+        let over = |claims: &Value, names: &[&str]| {
+            let claims = Claims::new(claims.as_object().expect("claims").clone());
+            let header = FieldName::from_static("x-claim");
+            claims.headers(names.iter().map(|&name| (name, &header))).is_err()
+        };
+        let half = json!({ "plain": "x".repeat(4096), "wide": "\u{e9}".repeat(1366) });
+        assert!(!over(&half, &["plain"]) && !over(&half, &["plain", "plain"]));
+        assert!(over(&half, &["plain", "plain", "plain"]));
+        assert!(over(&half, &["wide"]));
     }
 }

@@ -67,6 +67,27 @@ fn contract_key_files_states() {
 }
 
 #[test]
+fn contract_key_files_claim_headers_are_bounded_as_those_of_a_token() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let key = |name: &str| format!("{name}-key-of-enough-characters");
+    let entry = |name: &str, tenant: usize| {
+        let (digest, tenant) = (digest_of(&key(name)), "t".repeat(tenant));
+        format!(
+            "  - {{ id: {name}, digest: \"sha256:{digest}\", scopes: [read], claims: {{ tenant: {tenant} }} }}\n"
+        )
+    };
+    let file = ["keys:\n".to_owned(), entry("most", 8192), entry("over", 8193)];
+    sandbox.write("keys.yaml", &file.concat());
+    let config = config
+        .replace("files: [keys.yaml]", "files: [keys.yaml], claims: { tenant: X-Auth-Tenant }");
+    let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
+    accepted(&sidecar, &key("most"));
+    assert_eq!(upstream.last().field("x-auth-tenant").map(str::len), Some(8192));
+    refused(&sidecar, &key("over"), "key_claims_too_large");
+}
+
+#[test]
 fn contract_key_files_a_short_key_never_matches_a_bare_digest() {
     let upstream = Recorder::start();
     let (sandbox, config) = standard(upstream.url());

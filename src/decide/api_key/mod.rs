@@ -84,4 +84,10 @@ pub enum KeyError {
         /// The entry.
         id: Arc<str>,
     },
+    /// The claims that become headers exceed 8 KiB, encoded.
+    #[error("the claim headers of key {id} exceed 8 KiB")]
+    ClaimsTooLarge {
+        /// The entry.
+        id: Arc<str>,
+    },
 }

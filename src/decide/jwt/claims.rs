@@ -6,20 +6,15 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
 use serde_json::{Map, Value};
 
-use crate::base::field_name::FieldName;
-use crate::base::header_text;
 use crate::decide::jwt::{IssuerSettings, JwtError, SubjectFrom};
-use crate::decide::principal::{Claims, Established};
+use crate::decide::principal::{ClaimHeadersTooLarge, Claims, Established};
 use crate::decide::request::credential::CredentialKind;
 use crate::decide::scope::ScopeSet;
 
 /// `sub`, `jti` and `client_id` become header values and limit keys, so they stay short.
 const NAME_BYTES_MAX: usize = 256;
-/// All claim headers of one request together, encoded: upstreams commonly take 8 KiB of headers.
-const HEADER_BYTES_MAX: usize = 8 * 1024;
 
 /// Reads who the token speaks for. The dates were checked before.
 pub(super) fn establish(
@@ -56,7 +51,9 @@ pub(super) fn describe(
     let scopes = scopes(settings, &claims)?;
     let names =
         settings.claim_headers.iter().map(|(claim, header)| (&**claim, header.as_field_name()));
-    let claim_headers = claim_headers(&claims, names)?;
+    let claim_headers = claims
+        .headers(names)
+        .map_err(|ClaimHeadersTooLarge| JwtError::ClaimBad("claims for headers, over 8 KiB"))?;
     Ok(Established {
         subject,
         issuer: Arc::clone(&settings.issuer),
@@ -132,90 +129,4 @@ fn scopes(settings: &IssuerSettings, claims: &Claims) -> Result<ScopeSet, JwtErr
         Some(cap) => granted.intersection(cap),
         None => granted,
     })
-}
-
-/// Claims as header values, encoded once for each token. Whether a comma separates is decided by
-/// the claim's type, so that one item with a comma in it stays one item. An absent claim,
-/// and one without texts, makes no header.
-fn claim_headers<'a>(
-    claims: &Claims,
-    names: impl Iterator<Item = (&'a str, &'a FieldName)>,
-) -> Result<Box<[(FieldName, HeaderValue)]>, JwtError> {
-    let mut headers = Vec::new();
-    let mut bytes = 0;
-    for (claim, header) in names {
-        let texts = claims.texts(claim);
-        let value = match (claims.find(claim), texts.first()) {
-            (None, _) | (_, None) => continue,
-            (Some(Value::Array(_)), Some(_)) => {
-                header_text::encode_list(texts.iter().map(String::as_str), b',')
-            }
-            (Some(_), Some(text)) => header_text::encode(text),
-        };
-        bytes += value.len();
-        if bytes > HEADER_BYTES_MAX {
-            return Err(JwtError::ClaimBad("claims for headers, over 8 KiB"));
-        }
-        headers.push((header.clone(), value));
-    }
-    Ok(headers.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[track_caller]
-    fn check(claims: &Value, names: &[&str], expected: &[(&str, &str)]) {
-        let claims = Claims::new(claims.as_object().expect("claims").clone());
-        let headers: Vec<_> = names
-            .iter()
-            .map(|name| FieldName::parse(&format!("x-{}", name.replace('.', "-"))).unwrap())
-            .collect();
-        let names = names.iter().copied().zip(&headers);
-        let set = claim_headers(&claims, names).unwrap();
-        let set: Vec<_> =
-            set.iter().map(|(n, v)| (n.name().as_str(), v.to_str().unwrap())).collect();
-        assert_eq!(set, expected);
-    }
-
-    #[test]
-    fn contract_claims_become_headers_and_an_absent_claim_none() {
-        let claims = json!({
-            "email": "j@x", "n": 7, "yes": true, "realm": { "roles": ["a", "b"] }, "none": null,
-            "empty": [], "object": { "a": 1 }, "blank": "",
-        });
-        let all = ["email", "n", "yes", "realm.roles", "missing", "none", "empty", "object"];
-        let expected =
-            [("x-email", "j@x"), ("x-n", "7"), ("x-yes", "true"), ("x-realm-roles", "a,b")];
-        check(&claims, &all, &expected);
-        check(&claims, &["blank"], &[("x-blank", "")]);
-        check(&claims, &["realm.roles.x", "realm", "email.x"], &[]);
-    }
-
-    #[test]
-    fn r315_r602_a_claim_cannot_add_a_line_or_an_item() {
-        let claims =
-            json!({ "one": "a,b\r\nX-Evil: 1", "many": ["a,b", "c\r\nd"], "lone": ["a,b"] });
-        check(
-            &claims,
-            &["one", "many", "lone"],
-            &[("x-one", "a,b%0D%0AX-Evil:%201"), ("x-many", "a%2Cb,c%0D%0Ad"), ("x-lone", "a%2Cb")],
-        );
-    }
-
-    #[test]
-    fn r315_claim_headers_are_bounded_together() {
-        let over = |claims: &Value, names: &[&str]| {
-            let claims = Claims::new(claims.as_object().expect("claims").clone());
-            let header = FieldName::from_static("x-claim");
-            claim_headers(&claims, names.iter().map(|&name| (name, &header))).is_err()
-        };
-        let half = json!({ "plain": "x".repeat(4096), "wide": "\u{e9}".repeat(1366) });
-        assert!(!over(&half, &["plain"]) && !over(&half, &["plain", "plain"]));
-        assert!(over(&half, &["plain", "plain", "plain"]));
-        assert!(over(&half, &["wide"]));
-    }
 }

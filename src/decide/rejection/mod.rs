@@ -270,6 +270,9 @@ refusals! {
     KeyDisabled: Rejection::Key(KeyError::Disabled { .. }),
         "key_disabled", "API key disabled",
         step "api key", INVALID_TOKEN;
+    KeyClaimsTooLarge: Rejection::Key(KeyError::ClaimsTooLarge { .. }),
+        "key_claims_too_large", "claim headers of the API key exceed 8 KiB",
+        step "api key", INVALID_TOKEN;
     KeyRevoked: Rejection::KeyRevoked(_),
         "key_revoked", "API key revoked",
         step "api key", INVALID_TOKEN;

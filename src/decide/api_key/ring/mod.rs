@@ -132,9 +132,10 @@ impl KeyRing {
         let others: Vec<_> = found.collect();
         let all = || std::iter::once(key).chain(others.iter().copied());
         all().try_for_each(|key| check(key, now))?;
+        let principal = self.principals.of(key)?;
         all().for_each(|key| key.touch(now));
         Ok(VerifiedKey {
-            principal: self.principals.of(key),
+            principal,
             grant: Arc::clone(key.grant()),
             others: others.iter().map(|other| other.id().into()).collect(),
         })

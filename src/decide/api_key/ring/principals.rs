@@ -12,13 +12,15 @@ use foldhash::quality::RandomState;
 use http::HeaderValue;
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
-use serde_json::Value;
 
 use crate::base::field_name::FieldName;
 use crate::base::header_text;
+use crate::decide::api_key::KeyError;
 use crate::decide::api_key::segment::{KeySegment, KeyView};
 use crate::decide::identity::IdentityHeaderName;
-use crate::decide::principal::{API_KEY_ISSUER, Claims, Established, Principal, SharedValues};
+use crate::decide::principal::{
+    API_KEY_ISSUER, ClaimHeadersTooLarge, Established, Principal, SharedValues,
+};
 use crate::decide::request::credential::CredentialKind;
 
 /// How many principals are remembered, at most.
@@ -76,14 +78,18 @@ impl Principals {
     }
 
     /// Whom a key of the ring speaks for. The caller has found the key good.
-    pub(super) fn of(&self, key: KeyView<'_>) -> Arc<Principal> {
+    ///
+    /// # Errors
+    /// [`KeyError::ClaimsTooLarge`].
+    pub(super) fn of(&self, key: KeyView<'_>) -> Result<Arc<Principal>, KeyError> {
         let Some(made) = &self.made else { return self.make(key) };
         let place = key.place();
-        made.get(&place).unwrap_or_else(|| {
-            let principal = self.make(key);
-            made.insert(place, Arc::clone(&principal));
-            principal
-        })
+        if let Some(known) = made.get(&place) {
+            return Ok(known);
+        }
+        let principal = self.make(key)?;
+        made.insert(place, Arc::clone(&principal));
+        Ok(principal)
     }
 
     #[cfg(test)]
@@ -91,9 +97,14 @@ impl Principals {
         self.made.as_ref().map_or(0, Cache::len)
     }
 
-    fn make(&self, key: KeyView<'_>) -> Arc<Principal> {
+    fn make(&self, key: KeyView<'_>) -> Result<Arc<Principal>, KeyError> {
         let texts = key.texts();
         let grant = key.grant();
+        let names = self.claim_headers.iter().map(|(claim, header)| (&**claim, header));
+        let claim_headers = grant
+            .claims
+            .headers(names)
+            .map_err(|ClaimHeadersTooLarge| KeyError::ClaimsTooLarge { id: texts.id.into() })?;
         let established = Established {
             subject: texts.subject.map_or_else(|| default_subject(texts.id), Arc::from),
             issuer: Arc::clone(&ISSUER),
@@ -103,30 +114,11 @@ impl Principals {
             credential: CredentialKind::ApiKey,
             credential_id: Some(texts.id.into()),
             claims: Arc::clone(&grant.claims),
-            claim_headers: self.claim_values(&grant.claims),
+            claim_headers,
         };
         let shared =
             SharedValues { issuer: ISSUER_VALUE.clone(), scopes: grant.scopes_value.clone() };
-        Principal::assertion_sharing(established, shared)
-    }
-
-    fn claim_values(&self, claims: &Claims) -> Box<[(FieldName, HeaderValue)]> {
-        let value = |claim: &str| {
-            let texts = claims.texts(claim);
-            match claims.find(claim)? {
-                Value::Array(_) if texts.is_empty() => None,
-                Value::Array(_) => {
-                    Some(header_text::encode_list(texts.iter().map(String::as_str), b','))
-                }
-                Value::Null
-                | Value::Bool(_)
-                | Value::Number(_)
-                | Value::String(_)
-                | Value::Object(_) => texts.first().map(|text| header_text::encode(text)),
-            }
-        };
-        let headers = self.claim_headers.iter();
-        headers.filter_map(|(claim, header)| Some((header.clone(), value(claim)?))).collect()
+        Ok(Principal::assertion_sharing(established, shared))
     }
 }
 

@@ -264,6 +264,25 @@ fn contract_identity_headers_claims_become_headers_by_the_list_rule() {
 }
 
 #[test]
+fn r315_claim_headers_of_a_key_are_bounded_together() {
+    let header = |claim: &str| (Box::from(claim), IdentityHeaderName::parse("X-Claim").unwrap());
+    let verify = |bytes: usize, headers: &[&str]| {
+        let Value::Object(claims) = json!({ "one": "x".repeat(4096), "two": "x".repeat(bytes) })
+        else {
+            unreachable!("an object")
+        };
+        let claims = Arc::new(Claims::new(claims));
+        let key = KeyEntry { claims, ..entry("a", Digest::sha256(LONG)) };
+        let headers: Vec<_> = headers.iter().map(|claim| header(claim)).collect();
+        let found = KeyRing::new(vec![key], &peppers(), &headers).verify(LONG, NOW);
+        found.map(|key| key.principal().claim_headers().len())
+    };
+    assert_eq!(verify(4096, &["one", "two"]), Ok(2));
+    assert_eq!(verify(4097, &["one", "two"]), Err(KeyError::ClaimsTooLarge { id: "a".into() }));
+    assert_eq!(verify(4097, &["one"]), Ok(1), "claims without a header do not count");
+}
+
+#[test]
 fn r801_every_key_speaks_for_itself_whatever_is_remembered_of_others() {
     // More keys than are remembered, twice around: found, pushed out, made again.
     const KEYS: usize = 6_000;

@@ -1,10 +1,10 @@
 //! Contract, "CORS", as a browser sees it: Debian's chromium, a page on another origin.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{KEY, Recorder, Reply, Sidecar, eventually, standard};
+use crate::support::{KEY, Process, Recorder, Reply, Sidecar, eventually, standard};
 
 /// What the page tries; every result, or the error a script gets, is posted to its own server.
 const PAGE: &str = r#"<!doctype html><title>page</title><script>
@@ -49,18 +49,8 @@ routes:
   - { path: /plain, access: { scopes: [read] } }
 ";
 
-/// A browser, ended when dropped.
-struct Chromium(Child);
-
-impl Drop for Chromium {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Opens a page in a fresh profile. `None` where there is no chromium and none is required.
-fn open(sidecar: &Sidecar, url: &str) -> Option<Chromium> {
+fn open(sidecar: &Sidecar, url: &str) -> Option<Process> {
     let profile = sidecar.sandbox.path("profile");
     let mut command = Command::new("chromium");
     // Its sandbox needs rights that a container does not have; all it sees is our own page.
@@ -69,8 +59,8 @@ fn open(sidecar: &Sidecar, url: &str) -> Option<Chromium> {
     command.arg("--proxy-server=direct://").arg(format!("--user-data-dir={}", profile.display()));
     command.arg("--remote-debugging-port=0").arg(url);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    match command.spawn() {
-        Ok(child) => Some(Chromium(child)),
+    match Process::spawn(&mut command) {
+        Ok(browser) => Some(browser),
         Err(error) => {
             let required = std::env::var_os("GATEPOST_CHROMIUM").is_some();
             assert!(!required, "chromium: {error}: install the package chromium");

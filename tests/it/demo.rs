@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::support::Client;
+use crate::support::{Client, Process};
 
 /// Does what a curl line says, as a shell would, and returns the statuses.
 fn follow(line: &str, folder: &str) -> Vec<String> {
@@ -30,7 +30,7 @@ fn follow(line: &str, folder: &str) -> Vec<String> {
 fn contract_commands_demo_its_lines_work() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
     command.arg("demo").stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
+    let mut child = Process::spawn(&mut command).unwrap();
     let output = BufReader::new(child.stdout.take().unwrap());
     let mut lines = output.lines().map_while(Result::ok);
     let introduction: Vec<_> = lines.by_ref().take_while(|line| !line.contains("Ctrl-C")).collect();

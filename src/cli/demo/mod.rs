@@ -9,9 +9,11 @@ mod echo;
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use tokio::net::TcpSocket;
 
 use crate::cli::{Exit, Failure, Logging, Outcome, print};
 use crate::serve;
@@ -24,8 +26,8 @@ const ADMIN_PORT: u16 = 9090;
 pub(super) fn run(logging: Logging) -> Outcome {
     let folder = Folder::create().map_err(|error| fault("a temporary folder", &error))?;
     let credentials = Credentials::generate()?;
-    let [public, admin] = free_addresses([PUBLIC_PORT, ADMIN_PORT])
-        .map_err(|error| fault("a port on loopback", &error))?;
+    let hold = |port| hold_port(port).map_err(|error| fault("a port on loopback", &error));
+    let ((_public_port, public), (_admin_port, admin)) = (hold(PUBLIC_PORT)?, hold(ADMIN_PORT)?);
     let upstream = echo::start(public, introduction(&folder, &credentials, public, admin))
         .map_err(|error| fault("the echo upstream", &error))?;
     let config = folder
@@ -46,13 +48,19 @@ fn fault(what: &str, error: &io::Error) -> Failure {
     Failure::fault(format!("{what}: {error}"))
 }
 
-/// The usual ports where they are free, else what the kernel picks. Both are held until both are
-/// known, so that they differ.
-fn free_addresses(usual: [u16; 2]) -> io::Result<[SocketAddr; 2]> {
-    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    let [first, second] = usual.map(|port| bind(port).or_else(|_| bind(0)));
-    let (first, second) = (first?, second?);
-    Ok([first.local_addr()?, second.local_addr()?])
+/// Binds the usual port, or one that the kernel picks, and keeps it bound until dropped: the kernel
+/// picks it for no other socket before the server listens on it. A socket with `SO_REUSEADDR` that
+/// does not listen lets the server bind the same address.
+fn hold_port(usual: u16) -> io::Result<(TcpSocket, SocketAddr)> {
+    let bind = |port| {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+        Ok(socket)
+    };
+    let socket = bind(usual).or_else(|_: io::Error| bind(0))?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
 }
 
 /// A folder only we can read, removed when dropped.
@@ -167,6 +175,8 @@ fn announce(introduction: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
 
     #[test]
@@ -184,9 +194,19 @@ mod tests {
     fn a_port_in_use_is_left_alone() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        let [first, second] = free_addresses([port, port]).unwrap();
+        let ((_first, first), (_second, second)) =
+            (hold_port(port).unwrap(), hold_port(port).unwrap());
         assert_ne!(first.port(), port);
         assert_ne!(second.port(), port);
         assert_ne!(first, second);
+    }
+
+    #[test]
+    fn a_held_port_is_bound_and_can_be_listened_on() {
+        let (_held, address) = hold_port(0).unwrap();
+        assert!(TcpSocket::new_v4().unwrap().bind(address).is_err());
+        assert!(TcpStream::connect(address).is_err());
+        let _listener = TcpListener::bind(address).unwrap();
+        TcpStream::connect(address).unwrap();
     }
 }

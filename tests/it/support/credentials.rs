@@ -78,6 +78,7 @@ pub fn signer() -> &'static Signer {
     static SIGNER: OnceLock<Signer> = OnceLock::new();
     SIGNER.get_or_init(|| {
         let mut command = python("signer.py");
+        // A static is never dropped: the end of its standard input ends this one.
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         Signer { child: Mutex::new((child, stdout)) }

@@ -1,12 +1,12 @@
 //! Key servers: one whose every answer a test decides, and one with TLS.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{ChildStdout, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::{Recorded, Recorder, Reply, python};
+use super::{Process, Recorded, Recorder, Reply, python};
 
 type Answer = Box<dyn Fn(&Recorded) -> Reply + Send>;
 
@@ -68,7 +68,7 @@ impl KeyServer {
 
 /// A key server with TLS; ends when it is dropped.
 pub struct TlsKeyServer {
-    child: Child,
+    child: Process,
     stdout: BufReader<ChildStdout>,
     port: u64,
     /// The authority of its certificates, in PEM.
@@ -78,7 +78,8 @@ pub struct TlsKeyServer {
 impl TlsKeyServer {
     pub fn with(jwks: &str) -> Self {
         let mut command = python("tls_key_server.py");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = Process::spawn(&mut command).unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
@@ -98,12 +99,5 @@ impl TlsKeyServer {
     pub fn set(&mut self, what: &str, value: &str) {
         writeln!(self.child.stdin.as_mut().unwrap(), "{}", json!([what, value])).unwrap();
         self.stdout.read_line(&mut String::new()).unwrap();
-    }
-}
-
-impl Drop for TlsKeyServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

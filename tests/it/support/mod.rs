@@ -1,9 +1,10 @@
-//! What the tests stand on: a sidecar, a raw client, upstreams that record, and signers that are
-//! not ours.
+//! The fixtures of the end-to-end tests: a sidecar, a raw client, upstreams that record, and
+//! signers that share no code with gatepost.
 
 mod client;
 mod credentials;
 mod key_server;
+mod process;
 mod sidecar;
 mod upstream;
 
@@ -17,6 +18,7 @@ pub use credentials::{
     signer, signing_input,
 };
 pub use key_server::{KeyServer, TlsKeyServer};
+pub use process::{HeldPort, Process};
 pub use sidecar::{Sandbox, Sidecar};
 pub use upstream::{Recorded, Recorder, Reply, Wsgi};
 

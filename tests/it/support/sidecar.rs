@@ -2,16 +2,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Client, Response, eventually};
+use super::{Client, HeldPort, Process, Response, eventually};
 
 /// A folder for one test. In every file written, `@dir@` becomes its path.
 #[derive(Clone)]
@@ -70,15 +69,22 @@ impl Sandbox {
 
     /// As [`Self::run`], with something on standard input.
     pub fn run_with(&self, arguments: &[&str], stdin: &str) -> Run {
-        let mut child = self.gatepost(arguments).stdin(Stdio::piped()).spawn().unwrap();
-        // A command that does not read its input may be gone by now.
+        let mut command = self.gatepost(arguments);
+        let mut child = Process::spawn(command.stdin(Stdio::piped())).unwrap();
+        let read = |mut from: Box<dyn Read + Send>| {
+            std::thread::spawn(move || {
+                let mut all = Vec::new();
+                from.read_to_end(&mut all).unwrap();
+                String::from_utf8_lossy(&all).into_owned()
+            })
+        };
+        let stdout = read(Box::new(child.stdout.take().unwrap()));
+        let stderr = read(Box::new(child.stderr.take().unwrap()));
+        // A command that does not read its input may have ended by now.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        Run {
-            exit: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        let status = eventually("the command to end", || child.try_wait().unwrap());
+        let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
+        Run { exit: status.code().unwrap_or(-1), stdout, stderr }
     }
 
     /// Runs the sidecar on `gatepost.yaml` with Unix sockets `public.sock` and `admin.sock`,
@@ -93,8 +99,11 @@ impl Sandbox {
     /// As [`Self::start`], on ports of loopback.
     #[track_caller]
     pub fn start_tcp(self, config: &str) -> Sidecar {
-        let (public, admin) = free_addresses();
-        self.start_on(&public, &admin, config)
+        let ports = [HeldPort::new(), HeldPort::new()];
+        let [public, admin] = ports.each_ref().map(|port| port.address().to_string());
+        let mut sidecar = self.start_on(&public, &admin, config);
+        sidecar.ports.extend(ports);
+        sidecar
     }
 
     /// As [`Self::start`], without waiting for `/readyz` to say yes.
@@ -144,10 +153,12 @@ impl Sandbox {
     fn launch(self, public: &str, admin: &str, prelude: String) -> Sidecar {
         let admin = admin.to_owned();
         let arguments = ["--log-format", "json", "run", "--config", "gatepost.yaml"];
-        let mut child = self.gatepost(&arguments).stdin(Stdio::null()).spawn().unwrap();
+        let mut command = self.gatepost(&arguments);
+        let mut child = Process::spawn(command.stdin(Stdio::null())).unwrap();
         let stdout = collect(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());
-        Sidecar { sandbox: self, child, stdout, stderr, public: public.to_owned(), admin, prelude }
+        let (public, ports) = (public.to_owned(), Vec::new());
+        Sidecar { sandbox: self, child, ports, stdout, stderr, public, admin, prelude }
     }
 
     /// A socket called `notify` in the folder stands for a service manager.
@@ -167,13 +178,6 @@ impl Sandbox {
     }
 }
 
-/// Two addresses nobody listens on at the moment; both are held until both are known.
-fn free_addresses() -> (String, String) {
-    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let [public, admin] = held.map(|listener| listener.local_addr().unwrap().to_string());
-    (public, admin)
-}
-
 fn collect(from: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     let all = Arc::new(Mutex::new(String::new()));
     let into = Arc::clone(&all);
@@ -190,8 +194,10 @@ fn collect(from: impl Read + Send + 'static) -> Arc<Mutex<String>> {
 
 /// A running sidecar, ended when dropped.
 pub struct Sidecar {
+    // Dropped in this order: the program ends before its ports and its folder go.
+    child: Process,
+    ports: Vec<HeldPort>,
     pub sandbox: Sandbox,
-    child: Child,
     stdout: Arc<Mutex<String>>,
     stderr: Arc<Mutex<String>>,
     public: String,
@@ -327,8 +333,6 @@ impl Sidecar {
 
 impl Drop for Sidecar {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- the sidecar wrote\n{}{}", self.stdout(), self.stderr());
         }

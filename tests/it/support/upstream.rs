@@ -4,11 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
-use super::{eventually, python};
+use super::{Process, eventually, python};
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -231,27 +231,21 @@ fn read_chunks(reader: &mut impl BufRead) -> Option<Vec<u8>> {
 
 /// A WSGI server that answers with its environment.
 pub struct Wsgi {
-    child: Child,
+    _process: Process,
     url: String,
 }
 
 impl Wsgi {
     pub fn start() -> Self {
         let mut command = python("wsgi_echo.py");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process::spawn(&mut command).unwrap();
         let mut port = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
-        Self { child, url: format!("http://127.0.0.1:{}", port.trim()) }
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        Self { _process: process, url: format!("http://127.0.0.1:{}", port.trim()) }
     }
 
     pub fn url(&self) -> &str {
         &self.url
-    }
-}
-
-impl Drop for Wsgi {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -30,6 +30,7 @@ mod cli;
 mod connections;
 mod cors;
 mod demo;
+mod docs;
 mod failed_credentials;
 mod fuzz_corpus;
 mod identity;

@@ -283,7 +283,7 @@ fn signed(header: &str, issuer: &str, number: u64, expires: u64) -> String {
 
 /// Of our form, with a checksum that holds.
 fn our_key(number: u64) -> String {
-    use gatepost::decide::api_key::format::{Kind, generate};
+    use gatepost::decide::api_key::format::{SecretKind, generate};
     let mut source = |bytes: &mut [u8]| {
         let mut rest = number;
         for byte in bytes {
@@ -292,7 +292,7 @@ fn our_key(number: u64) -> String {
         }
         Ok(())
     };
-    generate(Kind::ApiKey, &mut source).unwrap().expose().clone()
+    generate(SecretKind::ApiKey, &mut source).unwrap().expose().clone()
 }
 
 /// Why it was refused, with the issuer of an opaque token saying no.

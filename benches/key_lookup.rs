@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 use gatepost::base::clock::UnixTime;
 use gatepost::base::secret::Secret;
-use gatepost::decide::api_key::format::{Kind, RandomFault, generate};
+use gatepost::decide::api_key::format::{RandomFault, SecretKind, generate};
 use gatepost::decide::api_key::{Digest, KeyEntry, KeyRing, Peppers};
 use gatepost::decide::principal::Claims;
 
@@ -43,7 +43,7 @@ fn keys(count: usize) -> Vec<String> {
         }
         Ok(())
     };
-    let key = |_| generate(Kind::ApiKey, &mut fill).expect("this source never fails");
+    let key = |_| generate(SecretKind::ApiKey, &mut fill).expect("this source never fails");
     (0..count).map(key).map(|key| key.expose().clone()).collect()
 }
 

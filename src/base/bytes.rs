@@ -1,18 +1,18 @@
-//! Looking at many bytes at once.
+//! Scans over many bytes at once.
 //!
 //! Owns the two loops every request runs over its whole head. Without an early end within a piece
-//! the compiler looks at all of a piece in a few instructions. Never knows what the bytes mean.
+//! the compiler processes a whole piece in a few instructions. Never knows what the bytes mean.
 
-/// So many bytes are looked at together.
+/// Bytes of one piece.
 const PIECE: usize = 64;
 
-/// Whether every byte is of a class.
+/// Returns whether every byte is in a class.
 #[inline]
 pub fn all(bytes: &[u8], class: impl Fn(u8) -> bool) -> bool {
     bytes.chunks(PIECE).all(|piece| piece.iter().fold(true, |all, byte| all & class(*byte)))
 }
 
-/// Where a byte is for the first time.
+/// The position of the first occurrence of a byte.
 #[inline]
 #[must_use]
 pub fn find(bytes: &[u8], wanted: u8) -> Option<usize> {

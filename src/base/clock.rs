@@ -40,7 +40,7 @@ impl fmt::Display for UnixTime {
     }
 }
 
-/// Milliseconds since the Unix epoch: when something happened, for people.
+/// Milliseconds since the Unix epoch, for timestamps of logs and records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(pub u64);
 
@@ -129,14 +129,14 @@ impl Clock {
         Now { unix: UnixTime(unix), monotonic: self.monotonic() }
     }
 
-    /// Reads the steady clock alone, for how long something took.
+    /// Reads the steady clock alone, for measuring durations.
     #[must_use]
     pub fn monotonic(&self) -> Monotonic {
         let elapsed = self.origin.elapsed() + Duration::from_secs(3600);
         Monotonic(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// The wall clock for logs: decisions use [`Self::now`].
+    /// Reads the wall clock for logs: decisions use [`Self::now`].
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn unix_millis() -> UnixMillis {
@@ -145,7 +145,7 @@ impl Clock {
     }
 }
 
-/// Why a duration or an instant could not be read.
+/// A text that is neither a duration nor an instant.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TimeError {
     /// Not `<number><unit>`.

@@ -1,8 +1,8 @@
-//! Header names: how we spell them, and what an upstream might read them as.
+//! Header names: their spelling, and the names an upstream might read them as.
 //!
-//! Owns the folding of field names: CGI, WSGI, Rack and their kin turn `X-User`, `X_User`
-//! and `x.user` into one variable; and the names by which they take another method for the one
-//! that was decided on. Never removes anything.
+//! Owns the folding of field names: CGI, WSGI, Rack and similar interfaces turn `X-User`,
+//! `X_User` and `x.user` into one variable. Owns also the names of fields that override the method.
+//! Never removes anything.
 
 use std::borrow::Cow;
 
@@ -10,9 +10,9 @@ use bytes::Bytes;
 use http::HeaderName;
 use http::header::InvalidHeaderName;
 
-/// The name of a field that we set, and how it is spelled on the wire: names are compared without
-/// case (RFC 9110 section 5.1), but people read them as they were written. Equal are two that are
-/// spelled alike as well: whether they are the same field is a question about [`Self::name`].
+/// The name of a field that gatepost sets, and its spelling on the wire: names are compared without
+/// case (RFC 9110 section 5.1), but people expect them as they were written. Equality includes the
+/// spelling; to compare fields, compare [`Self::name`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FieldName {
     name: HeaderName,
@@ -20,16 +20,16 @@ pub struct FieldName {
 }
 
 impl FieldName {
-    /// Reads a name as somebody wrote it.
+    /// Parses a name and keeps its spelling.
     ///
     /// # Errors
-    /// It is no field name.
+    /// The text is not a field name.
     pub fn parse(text: &str) -> Result<Self, InvalidHeaderName> {
         let name = HeaderName::from_bytes(text.as_bytes())?;
         Ok(Self { name, spelling: Bytes::copy_from_slice(text.as_bytes()) })
     }
 
-    /// A name of the contract.
+    /// A name known at compile time.
     ///
     /// # Panics
     /// `text` is no field name.
@@ -71,8 +71,8 @@ pub fn fold(name: &str) -> Cow<'_, str> {
     Cow::Owned(folded)
 }
 
-/// Whether an upstream might take the value of a field of this [folded](fold) name for the method of
-/// the request. An attacker would send an allowed GET that says DELETE in here.
+/// Returns whether an upstream might take the value of a field of this [folded](fold) name for the
+/// method of the request. An attacker would put DELETE there in an allowed GET.
 #[must_use]
 pub fn is_method_override(folded: &str) -> bool {
     matches!(folded, "x-http-method-override" | "x-http-method" | "x-method-override")

@@ -1,8 +1,9 @@
-//! The one way a text of ours becomes a header value.
+//! The only conversion from text to a header value.
 //!
 //! Owns the percent-encoding of everything that is not visible ASCII (the contract, "Identity
 //! headers"). An attacker would put CR LF, a comma or a second value into a claim to make the
-//! upstream see a header we did not write (R-315, R-602). Never trims, never drops a byte.
+//! upstream see a header that gatepost did not write (R-315, R-602). Never trims, never drops a
+//! byte.
 
 use http::HeaderValue;
 
@@ -29,7 +30,7 @@ pub fn encode_list<'a>(items: impl IntoIterator<Item = &'a str>, separator: u8) 
 fn escape_into(escaped: &mut Vec<u8>, text: &str, separator: Option<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let stays = |byte: u8| byte.is_ascii_graphic() && byte != b'%' && Some(byte) != separator;
-    // Nearly every text: copied at once.
+    // Fast path for nearly every text: copied at once.
     if text.bytes().all(stays) {
         escaped.extend_from_slice(text.as_bytes());
         return;

@@ -1,6 +1,6 @@
-//! Words without a domain: the clock, secrets, bytes and header text.
+//! Foundations without a domain: the clock, secrets, digests, bytes and header text.
 //!
-//! Owns what every other layer may use. Never knows configuration, logging or a request.
+//! Owns types that every other layer may use. Never knows configuration, logging or a request.
 
 pub mod bytes;
 pub mod clock;

@@ -1,7 +1,7 @@
 //! Bytes that must never be printed.
 //!
-//! Owns the wrapper for secrets at rest in memory. Never implements Display or Serialize, and its
-//! Debug says only that something is there.
+//! Owns the wrapper for secrets in memory. Never implements Display or Serialize, and its Debug
+//! shows no byte of the value.
 
 use std::fmt;
 
@@ -17,8 +17,8 @@ impl<T: Zeroize> Secret<T> {
         Self(Zeroizing::new(value))
     }
 
-    /// The secret itself. Every call is a place to review: the value must not reach a log, an
-    /// error, a label or a header we did not mean to send.
+    /// The secret itself. Review every call: the value must not reach a log, an error, a label or a
+    /// header other than the intended one.
     pub fn expose(&self) -> &T {
         &self.0
     }

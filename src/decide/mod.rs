@@ -1,4 +1,4 @@
-//! The decision: yes, no, and why.
+//! The deciding core: authentication, authorization and rate limiting of one request.
 //!
 //! Owns reading a request, verifying its credential, authorizing it and limiting its rate. The
 //! whole decision is [`gate::Gate::admit`]. Never waits, never reads a clock or a file: time,

@@ -1,8 +1,8 @@
-//! Who a request was established to be.
+//! The authenticated caller.
 //!
-//! Owns [`Principal`] and the claims it carries. A principal is only made by what verified a
-//! credential ([`crate::decide::jwt`], [`crate::decide::api_key`]); the gate passes it on, the policy asks it.
-//! Never made from a header.
+//! Owns [`Principal`] and its claims. Only the code that verified a credential
+//! ([`crate::decide::jwt`], [`crate::decide::api_key`]) builds one; gate and policy read it. Never
+//! built from a header.
 
 use std::sync::{Arc, LazyLock};
 
@@ -27,7 +27,7 @@ pub(in crate::decide) struct ClaimHeadersTooLarge;
 
 static NO_CLAIMS: LazyLock<Arc<Claims>> = LazyLock::new(Arc::default);
 
-/// Verified claims by name. What is in here was signed by the issuer or written by the operator.
+/// Verified claims by name, signed by the issuer or written by the operator.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Claims(Map<String, Value>);
 
@@ -50,7 +50,7 @@ impl Claims {
         &self.0
     }
 
-    /// A claim by name. A name that is there as written wins; otherwise dots step into objects
+    /// A claim by name. A claim of exactly that name wins; otherwise dots step into objects
     /// (`realm_access.roles`).
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Value> {
@@ -111,7 +111,7 @@ fn scalar_text(value: &Value) -> Option<String> {
     }
 }
 
-/// Everything a verified credential says, before it is frozen into a [`Principal`].
+/// The facts that a verified credential establishes, before they are frozen into a [`Principal`].
 #[derive(Debug)]
 pub struct Established {
     /// `sub`, or the key's subject.
@@ -122,9 +122,9 @@ pub struct Established {
     pub issuer_name: Arc<str>,
     /// `client_id`, else `azp`.
     pub client_id: Option<Arc<str>>,
-    /// What was granted, under the issuer's cap.
+    /// The granted scopes, under the issuer's cap.
     pub scopes: Arc<ScopeSet>,
-    /// What kind of credential this came from.
+    /// The kind of the credential.
     pub credential: CredentialKind,
     /// `jti`, or the key's id.
     pub credential_id: Option<Arc<str>>,
@@ -154,13 +154,13 @@ pub struct IdentityValues {
 /// Header values that many credentials share, so that they are not encoded for each.
 #[derive(Clone, Debug)]
 pub struct SharedValues {
-    /// Of [`Established::issuer`].
+    /// The value of [`Established::issuer`].
     pub issuer: HeaderValue,
-    /// Of [`Established::scopes`]; `None` when nothing was granted.
+    /// The value of [`Established::scopes`]; `None` when nothing was granted.
     pub scopes: Option<HeaderValue>,
 }
 
-/// Who we established the caller to be. Immutable and shared: a request holds an `Arc` of it.
+/// The authenticated caller. Immutable and shared: a request holds an `Arc` of it.
 #[derive(Debug)]
 #[must_use]
 pub struct Principal {
@@ -169,8 +169,8 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Freezes what a verifier established. Only [`crate::decide::jwt`] and [`crate::decide::api_key`] call this:
-    /// it asserts that a signature or a digest was checked.
+    /// Freezes the facts that a verifier established. Only [`crate::decide::jwt`] and
+    /// [`crate::decide::api_key`] call this: it asserts that a signature or a digest was checked.
     pub(crate) fn assertion(established: Established) -> Arc<Self> {
         let shared = SharedValues {
             issuer: header_text::encode(&established.issuer),
@@ -180,7 +180,7 @@ impl Principal {
         Self::assertion_sharing(established, shared)
     }
 
-    /// As [`Self::assertion`], with the values that are encoded already.
+    /// Like [`Self::assertion`], with values that are already encoded.
     pub(crate) fn assertion_sharing(established: Established, shared: SharedValues) -> Arc<Self> {
         let values = IdentityValues {
             subject: header_text::encode(&established.subject),
@@ -217,7 +217,7 @@ impl Principal {
         self.established.client_id.as_deref()
     }
 
-    /// What was granted.
+    /// The granted scopes.
     #[must_use]
     pub fn scopes(&self) -> &ScopeSet {
         &self.established.scopes

@@ -1,7 +1,6 @@
 //! Scopes (RFC 6749 section 3.3).
 //!
-//! Owns what a scope token may look like and set operations on scopes. Never knows which route
-//! wants which scope.
+//! Owns the syntax of scope tokens and set operations on scopes. Never knows the scopes of routes.
 
 use std::fmt;
 
@@ -46,19 +45,19 @@ impl ScopeSet {
         Self::from_tokens(text.split(' ').filter(|token| !token.is_empty()))
     }
 
-    /// Whether `token` is in the set, byte for byte.
+    /// Returns whether `token` is in the set, byte for byte.
     #[must_use]
     pub fn contains(&self, token: &str) -> bool {
         self.0.binary_search_by(|have| have.as_ref().cmp(token)).is_ok()
     }
 
-    /// Whether every scope of `wanted` is in this set.
+    /// Returns whether every scope of `wanted` is in this set.
     #[must_use]
     pub fn contains_all(&self, wanted: &Self) -> bool {
         wanted.iter().all(|token| self.contains(token))
     }
 
-    /// Whether at least one scope of `wanted` is in this set.
+    /// Returns whether at least one scope of `wanted` is in this set.
     #[must_use]
     pub fn contains_any(&self, wanted: &Self) -> bool {
         wanted.iter().any(|token| self.contains(token))
@@ -75,7 +74,7 @@ impl ScopeSet {
         self.0.iter().map(AsRef::as_ref)
     }
 
-    /// Whether the set grants nothing.
+    /// Returns whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -1,11 +1,11 @@
-//! Tokens that were verified before, and those that failed just now.
+//! The caches of verified tokens and of tokens that failed recently.
 //!
-//! Owns how they are found again and how much memory they may take. A hit saves the signature and
-//! the reading of the claims, and nothing else: whether the token's epoch is in force, its dates,
-//! its audience, revocation and the route's demands are asked again each time, by the gate.
-//! An attacker would want one token to be taken for another: a token is found only by all of its
-//! bytes. Bad tokens have a small cache of their own, so that a flood of them pushes
-//! no good one out. Never keeps a token that was not verified, and shows none.
+//! Owns look-up and memory bounds of both. A hit saves the signature check and the parsing of the
+//! claims, and nothing else: the gate checks epoch, dates, audience, revocation and the route's
+//! requirements each time. An attacker would want one token to be taken for another: a
+//! token is found only by all of its bytes. Bad tokens have a small cache of their
+//! own, so that a flood of them evicts no good one. Never keeps a token that was not
+//! verified, and shows none.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,24 +20,25 @@ use crate::decide::jwt::{Epoch, JwtError, VerifiedToken};
 
 /// The size unless configured: about 40,000 tokens.
 pub const SIZE_DEFAULT: u64 = 128 << 20;
-/// What a verified token takes besides three times its text and that of the issuer's answer: principal, header values, claims.
+/// The size of a verified token besides three times its text and that of the issuer's answer:
+/// principal, header values, claims.
 const ENTRY_BYTES: u64 = 1024;
-/// Of a token whose claims are few; by it the table is sized, not bounded.
+/// The size of a token with few claims; an estimate for sizing the table, not a bound.
 const USUAL_BYTES: u64 = 3 * 700 + ENTRY_BYTES;
-/// Bad tokens that are remembered: enough for clients that repeat one in a loop.
+/// Capacity for bad tokens: enough for clients that repeat one in a loop.
 const BAD_MAX: usize = 4096;
-/// How long. Their keys may be fetched meanwhile.
+/// Lifetime of bad tokens. Their keys may be fetched meanwhile.
 const BAD_FOR: Duration = Duration::from_secs(5);
-/// Longer tokens are not remembered as bad ones.
+/// Longer tokens are not cached as bad ones.
 const BAD_BYTES_MAX: usize = 2048;
 
-/// Shared by every snapshot. Why it is this cache and not another: `benches/token_cache.rs`.
+/// Shared by every snapshot. `benches/token_cache.rs` has the comparison with other caches.
 pub struct TokenCache {
     good: Option<Cache<Box<str>, VerifiedToken, Weigh, RandomState>>,
     bad: Cache<Box<str>, Bad, UnitWeighter, RandomState>,
 }
 
-/// What an entry takes, about.
+/// The approximate size of an entry.
 #[derive(Clone)]
 struct Weigh;
 
@@ -47,19 +48,19 @@ impl Weighter<Box<str>, VerifiedToken> for Weigh {
     }
 }
 
-/// A signature that did not hold, or a token that its issuer does not know.
+/// A token with an invalid signature, or one that its issuer does not know.
 #[derive(Clone)]
 struct Bad {
     error: JwtError,
-    /// Who said so. Where another route would ask another issuer, it means nothing.
+    /// The issuer that was asked. The entry does not apply where another issuer would be asked.
     asked: Option<Arc<str>>,
-    /// Under which issuers.
+    /// The issuers at that time.
     epoch: Epoch,
     since: Monotonic,
 }
 
 impl TokenCache {
-    /// Takes at most about `bytes` for verified tokens; nothing is kept with 0.
+    /// Takes about `bytes` for verified tokens at most; 0 disables the cache.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
         let usual = usize::try_from(bytes / USUAL_BYTES).unwrap_or(usize::MAX);
@@ -79,7 +80,7 @@ impl TokenCache {
         }
     }
 
-    /// A token that was verified before. The caller must ask
+    /// A token that was verified before. The caller must call
     /// [`Issuers::recheck`](crate::decide::jwt::Issuers::recheck).
     pub(crate) fn find(&self, token: &str) -> Option<VerifiedToken> {
         self.good.as_ref()?.get(token)
@@ -92,15 +93,15 @@ impl TokenCache {
         }
     }
 
-    /// Forgets a token: its issuer no longer says what it said.
+    /// Removes a token: its issuer's answer has changed.
     pub(crate) fn forget(&self, token: &str) {
         if let Some(good) = &self.good {
             good.remove(token);
         }
     }
 
-    /// Why this token was refused just now, under the same issuers and by the same one, if one
-    /// would be asked.
+    /// The error of a recent refusal of this token, under the same issuers and with the same issuer
+    /// asked, if any.
     pub(crate) fn find_bad(
         &self,
         token: &str,
@@ -114,8 +115,8 @@ impl TokenCache {
         (is_same && age(bad.since) < BAD_FOR).then_some(bad.error)
     }
 
-    /// Remembers that a token is bad, if that was expensive to find out. `asked` is the issuer
-    /// that said so; `None` where its keys did.
+    /// Caches a bad token, if the check was expensive. `asked` is the issuer whose answer it was;
+    /// `None` where its keys decided.
     pub(crate) fn keep_bad(
         &self,
         token: &str,
@@ -131,7 +132,7 @@ impl TokenCache {
         }
     }
 
-    /// How many verified tokens are kept, about.
+    /// The approximate number of verified tokens.
     #[must_use]
     pub fn entries(&self) -> usize {
         self.good.as_ref().map_or(0, Cache::len)

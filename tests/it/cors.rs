@@ -269,10 +269,10 @@ fn contract_cors_mistakes_are_refused_with_their_place() {
             assert!(said.contains("gatepost.yaml:5:") && said.contains(message), "{cors}: {said}");
         }
     }
-    check("cors: { origins: [\"*\"], credentials: true }", "cannot stand together");
-    check("cors: { origins: [https://a.test, \"*\"], credentials: true }", "cannot stand together");
-    check("cors: { origins: [\"null\"] }", "not an origin to trust");
-    check("cors: { origins: [https://a.test, \"null\"] }", "not an origin to trust");
+    check("cors: { origins: [\"*\"], credentials: true }", "cannot be combined");
+    check("cors: { origins: [https://a.test, \"*\"], credentials: true }", "cannot be combined");
+    check("cors: { origins: [\"null\"] }", "is not accepted as an origin");
+    check("cors: { origins: [https://a.test, \"null\"] }", "is not accepted as an origin");
     check("cors: { origins: [https://a.test/] }", "is not an origin");
     check("cors: { origins: [\"https://*.a.test\"] }", "is not an origin");
     check("cors: { origins: [a.test] }", "is not an origin");

@@ -16,7 +16,7 @@ use gatepost::config::files::{self, LastGood};
 use gatepost::config::snapshot::{Retained, Snapshot};
 use gatepost::config::{Config, Dynamic, Materials};
 use gatepost::decide::api_key::Digest;
-use gatepost::decide::api_key::format::{self, Kind};
+use gatepost::decide::api_key::format::{self, SecretKind};
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Value, json};
 
@@ -125,7 +125,7 @@ impl Fixture {
         let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
         let jwk =
             json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y, "alg": "ES256", "kid": "k" });
-        let own = format::generate(Kind::ApiKey, &mut |bytes| {
+        let own = format::generate(SecretKind::ApiKey, &mut |bytes| {
             bytes.fill(7);
             Ok(())
         });

@@ -15,7 +15,7 @@ use crate::base::clock::{Clock, UnixTime};
 use crate::base::secret::Secret;
 use crate::cli::Failure;
 use crate::decide::api_key::Digest;
-use crate::decide::api_key::format::{self, Kind, RandomFault};
+use crate::decide::api_key::format::{self, RandomFault, SecretKind};
 
 pub(super) const ISSUER: &str = "https://demo.gatepost.invalid";
 pub(super) const AUDIENCE: &str = "demo-api";
@@ -57,7 +57,7 @@ impl Credentials {
         claims["scope"] = "".into();
         let token_without_scope = sign(&claims)?;
         let mut fill = |bytes: &mut [u8]| rand::fill(bytes).map_err(|_| RandomFault);
-        let api_key = format::generate(Kind::ApiKey, &mut fill)
+        let api_key = format::generate(SecretKind::ApiKey, &mut fill)
             .map_err(|error| Failure::fault(error.to_string()))?;
         let digest = Digest::sha256(api_key.expose()).to_text();
         let key_file = format!(

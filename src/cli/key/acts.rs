@@ -18,7 +18,7 @@ use crate::config::key_file::SpannedKey;
 use crate::config::key_file::edit::Edit;
 use crate::config::language::suggest::suggest;
 use crate::decide::api_key::digest::{BARE_KEY_BYTES_MIN, KEY_BYTES_MAX};
-use crate::decide::api_key::format::{self, Form, Kind};
+use crate::decide::api_key::format::{self, Form, SecretKind};
 use crate::decide::api_key::{Digest, KeyEntry, KeyState};
 use crate::decide::principal::Claims;
 use crate::decide::scope::ScopeSet;
@@ -37,7 +37,7 @@ const PEPPER_BYTES_MAX: usize = 4096;
 
 pub(super) fn create(session: &mut Session<'_, '_>, arguments: &Create) -> Result<(), Failure> {
     let path = &arguments.file.path;
-    let key = format::generate(Kind::ApiKey, session.fill_random)?;
+    let key = format::generate(SecretKind::ApiKey, session.fill_random)?;
     let digest = Digest::sha256(key.expose());
     let now = session.now;
     let fill = &mut *session.fill_random;
@@ -101,7 +101,7 @@ pub(super) fn find(session: &mut Session<'_, '_>, arguments: &Find) -> Result<()
 
 pub(super) fn rotate(session: &mut Session<'_, '_>, arguments: &Rotate) -> Result<(), Failure> {
     let path = &arguments.file.path;
-    let key = format::generate(Kind::ApiKey, session.fill_random)?;
+    let key = format::generate(SecretKind::ApiKey, session.fill_random)?;
     let now = session.now;
     let fill = &mut *session.fill_random;
     let (old, entry, end) = store::update(path, Missing::Refuse, |keys| {

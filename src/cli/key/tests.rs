@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::base::secret::Secret;
 use crate::config::key_file::{SpannedKey, parse_any_pepper};
-use crate::decide::api_key::format::{self, Form, Kind};
+use crate::decide::api_key::format::{self, Form, SecretKind};
 use crate::decide::api_key::{Digest, KeyError, KeyRing, Peppers};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -141,7 +141,7 @@ fn contract_commands_create_prints_the_key_once_and_stores_its_digest() {
     );
     let key = first_line(&ran.out).to_owned();
     assert_eq!(ran.out, format!("{key}\n"));
-    assert_eq!(format::check(&key), Form::Good(Kind::ApiKey));
+    assert_eq!(format::check(&key), Form::Good(SecretKind::ApiKey));
     assert!(!ran.err.contains(&key) && !desk.text().contains(&key), "{}", ran.err);
     assert_eq!(desk.verify(&key), Ok(()));
 

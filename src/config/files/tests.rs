@@ -161,7 +161,7 @@ fn contract_reload_only_the_key_file_that_changed_is_packed_again() {
         ("{\"id\":\"c3\"", "/etc/c.jsonl:1:11: not valid JSON"),
         (
             &*format!("{}{}", line("c3"), line("c3")),
-            "/etc/c.jsonl:2:1: the id \"c3\" is taken by the key in line 1",
+            "/etc/c.jsonl:2:1: duplicate id \"c3\": already used by the key in line 1",
         ),
         (&*format!("{}{}", line("c3"), line("a1")), "/etc/c.jsonl:2:1: key \"a1\" has the "),
         (&*"x".repeat(70_000), "/etc/c.jsonl:1:65537: the line has more"),

@@ -436,9 +436,12 @@ fn check_unique<'k>(report: &Report, keys: impl Iterator<Item = (String, &'k Spa
         let place = Place { line: narrow(*line), column: narrow(*column) };
         let mistake = |message: String| report.add(place, path.as_str(), message);
         if let Some(before) = ids.insert(&entry.id, *line) {
-            mistake(format!("the id {:?} is taken by the key in line {before}", &*entry.id));
+            mistake(format!(
+                "duplicate id {:?}: already used by the key in line {before}",
+                &*entry.id
+            ));
         } else if let Some(before) = digests.insert(&entry.digest, &entry.id) {
-            mistake(format!("has the digest of {before:?}: two entries for one key"));
+            mistake(format!("duplicate digest: the same key as {before:?}"));
         }
     }
 }

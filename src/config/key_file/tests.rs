@@ -180,13 +180,13 @@ fn contract_key_files_the_longest_id_is_128_bytes() {
 fn contract_reading_duplicate_ids_and_digests_are_mistakes() {
     bad(
         &format!("keys:\n- {{ id: a, digest: '{A}' }}\n- {{ id: a, digest: '{B}' }}\n"),
-        &["keys.yaml:3:3: keys[1]: the id \"a\" is taken by the key in line 2"],
+        &["keys.yaml:3:3: keys[1]: duplicate id \"a\": already used by the key in line 2"],
     );
     // The same digest in other letters is the same digest.
     let upper = format!("sha256:{}", A[7..].to_uppercase());
     bad(
         &format!("keys:\n- {{ id: a, digest: '{A}' }}\n- {{ id: b, digest: '{upper}' }}\n"),
-        &["keys.yaml:3:3: keys[1]: has the digest of \"a\": two entries for one key"],
+        &["keys.yaml:3:3: keys[1]: duplicate digest: the same key as \"a\""],
     );
 }
 

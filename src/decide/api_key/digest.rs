@@ -1,7 +1,7 @@
-//! What is stored instead of a key: `sha256:<hex>` or `hmac-sha256:<pepper>:<hex>`.
+//! The stored form of an API key: `sha256:<hex>` or `hmac-sha256:<pepper>:<hex>`.
 //!
-//! Owns the two digests, their text form and how they are computed. A bare SHA-256 is enough for
-//! a key nobody can guess; a short or human-made key needs the pepper, so that a stolen key file
+//! Owns the two digests, their text form and their computation. A bare SHA-256 is enough for a key
+//! that cannot be guessed; a short or human-made key needs the pepper, so that a stolen key file
 //! alone cannot be searched. Never stores a key, and never prints a whole digest: the digest of a
 //! guessable key is as good as the key.
 
@@ -13,10 +13,10 @@ use thiserror::Error;
 use crate::base::sha256::sha256;
 
 /// The shortest presented key that may match a bare SHA-256, in bytes: 22 base64 characters carry
-/// 128 bits. Anything shorter could be found from the key file by trying.
+/// 128 bits. Anything shorter could be found from the key file by brute force.
 pub const BARE_KEY_BYTES_MIN: usize = 22;
 
-/// The longest key that is looked at, in bytes: as long as the longest token.
+/// The longest accepted key, in bytes: as long as the longest token.
 pub const KEY_BYTES_MAX: usize = 8 * 1024;
 
 /// The longest pepper name, in bytes.
@@ -36,7 +36,7 @@ pub enum Digest {
     },
 }
 
-/// Why a text is not a digest. Says nothing of the text itself.
+/// A text that is not a digest. The error shows nothing of the text itself.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum DigestError {
     /// Neither `sha256:` nor `hmac-sha256:`.
@@ -58,7 +58,7 @@ impl Digest {
     /// case.
     ///
     /// # Errors
-    /// [`DigestError`] saying what is accepted.
+    /// [`DigestError`], with what is accepted.
     pub fn parse(text: &str) -> Result<Self, DigestError> {
         if let Some(hex) = text.strip_prefix("sha256:") {
             return Ok(Self::Sha256(parse_hex(hex)?));
@@ -101,7 +101,7 @@ impl Digest {
         }
     }
 
-    /// The text form, as it stands in a key file. For writing key files only.
+    /// The text form used in key files. For writing key files only.
     #[must_use]
     pub fn to_text(&self) -> String {
         use fmt::Write as _;
@@ -117,7 +117,7 @@ impl Digest {
     }
 }
 
-/// Only the kind: a digest of a guessable key must not stand in a log.
+/// Only the kind: a digest of a guessable key must not reach a log.
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -127,7 +127,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Whether a text can name a pepper.
+/// Returns whether a text is a valid pepper name.
 #[must_use]
 pub fn is_pepper_name(text: &str) -> bool {
     (1..=PEPPER_NAME_BYTES_MAX).contains(&text.len())

@@ -1,8 +1,8 @@
-//! How our own keys read: `gp_key_` + 43 base62 characters + 6 characters of checksum.
+//! The format of gatepost's own keys: `gp_key_`, 43 base62 characters, 6 characters of checksum.
 //!
-//! Owns the text form of every secret we hand out: making one, and telling a mistyped or cut one
-//! from a good one before anything is hashed or looked up. The checksum keeps typing errors and
-//! truncated pastes away from the look-up; it is no proof of anything, since anybody can compute
+//! Owns the text form of every secret that gatepost generates: generation, and detection of
+//! mistyped or truncated ones before anything is hashed or looked up. The checksum keeps typing
+//! errors and truncated pastes away from the look-up; it proves nothing, since anyone can compute
 //! it. Never stores a key and never reads the clock.
 
 use std::fmt;
@@ -20,8 +20,8 @@ const RANDOM_CHARS: usize = 43;
 /// Characters of checksum: 62^6 is above 2^32.
 const CHECKSUM_CHARS: usize = 6;
 
-/// How often the random source is asked for a key. One round of 64 bytes leaves 62 usable ones
-/// on average, so a source that has not given 43 after this many rounds is broken.
+/// Attempts to read the random source for a key. One round of 64 bytes leaves 62 usable ones on
+/// average, so a source that has not yielded 43 after this many rounds is broken.
 const RANDOM_ROUNDS_MAX: usize = 16;
 
 /// Finds API keys: for secret scanners.
@@ -32,18 +32,18 @@ pub const PERSONAL_ACCESS_TOKEN_PATTERN: &str = r"\bgp_pat_[0-9A-Za-z]{49}\b";
 
 /// The kinds of secret that have this form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum SecretKind {
     /// `gp_key_`.
     ApiKey,
     /// `gp_pat_`.
     PersonalAccessToken,
 }
 
-impl Kind {
+impl SecretKind {
     /// Every kind.
     pub const ALL: [Self; 2] = [Self::ApiKey, Self::PersonalAccessToken];
 
-    /// What a secret of this kind begins with.
+    /// The prefix of secrets of this kind.
     #[must_use]
     pub const fn prefix(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Kind {
         }
     }
 
-    /// What secret scanners look for.
+    /// The pattern for secret scanners.
     #[must_use]
     pub const fn pattern(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for SecretKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ApiKey => "API key",
@@ -71,16 +71,16 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What a look at a text's form tells.
+/// The result of checking the form of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// It does not begin like one of ours: it may be a key of another maker.
+    /// Not a gatepost key by its prefix: it may be a key of another maker.
     NotOurs,
-    /// It reads like one of ours from beginning to end.
-    Good(Kind),
-    /// It begins like one of ours, but length, characters or checksum are wrong: it can never
-    /// have been one.
-    Bad(Kind),
+    /// A well-formed gatepost key.
+    Good(SecretKind),
+    /// Begins like a gatepost key, but length, characters or checksum are wrong: gatepost never
+    /// generated it.
+    Bad(SecretKind),
 }
 
 /// The random source failed or is stuck.
@@ -88,16 +88,16 @@ pub enum Form {
 #[error("the random source failed")]
 pub struct RandomFault;
 
-/// Makes a new secret from `fill`, which fills a slice with random bytes. Every character is
+/// Generates a new secret from `fill`, which fills a slice with random bytes. Every character is
 /// drawn without bias.
 ///
 /// # Errors
 /// [`RandomFault`] when the source fails or keeps returning bytes that cannot be used.
 pub fn generate(
-    kind: Kind,
+    kind: SecretKind,
     fill: &mut dyn FnMut(&mut [u8]) -> Result<(), RandomFault>,
 ) -> Result<Secret<String>, RandomFault> {
-    // Room for all of it from the start, so that no half of a key is left behind by growing.
+    // Full capacity from the start, so that growing leaves no partial copy of the key behind.
     let mut text = String::with_capacity(kind.prefix().len() + RANDOM_CHARS + CHECKSUM_CHARS);
     text.push_str(kind.prefix());
     push_random(&mut text, RANDOM_CHARS, ALPHABET, fill)?;
@@ -135,10 +135,11 @@ pub fn push_random(
     Err(RandomFault)
 }
 
-/// Looks at the form of a presented text: cheap, without hashing it and without looking it up.
+/// Checks the form of a presented text: cheap, without hashing it and without looking it up.
 #[must_use]
 pub fn check(text: &str) -> Form {
-    let Some(kind) = Kind::ALL.into_iter().find(|kind| text.starts_with(kind.prefix())) else {
+    let Some(kind) = SecretKind::ALL.into_iter().find(|kind| text.starts_with(kind.prefix()))
+    else {
         return Form::NotOurs;
     };
     let body = &text.as_bytes()[kind.prefix().len()..];
@@ -183,13 +184,19 @@ mod tests {
     }
 
     /// Checksums computed with another implementation (zlib's `crc32`).
-    const KNOWN: [(&str, Kind); 6] = [
-        ("gp_key_0000000000000000000000000000000000000000000376UK8", Kind::ApiKey),
-        ("gp_key_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz3ggK1R", Kind::ApiKey),
-        ("gp_key_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg2DDzeV", Kind::ApiKey),
-        ("gp_key_00000000000000000000000000000000000000002ID000kns", Kind::ApiKey),
-        ("gp_pat_00000000000000000000000000000000000000000003K3TjR", Kind::PersonalAccessToken),
-        ("gp_pat_JKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz1RL41L", Kind::PersonalAccessToken),
+    const KNOWN: [(&str, SecretKind); 6] = [
+        ("gp_key_0000000000000000000000000000000000000000000376UK8", SecretKind::ApiKey),
+        ("gp_key_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz3ggK1R", SecretKind::ApiKey),
+        ("gp_key_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg2DDzeV", SecretKind::ApiKey),
+        ("gp_key_00000000000000000000000000000000000000002ID000kns", SecretKind::ApiKey),
+        (
+            "gp_pat_00000000000000000000000000000000000000000003K3TjR",
+            SecretKind::PersonalAccessToken,
+        ),
+        (
+            "gp_pat_JKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz1RL41L",
+            SecretKind::PersonalAccessToken,
+        ),
     ];
 
     #[test]
@@ -215,8 +222,11 @@ mod tests {
             // Another kind's checksum.
             &good.replace("gp_key_", "gp_pat_"),
         ] {
-            let kind =
-                if bad.starts_with("gp_pat_") { Kind::PersonalAccessToken } else { Kind::ApiKey };
+            let kind = if bad.starts_with("gp_pat_") {
+                SecretKind::PersonalAccessToken
+            } else {
+                SecretKind::ApiKey
+            };
             check_form(bad, Form::Bad(kind));
         }
     }
@@ -231,12 +241,12 @@ mod tests {
     #[test]
     fn every_single_wrong_character_is_found() {
         let good = KNOWN[2].0;
-        for at in Kind::ApiKey.prefix().len()..good.len() {
+        for at in SecretKind::ApiKey.prefix().len()..good.len() {
             for other in ALPHABET {
                 let mut bytes = good.as_bytes().to_vec();
                 if std::mem::replace(&mut bytes[at], *other) != *other {
                     let wrong = String::from_utf8(bytes).unwrap();
-                    check_form(&wrong, Form::Bad(Kind::ApiKey));
+                    check_form(&wrong, Form::Bad(SecretKind::ApiKey));
                 }
             }
         }
@@ -244,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_generated_secret_is_well_formed_and_has_the_stated_length() {
-        for kind in Kind::ALL {
+        for kind in SecretKind::ALL {
             let made = generate(kind, &mut counting(3)).unwrap();
             assert!(kind.pattern().contains(kind.prefix()), "{kind}");
             check_form(made.expose(), Form::Good(kind));
@@ -256,18 +266,18 @@ mod tests {
 
     #[test]
     fn people_are_told_what_kind_a_secret_is() {
-        let names = Kind::ALL.map(|kind| kind.to_string());
+        let names = SecretKind::ALL.map(|kind| kind.to_string());
         assert_eq!(names, ["API key", "personal access token"]);
     }
 
     #[test]
     fn a_broken_random_source_makes_no_key() {
-        assert!(generate(Kind::ApiKey, &mut |_| Err(RandomFault)).is_err());
+        assert!(generate(SecretKind::ApiKey, &mut |_| Err(RandomFault)).is_err());
         let stuck = &mut |bytes: &mut [u8]| {
             bytes.fill(255);
             Ok(())
         };
-        assert!(generate(Kind::ApiKey, stuck).is_err());
+        assert!(generate(SecretKind::ApiKey, stuck).is_err());
     }
 
     #[test]
@@ -309,13 +319,13 @@ mod tests {
                 }
                 Ok(())
             };
-            let made = generate(Kind::ApiKey, &mut source).unwrap();
-            prop_assert_eq!(check(made.expose()), Form::Good(Kind::ApiKey));
+            let made = generate(SecretKind::ApiKey, &mut source).unwrap();
+            prop_assert_eq!(check(made.expose()), Form::Good(SecretKind::ApiKey));
             let mut bytes = made.expose().clone().into_bytes();
             prop_assume!(other.is_ascii() && bytes[at] != other);
             bytes[at] = other;
             let changed = String::from_utf8(bytes).unwrap();
-            prop_assert_eq!(check(&changed), Form::Bad(Kind::ApiKey));
+            prop_assert_eq!(check(&changed), Form::Bad(SecretKind::ApiKey));
         }
 
         #[test]

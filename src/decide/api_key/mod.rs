@@ -1,6 +1,7 @@
-//! API keys: our own format, digests of any existing key, and the ring they are looked up in.
+//! API keys: gatepost's own format, digests of any existing key, and the ring they are looked up
+//! in.
 //!
-//! Owns what a key looks like and how one is found among a million in constant time.
+//! Owns the format of keys and the look-up of one among a million in constant time.
 //! Never stores a key, only digests; never reads a file; never reads the clock.
 
 pub mod digest;
@@ -31,13 +32,13 @@ pub type KeyLimits = Box<[(Box<str>, Quota)]>;
 pub struct KeyEntry {
     /// Unique over all key files.
     pub id: Arc<str>,
-    /// For people.
+    /// A label for people.
     pub name: Option<Box<str>>,
-    /// What the presented key must hash to.
+    /// The expected digest of the presented key.
     pub digest: Digest,
     /// `key:<id>` unless given.
     pub subject: Arc<str>,
-    /// What the key grants.
+    /// The granted scopes.
     pub scopes: Arc<ScopeSet>,
     /// For conditions and claim headers.
     pub claims: Arc<Claims>,
@@ -45,7 +46,7 @@ pub struct KeyEntry {
     pub not_before: Option<UnixTime>,
     /// Not at or after this instant.
     pub expires: Option<UnixTime>,
-    /// Switched off without being forgotten.
+    /// `false` disables the key without removing its entry.
     pub enabled: bool,
     /// Quotas that replace the route's limit of that name.
     pub limits: KeyLimits,
@@ -53,14 +54,14 @@ pub struct KeyEntry {
     pub replaces: Option<Box<str>>,
 }
 
-/// Why a presented key is refused.
+/// A refused API key.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum KeyError {
-    /// Reads like one of ours (`gp_`), but has another length, character or checksum.
-    #[error("not a well-formed gatepost key: its checksum does not hold")]
+    /// Begins like a gatepost key (`gp_`), but has another length, character or checksum.
+    #[error("malformed gatepost key: checksum mismatch")]
     Malformed,
     /// No entry has this key's digest.
-    #[error("no such key")]
+    #[error("unknown API key")]
     Unknown,
     /// `not_before` has not come.
     #[error("key {id} is not valid before {at}")]

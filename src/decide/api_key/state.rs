@@ -1,13 +1,13 @@
-//! Whether a key would be accepted, and what there is to tell about one.
+//! The state of a key and its summary.
 //!
-//! Owns the states of a key and the order in which they are asked for. Never reads the clock.
+//! Owns the states of a key and the order in which they are checked. Never reads the clock.
 
 use crate::base::clock::UnixTime;
 
-/// Whether a key would be accepted.
+/// The state of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyState {
-    /// It would.
+    /// Accepted.
     Active,
     /// `enabled: false`.
     Disabled,
@@ -32,9 +32,8 @@ impl KeyState {
         }
     }
 
-    /// The state of a key with these properties at `now`. Checked in this order: switched off,
-    /// not begun, over. There is no leeway: the operator wrote the instant, on this machine's
-    /// clock.
+    /// The state of a key with these properties at `now`. Checked in this order: disabled, not yet
+    /// valid, expired. There is no leeway: the operator wrote the instant, on this machine's clock.
     #[must_use]
     pub fn of(
         enabled: bool,
@@ -54,17 +53,17 @@ impl KeyState {
     }
 }
 
-/// What `/status` tells about one key.
+/// The summary of one key on `/status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySummary<'a> {
     /// The key's id.
     pub id: &'a str,
     /// Its name, if it has one.
     pub name: Option<&'a str>,
-    /// Whether it would be accepted.
+    /// Its state.
     pub state: KeyState,
-    /// When it ends.
+    /// End of its validity.
     pub expires: Option<UnixTime>,
-    /// When it was last accepted, to the second, as far as this process and its reloads remember.
+    /// Time of last use, to the second, as far as this process and its reloads know it.
     pub last_use: Option<UnixTime>,
 }

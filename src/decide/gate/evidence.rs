@@ -1,4 +1,4 @@
-//! What was established about one request, in the words of the operator.
+//! The facts that were established about one request, for the operator.
 //!
 //! Owns the account of a decision: the same facts feed the access log, `why` and `explain`, so
 //! that they cannot disagree. Holds no credential: only what verification made of it.
@@ -14,29 +14,29 @@ use crate::decide::principal::Principal;
 use crate::decide::rate_limit::Standing;
 use crate::decide::rejection::Rejection;
 
-/// Facts found out while a request was decided. What is `None` or empty was not reached.
+/// Facts established while a request was decided. `None` and empty: not reached.
 #[derive(Debug)]
 pub struct Evidence {
-    /// The client's address; `None` for a Unix peer that names nobody.
+    /// The client's address; `None` for a Unix peer without forwarded addresses.
     pub address: Option<IpAddr>,
     /// The route.
     pub route: Option<Arc<Route>>,
-    /// A bearer token was there.
+    /// The request had a bearer token.
     pub presented_jwt: bool,
-    /// An API key was there.
+    /// The request had an API key.
     pub presented_key: bool,
     /// The token, verified.
     pub token: Option<VerifiedToken>,
-    /// Whether the token was verified before; `None` where nobody looked.
+    /// Whether the token came from the cache; `None` where the cache was not consulted.
     pub recalled: Option<bool>,
     /// The key, verified.
     pub key: Option<VerifiedKey>,
-    /// Every limit that was asked.
+    /// The state of every limit that was checked.
     pub standings: Vec<Standing>,
 }
 
 impl Evidence {
-    /// Nothing but the address is known yet.
+    /// Evidence with the address alone.
     #[must_use]
     pub fn new(address: Option<IpAddr>) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl Evidence {
         }
     }
 
-    /// Who the request was established to come from: the token's principal, else the key's.
+    /// The established principal: the token's, else the key's.
     #[must_use]
     pub fn principal(&self) -> Option<&Arc<Principal>> {
         match (&self.token, &self.key) {
@@ -62,14 +62,14 @@ impl Evidence {
     }
 }
 
-/// One step of a decision, for people.
+/// One step of a decision, for explanations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Which question.
+    /// The name of the step.
     pub question: &'static str,
-    /// Whether it was answered well.
+    /// Whether the check passed.
     pub passed: bool,
-    /// The answer.
+    /// The result.
     pub answer: String,
 }
 
@@ -83,7 +83,7 @@ impl Decision {
         };
         let mut steps = steps(&self.evidence, rejection);
         if let Verdict::Need(need) = &self.verdict {
-            let answer = format!("opaque: {} must be asked, and was not", need.issuer());
+            let answer = format!("opaque token: issuer {} must be asked", need.issuer());
             steps.pop();
             steps.push(Step { question: "token", passed: false, answer });
         }
@@ -91,7 +91,7 @@ impl Decision {
     }
 }
 
-/// As [`Decision::steps`], for a refusal that came after the gate (a body over its limit).
+/// As [`Decision::steps`], for a refusal after the gate (a body over its limit).
 #[must_use]
 pub fn steps(evidence: &Evidence, rejection: Option<&Rejection>) -> Vec<Step> {
     let mut steps = steps_to_route(evidence.address, evidence.route.as_deref());
@@ -99,8 +99,8 @@ pub fn steps(evidence: &Evidence, rejection: Option<&Rejection>) -> Vec<Step> {
     steps
 }
 
-/// The first of the [`steps`]: what a request asks for. They are the longer ones, and the same for
-/// every request of a route.
+/// The first of the [`steps`], up to the route. They are the longer ones, and the same for every
+/// request of a route.
 #[must_use]
 pub fn steps_to_route(address: Option<IpAddr>, route: Option<&Route>) -> Vec<Step> {
     let mut steps = vec![passed("address", address_text(address))];
@@ -111,7 +111,7 @@ pub fn steps_to_route(address: Option<IpAddr>, route: Option<&Route>) -> Vec<Ste
     steps
 }
 
-/// The other [`steps`]: who asks, and what came of it.
+/// The [`steps`] after the route.
 #[must_use]
 pub fn steps_behind_route(evidence: &Evidence, rejection: Option<&Rejection>) -> Vec<Step> {
     let mut steps = Vec::new();

@@ -1,9 +1,9 @@
-//! The budget of failed credentials: what a guesser or a flood of bad signatures may cost us.
+//! The budget of failed credentials: bounds the cost of guessing and of floods of bad signatures.
 //!
-//! Owns who is asked, who is exempt and which failures count (contract, "Failed credentials";
-//! R-703, R-1005). It is consulted by address before any signature work and charged afterwards. A
-//! missing or an expired credential never counts: clients with a slow clock must not lock their
-//! whole address out.
+//! Owns which requests are checked, which peers are exempt and the charge (contract, "Failed
+//! credentials"; R-703, R-1005); the table of refusals says which failures count. The budget is
+//! checked by address before any signature work and charged afterwards. A missing or an expired
+//! credential never counts: clients with a slow clock must not lock their whole address out.
 
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -16,14 +16,14 @@ use crate::decide::rejection::Rejection;
 use crate::decide::request::address::{self, Peer};
 use crate::decide::request::credential::Presented;
 
-/// How the budget is called in logs. Not a limit of the configuration, so not a metric label.
+/// The name of the budget in logs. Not a limit of the configuration, so not a metric label.
 const NAME: &str = "failed-credentials";
 
 /// The budget, compiled into a snapshot.
 #[derive(Clone, Debug)]
 pub struct FailedCredentials {
     policy: Arc<LimitPolicy>,
-    /// Without trusted proxies, everybody behind a balancer on a private address would share one
+    /// Without trusted proxies, all clients of a balancer on a private address would share one
     /// budget: such peers are exempt.
     exempts_near_peers: bool,
 }
@@ -58,8 +58,8 @@ impl FailedCredentials {
 }
 
 impl Gate {
-    /// Refuses what would need new work from an address whose budget is spent. Our own keys pass:
-    /// their checksum is checked before anything is looked up.
+    /// Refuses requests that need new work from an address whose budget is exhausted. gatepost's
+    /// own keys pass: their checksum is checked before anything is looked up.
     pub(super) fn check_failed(
         &self,
         ask: Ask<'_>,
@@ -78,14 +78,14 @@ impl Gate {
         Err(Rejection::FailedCredentialsSpent(Box::new(standing)))
     }
 
-    /// Charges the address for a credential that failed, if that failure counts.
+    /// Charges the address for a failed credential, if that failure counts.
     pub(super) fn charge_failed(&self, ask: Ask<'_>, rejection: &Rejection, evidence: &Evidence) {
         if rejection.reason().counts_as_failed_credential() {
             self.charge_guess(ask, evidence);
         }
     }
 
-    /// Charges the address for something that nobody presents by accident.
+    /// Charges the address for a credential that honest clients do not present by accident.
     pub(super) fn charge_guess(&self, ask: Ask<'_>, evidence: &Evidence) {
         let counts = ask.charging == Charging::Charge;
         if counts && !self.failed_credentials.exempts(ask.head.peer) {
@@ -103,8 +103,8 @@ impl Gate {
     }
 }
 
-/// A token that is not known yet needs its signature checked; a key that is not ours is hashed and
-/// looked up.
+/// Returns whether a request needs new work: an unknown token needs its signature checked; a key of
+/// another maker is hashed and looked up.
 fn needs_work(presented: Presented<'_>, knows_token: bool) -> bool {
     let foreign_key = presented.key.is_some_and(|key| format::check(key) == Form::NotOurs);
     (presented.jwt.is_some() && !knows_token) || foreign_key

@@ -1,7 +1,7 @@
-//! Which callers a request is charged to.
+//! The callers that a request is charged to.
 //!
-//! Owns the mapping from a limit's `by` to a key in the table, and what stands in for a value
-//! that is missing: the principal, then the address, never nobody (contract, "Limits").
+//! Owns the mapping from a limit's `by` to a key in the table, and the fallback for a missing
+//! value: the principal, then the address, never unlimited (contract, "Limits").
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::decide::rejection::Rejection;
 use crate::decide::request::address;
 
 impl Gate {
-    /// The limits that need no credential: by address and by route. They are charged for requests
-    /// that fail later, too.
+    /// Charges the limits that need no credential: by address and by route. They are charged for
+    /// requests that fail later, too.
     pub(super) fn charge_peer(
         &self,
         ask: Ask<'_>,
@@ -28,8 +28,8 @@ impl Gate {
         self.settle(ask, &charges, evidence)
     }
 
-    /// The limits that count for whom the credentials established. With a token and a key, the
-    /// limits of both apply.
+    /// Charges the limits of the established principals. With a token and a key, the limits of both
+    /// apply.
     pub(super) fn charge_principal(
         &self,
         ask: Ask<'_>,
@@ -105,7 +105,7 @@ impl Gate {
                 | LimitBy::Client
                 | LimitBy::Claim(_) => match address {
                     Some(address) => key(&[b"address", &address::limit_bytes(address)]),
-                    // A Unix peer that names nobody: all of them together, never unlimited.
+                    // Unix peers without forwarded addresses share one bucket, never unlimited.
                     None => key(&[b"unix"]),
                 },
             };
@@ -124,7 +124,7 @@ impl Gate {
                 if texts.is_empty() {
                     return by_principal();
                 }
-                // With the issuer: another one's tenant of the same name is another tenant.
+                // With the issuer: a tenant of the same name at another issuer is another tenant.
                 let mut parts: Vec<&[u8]> = vec![b"claim", who.issuer().as_bytes()];
                 parts.extend(texts.iter().map(String::as_bytes));
                 key(&parts)

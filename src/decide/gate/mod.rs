@@ -1,8 +1,8 @@
-//! The decision, on one screen: who is this, may they, how often.
+//! The decision on one screen: authentication, authorization and rate limiting.
 //!
 //! Owns the order of the checks ([`Gate::admit`]) and [`Permit`], without which nothing is
-//! forwarded. Never builds a response (that is [`crate::decide::rejection`]'s), never waits, never reads
-//! the clock, and asks each question of the module that owns it.
+//! forwarded. Never builds a response (that is [`crate::decide::rejection`]), never waits, never
+//! reads the clock; each check belongs to the module it calls.
 
 mod evidence;
 mod failed;
@@ -38,7 +38,7 @@ pub use need::{Introspected, Need};
 
 use need::Query;
 
-/// What the gate sees of a request.
+/// The parts of a request that the gate reads.
 #[derive(Clone, Copy)]
 #[expect(missing_debug_implementations, reason = "its fields hold credentials")]
 pub struct RequestHead<'a> {
@@ -50,11 +50,11 @@ pub struct RequestHead<'a> {
     pub path: &'a [u8],
     /// All fields.
     pub headers: &'a HeaderMap,
-    /// Who connected.
+    /// The connected peer.
     pub peer: Peer,
 }
 
-/// Whether limits are charged or only asked (`explain --live`, a caller that asks again).
+/// Whether limits are charged or only checked (`explain --live`, a caller that asks again).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charging {
     /// One request is charged to every limit that lets it through.
@@ -63,7 +63,7 @@ pub enum Charging {
     Peek,
 }
 
-/// One question to the gate: the request, when, and whether limits are charged.
+/// The input of one decision: the request, the time, and whether limits are charged.
 #[derive(Clone, Copy)]
 struct Ask<'a> {
     head: &'a RequestHead<'a>,
@@ -94,7 +94,7 @@ impl Target<'_> {
     }
 }
 
-/// The right to forward one request. Only [`Gate::admit`] makes one.
+/// The right to forward one request. Only [`Gate::admit`] and [`Gate::resume`] issue one.
 #[derive(Debug)]
 #[must_use]
 pub struct Permit {
@@ -108,71 +108,71 @@ impl Permit {
         Self { route: Arc::clone(route), path, principal }
     }
 
-    /// The route the request falls under.
+    /// The route of the request.
     #[must_use]
     pub fn route(&self) -> &Arc<Route> {
         &self.route
     }
 
-    /// The path to forward, where it is not the received one (dot segments were removed).
+    /// The path to forward, where it differs from the received one (dot segments were removed).
     #[must_use]
     pub fn rewritten_path(&self) -> Option<&str> {
         self.path.as_deref()
     }
 
-    /// Who the caller is; `None` on anonymous admission.
+    /// The caller; `None` on anonymous admission.
     #[must_use]
     pub fn principal(&self) -> Option<&Arc<Principal>> {
         self.principal.as_ref()
     }
 }
 
-/// Yes, or no and why.
+/// The result of a decision.
 #[derive(Debug)]
 pub enum Verdict {
     /// Forward it.
     Permit(Permit),
     /// Refuse it.
     Reject(Rejection),
-    /// `insecure_observe`: it would be refused, and is forwarded all the same, with its credential
-    /// and without any identity of ours.
+    /// `insecure_observe`: the request would be refused, but is forwarded with its credential and
+    /// without identity headers.
     Observe(Permit, Rejection),
-    /// A CORS preflight, answered by us with these fields.
+    /// A CORS preflight, answered with these fields.
     Preflight(Vec<(HeaderName, HeaderValue)>),
-    /// Nobody here can say: somebody else must be asked, and then [`Gate::resume`].
+    /// The issuer of an opaque token must be asked first; its answer goes to [`Gate::resume`].
     Need(Need),
 }
 
-/// A verdict and everything that was established on the way to it.
+/// A verdict and everything that was established before it.
 #[derive(Debug)]
 pub struct Decision {
-    /// Yes or no.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What was found out, for log, `why` and `explain`.
+    /// The established facts, for log, `why` and `explain`.
     pub evidence: Evidence,
 }
 
-/// Everything a decision needs: immutable, compiled into a snapshot, but for the limit table,
-/// which is shared with the snapshots before and after.
+/// Everything a decision needs: immutable, compiled into a snapshot, except for the limit table,
+/// which all snapshots share.
 #[derive(Debug)]
 pub struct Gate {
     /// Routes.
     pub routes: Arc<RouteTable>,
-    /// Where credentials are read from.
+    /// The sources of credentials.
     pub credentials: CredentialSources,
     /// Trusted issuers.
     pub issuers: Arc<Issuers>,
-    /// Tokens that were verified before.
+    /// The cache of verified tokens.
     pub tokens: Arc<TokenCache>,
     /// API keys.
     pub keys: Arc<KeyRing>,
-    /// What is no longer good although it verifies.
+    /// Revoked tokens and API keys.
     pub revocations: Revocations,
-    /// Whose forwarded fields are believed.
+    /// The peers whose forwarded fields are believed.
     pub trusted_proxies: TrustedProxies,
-    /// Who used how much.
+    /// The state of all rate limits.
     pub limits: Arc<LimitTable>,
-    /// What failed credentials may cost.
+    /// The budget of failed credentials.
     pub failed_credentials: FailedCredentials,
 }
 
@@ -216,7 +216,8 @@ impl Gate {
                 return Ok(Verdict::Preflight(cors.preflight_fields(headers)));
             }
             Preflight::Pass => {
-                // It costs the upstream a request: the limits by principal count it by address.
+                // Forwarded preflights cost the upstream a request: limits by principal count them
+                // by address.
                 self.charge_principal(ask, route, evidence)?;
                 return Ok(Verdict::Permit(target.permit(None)));
             }
@@ -421,7 +422,7 @@ impl Gate {
     }
 }
 
-/// The address a decision was made for, in the words of the log.
+/// The client's address as logs show it.
 #[must_use]
 pub fn address_text(address: Option<IpAddr>) -> String {
     address.map_or_else(|| "unix".to_owned(), |address| address.to_string())

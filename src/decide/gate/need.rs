@@ -1,9 +1,9 @@
-//! A decision that needs an answer from elsewhere, and how it goes on.
+//! Decisions that need an answer from an issuer, and their continuation.
 //!
 //! Owns [`Need`]: the question, and everything that was decided before it. The gate never waits:
-//! the shell asks, and comes back to [`Gate::resume`]. An attacker would want the second half to be
-//! decided for another request or by other rules: a need is made for one request and used up, and
-//! must be resumed with the snapshot that made it. No limit is charged twice.
+//! the shell asks the issuer and calls [`Gate::resume`]. An attacker would want the second half to
+//! be decided for another request or by other rules: a need belongs to one request, is consumed by
+//! its resumption, and must be resumed with the snapshot that issued it. No limit is charged twice.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::decide::policy::{Requirement, Route};
 use crate::decide::principal::Principal;
 use crate::decide::rejection::Rejection;
 
-/// What must be asked before a request can be decided.
+/// The question that must be answered before a request can be decided.
 #[must_use]
 pub struct Need {
     query: Query,
@@ -28,19 +28,20 @@ pub struct Need {
 pub struct Query {
     pub(super) issuer: Arc<str>,
     pub(super) token: Secret<Box<str>>,
-    /// Whether it was good before: whoever makes up tokens must not take its turn to be asked about.
+    /// Whether the token was valid before: made-up tokens must not delay questions about known
+    /// ones.
     pub(super) is_known: bool,
-    /// What the issuer said before; it may be believed a little longer when it does not answer.
+    /// The issuer's previous answer; used for a limited time when the issuer does not answer.
     pub(super) stale: Option<VerifiedToken>,
 }
 
-/// What came of asking.
+/// The result of asking an issuer.
 #[derive(Clone, Copy)]
 #[expect(missing_debug_implementations, reason = "an answer tells of its token")]
 pub enum Introspected<'a> {
     /// The body of a successful answer.
     Answer(&'a [u8]),
-    /// The issuer could not be asked, or did not answer in time.
+    /// The issuer could not be reached, or timed out.
     Failed,
 }
 
@@ -49,19 +50,19 @@ impl Need {
         Self { query, route, rewritten }
     }
 
-    /// Whom to ask, by `iss`.
+    /// The issuer to ask, by `iss`.
     #[must_use]
     pub fn issuer(&self) -> &Arc<str> {
         &self.query.issuer
     }
 
-    /// Whether the token was good before.
+    /// Whether the token was valid before.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.query.is_known
     }
 
-    /// What to ask about.
+    /// The token to ask about.
     #[must_use]
     pub fn token(&self) -> &Secret<Box<str>> {
         &self.query.token
@@ -76,8 +77,8 @@ impl fmt::Debug for Need {
 }
 
 impl Gate {
-    /// Decides the request that `need` was made for, now that its question was asked. `evidence`
-    /// is what was established before.
+    /// Decides the request that `need` was issued for, with the answer of the issuer. `evidence`
+    /// holds the facts established before.
     #[must_use]
     pub fn resume(
         &self,
@@ -108,7 +109,7 @@ impl Gate {
         answer: Introspected<'_>,
     ) -> Result<Option<Arc<Principal>>, Rejection> {
         let token = self.described(query, ask.now, answer).inspect_err(|error| {
-            // Asking cost something, and whoever guesses hears nothing else.
+            // Asking was expensive, and guessed tokens get this answer alone.
             if *error == JwtError::Inactive {
                 self.charge_guess(ask, evidence);
             }
@@ -136,12 +137,12 @@ impl Gate {
                 self.tokens.keep(text, &token);
                 Ok(token)
             }
-            // An answer that cannot be believed is none.
+            // An answer that cannot be believed counts as none.
             Err(JwtError::IntrospectionFailed { issuer }) => {
                 query.stale.clone().ok_or(JwtError::IntrospectionFailed { issuer })
             }
             Err(error) => {
-                // Nobody may fall back on what was said before this.
+                // The previous answer must not be used again.
                 self.tokens.forget(text);
                 let asked = Some(&query.issuer);
                 self.tokens.keep_bad(text, &error, asked, self.issuers.epoch(), now.monotonic);

@@ -2,8 +2,8 @@
 //!
 //! Owns the names of the headers an upstream may trust, every spelling an upstream might fold to
 //! one of them, and the values that are set. Never forwards anything a client sent under
-//! such a name, on any route, and never sees a framework's request type: it says what to
-//! remove and what to set.
+//! such a name, on any route, and never sees a framework's request type: it returns the
+//! names to remove and the fields to set.
 
 mod name;
 
@@ -14,14 +14,14 @@ use crate::decide::principal::Principal;
 
 pub use name::{IdentityHeaderName, IdentityNameError, IdentityNames};
 
-/// What is stripped and set, compiled from the configuration.
+/// The headers that are stripped and set, compiled from the configuration.
 #[derive(Clone, Debug)]
 pub struct IdentityHeaders {
     names: IdentityNames,
     /// Names outside `X-Auth-*` that are set, and so are stripped too. Identity names are folded
     /// already: [`IdentityHeaderName::parse`] accepts nothing else.
     renamed: Vec<HeaderName>,
-    /// Names that are let through although they look like ours (`pass_headers`).
+    /// Names that pass although they look like identity headers (`pass_headers`).
     passed: Vec<HeaderName>,
     anonymous: HeaderValue,
 }
@@ -29,8 +29,8 @@ pub struct IdentityHeaders {
 impl IdentityHeaders {
     /// Compiles names, the headers of all configured claims, and `pass_headers`.
     ///
-    /// A name of `pass_headers` is let through in exactly that spelling, and not at all when an
-    /// upstream might take it for one that is set here.
+    /// A name of `pass_headers` passes in exactly that spelling, and not at all when an upstream
+    /// might take it for one that is set here.
     #[must_use]
     pub fn new(
         names: IdentityNames,
@@ -48,9 +48,9 @@ impl IdentityHeaders {
         Self { names, renamed, passed, anonymous: HeaderValue::from_static("anonymous") }
     }
 
-    /// Whether an upstream might take a client's field of this name for identity: every
-    /// `X-Auth-*` and every configured name, in every folding, less `pass_headers`. Trailer
-    /// fields are asked about in the same way.
+    /// Returns whether an upstream might take a client's field of this name for identity: every
+    /// `X-Auth-*` and every configured name, in every folding, less `pass_headers`. Trailer fields
+    /// are checked in the same way.
     #[must_use]
     pub fn is_stripped(&self, name: &HeaderName) -> bool {
         self.is_stripped_folded(name, &fold(name.as_str()))
@@ -70,9 +70,9 @@ impl IdentityHeaders {
         headers.keys().filter(|name| self.is_stripped(name)).cloned()
     }
 
-    /// What to set for a request: the principal's values, or `anonymous` as the credential.
+    /// The fields to set for a request: the principal's values, or `anonymous` as the credential.
     ///
-    /// A claim never stands in for one of the six names, whatever its header is called.
+    /// A claim never replaces one of the six names, whatever its header is called.
     pub fn to_set<'a>(
         &'a self,
         principal: Option<&'a Principal>,
@@ -97,8 +97,8 @@ impl IdentityHeaders {
     }
 }
 
-/// Whether a folded name is `X-Auth` or below it. The whole family is ours: a name we set
-/// tomorrow must not be one that a client could set today.
+/// Returns whether a folded name is `X-Auth` or below it. The whole family is reserved, so that
+/// clients cannot already send a name that a later version sets.
 fn is_x_auth(folded: &str) -> bool {
     folded.strip_prefix("x-auth").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }

@@ -1,8 +1,8 @@
-//! Which header names may carry identity.
+//! Header names that may carry identity.
 //!
-//! Owns [`IdentityHeaderName`] and the contract's default names. An operator could otherwise, by
-//! one line of configuration, let a claim's value frame a message, choose a route or stand in for
-//! a credential. Never reads a request.
+//! Owns [`IdentityHeaderName`] and the contract's default names. Otherwise one line of
+//! configuration could let the value of a claim frame a message, choose a route or replace a
+//! credential. Never reads a request.
 
 use http::HeaderName;
 use thiserror::Error;
@@ -15,7 +15,7 @@ use crate::decide::request::address;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdentityHeaderName(FieldName);
 
-/// Why a header cannot carry identity.
+/// A header name that cannot carry identity.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum IdentityNameError {
     /// Not a field name (RFC 9110 section 5.1).
@@ -27,7 +27,7 @@ pub enum IdentityNameError {
          digits, with single - between them, are accepted"
     )]
     Ambiguous(String),
-    /// A name that changes framing, routing or who is believed.
+    /// A name that affects framing, routing or authentication.
     #[error("{0:?} cannot carry identity: it frames, routes or authenticates messages")]
     Reserved(String),
 }
@@ -60,7 +60,7 @@ impl IdentityHeaderName {
         self.0.name()
     }
 
-    /// The name as it was written.
+    /// The name as configured.
     #[must_use]
     pub fn as_field_name(&self) -> &FieldName {
         &self.0
@@ -79,7 +79,7 @@ pub struct IdentityNames {
     pub credential_id: IdentityHeaderName,
 }
 
-/// The names of the contract: `X-Auth-Subject` and its kin.
+/// The names of the contract, such as `X-Auth-Subject`.
 impl Default for IdentityNames {
     fn default() -> Self {
         let name = |text| IdentityHeaderName(FieldName::from_static(text));
@@ -109,7 +109,7 @@ impl IdentityNames {
     }
 }
 
-/// Names that steer the message itself, name by name.
+/// Names that affect the message itself, name by name.
 const RESERVED: &[&str] = &[
     // Hop-by-hop and framing (RFC 9110 section 7.6.1, RFC 9112 section 9.6).
     "connection",
@@ -122,7 +122,7 @@ const RESERVED: &[&str] = &[
     "http2-settings",
     "max-forwards",
     "via",
-    // Routing and whose request it is.
+    // Routing and the client's address.
     "host",
     "x-real-ip",
     "x-request-id",
@@ -135,16 +135,16 @@ const RESERVED: &[&str] = &[
     "cookie",
     "set-cookie",
     "www-authenticate",
-    // What part of a resource is meant.
+    // Range requests.
     "range",
-    // Ours, towards the caller and the operator.
+    // gatepost's own, for the caller and the operator.
     "ratelimit",
     "ratelimit-policy",
     "retry-after",
     "x-gatepost-admin",
 ];
 
-/// Whole families of the same.
+/// Families of such names, by prefix.
 const RESERVED_PREFIXES: &[&str] =
     &["proxy-", "content-", "access-control-", "sec-", "if-", "accept-"];
 

@@ -1,4 +1,4 @@
-//! What a route demands of the caller.
+//! The access requirements of a route.
 
 use thiserror::Error;
 
@@ -6,19 +6,19 @@ use crate::decide::principal::Principal;
 use crate::decide::request::credential::CredentialKind;
 use crate::decide::scope::ScopeSet;
 
-/// What a route demands. Never a boolean: a route without one cannot be built.
+/// The access requirement of a route. Never a boolean: a route without one cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Credentials are neither read nor removed.
     Anonymous,
-    /// A credential must hold, and everything in the requirement.
+    /// A valid credential is required that meets the requirement.
     Authenticated(Requirement),
-    /// No credential passes as anonymous; a credential that is there must hold, and be of these
-    /// kinds and issuers. Scopes and claims cannot be demanded here.
+    /// Requests without a credential pass as anonymous; a presented one must be valid, and of these
+    /// kinds and issuers. Scopes and claims cannot be required here.
     Optional(Requirement),
 }
 
-/// Everything given must hold.
+/// The conditions on a credential; all of them must be met.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Requirement {
     /// Accepted kinds, sorted; never empty.
@@ -34,19 +34,19 @@ pub struct Requirement {
     pub claims: Vec<(Box<str>, Vec<Box<str>>)>,
 }
 
-/// Why a principal may not.
+/// A requirement that a principal does not meet.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum AccessDenied {
-    /// This kind of credential is not accepted here.
+    /// The kind of credential is not accepted.
     #[error("credentials of kind {} are not accepted here", .0.as_str())]
     Kind(CredentialKind),
-    /// This issuer is not accepted here.
+    /// The issuer is not accepted.
     #[error("the credential's issuer is not accepted here")]
     Issuer,
     /// Scopes are missing; `needed` is the wire form for the challenge.
-    #[error("needs scope {needed:?}")]
+    #[error("missing scope: requires {needed:?}")]
     Scope {
-        /// What the route demands.
+        /// The required scopes.
         needed: String,
     },
     /// A claim is absent or has another value.
@@ -63,10 +63,10 @@ impl Requirement {
         if self.credentials.contains(&kind) { Ok(()) } else { Err(AccessDenied::Kind(kind)) }
     }
 
-    /// Asks whether `principal` meets every demand.
+    /// Checks that `principal` meets every condition.
     ///
     /// # Errors
-    /// The first demand that is not met, in the order kind, issuer, scopes, any scope, claims.
+    /// The first condition that is not met, in the order kind, issuer, scopes, any scope, claims.
     pub fn authorize(&self, principal: &Principal) -> Result<(), AccessDenied> {
         self.accepts(principal.credential())?;
         if let Some(issuers) = &self.issuers
@@ -89,7 +89,7 @@ impl Requirement {
         Ok(())
     }
 
-    /// Whether every principal that meets this meets `other`. Doubt is `false`.
+    /// Returns whether every principal that meets this meets `other`; `false` in case of doubt.
     fn implies(&self, other: &Self) -> bool {
         let issuers = match (&self.issuers, &other.issuers) {
             (_, None) => true,
@@ -120,8 +120,9 @@ impl Access {
         }
     }
 
-    /// Whether everyone this access admits would be admitted by `other` too: it demands at least
-    /// as much. Used for "a host-bound route that demands less than a hostless one".
+    /// Returns whether this access requires at least as much as `other`: everyone it admits would
+    /// be admitted by `other` too. Detects a host-bound route that requires less than a hostless
+    /// one.
     #[must_use]
     pub fn demands_at_least(&self, other: &Self) -> bool {
         match (self, other) {
@@ -203,18 +204,18 @@ mod tests {
         let all = Requirement { scopes: scopes("read write"), ..requirement() };
         check(&all, "write x read", json!({}), Ok(()));
         for granted in ["", "read", "write", "Read write", "readwrite"] {
-            check(&all, granted, json!({}), Err("needs scope \"read write\""));
+            check(&all, granted, json!({}), Err("missing scope: requires \"read write\""));
         }
 
         let any = Requirement { any_scope: scopes("a b"), ..requirement() };
         check(&any, "b", json!({}), Ok(()));
         for granted in ["", "ab", "B", "c"] {
-            check(&any, granted, json!({}), Err("needs scope \"a b\""));
+            check(&any, granted, json!({}), Err("missing scope: requires \"a b\""));
         }
         let both = Requirement { any_scope: scopes("a b"), scopes: scopes("c"), ..requirement() };
         check(&both, "c a", json!({}), Ok(()));
-        check(&both, "a b", json!({}), Err("needs scope \"c\""));
-        check(&both, "c", json!({}), Err("needs scope \"a b\""));
+        check(&both, "a b", json!({}), Err("missing scope: requires \"c\""));
+        check(&both, "c", json!({}), Err("missing scope: requires \"a b\""));
     }
 
     #[test]
@@ -250,8 +251,8 @@ mod tests {
         let strict = Requirement { credentials: vec![CredentialKind::Jwt], ..strict };
         check(&strict, "", json!({}), Err("the credential's issuer is not accepted here"));
         let strict = Requirement { issuers: None, ..strict };
-        check(&strict, "", json!({}), Err("needs scope \"s\""));
-        check(&strict, "s", json!({}), Err("needs scope \"t\""));
+        check(&strict, "", json!({}), Err("missing scope: requires \"s\""));
+        check(&strict, "s", json!({}), Err("missing scope: requires \"t\""));
         check(&strict, "s t", json!({}), Err("claim \"c\" does not have an accepted value"));
         check(&strict, "s t", json!({ "c": 1 }), Ok(()));
     }

@@ -1,8 +1,8 @@
-//! Routes that contradict each other.
+//! Conflicts between routes.
 //!
-//! Owns the two mistakes that only show when all routes are seen together: two routes that tie,
-//! and a host-bound route that demands less than a hostless one. The `Host` field is the
-//! caller's to choose, so the latter would let a caller pick the weaker demand.
+//! Owns the two mistakes that only the whole list of routes shows: two routes that tie, and a
+//! host-bound route that requires less than a hostless one. The `Host` field is chosen by the
+//! caller, so the latter would let a caller pick the weaker requirement.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
@@ -63,10 +63,10 @@ fn ties_of(slot: &[usize], routes: &[Arc<Route>]) -> Vec<(usize, usize)> {
     ties
 }
 
-/// Host-bound routes that demand less than a hostless route over the same path, method and
+/// Host-bound routes that require less than a hostless route over the same path, method and
 /// upstream; one mistake for each such route.
 ///
-/// Patterns are compared once for each distinct pattern of host-bound routes, and demands once
+/// Patterns are compared once for each distinct pattern of host-bound routes, and requirements once
 /// for each kind of route it meets, so that a thousand tenants with `/**` cost little.
 pub(super) fn weaker_hosts(routes: &[Arc<Route>], index: &Index) -> Vec<RouteMistake> {
     let path = number(routes.iter().map(|route| &route.path));
@@ -83,7 +83,7 @@ pub(super) fn weaker_hosts(routes: &[Arc<Route>], index: &Index) -> Vec<RouteMis
     let mut mistakes = Vec::new();
     for group in groups.iter().filter(|group| !group.is_empty()) {
         let meetings = Search::of(&routes[group[0]].path, index);
-        let mut kinds: BTreeMap<usize, Vec<(usize, &Meeting<'_>)>> = BTreeMap::new();
+        let mut kinds: BTreeMap<usize, Vec<(usize, &Overlap<'_>)>> = BTreeMap::new();
         for meeting in &meetings {
             for &other in index.slot(meeting.slot) {
                 kinds.entry(kind[other]).or_default().push((other, meeting));
@@ -103,16 +103,16 @@ pub(super) fn weaker_hosts(routes: &[Arc<Route>], index: &Index) -> Vec<RouteMis
     mistakes
 }
 
-/// Whether `bound` demands less than a hostless route, where their paths meet.
+/// Returns whether `bound` requires less than a hostless route, where their paths meet.
 fn offends(bound: &Route, hostless: &Route) -> bool {
     upstream_key(bound) == upstream_key(hostless)
         && bound.methods.overlap(&hostless.methods)
         && (!bound.access.demands_at_least(&hostless.access) || bound.is_looser_than(hostless))
 }
 
-/// Whether requests for a host of `bound` are taken by its pattern where it meets the other, and
-/// not by a more specific pattern of that host.
-fn wins(bound: &Route, meeting: &Meeting<'_>, routes: &[Arc<Route>], index: &Index) -> bool {
+/// Returns whether requests for a host of `bound` match its pattern where it meets the other, and
+/// not a more specific pattern of that host.
+fn wins(bound: &Route, meeting: &Overlap<'_>, routes: &[Arc<Route>], index: &Index) -> bool {
     let mut roots = bound.hosts.iter().filter_map(|host| index.root_of(host));
     roots.any(|root| {
         let slot = index.cover(root, &meeting.common, meeting.is_deep);
@@ -130,7 +130,7 @@ fn weaker_host(routes: &[Arc<Route>], route: usize, other: usize) -> RouteMistak
     RouteMistake { route, other, message }
 }
 
-/// Where a route's requests go, whatever the upstream is called.
+/// The target of a route's requests, independent of the upstream's name.
 fn upstream_key(route: &Route) -> (&str, Option<u16>) {
     match &route.upstream.address {
         UpstreamAddress::Tcp { host, port } => (host, Some(*port)),
@@ -148,8 +148,8 @@ fn number<K: Eq + Hash>(keys: impl Iterator<Item = K>) -> Vec<usize> {
     .collect()
 }
 
-/// Where a host-bound pattern meets a hostless one that is the most specific there.
-struct Meeting<'a> {
+/// A point where a host-bound pattern meets a hostless one that is the most specific there.
+struct Overlap<'a> {
     slot: SlotId,
     /// The pattern of all paths that both match.
     common: Common<'a>,
@@ -160,11 +160,11 @@ struct Meeting<'a> {
 struct Search<'a> {
     own: &'a PathPattern,
     index: &'a Index,
-    meetings: Vec<Meeting<'a>>,
+    meetings: Vec<Overlap<'a>>,
 }
 
 impl<'a> Search<'a> {
-    fn of(own: &'a PathPattern, index: &'a Index) -> Vec<Meeting<'a>> {
+    fn of(own: &'a PathPattern, index: &'a Index) -> Vec<Overlap<'a>> {
         let mut search = Self { own, index, meetings: Vec::new() };
         search.below(HOSTLESS, &mut Vec::new());
         search.meetings
@@ -212,7 +212,7 @@ impl<'a> Search<'a> {
 
     fn meet(&mut self, slot: SlotId, common: Common<'a>, is_deep: bool) {
         if self.index.cover(HOSTLESS, &common, is_deep) == Some(slot) {
-            self.meetings.push(Meeting { slot, common, is_deep });
+            self.meetings.push(Overlap { slot, common, is_deep });
         }
     }
 }

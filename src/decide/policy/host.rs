@@ -3,11 +3,11 @@
 //! Owns the one form in which hosts are compared: lower case, less default port and one
 //! final dot. Never resolves a name.
 //!
-//! Ports. `:80` and `:443` are default ports, whatever the listener speaks: something in front of
-//! us may have ended TLS. A pattern without a port stands for the default ports; one with a port
-//! (`app.example.com:8080`) for that port alone. A request for a bound host on a port that no
-//! pattern names finds no route at all. It must not fall through to a route for every host,
-//! because most upstreams ignore the port and would serve the bound host under the weaker route.
+//! Ports. `:80` and `:443` are default ports on every listener: a balancer may have terminated TLS.
+//! A pattern without a port means the default ports; one with a port (`app.example.com:8080`) means
+//! that port alone. A request for a bound host on a port that no pattern names matches no route at
+//! all. It must not fall through to a route for every host, because most upstreams ignore the port
+//! and would serve the bound host under the weaker route.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -27,7 +27,7 @@ pub struct HostPattern {
 impl HostPattern {
     /// Reads a pattern; lower-cases it, removes a default port and one final dot.
     ///
-    /// # Errors
+    /// [`PatternError`] with the mistake and what is accepted.
     /// [`PatternError`] saying what is wrong and what is accepted.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let wrong = |why: &str| Err(PatternError(format!("{text:?} {why}")));

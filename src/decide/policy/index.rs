@@ -17,7 +17,7 @@ use crate::decide::policy::pattern::Segment;
 use crate::decide::policy::{HostPattern, PathPattern};
 use crate::decide::request::path::view::{self, SOURCES, Source, Texts};
 
-/// The keys are the operator's, so nobody can make them collide; requests only look up.
+/// The keys are the operator's, so clients cannot make them collide; requests only look up.
 type Map<V> = HashMap<Box<str>, V, FixedState>;
 
 /// Index of a [`Node`].
@@ -29,7 +29,7 @@ pub(super) type SlotId = usize;
 /// The segments of a pattern; `None` is `*`.
 pub(super) type Common<'a> = Vec<Option<&'a str>>;
 
-/// One way to read a path: a source and what is done to its segments.
+/// One way to read a path: a source and the transformations of its segments.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
     pub(super) source: Source,
@@ -59,9 +59,9 @@ pub(super) struct Node {
     pub(super) exact: Option<SlotId>,
     /// The pattern that ends here with `/**`.
     pub(super) deep: Option<SlotId>,
-    /// Children whose literal is something else under some reading, by what it is under which.
+    /// Children whose literal differs under some reading, by the literal under each.
     folded: Map<Vec<(Readings, NodeId)>>,
-    /// Whether the literal that leads here is the same under every reading.
+    /// Whether the literal of this node is the same under every reading.
     is_plain: bool,
 }
 
@@ -73,11 +73,11 @@ pub(super) struct Index {
     parent_hosts: Map<NodeId>,
     nodes: Vec<Node>,
     slots: Vec<Vec<usize>>,
-    /// What folding can do to any literal: a union of [`view`] bits.
+    /// The bits that can change any literal: a union of [`view`] bits.
     marks: u8,
     /// For each source the first from which every literal has the same text.
     first_alike: [u8; SOURCES],
-    /// Whether any literal is something else under some reading.
+    /// Whether any literal differs under some reading.
     is_folding: bool,
 }
 
@@ -142,8 +142,8 @@ impl Index {
         usize::from(self.first_alike[source as usize])
     }
 
-    /// Whether any pattern is another one under some reading, so that even a path that has only
-    /// one reading may fall under others.
+    /// Returns whether any pattern differs under some reading, so that even a path that has only
+    /// one reading may match others.
     pub(super) fn is_folding(&self) -> bool {
         self.is_folding
     }
@@ -158,9 +158,8 @@ impl Index {
         None
     }
 
-    /// The slots that `path`, which is the text of a reading, may fall under when every pattern
-    /// is read that way: those of the most specific host that has any. Patterns that become equal
-    /// are all reported.
+    /// The slots that `path`, the text of a reading, may match when every pattern is read that way:
+    /// those of the most specific host that has any. Patterns that become equal are all reported.
     pub(super) fn find_folded(
         &self,
         host: Option<&str>,
@@ -201,7 +200,7 @@ impl Index {
     }
 
     /// Roots from the most to the least specific; `true` for those of the host without its port,
-    /// which answer that the host is bound but not on that port.
+    /// which report that the host is bound but not on that port.
     fn roots<'t>(&'t self, host: Option<&'t str>) -> impl Iterator<Item = (NodeId, bool)> + 't {
         let bare = host.and_then(split_port);
         let bound = host.into_iter().flat_map(|host| self.bound_roots(host));
@@ -299,7 +298,7 @@ impl Index {
         child
     }
 
-    /// Sources stay alike only where this literal, too, has the same text.
+    /// Sources remain alike only where this literal has the same text, too.
     fn tell_apart(&mut self, texts: &Texts<'_>) {
         let before = self.first_alike;
         for (at, source) in Source::ALL.into_iter().enumerate() {
@@ -320,7 +319,7 @@ impl Index {
     }
 }
 
-/// What a literal is under every reading, each text once, and the bits that change it.
+/// The texts of a literal under every reading, each text once, and the bits that change it.
 fn readings_of(literal: &Texts<'_>) -> (Vec<(String, Readings)>, u8) {
     let mut texts: Vec<(String, Readings)> = Vec::new();
     let mut all_marks = 0;

@@ -1,4 +1,4 @@
-//! Which route a request falls under and what the route demands.
+//! Routes and the access they require.
 //!
 //! Owns patterns, the route table and access. Never looks at a credential itself, only at the
 //! principal that verification established.

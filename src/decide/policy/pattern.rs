@@ -51,7 +51,7 @@ impl PathPattern {
     /// Reads a pattern. Non-ASCII letters and space may be written as they are.
     ///
     /// # Errors
-    /// [`PatternError`] saying what is wrong and what is accepted.
+    /// [`PatternError`] with the mistake and what is accepted.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let (segments, is_deep) =
             parse_segments(text).map_err(|why| PatternError(format!("{text:?} {why}")))?;
@@ -68,7 +68,7 @@ impl PathPattern {
         &self.segments
     }
 
-    /// Whether it ends with `/**`.
+    /// Returns whether the pattern ends with `/**`.
     pub(crate) fn is_deep(&self) -> bool {
         self.is_deep
     }
@@ -120,7 +120,8 @@ fn parse_segments(text: &str) -> Result<(Vec<Segment>, bool), &'static str> {
     Ok((segments, is_deep))
 }
 
-/// What a request would have to send: non-ASCII and what no path has raw is percent-encoded.
+/// The form in which requests send the segment: non-ASCII, and bytes that no path has raw, are
+/// percent-encoded.
 fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -137,7 +138,7 @@ fn encode(text: &str) -> String {
 fn literal_segment(literal: &str) -> Result<Segment, &'static str> {
     if literal.contains('*') {
         return Err(
-            "has `*` inside a segment; `*` stands for one whole segment, `/**` at the end for everything below",
+            "has `*` inside a segment; `*` matches one whole segment, `/**` at the end everything below",
         );
     }
     if literal.contains(['{', '}']) {
@@ -152,7 +153,7 @@ fn literal_segment(literal: &str) -> Result<Segment, &'static str> {
             if folded.is_empty() || folded == "." || folded == ".." || folded.contains(['/', '\\'])
             {
                 return Err(
-                    "has a segment that another reading drops or splits (only dots and spaces, a leading `;`, `?` or `#`, a letter that stands for a slash or dots); write it as `*`",
+                    "has a segment that another reading drops or splits (only dots and spaces, a leading `;`, `?` or `#`, a letter that reads as a slash or dots); write it as `*`",
                 );
             }
         }

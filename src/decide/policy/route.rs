@@ -9,7 +9,7 @@ use crate::decide::policy::{Access, HostPattern, PathPattern};
 use crate::decide::rate_limit::LimitPolicy;
 use crate::decide::request::cors::Cors;
 
-/// The methods a route takes.
+/// The methods that a route accepts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Methods {
     /// Every method but TRACE and CONNECT.
@@ -19,7 +19,7 @@ pub enum Methods {
 }
 
 impl Methods {
-    /// Whether a request with `method` falls under the route: never TRACE, which reflects
+    /// Returns whether a request with `method` matches the route: never TRACE, which reflects
     /// credentials, and CONNECT, which makes a tunnel, even if they are listed.
     #[must_use]
     pub fn covers(&self, method: &Method) -> bool {
@@ -35,7 +35,7 @@ impl Methods {
         }
     }
 
-    /// Whether some method falls under both.
+    /// Returns whether some method matches both.
     #[must_use]
     pub(crate) fn overlap(&self, other: &Self) -> bool {
         match (self, other) {
@@ -72,7 +72,7 @@ impl Methods {
     }
 }
 
-/// Whether a connection may change its protocol.
+/// Protocol upgrades of a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Upgrade {
     /// Upgrades are not forwarded.
@@ -82,8 +82,7 @@ pub enum Upgrade {
     Websocket,
 }
 
-/// Readings of a path that the route takes although an upstream might disagree
-/// (`insecure_path`).
+/// Readings of a path that the route accepts although an upstream might disagree (`insecure_path`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InsecurePath {
     /// `%2F` inside a segment.
@@ -94,13 +93,13 @@ pub struct InsecurePath {
     pub semicolon: bool,
 }
 
-/// What becomes of a CORS preflight that asks about this route.
+/// The handling of CORS preflights for a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Preflight {
-    /// It is an OPTIONS request like any other.
+    /// Treated like any other OPTIONS request.
     #[default]
     Ordinary,
-    /// `cors`: we answer it.
+    /// `cors`: gatepost answers.
     Answer(Arc<Cors>),
     /// `preflight: pass`: the upstream answers it, without a credential.
     Pass,
@@ -119,11 +118,11 @@ pub struct Route {
     pub path: PathPattern,
     /// The methods.
     pub methods: Methods,
-    /// The demand.
+    /// The access requirement.
     pub access: Access,
     /// Limits that apply, in order.
     pub limits: Vec<Arc<LimitPolicy>>,
-    /// Where admitted requests go.
+    /// The upstream for admitted requests.
     pub upstream: Arc<Upstream>,
     /// Leave the credential on the forwarded request.
     pub forward_credential: bool,
@@ -133,22 +132,23 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// Protocol upgrades.
     pub upgrade: Upgrade,
-    /// Path readings that are let through.
+    /// Path readings that are accepted.
     pub insecure_path: InsecurePath,
-    /// Forward X-HTTP-Method-Override and its kin.
+    /// Forward X-HTTP-Method-Override and similar fields.
     pub insecure_method_override: bool,
     /// CORS fields on every answer.
     pub cors: Option<Arc<Cors>>,
-    /// What becomes of a preflight.
+    /// The handling of CORS preflights.
     pub preflight: Preflight,
-    /// Decide and count, and forward all the same.
+    /// `insecure_observe`: decide and count, but forward refused requests too.
     pub insecure_observe: bool,
 }
 
 impl Route {
-    /// Whether something passes here that `other` refuses, whatever both demand: everything where
-    /// the route only observes, preflights where it passes them on. An attacker would look for a
-    /// path that we read as this route and the upstream as the other.
+    /// Returns whether this route admits requests that `other` refuses, apart from their access
+    /// requirements: all where the route only observes, preflights where it forwards them. An
+    /// attacker would look for a path that gatepost reads as this route and the upstream as the
+    /// other.
     #[must_use]
     pub(crate) fn is_looser_than(&self, other: &Self) -> bool {
         let passes = |route: &Self| route.preflight == Preflight::Pass;

@@ -1,4 +1,4 @@
-//! What is known of an upstream before anything connects to it.
+//! The address and the timeouts of an upstream.
 //!
 //! Owns the parsed address and the timeouts. Never resolves, never connects: that is
 //! [`crate::serve::upstream`]'s.
@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where an upstream listens.
+/// The address of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamAddress {
-    /// `http://host:port`; the host may be a name, which the shell resolves again and again.
+    /// `http://host:port`; the host may be a name, which the shell resolves repeatedly.
     Tcp {
         /// Name or address, without brackets.
         host: Box<str>,
@@ -25,11 +25,11 @@ pub enum UpstreamAddress {
 pub struct Timeouts {
     /// To connect.
     pub connect: Duration,
-    /// From the request's end to the response's headers.
+    /// From the end of the request to the response headers.
     pub response: Duration,
     /// Between pieces of a body.
     pub idle: Duration,
-    /// How long an unused connection is kept.
+    /// The maximum idle time of a pooled connection.
     pub keepalive: Duration,
 }
 
@@ -51,7 +51,7 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// Position in the configuration.
     pub index: usize,
-    /// Where it listens.
+    /// Its address.
     pub address: UpstreamAddress,
     /// Its timeouts, unless a route has its own.
     pub timeouts: Timeouts,

@@ -1,20 +1,20 @@
 //! The generic cell rate algorithm, as arithmetic.
 //!
-//! A caller's whole history is one number: the *theoretical arrival time*, at which everything
-//! used so far will have been given back. Each admitted request moves it one period further; a
-//! request passes while it stays within one burst of now.
+//! The whole history of a caller is one number: the *theoretical arrival time*, at which its
+//! allowance will be full again. Each admitted request moves it one period further; a request
+//! passes while it is within one burst of now.
 //!
 //! Owns that arithmetic over all of `u64`, in `u128` so that nothing wraps: an attacker would
-//! love a sum that overflows into "long ago". Never keeps anything and never reads the clock.
+//! exploit a sum that overflows into the past. Never stores anything and never reads the clock.
 
 use std::time::Duration;
 
 use crate::decide::rate_limit::Quota;
 
-/// What the arithmetic says about one request.
+/// The result of the arithmetic for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Decision {
+pub struct Outcome {
     /// Whether the request passes.
     pub allowed: bool,
     /// The theoretical arrival time to remember, in nanoseconds; unchanged by a refusal.
@@ -27,12 +27,12 @@ pub struct Decision {
     pub reset_after: Duration,
 }
 
-/// Charges one request at `now` to a caller whose theoretical arrival time is `tat`; 0 for
-/// somebody never seen. Both are nanoseconds on the same monotonic clock.
+/// Charges one request at `now` to a caller whose theoretical arrival time is `tat`; 0 for a caller
+/// without history. Both are nanoseconds on the same monotonic clock.
 ///
-/// What would move `tat` past the end of the clock is refused: a time that saturated there would
-/// no longer count anything.
-pub fn charge(tat: u64, now: u64, quota: &Quota) -> Decision {
+/// A charge that would move `tat` past the end of the clock is refused: a time that saturated there
+/// would no longer count anything.
+pub fn charge(tat: u64, now: u64, quota: &Quota) -> Outcome {
     let charged = tat.max(now).checked_add(quota.per_request_ns.get());
     match charged.filter(|charged| u128::from(*charged) <= horizon(now, quota)) {
         Some(charged) => standing(true, charged, now, quota),
@@ -40,32 +40,31 @@ pub fn charge(tat: u64, now: u64, quota: &Quota) -> Decision {
     }
 }
 
-/// Where the caller stands at `now`, charging nothing: `allowed` says whether a request would
-/// pass.
-pub fn inspect(tat: u64, now: u64, quota: &Quota) -> Decision {
+/// The state of a caller at `now`, charging nothing: `allowed` says whether a request would pass.
+pub fn inspect(tat: u64, now: u64, quota: &Quota) -> Outcome {
     let allowed = charge(tat, now, quota).allowed;
     standing(allowed, tat, now, quota)
 }
 
-/// Takes back one charge that was made with the same quota. It gives back at most what that
-/// charge took: whatever others were charged since then stays.
+/// Undoes one charge that was made with the same quota. It returns at most what that charge took:
+/// later charges remain.
 #[must_use]
 pub fn refund(tat: u64, quota: &Quota) -> u64 {
     tat.saturating_sub(quota.per_request_ns.get())
 }
 
-/// The latest time anybody's `tat` may reach at `now`: one burst ahead.
+/// The latest value that `tat` may reach at `now`: one burst ahead.
 fn horizon(now: u64, quota: &Quota) -> u128 {
     u128::from(now) + u128::from(quota.burst.get()) * u128::from(quota.per_request_ns.get())
 }
 
-fn standing(allowed: bool, tat: u64, now: u64, quota: &Quota) -> Decision {
+fn standing(allowed: bool, tat: u64, now: u64, quota: &Quota) -> Outcome {
     let per_request = u128::from(quota.per_request_ns.get());
     let owed_until = u128::from(tat.max(now));
     let horizon = horizon(now, quota);
     let next = owed_until + per_request;
     let remaining = horizon.saturating_sub(owed_until) / per_request;
-    Decision {
+    Outcome {
         allowed,
         tat,
         // At most the burst, which is a u32.
@@ -111,7 +110,7 @@ mod tests {
         let refused = charge(tat, now, &quota);
         assert_eq!(
             refused,
-            Decision {
+            Outcome {
                 allowed: false,
                 tat,
                 remaining: 0,

@@ -1,8 +1,8 @@
-//! What callers are told about limits.
+//! The response fields of rate limits.
 //!
-//! Owns `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers, structured
-//! fields of RFC 9651) and the seconds of `Retry-After` (RFC 9110 section 10.2.3). Says nothing
-//! that is not about the caller itself, and never whom else a limit counts.
+//! Owns `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers, structured fields
+//! of RFC 9651) and the seconds of `Retry-After` (RFC 9110 section 10.2.3). Reveals nothing about
+//! other callers.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -14,35 +14,35 @@ use crate::decide::rate_limit::{LimitHeaders, Standing};
 /// The largest integer of a structured field (RFC 9651 section 3.3.1).
 const INTEGER_MAX: u64 = 999_999_999_999_999;
 
-/// The field with what is left.
+/// The field with the remaining allowance.
 pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// The field with what was granted.
+/// The field with the quota.
 pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// [`limit_fields`] by name, ready to be added to an answer; nothing when no limit wants to be
-/// heard.
+/// [`limit_fields`] by name, for an answer; empty when no limit sends fields.
 pub fn fields(standings: &[Standing], refused: bool) -> Vec<(HeaderName, HeaderValue)> {
     match limit_fields(standings, refused) {
         Some(told) => vec![(RATE_LIMIT, told.rate_limit), (RATE_LIMIT_POLICY, told.policy)],
         None => Vec::new(),
     }
 }
-/// What one limit usually takes in either field; longer names only cost an allocation more.
+/// The usual size of one limit in either field; longer names cost another allocation.
 const FIELD_BYTES: usize = 48;
 
 /// The two fields of one answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitFields {
-    /// `RateLimit`: `"per-caller";r=199;t=1`, with `t` the seconds until the whole burst is back.
+    /// `RateLimit`: `"per-caller";r=199;t=1`, with `t` the seconds until the whole burst is
+    /// available.
     pub rate_limit: HeaderValue,
-    /// `RateLimit-Policy`: `"per-caller";q=200;w=2`, with `q` the burst and `w` the seconds it
-    /// takes to come back.
+    /// `RateLimit-Policy`: `"per-caller";q=200;w=2`, with `q` the burst and `w` the seconds until a
+    /// used burst is available again.
     pub policy: HeaderValue,
 }
 
-/// The fields for a request that was charged to `standings`; `None` when no limit wants to be
-/// heard. `refused` says whether the request was refused for one of them.
+/// The fields for a request that was charged to `standings`; `None` when no limit sends fields.
+/// `refused` says whether the request was refused by one of them.
 #[must_use]
 pub fn limit_fields(standings: &[Standing], refused: bool) -> Option<LimitFields> {
     let room = || Vec::with_capacity(standings.len() * FIELD_BYTES);
@@ -65,8 +65,8 @@ pub fn limit_fields(standings: &[Standing], refused: bool) -> Option<LimitFields
     Some(LimitFields { rate_limit: visible(rate_limit)?, policy: visible(policy)? })
 }
 
-/// The tightest standing of each limit, for the fields a caller sees: with a token and a key
-/// together a limit is asked twice.
+/// The tightest state of each limit, for the fields a caller sees: with a token and a key together
+/// a limit is checked twice.
 #[must_use]
 pub fn tightest(standings: &[Standing]) -> Cow<'_, [Standing]> {
     if let [] | [_] = standings {
@@ -83,8 +83,8 @@ pub fn tightest(standings: &[Standing]) -> Cow<'_, [Standing]> {
     Cow::Owned(seen)
 }
 
-/// `Retry-After` for a refused request, in whole seconds: once they are over, every limit that
-/// refused would let one through. At least 1, so that nobody is told to try again at once.
+/// `Retry-After` for a refused request, in whole seconds: after that time, every limit that refused
+/// would admit one request. At least 1, so that no client retries at once.
 #[must_use]
 pub fn retry_after_secs(standings: &[Standing]) -> u64 {
     standings
@@ -102,8 +102,8 @@ fn is_told(standing: &Standing, refused: bool) -> bool {
     }
 }
 
-/// Appends a structured-field string (RFC 9651 section 3.3.3). It can hold printable ASCII only;
-/// whatever else a name has is percent-encoded.
+/// Appends a structured-field string (RFC 9651 section 3.3.3), which holds printable ASCII only;
+/// other bytes of a name are percent-encoded.
 fn push_string(field: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     field.push(b'"');
@@ -127,7 +127,7 @@ fn seconds_up(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(partial).min(INTEGER_MAX)
 }
 
-/// Only printable ASCII is written above, so there is always a value.
+/// Converts text of printable ASCII, so there is always a value.
 fn visible(text: Vec<u8>) -> Option<HeaderValue> {
     HeaderValue::try_from(text).ok()
 }

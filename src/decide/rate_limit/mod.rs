@@ -1,7 +1,7 @@
-//! How often: quotas, whom they are counted for, and the table that remembers.
+//! Rate limits: quotas, the callers they count for, and the table of their use.
 //!
-//! Owns GCRA, the limit policies and the bounded table. Never reads the clock, never decides who
-//! somebody is, never waits.
+//! Owns GCRA, the limit policies and the bounded table. Never reads the clock, never identifies
+//! callers, never waits.
 
 pub mod gcra;
 pub mod headers;
@@ -16,7 +16,7 @@ pub use headers::{LimitFields, limit_fields, retry_after_secs};
 pub use quota::{Quota, QuotaError};
 pub use table::{Charge, LimitKey, LimitTable};
 
-/// Whom a limit counts for.
+/// The caller that a limit counts for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LimitBy {
     /// Issuer and subject.
@@ -33,7 +33,7 @@ pub enum LimitBy {
     Claim(Box<str>),
 }
 
-/// When the `RateLimit` fields are sent.
+/// The answers that carry the `RateLimit` fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LimitHeaders {
     /// On admitted and refused answers.
@@ -52,15 +52,15 @@ pub struct LimitPolicy {
     pub name: Arc<str>,
     /// Position in the configuration.
     pub index: usize,
-    /// How much.
+    /// The quota.
     pub quota: Quota,
-    /// For whom.
+    /// The caller it counts for.
     pub by: LimitBy,
-    /// What callers are told.
+    /// The answers that carry its fields.
     pub headers: LimitHeaders,
 }
 
-/// Where a caller stands with one limit after a decision.
+/// The state of a caller under one limit after a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// The limit.
@@ -73,6 +73,6 @@ pub struct Standing {
     pub reset_after: Duration,
     /// Until the next request passes; zero when one would pass now.
     pub retry_after: Duration,
-    /// Whether this limit let the request through.
+    /// Whether this limit admitted the request.
     pub allowed: bool,
 }

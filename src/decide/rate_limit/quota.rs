@@ -1,14 +1,14 @@
 //! `100/s` with a burst, as numbers that cannot be zero.
 //!
-//! Owns the spelling of rates in the configuration. Never counts anything.
+//! Owns the syntax of rates in the configuration. Never counts anything.
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use thiserror::Error;
 
-/// The shortest time between two requests a rate may name. Time is counted in nanoseconds; below
-/// this, rounding to one would be off by more than a thousandth.
+/// The shortest interval between two requests that a rate may have. Time is counted in nanoseconds;
+/// below this, rounding to one would be off by more than a thousandth.
 const PER_REQUEST_NS_MIN: u64 = 1_000;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -18,19 +18,19 @@ const SECOND_NS: u64 = 1_000_000_000;
 #[error("{0}")]
 pub struct QuotaError(pub String);
 
-/// How many at once, and how long one takes to come back.
+/// A burst, and the interval at which its requests become available again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Quota {
-    /// Requests that may come at once.
+    /// The burst: requests that may come at once.
     pub burst: NonZeroU32,
-    /// Nanoseconds until one request is given back.
+    /// Nanoseconds until one request becomes available again.
     pub per_request_ns: NonZeroU64,
 }
 
 impl Quota {
     /// Reads `N/s`, `N/m`, `N/h` or `N/d`; without `burst`, the burst is N.
     ///
-    /// # Errors
+    /// [`QuotaError`] with what is accepted.
     /// [`QuotaError`] saying what is accepted.
     pub fn parse(rate: &str, burst: Option<NonZeroU32>) -> Result<Self, QuotaError> {
         let wrong = || {
@@ -64,7 +64,7 @@ impl Quota {
         Ok(Self { burst: burst.unwrap_or(number), per_request_ns })
     }
 
-    /// How long the whole burst takes to come back.
+    /// The time until a used burst is available again.
     #[must_use]
     pub fn window(&self) -> Duration {
         // A u32 times a u64 needs 96 bits, so it fits; its seconds may be too many for a Duration.

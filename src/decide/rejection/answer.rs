@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(field.map(|(_, value)| value.to_str().unwrap()), challenge, "{rejection:?}");
     }
 
-    /// Where an address stands whose budget of failed credentials is spent.
+    /// The state of an address whose budget of failed credentials is exhausted.
     fn spent() -> Standing {
         let quota = crate::decide::gate::FailedCredentials::DEFAULT;
         let policy = LimitPolicy {

@@ -1,4 +1,4 @@
-//! Refusals: the closed list of reasons and everything that is known of each.
+//! Refusals: the closed list of reasons and the properties of each.
 //!
 //! Owns [`Rejection`] (precise, for the operator), [`Reason`] (its word in log, metric, `why` and
 //! `explain`) and the one table that maps them to the answer for the caller ([`answer`]). Never
@@ -99,7 +99,7 @@ fn exceeded(standings: &[Standing]) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// Everything that is known of a reason.
+/// The properties of a reason.
 #[derive(Debug)]
 struct Refusal {
     word: &'static str,
@@ -110,8 +110,8 @@ struct Refusal {
 }
 
 /// Writes [`Reason`], its table and the mapping from [`Rejection`] from one entry each:
-/// `Reason: pattern, word, meaning, step, answer` and `counts` for what spends the budget of failed
-/// credentials.
+/// `Reason: pattern, word, meaning, step, answer` and `counts` for failures charged to the budget
+/// of failed credentials.
 macro_rules! refusals {
     ($($reason:ident: $when:pat, $word:literal, $meaning:literal,
         step $step:literal, $answer:ident $(, $counts:ident)?;)+) => {
@@ -151,7 +151,7 @@ macro_rules! refusals {
     (@counts) => { false };
 }
 
-// The answers of the contract's table "Answers of our own".
+// The answers of the contract, shared by the entries of the table.
 const FRAMING: Coarse = Coarse::plain(StatusCode::BAD_REQUEST, "invalid_request").and_close();
 const INVALID_PATH: Coarse = Coarse::plain(StatusCode::BAD_REQUEST, "invalid_path");
 const NOT_FOUND: Coarse = Coarse::plain(StatusCode::NOT_FOUND, "not_found");
@@ -318,8 +318,9 @@ impl Reason {
         self.refusal().step
     }
 
-    /// Whether the refusal spends the budget of failed credentials: malformed credentials, unknown
-    /// keys and bad signatures, which honest clients do not present by accident.
+    /// Returns whether the refusal is charged to the budget of failed credentials: malformed
+    /// credentials, unknown keys and bad signatures, which honest clients do not present by
+    /// accident.
     pub(in crate::decide) const fn counts_as_failed_credential(self) -> bool {
         self.refusal().counts
     }

@@ -1,9 +1,9 @@
 //! Cross-origin requests from browsers (Fetch standard, "CORS protocol").
 //!
-//! Owns which origins may read answers of a route, and the answer to a preflight. A page of an
-//! attacker would like its origin reflected, or `null` (a sandboxed frame) believed: an origin is
-//! compared byte for byte with a list, and `null` can never be on it. Never authenticates
-//! anybody: CORS protects users of browsers, the gate protects the API.
+//! Owns the origins that may read answers of a route, and the answer to a preflight. An attacker's
+//! page would like its origin reflected, or `null` (a sandboxed frame) believed: an origin is
+//! compared byte for byte with a list, and `null` can never be on it. Never authenticates: CORS
+//! protects users of browsers, the gate protects the API.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use thiserror::Error;
 
-/// What scripts may read of our answers besides the safelisted fields.
+/// Fields that scripts may read besides the safelisted ones.
 const EXPOSED: &str = "WWW-Authenticate, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id";
 
-/// The fields an upstream sets for CORS; ours replace them.
+/// The CORS fields of an upstream, which gatepost's replace.
 pub const FIELDS: [HeaderName; 6] = [
     ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_ALLOW_CREDENTIALS,
@@ -28,7 +28,7 @@ pub const FIELDS: [HeaderName; 6] = [
     ACCESS_CONTROL_MAX_AGE,
 ];
 
-/// Which origins may read answers.
+/// The origins that may read answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
     /// `*`; never together with credentials.
@@ -37,14 +37,14 @@ pub enum Origins {
     Listed(Vec<Box<str>>),
 }
 
-/// Why a `cors` of the configuration contradicts itself.
+/// A `cors` setting that cannot be used.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum CorsError {
     /// `*` and `credentials: true`: every page could read every user's data.
-    #[error("\"*\" and credentials: true cannot stand together: list the origins")]
+    #[error("\"*\" cannot be combined with credentials: true; list the origins")]
     AnyWithCredentials,
     /// `null` is the origin of every sandboxed frame.
-    #[error("\"null\" is not an origin to trust: every sandboxed frame has it")]
+    #[error("\"null\" is not accepted as an origin: every sandboxed frame has it")]
     Null,
     /// Not `scheme://host[:port]`.
     #[error(
@@ -88,8 +88,8 @@ impl Cors {
         Ok(Self { origins, methods, headers, credentials, max_age })
     }
 
-    /// The fields for an answer to a request with these fields, ours or the upstream's. `Vary`
-    /// is there even when the origin is not allowed: a cache must not mix the two.
+    /// The fields for an answer to a request with these fields. `Vary` is set even when the origin
+    /// is not allowed: a cache must not mix the two.
     #[must_use]
     pub fn fields(&self, request: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
         let mut fields = vec![(VARY, HeaderValue::from_static("Origin"))];
@@ -100,7 +100,7 @@ impl Cors {
     }
 
     /// The fields of the answer to a preflight. Where origin, method or a header is not allowed,
-    /// the permission is absent and the browser refuses: there is nothing to tell a page.
+    /// the permission is absent and the browser refuses the request.
     #[must_use]
     pub fn preflight_fields(&self, request: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
         let vary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";

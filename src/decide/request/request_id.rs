@@ -1,7 +1,7 @@
-//! The name of one request, in the log, in `why` and on the wire.
+//! The id of a request, in the log, in `why` and on the wire.
 //!
-//! Owns making and recognising ids. An id is unique and tells nothing: neither how many requests
-//! there were nor what the next one is called.
+//! Owns generating and recognising ids. An id is unique and reveals nothing: neither the number of
+//! requests nor the next id.
 
 use std::fmt;
 
@@ -70,7 +70,7 @@ fn write_hex(number: u64, text: &mut [u8]) {
     }
 }
 
-/// Reads an id that a peer sent: `[A-Za-z0-9._-]{1,128}`, and nothing that could break a log line.
+/// Parses an id that a peer sent: `[A-Za-z0-9._-]{1,128}`, so that it cannot break a log line.
 #[must_use]
 pub fn parse_foreign(value: &[u8]) -> Option<&str> {
     let is_ours = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');

@@ -1,10 +1,9 @@
-//! The acknowledged entries in their order, and what becomes of them.
+//! The acknowledged entries in their order.
 //!
-//! Owns [`Book`]: what a change makes of the entries, which of them may be forgotten, and the pages
-//! of the list. It is what the log on disk says, replayed. An attacker would want a clock that is
-//! wrong, or another `max_lifetime`, to make it forget: an entry goes only after this process has
-//! had it for as long as it was made for, and leaves a stand-in where nobody said when it ends.
-//! Never writes a file.
+//! Owns [`Book`]: the effect of a change on the entries, which of them may be forgotten, and the
+//! pages of the list. It is the log on disk, replayed. An attacker would want a wrong clock, or
+//! another `max_lifetime`, to make it forget: an entry goes only after this process has held it for
+//! as long as it was made for, and leaves a stand-in where no end was given. Never writes a file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,25 +13,25 @@ use crate::base::clock::{Monotonic, Now, UnixTime};
 use crate::decide::jwt::IssuerSettings;
 use crate::decide::revocation::{Entry, EntryId, RevocationSet};
 
-/// One change, as it is written down.
+/// One change, as it is logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// An entry, new or in the place of the one with its target.
+    /// Adds an entry, or replaces the one with its target.
     Put(Arc<Entry>),
-    /// The entry of this id is gone.
+    /// Removes the entry of this id.
     Remove(EntryId),
 }
 
-/// By what it is judged which entries are over.
+/// The facts that decide which entries have ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
     /// Both clocks.
     pub now: Now,
-    /// Those that are configured.
+    /// The configured issuers.
     pub issuers: &'a [&'a IssuerSettings],
 }
 
-/// How sure it must be that an entry is over.
+/// The certainty required before an entry is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
     /// By the wall clock, and by the steady one.
@@ -41,7 +40,7 @@ pub enum Sweep {
     ForRoom,
 }
 
-/// An entry, and since when this process has it.
+/// An entry, and the time since when this process has it.
 #[derive(Debug)]
 struct Held {
     entry: Arc<Entry>,
@@ -64,13 +63,13 @@ impl Book {
         &self.set
     }
 
-    /// How many there are.
+    /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_age.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_age.is_empty()
@@ -87,8 +86,8 @@ impl Book {
         self.by_age.values().map(|held| &held.entry)
     }
 
-    /// Entries that hold at `now`, the newest first: those older than `after`. `None` when there
-    /// is no such entry.
+    /// Entries in force at `now`, the newest first: those older than `after`. `None` when there is
+    /// no such entry.
     pub fn page(
         &self,
         after: Option<EntryId>,
@@ -102,7 +101,7 @@ impl Book {
         Some(older.filter(move |entry| entry.holds(now)))
     }
 
-    /// Does what a change says, at `at`. An entry that is replaced keeps its age.
+    /// Applies a change at `at`. An entry that is replaced keeps its age.
     pub fn apply(&mut self, change: Change, at: Monotonic) {
         match change {
             Change::Put(entry) => {
@@ -120,7 +119,7 @@ impl Book {
         }
     }
 
-    /// Forgets what is over; how many entries that were.
+    /// Forgets entries that have ended; returns their number.
     pub fn sweep(&mut self, moment: &Moment<'_>, sweep: Sweep) -> usize {
         let lifetimes = moment.issuers.iter();
         let lifetimes: HashMap<&str, Option<Duration>> =

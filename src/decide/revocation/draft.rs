@@ -1,7 +1,7 @@
-//! What somebody asks to revoke, before it is an entry.
+//! A requested revocation, before it is an entry.
 //!
-//! Owns the words of revocation files and of the admin listener, which are the same. Never guesses:
-//! a draft that could mean two things is refused.
+//! Owns the fields of revocation files and of the admin listener, which are the same. Never
+//! guesses: an ambiguous draft is refused.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -45,13 +45,13 @@ pub struct Draft {
     pub reason: Option<String>,
 }
 
-/// Why a draft is refused, and which of its fields is to blame.
+/// A refused draft, with the field at fault.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{message}")]
 pub struct DraftError {
     /// The field; empty for the whole.
     pub field: &'static str,
-    /// What is wrong, and what is accepted.
+    /// The mistake and what is accepted.
     pub message: String,
 }
 
@@ -68,7 +68,7 @@ impl Draft {
     /// Reads a JSON object.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The mistake.
     pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
         // A list would be taken for the fields in their order.
         if bytes.trim_ascii_start().first() != Some(&b'{') {
@@ -77,8 +77,8 @@ impl Draft {
         serde_json::from_slice(bytes).map_err(|error| error.to_string())
     }
 
-    /// The entry that is meant. `issuers` are those that are configured. `now` is when it is asked
-    /// for; what stands in a file has no such time.
+    /// Builds the entry. `issuers` are the configured ones. `now` is the time of the request;
+    /// entries of a file have no such time.
     ///
     /// # Errors
     /// [`DraftError`].
@@ -113,7 +113,7 @@ impl Draft {
         Ok(Entry::new(target, revoked).before(before).ending(ends).because(reason))
     }
 
-    /// By what, and which one.
+    /// The kind and the value of the target.
     fn kind(&self) -> Result<(Kind, &str), DraftError> {
         let subject = self.subject.as_deref();
         let before = self.issued_before.as_ref().map(|_| subject.unwrap_or_default());
@@ -137,7 +137,7 @@ impl Draft {
         bounded(field, value, VALUE_BYTES_MAX).map(|value| (kind, value))
     }
 
-    /// By name or identifier; the only one if none is named.
+    /// The issuer by name or identifier; the only one if none is given.
     fn issuer<'i>(&self, issuers: &[&'i IssuerSettings]) -> Result<&'i IssuerSettings, DraftError> {
         let names = || {
             let names: Vec<_> = issuers.iter().map(|issuer| issuer.name.as_ref()).collect();
@@ -173,7 +173,7 @@ impl Draft {
     }
 }
 
-/// The one of name and identifier that means nobody else.
+/// The one of name and identifier that is unambiguous.
 fn other_word<'i>(issuer: &'i IssuerSettings, taken: &str) -> &'i str {
     if *issuer.name == *taken { &issuer.issuer } else { &issuer.name }
 }

@@ -1,10 +1,10 @@
-//! What is no longer good although its signature holds: revoked tokens and API keys.
+//! Revoked tokens and API keys.
 //!
-//! Owns what an entry is ([`Entry`]), what it hits, and [`Revocations`], which the gate asks about
-//! every credential it established, kept ones included. An attacker would want a stolen
-//! token to outlive its revocation: nothing here is keyed on the bytes of a token, of which there
-//! are several for one signature, and an entry for one issuer never touches another's. Never reads
-//! a file or the clock.
+//! Owns the form of an entry ([`Entry`]), the credentials it revokes, and [`Revocations`], which
+//! the gate checks for every established credential, cached ones included. An attacker
+//! would want a stolen token to outlive its revocation: nothing here is keyed on the bytes of a
+//! token, of which there are several for one signature, and an entry for one issuer never affects
+//! another's. Never reads a file or the clock.
 
 pub mod book;
 pub mod draft;
@@ -28,13 +28,13 @@ pub use book::{Book, Change, Moment, Sweep};
 pub use draft::{Draft, DraftError};
 pub use set::{RevocationSet, TokenFacts};
 
-/// How far the clock of an issuer may be ahead: as much as a leeway can be.
+/// The most that the clock of an issuer may be ahead: the maximum leeway.
 const SKEW: Duration = Duration::from_secs(5 * 60);
-/// A token is taken until its `exp` plus the issuer's leeway, and may come from a clock that is
+/// A token is accepted until its `exp` plus the issuer's leeway, and may come from a clock that is
 /// ahead by as much. A reload may raise the leeway up to five minutes, so that is what is counted.
 const MARGIN: Duration = Duration::from_secs(10 * 60);
 
-/// By what an entry refuses.
+/// The property by which an entry revokes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -71,7 +71,7 @@ impl Kind {
     }
 }
 
-/// What an entry refuses. There is at most one entry for one target.
+/// The target of an entry. There is at most one entry for one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     kind: Kind,
@@ -81,20 +81,20 @@ pub struct Target {
     value: Box<str>,
 }
 
-/// A [`Target`] that is looked for.
+/// A borrowed [`Target`], for look-ups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TargetRef<'a> {
-    /// By what.
+    /// The kind.
     pub kind: Kind,
-    /// Of which issuer.
+    /// The issuer.
     pub issuer: &'a str,
-    /// Which one; empty for all subjects of the issuer.
+    /// The value; empty for all subjects of the issuer.
     pub value: &'a str,
 }
 
 impl Target {
-    /// Of the tokens of an issuer. An empty `value` means all of its subjects, which only
-    /// [`Kind::IssuedBefore`] can say.
+    /// A target among the tokens of an issuer. An empty `value` means all of its subjects, which
+    /// only [`Kind::IssuedBefore`] accepts.
     #[must_use]
     pub fn token(kind: Kind, issuer: Arc<str>, value: &str) -> Self {
         Self { kind, issuer, value: value.into() }
@@ -106,25 +106,25 @@ impl Target {
         Self { kind: Kind::Key, issuer: API_KEY_ISSUER.into(), value: id.into() }
     }
 
-    /// By what it refuses.
+    /// The kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// For looking up.
+    /// Borrows it for look-ups.
     #[must_use]
     pub fn as_ref(&self) -> TargetRef<'_> {
         TargetRef { kind: self.kind, issuer: &self.issuer, value: &self.value }
     }
 }
 
-/// Names a target in commands: the same target always has the same id.
+/// The id of a target in commands: the same target always has the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EntryId([u8; 16]);
 
 impl EntryId {
-    /// Long enough that nobody finds two targets with one id.
+    /// 128 bits, so that no two targets with one id can be found.
     fn of(target: TargetRef<'_>) -> Self {
         let mut hash = Sha256::default();
         for part in [target.kind.as_str(), target.issuer, target.value] {
@@ -136,7 +136,7 @@ impl EntryId {
         Self(id)
     }
 
-    /// Reads what [`fmt::Display`] wrote.
+    /// Parses the output of [`fmt::Display`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let good = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
@@ -153,7 +153,7 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// Why there is a stand-in, for people.
+/// The reason of stand-in entries.
 const STAND_IN: &str = "in place of revocations of tokens that max_lifetime has ended";
 
 /// One revocation.
@@ -163,7 +163,7 @@ pub struct Entry {
     target: Target,
     /// Only tokens issued before; `None` for all of them.
     before: Option<UnixTime>,
-    /// When it ends, if somebody said so.
+    /// End of the entry, if one was given.
     ends: Option<UnixTime>,
     revoked: UnixTime,
     reason: Option<Box<str>>,
@@ -191,7 +191,7 @@ impl Entry {
         self
     }
 
-    /// Why, for people.
+    /// The reason, for people.
     #[must_use]
     pub fn because(mut self, reason: Option<Box<str>>) -> Self {
         self.reason = reason;
@@ -204,39 +204,40 @@ impl Entry {
         self.id
     }
 
-    /// What it refuses.
+    /// The target.
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// When it ends, if somebody said so.
+    /// End of the entry, if one was given.
     #[must_use]
     pub fn ends(&self) -> Option<UnixTime> {
         self.ends
     }
 
-    /// Which tokens of its target it refuses: those issued before.
+    /// The instant before which tokens must have been issued to be revoked.
     #[must_use]
     pub fn issued_before(&self) -> Option<UnixTime> {
         self.before
     }
 
-    /// Since when.
+    /// Time of the revocation.
     #[must_use]
     pub fn revoked(&self) -> UnixTime {
         self.revoked
     }
 
-    /// Why.
+    /// The reason.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
-    /// When nothing that it could hit is valid any more, where the issuer's tokens live for
-    /// `lifetime`; `None` if that is not known. Another configuration has another `lifetime`, so
-    /// this is no end: it only says from when on a stand-in does as well.
+    /// The instant from which no credential that it could revoke is valid any more, where the
+    /// issuer's tokens are valid for `lifetime`; `None` if that is not known. Another configuration
+    /// has another `lifetime`, so the entry does not end there: a stand-in may replace it from then
+    /// on.
     #[must_use]
     pub fn over(&self, lifetime: Option<Duration>) -> Option<UnixTime> {
         let is_stand_in = self.target.kind == Kind::IssuedBefore && self.target.value.is_empty();
@@ -247,7 +248,7 @@ impl Entry {
         }
     }
 
-    /// When the last token that it could hit was issued; `None` if there may be new ones tomorrow.
+    /// The last issue time of tokens that it could revoke; `None` if there may be new ones.
     fn last_issued(&self) -> Option<UnixTime> {
         match self.target.kind {
             Kind::Jti => Some(self.revoked),
@@ -256,9 +257,10 @@ impl Entry {
         }
     }
 
-    /// What refuses all that this one refuses, for an entry without an end: everything of its
-    /// issuer that was issued before. Once this one is [over](Self::over), only tokens that live
-    /// for longer than the issuer may grant are hit besides, and there is one for each issuer.
+    /// A stand-in that revokes all that this entry does, for an entry without an end: everything of
+    /// its issuer that was issued before. Once this one is [over](Self::over), only tokens that are
+    /// valid for longer than the issuer may grant are revoked besides, and there is one for each
+    /// issuer.
     #[must_use]
     fn stand_in(&self) -> Option<Self> {
         if self.ends.is_some() {
@@ -270,22 +272,22 @@ impl Entry {
         Some(Self::new(target, self.revoked).before(Some(before)).because(Some(STAND_IN.into())))
     }
 
-    /// Whether it still refuses anything at `now`.
+    /// Returns whether it is in force at `now`.
     #[must_use]
     pub fn holds(&self, now: UnixTime) -> bool {
         self.ends.is_none_or(|ends| now < ends)
     }
 
-    /// Whether it refuses a token of its target.
+    /// Returns whether it revokes a token of its target.
     fn hits(&self, issued: Option<UnixTime>, now: UnixTime) -> bool {
         let early = |before| issued.is_none_or(|issued| issued < before);
         self.holds(now) && self.before.is_none_or(early)
     }
 
-    /// Both in one: whatever one of the two refuses, the result refuses.
+    /// Merges two entries: the result revokes everything that either revokes.
     #[must_use]
     fn merged(&self, later: &Self) -> Self {
-        // What is not there is the most there is.
+        // An absent bound is the widest.
         let most = |a: Option<UnixTime>, b: Option<UnixTime>| Some(a?.max(b?));
         Self {
             id: self.id,
@@ -298,7 +300,7 @@ impl Entry {
     }
 }
 
-/// Where an entry comes from.
+/// The origin of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The admin listener.
@@ -307,16 +309,16 @@ pub enum Origin {
     File,
 }
 
-/// The entry that refuses a credential.
+/// The entry that revokes a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
     /// The entry.
     pub entry: Arc<Entry>,
-    /// Where it comes from.
+    /// Its origin.
     pub origin: Origin,
 }
 
-/// For the operator: which entry, so that it can be found and removed.
+/// For the operator: identifies the entry, so that it can be found and removed.
 impl fmt::Display for Hit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { entry, origin } = self;
@@ -335,10 +337,10 @@ impl fmt::Display for Hit {
     }
 }
 
-/// Where the acknowledged entries are: one look per request, one store per revocation.
+/// The acknowledged entries: one load per request, one store per revocation.
 pub type Published = ArcSwap<RevocationSet>;
 
-/// What the gate asks.
+/// The revocations that the gate checks.
 #[derive(Clone, Debug, Default)]
 pub struct Revocations {
     published: Arc<Published>,
@@ -346,19 +348,20 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    /// Those that were acknowledged, shared by all snapshots, and those of the operator's files.
+    /// Builds them from the acknowledged entries, shared by all snapshots, and those of the
+    /// operator's files.
     #[must_use]
     pub fn new(published: Arc<Published>, files: Arc<RevocationSet>) -> Self {
         Self { published, files }
     }
 
-    /// The entry that refuses a token, if there is one.
+    /// The entry that revokes a token, if there is one.
     #[must_use]
     pub fn find_token(&self, token: &VerifiedToken, now: UnixTime) -> Option<Hit> {
         self.find(|set| set.find_token(&TokenFacts::of(token), now).map(Arc::clone))
     }
 
-    /// The entry that refuses an API key, if there is one.
+    /// The entry that revokes an API key, if there is one.
     #[must_use]
     pub fn find_key(&self, id: &str, now: UnixTime) -> Option<Hit> {
         self.find(|set| set.find_key(id, now).map(Arc::clone))
@@ -370,7 +373,7 @@ impl Revocations {
         found.map(|(entry, origin)| Hit { entry, origin })
     }
 
-    /// How many entries are kept, by kind, in the order of [`Kind::ALL`].
+    /// The number of entries by kind, in the order of [`Kind::ALL`].
     #[must_use]
     pub fn counts(&self) -> [usize; 6] {
         let (published, files) = (self.published.load(), &self.files);

@@ -1,8 +1,8 @@
 //! Revoked targets, found by hash.
 //!
-//! Owns [`RevocationSet`]: what is published of it never changes, and the next version shares all
-//! but one part in 256 with it, so that one more entry among a million costs no copy of the
-//! million. Never knows where entries come from.
+//! Owns [`RevocationSet`]: a published version never changes, and the next one shares all but one
+//! part in 256 with it, so that one more entry among a million costs no copy of the million. Never
+//! knows the origin of entries.
 
 use std::array;
 use std::hash::BuildHasher;
@@ -19,7 +19,7 @@ use crate::decide::revocation::{Entry, Kind, TargetRef};
 /// A change copies one of them.
 const SHARDS: usize = 256;
 
-/// What of a token can be revoked.
+/// The facts of a token that can be revoked.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenFacts<'a> {
     /// `iss`.
@@ -56,9 +56,9 @@ impl<'a> TokenFacts<'a> {
 #[derive(Clone, Debug)]
 pub struct RevocationSet {
     shards: Box<[Arc<HashTable<Arc<Entry>>>]>,
-    /// In the order of [`Kind::ALL`]: a kind that nobody uses is not looked up.
+    /// In the order of [`Kind::ALL`]: kinds without entries are not looked up.
     counts: [usize; 6],
-    /// Targets are partly the callers' choice, so hashes must not be foreseeable.
+    /// Targets are partly the callers' choice, so hashes must not be predictable.
     hashing: RandomState,
 }
 
@@ -71,7 +71,7 @@ impl Default for RevocationSet {
 }
 
 impl RevocationSet {
-    /// The first entry that refuses a token.
+    /// The first entry that revokes a token.
     #[must_use]
     pub fn find_token(&self, token: &TokenFacts<'_>, now: UnixTime) -> Option<&Arc<Entry>> {
         if self.is_empty() {
@@ -91,7 +91,7 @@ impl RevocationSet {
         })
     }
 
-    /// The entry that refuses an API key.
+    /// The entry that revokes an API key.
     #[must_use]
     pub fn find_key(&self, id: &str, now: UnixTime) -> Option<&Arc<Entry>> {
         let target = TargetRef { kind: Kind::Key, issuer: API_KEY_ISSUER, value: id };
@@ -108,7 +108,7 @@ impl RevocationSet {
         self.shards[shard].find(hash, |entry| entry.target.as_ref() == target)
     }
 
-    /// Puts an entry in the place of the one with its target.
+    /// Adds an entry, or replaces the one with its target.
     pub fn put(&mut self, entry: Arc<Entry>) {
         let target = entry.target.as_ref();
         let (shard, hash) = self.place(target);
@@ -124,14 +124,13 @@ impl RevocationSet {
         }
     }
 
-    /// Adds an entry; with one for the same target, both hold.
+    /// Adds an entry; an entry for the same target is merged.
     pub fn add(&mut self, entry: Entry) {
         let merged = self.merge(entry);
         self.put(merged);
     }
 
-    /// The entry that says what the one there and this one say; the very one that is there if
-    /// this one says nothing new.
+    /// The merged entry; the present one itself if the new one adds nothing.
     #[must_use]
     pub fn merge(&self, entry: Entry) -> Arc<Entry> {
         let Some(before) = self.find(entry.target.as_ref()) else { return Arc::new(entry) };
@@ -149,25 +148,25 @@ impl RevocationSet {
         }
     }
 
-    /// Whether there is none.
+    /// Returns whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.counts == [0; 6]
     }
 
-    /// How many there are.
+    /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.counts.iter().sum()
     }
 
-    /// How many there are of a kind.
+    /// The number of entries of a kind.
     #[must_use]
     pub fn count(&self, kind: Kind) -> usize {
         self.counts[kind as usize]
     }
 
-    /// How many parts two versions share.
+    /// The number of parts that two versions share.
     #[cfg(test)]
     pub(crate) fn shared_with(&self, other: &Self) -> usize {
         self.shards.iter().zip(&other.shards).filter(|(a, b)| Arc::ptr_eq(a, b)).count()

@@ -209,7 +209,7 @@ fn listed(list: &[Entry], token: &TokenFacts<'_>, now: UnixTime) -> bool {
     })
 }
 
-/// The list a book stands for: the last word on each target counts, removals take it away.
+/// The list that a book represents: the last change of each target counts, removals delete it.
 fn merge(list: &mut Vec<Entry>, entry: &Entry) {
     match list.iter_mut().find(|other| other.target() == entry.target()) {
         Some(other) => *other = other.merged(entry),
@@ -423,7 +423,7 @@ fn r804_what_max_lifetime_has_ended_leaves_one_entry_in_its_place() {
         let over = book.sweep(&Moment { now, issuers: &[&corp] }, Sweep::Surely);
         (over, book.len(), book.is_empty())
     };
-    // What somebody gave an end leaves nothing.
+    // An entry with an end leaves no stand-in.
     assert_eq!(sweep(3600 + 600 - 1), (1, 2, false));
     assert_eq!(sweep(3600 + 600), (2, 1, false));
     let refuses = |issued| {
@@ -503,7 +503,7 @@ fn r804_what_is_forgotten_leaves_a_stand_in_that_refuses_as_much() {
     assert_eq!(refused(&book, "t-1", 350), Some(Kind::IssuedBefore));
     assert_eq!(refused(&book, "t-2", 350), Some(Kind::IssuedBefore));
     assert_eq!(refused(&book, "t-2", 351), None);
-    // It stays, and so does what is of an issuer whose lifetime nobody knows.
+    // It remains, and so do entries of an issuer whose lifetime is unknown.
     let forever = Moment { now: at(u64::from(u32::MAX)), issuers: &[&bounded] };
     assert_eq!((book.sweep(&forever, Sweep::ForRoom), book.len()), (0, 2));
     assert_eq!(refused(&book, "t-1", 0), Some(Kind::IssuedBefore));

@@ -128,12 +128,12 @@ fn contract_key_files_each_field_of_a_line_refuses_what_it_cannot_mean() {
 fn contract_reading_an_id_or_a_digest_twice_in_a_file_of_lines_is_a_mistake() {
     bad(
         &format!("{{\"id\":\"a\",\"digest\":\"{A}\"}}\n\n{{\"id\":\"a\",\"digest\":\"{B}\"}}\n"),
-        &["k.jsonl:3:1: the id \"a\" is taken by the key in line 1"],
+        &["k.jsonl:3:1: duplicate id \"a\": already used by the key in line 1"],
     );
     let upper = format!("sha256:{}", A[7..].to_uppercase());
     bad(
         &format!("{{\"id\":\"a\",\"digest\":\"{A}\"}}\n{{\"id\":\"b\",\"digest\":\"{upper}\"}}\n"),
-        &["k.jsonl:2:1: has the digest of \"a\": two entries for one key"],
+        &["k.jsonl:2:1: duplicate digest: the same key as \"a\""],
     );
 }
 

@@ -1,10 +1,10 @@
 //! All keys of all files, found by digest.
 //!
 //! Owns the look-up: one SHA-256 and one HMAC per pepper in use, then a hash table per file,
-//! however many keys there are. The tables are hashed with a random key of this process
-//! and the digests are compared in constant time, so that the time an answer takes says nothing
+//! independent of the number of keys. The tables are hashed with a random key of this
+//! process and the digests are compared in constant time, so that response times reveal nothing
 //! about which digests exist. The keys themselves are in [`KeySegment`]s, which rings share. A key
-//! may have several entries, one for each way of digesting: what one of them refuses is refused.
+//! may have several entries, one for each digest method: a key that one of them refuses is refused.
 //! Never stores a key, never reads a file or the clock.
 
 mod principals;
@@ -31,23 +31,24 @@ use principals::Principals;
 /// Peppers by name: the HMAC keys of `hmac-sha256` digests.
 pub type Peppers = HashMap<Box<str>, Secret<Vec<u8>>>;
 
-/// A key that was found and is good now.
+/// A key that was found and is valid now.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct VerifiedKey {
     principal: Arc<Principal>,
     grant: Arc<Grant>,
-    /// Ids of its further entries, nearly always none.
+    /// Ids of further entries of the key, usually none.
     others: Box<[Arc<str>]>,
 }
 
 impl VerifiedKey {
-    /// Who the key speaks for.
+    /// The principal of the key.
     pub fn principal(&self) -> &Arc<Principal> {
         &self.principal
     }
 
-    /// Of every entry of the key, the one that counts first: revoking any of them revokes the key.
+    /// The ids of every entry of the key, the decisive one first: revoking any of them revokes the
+    /// key.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.principal.credential_id().into_iter().chain(self.others.iter().map(AsRef::as_ref))
     }
@@ -59,7 +60,7 @@ impl VerifiedKey {
     }
 }
 
-/// All keys: immutable but for the times of last use, compiled into a snapshot.
+/// All keys: immutable except for the times of last use, compiled into a snapshot.
 #[derive(Default)]
 pub struct KeyRing {
     segments: Box<[Arc<KeySegment>]>,
@@ -67,10 +68,10 @@ pub struct KeyRing {
     principals: Principals,
 }
 
-/// A way of digesting a presented key that at least one entry uses.
+/// A digest method that at least one entry uses.
 struct Method {
     digesting: Digesting,
-    /// Its number in each segment, where one of its keys uses it.
+    /// Its number in each segment that uses it.
     numbers: Box<[Option<u8>]>,
 }
 
@@ -80,8 +81,8 @@ enum Digesting {
 }
 
 impl KeyRing {
-    /// A ring of one segment with these entries. Ids and digests are unique (the configuration
-    /// sees to that); of two equal ones the first counts.
+    /// Builds a ring of one segment with these entries. Ids and digests are unique (the
+    /// configuration checks that); of two equal ones the first counts.
     #[must_use]
     pub fn new(
         entries: Vec<KeyEntry>,
@@ -90,15 +91,15 @@ impl KeyRing {
     ) -> Self {
         let mut builder = SegmentBuilder::with_capacity(entries.len());
         for entry in entries {
-            // Refused are only repeated ones, and those beyond what a key file may hold.
+            // Only repeated entries and those beyond the maximum of a key file are refused.
             let _ = builder.push(entry, 0, 0);
         }
         Self::of_segments(vec![Arc::new(builder.finish())], peppers, claim_headers)
     }
 
-    /// A ring of segments in which every id and digest is unique. An entry whose pepper is not in
-    /// `peppers` never matches. `claim_headers` are the claims of a key that become headers, by
-    /// claim name.
+    /// Builds a ring of segments in which every id and digest is unique. An entry whose pepper is
+    /// not in `peppers` never matches. `claim_headers` are the claims of a key that become headers,
+    /// by claim name.
     #[must_use]
     pub fn of_segments(
         segments: Vec<Arc<KeySegment>>,
@@ -115,13 +116,13 @@ impl KeyRing {
         &self.segments
     }
 
-    /// Finds a presented key: one hash, and one per pepper in use, however many keys there are.
-    /// An attacker would try to learn from the answer's time which keys nearly exist: nothing
-    /// here depends on how much of a digest matches. A key that was brought in under two digests
-    /// has two entries, and is good if both are; whom it speaks for is the first one's word.
+    /// Verifies a presented key: one hash, and one per pepper in use, independent of the number of
+    /// keys. An attacker would try to learn from response times which keys nearly exist: no timing
+    /// depends on how much of a digest matches. A key that was imported under two digests has two
+    /// entries and is valid if both are; its principal is that of the first.
     ///
     /// # Errors
-    /// [`KeyError`]: malformed, unknown, or known and not good now.
+    /// [`KeyError`]: malformed, unknown, or known and not valid now.
     pub fn verify(&self, presented: &str, now: UnixTime) -> Result<VerifiedKey, KeyError> {
         match format::check(presented) {
             Form::Bad(_) => return Err(KeyError::Malformed),
@@ -141,8 +142,8 @@ impl KeyRing {
         })
     }
 
-    /// How many keys there are, by state at `now`, in the order of [`KeyState::ALL`]: active,
-    /// disabled, expired, not yet valid.
+    /// The number of keys by state at `now`, in the order of [`KeyState::ALL`]: active, disabled,
+    /// expired, not yet valid.
     #[must_use]
     pub fn count(&self, now: UnixTime) -> [usize; 4] {
         let mut counts = [0; 4];
@@ -155,19 +156,19 @@ impl KeyRing {
         counts
     }
 
-    /// What there is to tell about every key, in the order of the files.
+    /// The summary of every key, in the order of the files.
     pub fn summaries(&self, now: UnixTime) -> impl Iterator<Item = KeySummary<'_>> {
         self.keys().map(move |key| key.summary(now))
     }
 
-    /// Takes over when keys were last used from the ring that was in force until now. A key is
-    /// the same if its id and its digest are. Segments that both rings have need nothing.
+    /// Copies the times of last use from the previous ring. A key is the same if its id and its
+    /// digest are. Segments that both rings share need no copying.
     pub fn carry_last_use(&self, old: &Self) {
         let is_in = |segment: &Arc<KeySegment>, ring: &Self| {
             ring.segments.iter().any(|other| Arc::ptr_eq(other, segment))
         };
         let new: Vec<_> = self.segments.iter().filter(|segment| !is_in(segment, old)).collect();
-        // A key may have moved from one file to another, so a segment that stays counts, too.
+        // A key may have moved to another file, so segments that stay are searched, too.
         for key in old.keys() {
             let Some(used) = key.last_use() else { continue };
             let same = new.iter().find_map(|segment| segment.same_digest(key));
@@ -181,7 +182,7 @@ impl KeyRing {
         self.segments.iter().flat_map(|segment| segment.keys())
     }
 
-    /// Every entry of a presented key: at most one for each way of digesting.
+    /// Every entry of a presented key: at most one for each digest method.
     fn find<'r>(&'r self, presented: &str) -> impl Iterator<Item = KeyView<'r>> {
         let methods = if presented.len() > KEY_BYTES_MAX { &[][..] } else { &self.methods[..] };
         methods.iter().filter_map(move |method| {
@@ -193,7 +194,7 @@ impl KeyRing {
     }
 }
 
-/// Whether an entry lets its key in at `now`.
+/// Checks that an entry is valid at `now`.
 fn check(key: KeyView<'_>, now: UnixTime) -> Result<(), KeyError> {
     let id = || key.id().into();
     match key.state(now) {
@@ -204,7 +205,7 @@ fn check(key: KeyView<'_>, now: UnixTime) -> Result<(), KeyError> {
     }
 }
 
-/// Only how many: ids and digests are not for logs.
+/// Only the number of keys: ids and digests are not for logs.
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys: usize = self.segments.iter().map(|segment| segment.len()).sum();
@@ -213,10 +214,10 @@ impl fmt::Debug for KeyRing {
 }
 
 impl Digesting {
-    /// The digest of a presented key, or nothing when this method must not be tried on it.
+    /// The digest of a presented key; `None` when this method must not be tried on it.
     fn tag(&self, presented: &str) -> Option<[u8; 32]> {
         match self {
-            // A short key could be found from its bare digest by trying, so it must not work.
+            // A short key could be found from its bare digest by brute force, so it never matches.
             Self::Sha256 if presented.len() < BARE_KEY_BYTES_MIN => None,
             Self::Sha256 => Some(digest::sha256_tag(presented)),
             Self::Hmac(pepper) => Some(digest::hmac_tag(presented, pepper)),
@@ -224,7 +225,7 @@ impl Digesting {
     }
 }
 
-/// Every way of digesting that a segment uses and that can be done with these peppers.
+/// Every digest method that a segment uses and that these peppers allow.
 fn methods(segments: &[Arc<KeySegment>], peppers: &Peppers) -> Box<[Method]> {
     let mut names: Vec<Option<&str>> = Vec::new();
     for name in segments.iter().flat_map(|segment| segment.methods()) {

@@ -1,10 +1,10 @@
-//! Whom keys speak for.
+//! The principals of API keys.
 //!
-//! Owns making a [`Principal`] of a key, and remembering the last few thousand: made for every
-//! request, each would cost five allocations and the encoding of its header values; made for all
-//! keys, a million of them would take more memory than the keys. What is remembered is a function
+//! Owns building a [`Principal`] from a key and a cache of the last few thousand: built for every
+//! request, each would cost five allocations and the encoding of its header values; built for all
+//! keys, a million of them would take more memory than the keys. A cached principal is a function
 //! of the key's entry and of the ring, neither of which ever changes, so nothing here goes stale:
-//! whether the key is good now is asked of its entry each time, before. Never decides anything.
+//! the validity of the key is checked on its entry each time, before. Never decides anything.
 
 use std::sync::{Arc, LazyLock};
 
@@ -23,12 +23,12 @@ use crate::decide::principal::{
 };
 use crate::decide::request::credential::CredentialKind;
 
-/// How many principals are remembered, at most.
+/// The most principals in the cache.
 const REMEMBERED_MAX: usize = 4096;
-/// What one takes, about, less the claims that become headers.
+/// The approximate size of one, without the claims that become headers.
 const ENTRY_BYTES: u64 = 1024;
 const REMEMBERED_BYTES: u64 = REMEMBERED_MAX as u64 * ENTRY_BYTES;
-/// Ids have at most 128 bytes; a default subject that is longer is built on the heap.
+/// Ids have at most 128 bytes; a longer default subject is built on the heap.
 const DEFAULT_SUBJECT_BYTES: usize = 4 + 128;
 
 /// The issuer, as a header too, and its short name, shared by the principals of all keys.
@@ -40,11 +40,11 @@ static ISSUER_VALUE: LazyLock<HeaderValue> = LazyLock::new(|| header_text::encod
 #[derive(Default)]
 pub(super) struct Principals {
     claim_headers: Box<[(Box<str>, FieldName)]>,
-    /// By the place of the key's entry in memory, which is its own for as long as the ring lives.
+    /// By the address of the key's entry in memory, which is unique while the ring lives.
     made: Option<Cache<usize, Arc<Principal>, Weigh, RandomState>>,
 }
 
-/// What an entry takes, about: keys with large claims leave room for fewer.
+/// The approximate size of an entry: keys with large claims leave room for fewer.
 #[derive(Clone)]
 struct Weigh;
 
@@ -56,7 +56,7 @@ impl Weighter<usize, Arc<Principal>> for Weigh {
 }
 
 impl Principals {
-    /// For the keys of these segments. `claim_headers` are the claims that become headers.
+    /// Prepares for the keys of these segments. `claim_headers` are the claims that become headers.
     pub(super) fn new(
         segments: &[Arc<KeySegment>],
         claim_headers: &[(Box<str>, IdentityHeaderName)],
@@ -65,7 +65,7 @@ impl Principals {
         let most = keys.min(REMEMBERED_MAX);
         let cache = || {
             let (hasher, lifecycle) = (RandomState::default(), DefaultLifecycle::default());
-            // As large for few keys: the room is shared out among parts of the cache.
+            // The same capacity for few keys: the cache divides its room among shards.
             Cache::with(most, REMEMBERED_BYTES, Weigh, hasher, lifecycle)
         };
         let header = |(claim, header): &(Box<str>, IdentityHeaderName)| {
@@ -77,7 +77,7 @@ impl Principals {
         }
     }
 
-    /// Whom a key of the ring speaks for. The caller has found the key good.
+    /// The principal of a key of the ring, which the caller has found valid.
     ///
     /// # Errors
     /// [`KeyError::ClaimsTooLarge`].
@@ -122,7 +122,7 @@ impl Principals {
     }
 }
 
-/// `key:<id>`, without a detour over the heap.
+/// `key:<id>`, without an intermediate allocation.
 fn default_subject(id: &str) -> Arc<str> {
     let mut bytes = [0; DEFAULT_SUBJECT_BYTES];
     let text = bytes.get_mut(..4 + id.len()).and_then(|bytes| {

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::decide::api_key::Digest;
-use crate::decide::api_key::format::{Kind, RandomFault, generate};
+use crate::decide::api_key::format::{RandomFault, SecretKind, generate};
 use crate::decide::principal::Claims;
 use crate::decide::request::credential::CredentialKind;
 use crate::decide::scope::ScopeSet;
@@ -46,7 +46,7 @@ fn made(seed: u8) -> String {
         }
         Ok(())
     };
-    generate(Kind::ApiKey, &mut source).unwrap().expose().clone()
+    generate(SecretKind::ApiKey, &mut source).unwrap().expose().clone()
 }
 
 #[track_caller]

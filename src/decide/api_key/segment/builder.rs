@@ -1,6 +1,6 @@
-//! Filling a segment, entry by entry.
+//! Construction of a segment, entry by entry.
 //!
-//! Owns what is only needed for that: the ids so far and what was given so far, to be shared.
+//! Owns the state that only construction needs: the ids and the grants so far, to be shared.
 //! Entries come and go one at a time, so that a million of them are never in memory together.
 
 use std::collections::HashMap;
@@ -19,39 +19,39 @@ use crate::decide::api_key::{KeyEntry, KeyLimits};
 use crate::decide::principal::Claims;
 use crate::decide::scope::ScopeSet;
 
-/// The most grants that are looked through for one that is the same. What is given beyond is
-/// seldom given twice.
+/// The most grants that are searched for an equal one. Grants beyond that number are seldom
+/// repeated.
 const SHARED_MAX: usize = 1 << 16;
 
-/// Why an entry was not taken.
+/// A refused entry.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Refused {
-    /// A key before it has its id.
-    #[error("the id {0:?} is taken by the key in line {1}")]
+    /// A previous key has the id.
+    #[error("duplicate id {0:?}: already used by the key in line {1}")]
     Id(Box<str>, u32),
-    /// A key before it has its digest.
-    #[error("has the digest of {0:?}: two entries for one key")]
+    /// A previous key has the digest.
+    #[error("duplicate digest: the same key as {0:?}")]
     Digest(Box<str>),
-    /// There are too many keys, peppers or texts.
-    #[error("there are too many keys: at most {KEYS_MAX} are accepted in one file")]
+    /// Too many keys, peppers or texts.
+    #[error("too many keys: at most {KEYS_MAX} are accepted in one file")]
     Full,
 }
 
-/// A segment being filled.
+/// A segment under construction.
 #[derive(Default)]
 #[expect(missing_debug_implementations, reason = "it is never kept")]
 pub struct SegmentBuilder {
     segment: KeySegment,
     /// Positions by id.
     ids: HashTable<u32>,
-    /// Positions of grants of scopes alone.
+    /// Positions of grants that have scopes only.
     plain: HashMap<Arc<ScopeSet>, u32>,
-    /// Positions of all others, by what they say.
+    /// Positions of all other grants, by their content.
     rich: HashMap<Box<str>, u32>,
 }
 
 impl SegmentBuilder {
-    /// Room for this many keys from the start: growing would take twice the memory.
+    /// Reserves room for this many keys: growing would take twice the memory.
     #[must_use]
     pub fn with_capacity(keys: usize) -> Self {
         let keys = keys.min(KEYS_MAX);
@@ -62,10 +62,10 @@ impl SegmentBuilder {
         builder
     }
 
-    /// Adds an entry that stands at this line and column.
+    /// Adds an entry found at this line and column.
     ///
     /// # Errors
-    /// [`Refused`]; the segment is as it was.
+    /// [`Refused`]; the segment is unchanged.
     pub fn push(&mut self, entry: KeyEntry, line: u32, column: u32) -> Result<(), Refused> {
         let slot = self.segment.keys.len();
         if slot >= KEYS_MAX {
@@ -114,13 +114,13 @@ impl SegmentBuilder {
         self.ids.insert_unique(HASHING.hash_one(id), slot, id_hash);
     }
 
-    /// The key that has an id already.
+    /// The key that already has an id.
     fn find_id(&self, id: &str) -> Option<KeyView<'_>> {
         let same = |slot: &u32| self.segment.key(*slot).is_some_and(|key| key.id() == id);
         self.segment.key(*self.ids.find(HASHING.hash_one(id), same)?)
     }
 
-    /// The number of a way of digesting; `None` when there are too many.
+    /// The number of a digest method; `None` when there are too many.
     fn method(&mut self, pepper: Option<&str>) -> Option<u8> {
         if let Some(number) = self.segment.method(pepper) {
             return Some(number);
@@ -155,11 +155,11 @@ impl SegmentBuilder {
         Some(next)
     }
 
-    /// The segment.
+    /// Finishes the segment.
     #[must_use]
     pub fn finish(mut self) -> KeySegment {
         let segment = &mut self.segment;
-        // Copying takes twice the memory for a moment; a few lines of comments are not worth it.
+        // Shrinking would take twice the memory for a moment, to save that of a few comment lines.
         if segment.keys.capacity() > segment.keys.len() + segment.keys.len() / 16 {
             segment.keys.shrink_to_fit();
         }
@@ -169,7 +169,7 @@ impl SegmentBuilder {
     }
 }
 
-/// Everything a grant says. Two that say the same are the same.
+/// The content of a grant, as a key for finding an equal one.
 fn says(scopes: &ScopeSet, claims: &Claims, limits: &KeyLimits) -> Box<str> {
     let claims = Value::from(claims.as_map().clone());
     format!("{scopes}\n{claims}\n{limits:?}").into()

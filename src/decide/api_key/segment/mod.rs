@@ -1,9 +1,9 @@
 //! The keys of one file, packed.
 //!
-//! Owns the form a million keys have in memory: 64 bytes each, the texts end to end, a hash table
-//! of positions, and what keys give shared by all that give the same. A segment is immutable but
-//! for the times of last use, so a reload shares those of files that did not change. Knows the
-//! names of peppers, never their secrets; never stores a key, never reads a file or the clock.
+//! Owns the in-memory form of a million keys: 64 bytes each, the texts end to end, a hash table of
+//! positions, and grants shared by all keys with the same ones. A segment is immutable except for
+//! the times of last use, so a reload shares those of files that did not change. Knows the names of
+//! peppers, never their secrets; never stores a key, never reads a file or the clock.
 
 mod builder;
 mod texts;
@@ -25,21 +25,21 @@ use crate::decide::rate_limit::Quota;
 use crate::decide::scope::ScopeSet;
 
 pub use builder::{Refused, SegmentBuilder};
-use texts::{KeyTexts, Texts};
+use texts::{KeyTexts, TextChunks};
 
-/// The most keys of one segment: beyond what one machine serves, and far below what the numbers
-/// in here can count.
+/// The most keys of one segment: more than one machine serves, and far below the limits of the
+/// integers in here.
 pub const KEYS_MAX: usize = 1 << 24;
 
-/// A random key of this process for all segments: SipHash, so that nobody can aim at a slot.
+/// A random key of this process for all segments: SipHash, so that slots cannot be targeted.
 static HASHING: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// Where a tag is looked for, in every segment.
+/// The hash of a tag, the same in every segment.
 #[derive(Clone, Copy, Debug)]
 pub struct TagHash(u64);
 
 impl TagHash {
-    /// Of a digest's bytes.
+    /// Hashes the bytes of a digest.
     #[must_use]
     pub fn of(tag: &[u8; 32]) -> Self {
         Self(HASHING.hash_one(tag))
@@ -50,28 +50,28 @@ impl TagHash {
 #[derive(Default)]
 pub struct KeySegment {
     keys: Vec<Key>,
-    texts: Texts,
+    texts: TextChunks,
     grants: Vec<Arc<Grant>>,
-    /// How keys are digested, by [`Key::method`]: bare, or under the pepper of that name.
+    /// Digest methods, by [`Key::method`]: bare, or under the pepper of that name.
     methods: Vec<Option<Box<str>>>,
     /// Positions in `keys`, by [`TagHash`].
     index: HashTable<u32>,
 }
 
-/// One key, packed: see the module's promise.
+/// One key, packed into 64 bytes.
 struct Key {
     tag: [u8; 32],
     not_before: Seconds,
-    /// [`Seconds::NEVER`] when it does not end.
+    /// [`Seconds::NEVER`] when it does not expire.
     expires: Seconds,
-    /// Where its texts begin.
+    /// The address of its texts.
     texts: u32,
     /// Position in [`KeySegment::grants`].
     grant: u32,
-    /// Where it stands in its file.
+    /// Its line in the key file.
     line: u32,
     column: u16,
-    /// Seconds since the epoch, 0 is never.
+    /// Seconds since the epoch; 0 is never.
     last_use: AtomicU32,
     method: u8,
     enabled: bool,
@@ -85,7 +85,7 @@ impl Seconds {
     const NEVER: Self = Self([0xff; 5]);
 
     fn at(at: UnixTime) -> Self {
-        // The year 9999 is the last that can be written: nothing is lost here.
+        // The year 9999 is the last that can be written, so no instant is lost.
         let capped = at.0.min((1 << 40) - 2);
         let [a, b, c, d, e, ..] = capped.to_le_bytes();
         Self([a, b, c, d, e])
@@ -97,7 +97,7 @@ impl Seconds {
     }
 }
 
-/// What a key gives. Shared by all keys that give the same.
+/// The grant of a key, shared by all keys with the same one.
 #[derive(Debug)]
 pub(super) struct Grant {
     pub(super) scopes: Arc<ScopeSet>,
@@ -121,13 +121,13 @@ pub struct KeyView<'a> {
 }
 
 impl KeySegment {
-    /// How many keys there are.
+    /// The number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
@@ -149,14 +149,14 @@ impl KeySegment {
         &self.methods
     }
 
-    /// The number of a way of digesting, if any key here has it.
+    /// The number of a digest method, if any key here uses it.
     pub(super) fn method(&self, pepper: Option<&str>) -> Option<u8> {
         let found = self.methods.iter().position(|name| name.as_deref() == pepper)?;
         u8::try_from(found).ok()
     }
 
-    /// Finds a digest. Whoever measures learns nothing of the digests that are here: positions
-    /// depend on a random key, and bytes are compared in constant time.
+    /// Finds a digest. Response times reveal nothing about the digests in here: positions depend on
+    /// a random key, and bytes are compared in constant time.
     pub(super) fn find(&self, hash: TagHash, method: u8, tag: &[u8; 32]) -> Option<KeyView<'_>> {
         let same = |slot: &u32| {
             let key = &self.keys[*slot as usize];
@@ -172,7 +172,7 @@ impl KeySegment {
         self.find(TagHash::of(&other.key.tag), method, &other.key.tag)
     }
 
-    /// Every key that has a quota for a limit which is not `known`, and the limit's name.
+    /// Every key that has a quota for a limit which is not `known`, with the name of the limit.
     pub fn unknown_limits<'a>(
         &'a self,
         known: impl Fn(&str) -> bool,
@@ -183,7 +183,7 @@ impl KeySegment {
             let name = names(grant).find(|name| !known(name))?;
             Some((u32::try_from(index).ok()?, name))
         };
-        // Nearly always empty, so that keys are only looked at when there is something to find.
+        // Usually empty, so that keys are only searched when there is something to find.
         let unknown: Vec<(u32, &str)> = grants.filter_map(unknown).collect();
         let keys = if unknown.is_empty() { &[] } else { self.keys.as_slice() };
         keys.iter().filter_map(move |key| {
@@ -193,7 +193,7 @@ impl KeySegment {
     }
 }
 
-/// Only how many: ids and digests are not for logs.
+/// Only the number of keys: ids and digests are not for logs.
 impl fmt::Debug for KeySegment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeySegment").field("keys", &self.keys.len()).finish_non_exhaustive()
@@ -226,7 +226,7 @@ impl<'a> KeyView<'a> {
         HASHING.hash_one((self.pepper(), &self.key.tag))
     }
 
-    /// Whether two keys have the same digest under the same pepper.
+    /// Returns whether two keys have the same digest under the same pepper.
     #[must_use]
     pub fn has_digest_of(self, other: KeyView<'_>) -> bool {
         self.key.tag == other.key.tag && self.pepper() == other.pepper()
@@ -244,7 +244,7 @@ impl<'a> KeyView<'a> {
         self.key.column.into()
     }
 
-    /// Where the entry is in memory: its own place for as long as the segment lives.
+    /// The address of the entry in memory, unique while the segment lives.
     pub(super) fn place(self) -> usize {
         std::ptr::from_ref(self.key).addr()
     }
@@ -254,36 +254,36 @@ impl<'a> KeyView<'a> {
         self.segment.texts.read(self.key.texts)
     }
 
-    /// What it gives.
+    /// Its grant.
     pub(super) fn grant(self) -> &'a Arc<Grant> {
         &self.segment.grants[self.key.grant as usize]
     }
 
-    /// Whether it would be accepted.
+    /// Its state at `now`.
     #[must_use]
     pub fn state(self, now: UnixTime) -> KeyState {
         KeyState::of(self.key.enabled, Some(self.not_before()), self.expires(), now)
     }
 
-    /// When it begins; the epoch if always.
+    /// Start of its validity; the epoch if unlimited.
     pub(super) fn not_before(self) -> UnixTime {
         self.key.not_before.get()
     }
 
-    /// When it ends.
+    /// End of its validity.
     pub(super) fn expires(self) -> Option<UnixTime> {
         (self.key.expires.0 != Seconds::NEVER.0).then(|| self.key.expires.get())
     }
 
-    /// When it was last accepted.
+    /// Time of last use.
     #[must_use]
     pub fn last_use(self) -> Option<UnixTime> {
         let seconds = self.key.last_use.load(Ordering::Relaxed);
         (seconds != 0).then(|| UnixTime(seconds.into()))
     }
 
-    /// Remembers a use. Reads first: a busy key would otherwise have all cores fight for its
-    /// cache line, and once a second is enough. A clock that steps back takes no use back.
+    /// Records a use. Reads first: otherwise all cores would contend for the cache line of a busy
+    /// key, and once a second is enough. A clock that steps back undoes no use.
     pub(super) fn touch(self, now: UnixTime) {
         let seconds = u32::try_from(now.0).unwrap_or(u32::MAX);
         if self.key.last_use.load(Ordering::Relaxed) < seconds {
@@ -291,7 +291,7 @@ impl<'a> KeyView<'a> {
         }
     }
 
-    /// What `/status` tells.
+    /// The summary for `/status`.
     pub(super) fn summary(self, now: UnixTime) -> KeySummary<'a> {
         let texts = self.texts();
         KeySummary {

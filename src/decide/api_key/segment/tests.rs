@@ -1,4 +1,4 @@
-use super::texts::{KeyTexts, Texts};
+use super::texts::{KeyTexts, TextChunks};
 use super::*;
 use crate::decide::api_key::{Digest, KeyEntry};
 
@@ -122,7 +122,7 @@ fn times_keep_every_second_that_can_be_written() {
 
 #[test]
 fn texts_are_read_as_they_were_stored_over_many_chunks() {
-    let mut texts = Texts::default();
+    let mut texts = TextChunks::default();
     let text = |n: usize, of: &str| of.repeat(n % 250);
     let mut addresses = Vec::new();
     for n in 0..9_000 {

@@ -1,6 +1,6 @@
 //! Ids, names and subjects of many keys, end to end.
 //!
-//! Owns the layout. Texts are in chunks, so that a million of them are never copied to grow. An
+//! Owns the layout. TextChunks are in chunks, so that a million of them are never copied to grow. An
 //! entry is `id NUL name NUL subject NUL`: none of the three may contain a control character.
 
 use crate::base::bytes::find;
@@ -10,7 +10,7 @@ const CHUNK: usize = 1 << 20;
 
 /// The texts of all keys of a segment.
 #[derive(Debug, Default)]
-pub(super) struct Texts {
+pub(super) struct TextChunks {
     chunks: Vec<String>,
 }
 
@@ -23,8 +23,8 @@ pub(in crate::decide::api_key) struct KeyTexts<'a> {
     pub(in crate::decide::api_key) subject: Option<&'a str>,
 }
 
-impl Texts {
-    /// Stores the texts of a key and says where; `None` when they cannot be stored.
+impl TextChunks {
+    /// Stores the texts of a key and returns their address; `None` when they cannot be stored.
     pub(super) fn push(&mut self, texts: KeyTexts<'_>) -> Option<u32> {
         let parts = [texts.id, texts.name.unwrap_or(""), texts.subject.unwrap_or("")];
         let bytes = parts.iter().map(|part| part.len() + 1).sum::<usize>();
@@ -65,7 +65,7 @@ impl Texts {
         }
     }
 
-    /// Gives back what is not needed.
+    /// Releases unused capacity.
     pub(super) fn shrink(&mut self) {
         self.chunks.shrink_to_fit();
         if let Some(last) = self.chunks.last_mut() {

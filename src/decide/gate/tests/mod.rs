@@ -23,14 +23,14 @@ use crate::config::Config;
 use crate::config::files::disk::{Content, Disk};
 use crate::config::files::{self, LastGood};
 use crate::config::snapshot::{Retained, Snapshot};
-use crate::decide::api_key::format::{self, Kind};
+use crate::decide::api_key::format::{self, SecretKind};
 use crate::decide::revocation::{Entry, Kind as RevocationKind, Target};
 
 const NOW: u64 = 1_800_000_000;
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 /// Of another maker, long enough for a bare digest.
 const FOREIGN: &str = "an-existing-key-of-some-length";
-/// Whoever connects, unless a test says otherwise: nobody near.
+/// The connected peer, unless a test says otherwise: not a near one.
 const PEER: &str = "203.0.113.1";
 
 const BASE: &str = "
@@ -52,9 +52,9 @@ impl Disk for Files {
     }
 }
 
-/// A key of our own; always the same.
+/// A gatepost key; always the same.
 fn own_key() -> String {
-    let key = format::generate(Kind::ApiKey, &mut |bytes| {
+    let key = format::generate(SecretKind::ApiKey, &mut |bytes| {
         bytes.fill(7);
         Ok(())
     });
@@ -153,7 +153,7 @@ fn say(decision: &Decision) -> String {
         }
         Verdict::Reject(rejection) => rejection.reason().as_str().to_owned(),
         Verdict::Observe(permit, rejection) => {
-            assert!(permit.principal().is_none(), "who would be refused is nobody");
+            assert!(permit.principal().is_none(), "an observed caller has no principal");
             format!("observed {}", rejection.reason().as_str())
         }
         Verdict::Preflight(_) => "preflight".to_owned(),
@@ -242,7 +242,7 @@ routes:
         tried.check(path, &[jwt(&good), key(&own)], "ada");
         tried.check(path, &[jwt(&forged), key(&own)], "token_signature_bad");
         tried.check(path, &[jwt(&expired), key(&own)], "token_expired");
-        tried.check(path, &[jwt(&good), key("a-key-of-nobody-at-all")], "key_unknown");
+        tried.check(path, &[jwt(&good), key("an-unknown-key-of-some-length")], "key_unknown");
         tried.check(path, &[jwt(&good), key("a-key-that-has-expired-long-ago")], "key_expired");
     }
     // The key's scopes do not help the token.
@@ -262,7 +262,7 @@ fn contract_access_optional_passes_nobody_and_refuses_a_bad_credential() {
     tried.check("/", &[jwt(&forged())], "token_signature_bad");
     tried.check("/", &[jwt("Basic YTpi")], "credential_scheme_unknown");
     tried.check("/", &[jwt("Bearer ")], "credential_malformed");
-    tried.check("/", &[key("a-key-of-nobody-at-all")], "key_unknown");
+    tried.check("/", &[key("an-unknown-key-of-some-length")], "key_unknown");
 }
 
 #[test]
@@ -348,13 +348,13 @@ fn contract_limits_by_and_what_stands_in_for_a_missing_value() {
     check_apart("client", &[jwt(&ada)], &[jwt(&app)], true);
     check_apart("claim:tenant", &[jwt(&ada)], &[jwt(&bob)], false);
     check_apart("claim:tenant", &[jwt(&ada)], &[jwt(&globex)], true);
-    // Missing: the principal stands in.
+    // Missing: the principal is counted instead.
     for (by, name) in [("credential", "jti"), ("client", "client_id"), ("claim:tenant", "tenant")] {
         let (none, other) = (without(name, "ada"), without(name, "bob"));
         check_apart(by, &[jwt(&none)], &[jwt(&none)], false);
         check_apart(by, &[jwt(&none)], &[jwt(&other)], true);
     }
-    // Nobody: the address does. Never nothing.
+    // Anonymous: the address is counted. Never unlimited.
     for by in ["principal", "credential", "client", "claim:tenant", "address"] {
         check_apart(by, &[at("192.0.2.1")], &[at("192.0.2.1")], false);
         check_apart(by, &[at("192.0.2.1")], &[at("192.0.2.2")], true);
@@ -394,11 +394,11 @@ fn contract_failed_credentials_spent_means_no_new_work() {
     tried.check("/", &[key(&own)], "key:own");
     tried.check("/", &[], "credential_missing");
     tried.check("/", &[jwt("Basic YTpi")], "credential_scheme_unknown");
-    // Somebody else, on the other side of the street; a neighbour in one's /64 is oneself.
+    // Another /64 is another caller; another address of the same /64 is the same caller.
     tried = tried.from("203.0.113.2");
     tried.check("/", &[jwt(&good)], "ada");
     tried = tried.from(PEER);
-    // It is known now, and needs no work from anybody.
+    // It is cached now, and needs no new work.
     tried.check("/", &[jwt(&good)], "ada");
     tried.check("/", &[jwt(&good), key(FOREIGN)], "failed_credentials_spent");
     let [second, third] = ["t-2", "t-3"].map(|jti| with("jti", jti));
@@ -430,9 +430,9 @@ fn contract_failed_credentials_which_failures_count() {
     let typo = format!("{}x", &own[..own.len() - 1]);
     check_charges(&[jwt(&forged())], "token_signature_bad", true);
     check_charges(&[jwt(&with("iss", "https://evil.example"))], "token_issuer_unknown", true);
-    check_charges(&[key("a-key-of-nobody-at-all")], "key_unknown", true);
+    check_charges(&[key("an-unknown-key-of-some-length")], "key_unknown", true);
     check_charges(&[key(&typo)], "key_malformed", true);
-    check_charges(&[jwt(&good), key("a-key-of-nobody-at-all")], "key_unknown", true);
+    check_charges(&[jwt(&good), key("an-unknown-key-of-some-length")], "key_unknown", true);
     check_charges(&[], "credential_missing", false);
     check_charges(&[jwt(&with("exp", 1))], "token_expired", false);
     check_charges(&[jwt(&with("nbf", NOW + 900))], "token_not_yet_valid", false);
@@ -444,7 +444,7 @@ fn contract_failed_credentials_which_failures_count() {
     check_charges(&[jwt("Basic YTpi")], "credential_scheme_unknown", false);
 }
 
-/// Whether `peer` is exempt under these trusted proxies.
+/// Returns whether `peer` is exempt under these trusted proxies.
 #[track_caller]
 fn check_exempt(trusted: &str, peer: &str, is_exempt: bool) {
     let tried = Tried::new(&format!("trusted_proxies: [{trusted}]\n{BUDGET}")).from(peer);
@@ -481,7 +481,7 @@ routes:
     tried.check("/", &[], "observed credential_missing");
     tried.check("/", &[jwt(&forged())], "observed token_signature_bad");
     tried.check("/", &[jwt(&with("scope", "other"))], "observed scope_missing");
-    tried.check("/", &[jwt(&good), key("a-key-of-nobody-at-all")], "observed key_unknown");
+    tried.check("/", &[jwt(&good), key("an-unknown-key-of-some-length")], "observed key_unknown");
     tried.check("/few", &[jwt(&good)], "ada");
     tried.check("/few", &[jwt(&good)], "observed rate_limited");
     tried.check("/enforced/", &[], "credential_missing");
@@ -511,7 +511,7 @@ routes:
     };
     check("OPTIONS", "/a", &[origin, asks("GET")], "preflight");
     check("OPTIONS", "/a", &[origin, asks("PUT")], "nobody");
-    // Whose preflight is nobody's business is an ordinary OPTIONS.
+    // A preflight that no route handles is an ordinary OPTIONS.
     check("OPTIONS", "/a", &[origin, asks("DELETE")], "credential_missing");
     check("OPTIONS", "/a", &[origin, asks("PATCH")], "credential_missing");
     for fields in [&[][..], &[origin], &[asks("PUT")], &[origin, origin, asks("PUT")]] {

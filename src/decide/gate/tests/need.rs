@@ -57,12 +57,12 @@ impl Asking {
         Self { tried }
     }
 
-    /// What is said before anybody is asked.
+    /// The verdict before any issuer is asked.
     fn first(&self, path: &str, fields: &[(&str, &str)]) -> String {
         self.tried.say(path, fields)
     }
 
-    /// What comes of it, `None` for an issuer that does not answer.
+    /// The final verdict; `None` is an issuer that does not answer.
     fn then(&self, path: &str, fields: &[(&str, &str)], answer: Option<&str>) -> String {
         let Decision { verdict, evidence } = self.tried.get(path, fields);
         let Verdict::Need(need) = verdict else { return say(&Decision { verdict, evidence }) };
@@ -105,7 +105,7 @@ fn r801_an_opaque_token_is_asked_about_once_and_then_known_for_as_long_as_config
     asking.tried.wait(59);
     assert_eq!(asking.first("/local", &fields), "issuer_refused");
     asking.tried.wait(1);
-    assert_eq!(asking.first("/local", &fields), "token_malformed", "nobody to ask here");
+    assert_eq!(asking.first("/local", &fields), "token_malformed", "no issuer to ask here");
     assert_eq!(asking.first("/watched", &fields), "ask https://opaque.example");
     assert_eq!(asking.then("/watched", &fields, Some(&good())), "observed scope_missing");
     // What is only `active` for a short while.
@@ -125,7 +125,7 @@ fn contract_admin_explain_says_whom_it_did_not_ask() {
     let before = before.map(|question| (question, true));
     assert_eq!(questions, [&before[..], &[("token", false)]].concat());
     let last = &steps.last().unwrap().answer;
-    assert_eq!(last, "opaque: https://opaque.example must be asked, and was not");
+    assert_eq!(last, "opaque token: issuer https://opaque.example must be asked");
 }
 
 #[test]

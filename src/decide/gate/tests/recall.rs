@@ -9,7 +9,7 @@ const KEYS: [&[u8]; 2] = [b"first-key-0123456789abcdef012345", b"other-key-01234
 /// Everything an operator may change while tokens are remembered.
 #[derive(Clone, Debug)]
 struct Setup {
-    /// Whether the first, and the second key is in the set.
+    /// The presence of the first and of the second key in the set.
     has_key: [bool; 2],
     audience: &'static str,
     cap: &'static str,
@@ -73,7 +73,7 @@ impl World {
         self.snapshot.gate.admit(&head, now, Charging::Charge)
     }
 
-    /// What is said, and whether the token was known.
+    /// The verdict, and whether the token was cached.
     fn say(&self, token: &str) -> (String, bool) {
         let decision = self.ask(token);
         (say(&decision), decision.evidence.recalled == Some(true))

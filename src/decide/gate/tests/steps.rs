@@ -23,7 +23,7 @@ fn told(decision: &Decision) -> Vec<String> {
     decision.steps().into_iter().map(tell).collect()
 }
 
-/// The steps before anybody is looked at.
+/// The steps before any credential is read.
 fn to_route(route: &str) -> Vec<String> {
     let steps = ["+ address: 203.0.113.1", "+ path: one reading"].map(str::to_owned);
     steps.into_iter().chain([format!("+ route: {route}, to upstream app")]).collect()
@@ -39,9 +39,9 @@ fn check(decision: &Decision, route: &str, behind: &[&str]) {
 #[test]
 fn contract_admin_explain_tells_every_step_of_a_permit() {
     let tried = Tried::new(CONFIG);
-    let nobody = ["+ verdict: admitted as anonymous"];
-    check(&tried.get("/open", &[]), "open (/open): anonymous", &nobody);
-    check(&tried.get("/maybe", &[]), "maybe (/maybe): optional, jwt or api_key", &nobody);
+    let anonymous = ["+ verdict: admitted as anonymous"];
+    check(&tried.get("/open", &[]), "open (/open): anonymous", &anonymous);
+    check(&tried.get("/maybe", &[]), "maybe (/maybe): optional, jwt or api_key", &anonymous);
     let orders = "orders (/orders/**): jwt or api_key from https://login.example.com or \
                   urn:gatepost:api-key with scope read with any scope of keys read";
     let (good, own) = (token(&claims()), own_key());
@@ -86,15 +86,18 @@ fn contract_admin_explain_the_last_step_of_a_refusal_is_its_question_and_reason(
     assert_eq!(last("/unknown", &[]), "- route: route_unknown");
     assert_eq!(last("/orders/1", &[]), "- credential: credential_missing");
     assert_eq!(last("/orders/1", &[jwt(&forged)]), "- token: token_signature_bad");
-    assert_eq!(last("/orders/1", &[key("a-key-of-nobody-at-all")]), "- api key: key_unknown");
+    assert_eq!(
+        last("/orders/1", &[key("an-unknown-key-of-some-length")]),
+        "- api key: key_unknown"
+    );
     assert_eq!(last("/orders/1", &[jwt(&scopeless)]), "- access: scope_missing");
     for _ in 0..2 {
         tried.check("/orders/1", &[jwt(&good)], "ada");
     }
-    // Which limit it was; the others are told as they are.
+    // The exceeded limit; the others are reported with their state.
     let refused = told(&tried.get("/orders/1", &[jwt(&good)]));
     let tail = ["+ limit: near: 2 left", "- limit: rate_limited: rate limit few exceeded"];
     assert_eq!(refused[refused.len() - 2..], tail);
-    // Nothing is told of what was not reached.
+    // Steps that were not reached are not reported.
     assert_eq!(told(&tried.get("/unknown", &[jwt(&good)])).len(), 2);
 }

@@ -1,4 +1,4 @@
-//! What the route table must answer, written a second time and as simply as possible.
+//! The expected answers of the route table, implemented a second time and as simply as possible.
 //!
 //! Owns a matcher that looks at every route. With the views of R-503 as the requirement words them,
 //! and every composition of them that an upstream may do in turn ([`reading`]), tests and fuzz
@@ -21,7 +21,7 @@ use crate::decide::request::credential::CredentialKind;
 use crate::decide::request::path::CanonicalPath;
 use crate::decide::scope::ScopeSet;
 
-/// What the naive matcher finds.
+/// The result of the naive matcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// These routes have the most specific host and path and the method; more than one only when
@@ -58,7 +58,7 @@ pub struct Oracle {
     table: RouteTable,
     plain: Vec<Pattern>,
     views: Vec<(&'static str, View, Vec<Pattern>)>,
-    /// Whether some pattern is another one in some view.
+    /// Whether some pattern differs in some view.
     is_folding: bool,
 }
 
@@ -81,7 +81,7 @@ impl Oracle {
     /// other paths.
     ///
     /// # Panics
-    /// When it does not hold.
+    /// If it is violated.
     pub fn exercise(&self, raw: &[u8]) {
         let mix = |sum: u32, byte: &u8| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
         let sum = raw.iter().fold(0x811c_9dc5, mix);
@@ -112,7 +112,7 @@ impl Oracle {
         }
     }
 
-    /// What the table finds, which must be what the naive matcher found.
+    /// The result of the table, which must equal that of the naive matcher.
     fn find(
         &self,
         host: Option<&str>,
@@ -186,7 +186,7 @@ impl Oracle {
         }
     }
 
-    /// Whether a path falls under other access when it and all patterns are read in one way.
+    /// Returns whether a path has other access when it and all patterns are read in one way.
     fn meets(
         &self,
         patterns: &[Pattern],
@@ -237,10 +237,10 @@ impl Oracle {
 }
 
 /// A pattern as one view reads it.
-type Pattern = Vec<Step>;
+type Pattern = Vec<PatternPart>;
 
 #[derive(Clone, Debug)]
-enum Step {
+enum PatternPart {
     Deep,
     Any,
     /// Read with the slash before it: what a view makes of it may have none, or several.
@@ -250,9 +250,9 @@ enum Step {
 /// `read` is applied to the literals.
 fn read_patterns(routes: &[Arc<Route>], read: &dyn Fn(&str) -> String) -> Vec<Pattern> {
     let step = |step: String| match step.as_str() {
-        "**" => Step::Deep,
-        "*" => Step::Any,
-        literal => Step::Literal(read(&upper_triplets(&format!("/{literal}")))),
+        "**" => PatternPart::Deep,
+        "*" => PatternPart::Any,
+        literal => PatternPart::Literal(read(&upper_triplets(&format!("/{literal}")))),
     };
     let pattern =
         |route: &Arc<Route>| split(&encoded(route.path.as_str())).into_iter().map(step).collect();
@@ -277,20 +277,20 @@ fn rank_host(pattern: Option<&str>, host: Option<&str>) -> Option<usize> {
 
 /// 3 a literal, 2 `*`, 1 the end, 0 `/**`: the end is more specific than `/**`, which may stop
 /// there too.
-fn rank_path(pattern: &[Step], segments: &[String]) -> Option<Vec<u8>> {
+fn rank_path(pattern: &[PatternPart], segments: &[String]) -> Option<Vec<u8>> {
     let mut segments = segments.iter();
     let mut rank = Vec::new();
     for step in pattern {
         match step {
-            Step::Deep => {
+            PatternPart::Deep => {
                 rank.push(0);
                 return Some(rank);
             }
-            Step::Any => {
+            PatternPart::Any => {
                 rank.push(2);
                 segments.next().filter(|segment| !segment.is_empty())?;
             }
-            Step::Literal(literal) => {
+            PatternPart::Literal(literal) => {
                 rank.push(3);
                 segments.next().filter(|segment| literal.strip_prefix('/') == Some(segment))?;
             }
@@ -322,7 +322,7 @@ fn encoded(pattern: &str) -> String {
 /// A route for tests: everything that does not decide which route it is has a default.
 ///
 /// # Panics
-/// When a pattern is none.
+/// If a pattern is invalid.
 pub fn route(hosts: &[&str], methods: &[Method], path: &str, access: Access) -> Route {
     let parse = |host: &&str| HostPattern::parse(host).expect("a host pattern");
     let upstream = Upstream {
@@ -355,7 +355,7 @@ pub fn route(hosts: &[&str], methods: &[Method], path: &str, access: Access) -> 
 /// A demand for one scope.
 ///
 /// # Panics
-/// When it is no scope.
+/// If it is not a scope.
 #[must_use]
 pub fn scoped(scope: &str) -> Access {
     Access::Authenticated(Requirement {

@@ -1,4 +1,4 @@
-//! What an upstream may read in a path, by the words of R-503 and as simply as possible.
+//! The readings of a path that R-503 lists, implemented as simply as possible.
 //!
 //! Owns the views and every composition of them that an upstream may do in turn. Shares no code
 //! with [`crate::decide::request::path::view`]. Never decides.
@@ -25,7 +25,7 @@ pub(super) const VIEWS: [(&str, View); 12] = [
     ("nfkc", |path| compatible(&decoded(path))),
 ];
 
-/// What an upstream makes of a path that does several of these, in the order in which one would:
+/// The path as read by an upstream that applies several of these, in the usual order:
 /// a bit of `way` for each.
 pub(super) fn composed(path: &str, way: u16, permitted: InsecurePath) -> String {
     let is_on = |bit: u16| way >> bit & 1 == 1;

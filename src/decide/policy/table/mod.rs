@@ -1,6 +1,6 @@
 //! The route table: from host, method and path to one route.
 //!
-//! Owns the order of the questions: host and path, then method, then every other reading of the
+//! Owns the order of the look-ups: host and path, then method, then every other reading of the
 //! path. Never reads a header and never looks at a credential.
 
 use std::collections::BTreeSet;
@@ -13,38 +13,38 @@ use crate::decide::policy::{Route, conflict};
 use crate::decide::request::path::view::{self, Source, TEXTS_MAX, Texts};
 use crate::decide::request::path::{CanonicalPath, has_dot_segment, remove_dot_segments};
 
-/// Why no route was found.
+/// A request without a matching route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteMiss {
-    /// No pattern fits host and path.
+    /// No pattern matches host and path.
     Unknown,
-    /// The most specific host and path have routes, none for this method.
+    /// The most specific host and path have routes, but none for this method.
     Method {
-        /// For the `Allow` field: the methods these routes take, sorted.
+        /// The methods these routes accept, sorted, for the `Allow` field.
         allow: String,
     },
-    /// Another reading of the path meets a route with different access, or one that
-    /// enforces what this one observes.
+    /// Another reading of the path matches a route with different access, or one that
+    /// enforces where this one observes.
     Ambiguous {
-        /// Which reading.
+        /// The other reading.
         view: &'static str,
     },
 }
 
-/// Two routes that tie, or a host-bound route that demands less than a hostless one.
+/// Two routes that tie, or a host-bound route that requires less than a hostless one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteMistake {
     /// Position of the offending route in the table.
     pub route: usize,
     /// Position of the other route.
     pub other: usize,
-    /// What is wrong, and the remedy.
+    /// The mistake and the remedy.
     pub message: String,
 }
 
-/// How many bytes the readings of one path may come to. A usual path has a handful of them; only
-/// a long one built of everything that can be read in two ways comes near, and is refused: what
-/// was not looked up was not checked.
+/// The most bytes that all readings of one path may take together. A usual path has a handful of
+/// them; only a long one built entirely of ambiguous parts comes near, and is refused: readings
+/// that were not looked up were not checked.
 const READING_BYTES_MAX: usize = 64 * 1024;
 
 /// All routes, indexed: immutable, compiled into a snapshot.
@@ -55,7 +55,7 @@ pub struct RouteTable {
 }
 
 impl RouteTable {
-    /// Indexes routes and finds those that contradict each other.
+    /// Indexes routes and finds conflicts between them.
     ///
     /// # Errors
     /// Every [`RouteMistake`].
@@ -89,8 +89,8 @@ impl RouteTable {
     }
 
     /// Finds the route of a request: host and path first, then the method among the routes of
-    /// that very host and path; then asks every other reading of the path. `host` is in the form
-    /// of [`crate::decide::policy::normalize_host`].
+    /// exactly that host and path; then looks up every other reading of the path. `host` is in the
+    /// form of [`crate::decide::policy::normalize_host`].
     ///
     /// # Errors
     /// [`RouteMiss`].
@@ -116,7 +116,7 @@ impl RouteTable {
         }
         if !path.is_ordinary() || self.index.is_folding() {
             let raw = path.raw_if_different().map(view::upper_hex);
-            let mut readings = Readings::new(self, host, method, route);
+            let mut readings = OtherReadings::new(self, host, method, route);
             readings.refuse_meeting(&text)?;
             raw.map_or(Ok(()), |raw| readings.refuse_meeting(&raw))?;
         }
@@ -137,19 +137,19 @@ impl RouteTable {
     }
 }
 
-/// Where one reading leads.
+/// The result of looking up one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meeting {
-    /// To no route, or to none with this method.
+enum ReadingMatch {
+    /// No route, or none with this method.
     Nothing,
-    /// To routes that let in the same callers.
+    /// Routes that admit the same callers.
     SameAccess,
-    /// To a route that lets in others.
+    /// A route that admits other callers.
     OtherAccess,
 }
 
-/// The other readings of one request's path, and where they lead.
-struct Readings<'a> {
+/// The other readings of one request's path, and their look-ups.
+struct OtherReadings<'a> {
     table: &'a RouteTable,
     host: Option<&'a str>,
     method: &'a Method,
@@ -159,7 +159,7 @@ struct Readings<'a> {
     slots: Vec<SlotId>,
 }
 
-impl<'a> Readings<'a> {
+impl<'a> OtherReadings<'a> {
     fn new(
         table: &'a RouteTable,
         host: Option<&'a str>,
@@ -170,14 +170,14 @@ impl<'a> Readings<'a> {
         Self { table, host, method, applied, bytes_left, text: String::new(), slots: Vec::new() }
     }
 
-    /// Asks every reading of `path`, but those that cannot differ from another.
+    /// Looks up every reading of `path`, except those that cannot differ from another.
     fn refuse_meeting(&mut self, path: &str) -> Result<(), RouteMiss> {
         let permitted = self.applied.insecure_path;
         let mut spared = 0;
         spared |= if permitted.double_slash { view::MERGE } else { 0 };
         spared |= if permitted.semicolon { view::CUT } else { 0 };
         let texts = Texts::of(path);
-        // For each text, a bit for each kind of source it was asked from.
+        // For each text, a bit for each kind of source it was looked up for.
         let mut asked = [0_u32; TEXTS_MAX];
         for source in Source::ALL.into_iter().filter(|one| !(permitted.semicolon && one.cuts())) {
             let number = texts.number(source);
@@ -191,8 +191,8 @@ impl<'a> Readings<'a> {
         Ok(())
     }
 
-    /// Asks every reading of one text. Where nothing folds it, only patterns are, and looking it
-    /// up costs no more than the tree is deep.
+    /// Looks up every reading of one text. Where nothing folds the text, only patterns are folded,
+    /// and the look-up costs no more than the depth of the tree.
     fn refuse_meeting_from(
         &mut self,
         source: Source,
@@ -205,7 +205,7 @@ impl<'a> Readings<'a> {
         for mask in (0..view::MASKS).filter(|mask| mask & !marks == 0) {
             let reading = Reading { source, mask };
             let is_meeting = if is_plain && mask & own == 0 {
-                self.meet(text, reading) == Meeting::OtherAccess
+                self.meet(text, reading) == ReadingMatch::OtherAccess
             } else {
                 self.read(reading, text, mask & own & view::QUERY != 0)?
             };
@@ -216,11 +216,10 @@ impl<'a> Readings<'a> {
         Ok(())
     }
 
-    /// Whether one reading meets other access, with dot segments as they are and removed.
+    /// Returns whether one reading meets other access, with dot segments as they are and removed.
     ///
-    /// A reading that climbs, or that `is_cut` short, leaves the route: where it then leads to
-    /// nothing, it is denied when it is asked directly, and above the root there is
-    /// nothing we know.
+    /// A reading that climbs, or that `is_cut` short, leaves the route: where it matches no route,
+    /// a direct request is denied, and nothing is known above the root.
     fn read(&mut self, reading: Reading, source: &str, is_cut: bool) -> Result<bool, RouteMiss> {
         self.bytes_left = self
             .bytes_left
@@ -231,19 +230,19 @@ impl<'a> Readings<'a> {
         view::fold(source, reading.mask, &mut text);
         let met = self.meet(&text, reading);
         let has_dots = has_dot_segment(&text);
-        let mut is_meeting = met == Meeting::OtherAccess;
-        is_meeting |= is_cut && !has_dots && met != Meeting::SameAccess;
+        let mut is_meeting = met == ReadingMatch::OtherAccess;
+        is_meeting |= is_cut && !has_dots && met != ReadingMatch::SameAccess;
         is_meeting |= !is_meeting && self.meets_behind_authority(&text, reading)?;
         if has_dots && !is_meeting {
             is_meeting = match remove_dot_segments(&text) {
                 None => true,
                 Some(removed) => {
-                    self.meet(&removed, reading) != Meeting::SameAccess
+                    self.meet(&removed, reading) != ReadingMatch::SameAccess
                         || self.meets_behind_authority(&removed, reading)?
                 }
             };
             if let Some(cut) = view::cut_dot_segments(&text, reading.mask) {
-                is_meeting |= self.meet(&cut, reading) == Meeting::OtherAccess
+                is_meeting |= self.meet(&cut, reading) == ReadingMatch::OtherAccess
                     || self.meets_behind_authority(&cut, reading)?;
             }
         }
@@ -251,7 +250,7 @@ impl<'a> Readings<'a> {
         Ok(is_meeting)
     }
 
-    /// Whether what follows a first `//host` meets other access.
+    /// Returns whether the rest after a first `//host` meets other access.
     fn meets_behind_authority(&mut self, text: &str, reading: Reading) -> Result<bool, RouteMiss> {
         if self.applied.insecure_path.double_slash {
             return Ok(false);
@@ -261,16 +260,17 @@ impl<'a> Readings<'a> {
         view::fold(path, view::MERGE, &mut merged);
         let is_meeting = [path, &*merged].into_iter().any(|path| {
             let removed = has_dot_segment(path).then(|| remove_dot_segments(path));
-            self.meet(path, reading) == Meeting::OtherAccess
+            self.meet(path, reading) == ReadingMatch::OtherAccess
                 || removed.is_some_and(|removed| {
-                    removed
-                        .is_none_or(|removed| self.meet(&removed, reading) == Meeting::OtherAccess)
+                    removed.is_none_or(|removed| {
+                        self.meet(&removed, reading) == ReadingMatch::OtherAccess
+                    })
                 })
         });
         if is_meeting { Err(RouteMiss::Ambiguous { view: "authority" }) } else { Ok(false) }
     }
 
-    fn meet(&mut self, text: &str, reading: Reading) -> Meeting {
+    fn meet(&mut self, text: &str, reading: Reading) -> ReadingMatch {
         let mut slots = std::mem::take(&mut self.slots);
         slots.clear();
         self.table.index.find_folded(self.host, text, reading, &mut slots);
@@ -279,13 +279,13 @@ impl<'a> Readings<'a> {
             .flat_map(|&slot| self.table.routes_of(slot))
             .filter(|met| met.methods.covers(self.method));
         let meeting = match met.next() {
-            None => Meeting::Nothing,
+            None => ReadingMatch::Nothing,
             Some(first) => {
                 let differs = |met: &Arc<Route>| {
                     met.access != self.applied.access || self.applied.is_looser_than(met)
                 };
                 let is_other = differs(first) || met.any(differs);
-                if is_other { Meeting::OtherAccess } else { Meeting::SameAccess }
+                if is_other { ReadingMatch::OtherAccess } else { ReadingMatch::SameAccess }
             }
         };
         self.slots = slots;

@@ -426,7 +426,7 @@ const SEVERAL_STEPS: &[(&str, &str)] = &[
     ("/adm%C4%B0n", "combined"),
     ("/Report%C5%BF/x", "combined"),
     ("/%C4%B1/x", ""),
-    // What nobody sees.
+    // Invisible characters.
     ("/adm%C2%ADin", "nfkc"),
     ("/adm%E2%80%8Bin", "nfkc"),
     ("/admin%E2%80%8C", "nfkc"),
@@ -626,7 +626,7 @@ fn r503_a_pattern_that_is_another_under_a_reading_is_met_by_ordinary_paths() {
     ] {
         finds(&beside(pattern), "", path, "/**");
     }
-    // Both asked for by name: still nobody knows which of them the upstream takes.
+    // Both named: it is still unknown which of them the upstream takes.
     let both = table([
         route(&[], &[], "/Upper/**", scoped("admin")),
         route(&[], &[], "/upper/**", Access::Anonymous),

@@ -145,7 +145,7 @@ fn r706_parts_and_limits_are_kept_apart() {
 fn r706_every_bit_of_a_callers_key_and_of_a_quota_counts() {
     let at = |key: u128, rate: &str, burst: u32| {
         let policy = policy("l", rate, burst);
-        Charge { quota: policy.quota, key: LimitKey(key), policy }.place()
+        Charge { quota: policy.quota, key: LimitKey(key), policy }.slot_key()
     };
     for key in [0, u128::MAX, 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef] {
         for bit in 0..128 {
@@ -247,7 +247,7 @@ fn r702_who_loses_a_race_gets_everything_back_and_stays_refused() {
     }
     let mut standings = table.inspect_all(&charges, START);
     assert!(all_allowed(&standings));
-    // Somebody else takes what was just seen to be there.
+    // Another request takes the allowance that was just seen.
     assert_eq!(drain(&table, std::slice::from_ref(&narrow), START), 2);
     table.charge_each(&charges, &mut standings, START);
     let seen: Vec<_> = standings.iter().map(|s| (s.allowed, s.remaining)).collect();

@@ -1,8 +1,8 @@
-//! Whose address a request comes from.
+//! The client's address.
 //!
 //! Owns the trusted proxies, the walk through X-Forwarded-For, and the forwarding
-//! fields the upstream gets instead of the client's. An attacker would send the address of
-//! somebody else, or a new one with every request. Never resolves a name.
+//! fields the upstream gets instead of the client's. An attacker would send the address of another
+//! client, or a new one with every request. Never resolves a name.
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -12,14 +12,14 @@ use ipnet::IpNet;
 
 use crate::base::field_name::fold;
 
-/// The most hops that are walked. Beyond it somebody is writing the chain for us.
+/// The most hops that are walked. Longer chains are taken for forged.
 const HOPS_MAX: usize = 32;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 const X_FORWARDED_HOST: &str = "x-forwarded-host";
 
-/// Who connected.
+/// The connected peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A TCP peer.
@@ -28,7 +28,7 @@ pub enum Peer {
     Unix,
 }
 
-/// Whose forwarded fields are believed.
+/// The peers whose forwarded fields are believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     /// Networks.
@@ -38,13 +38,13 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Whether nobody is trusted.
+    /// Returns whether no peer is trusted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.networks.is_empty() && !self.unix
     }
 
-    /// Whether what `peer` says about others is believed.
+    /// Returns whether the forwarded fields of `peer` are believed.
     #[must_use]
     pub fn trusts(&self, peer: Peer) -> bool {
         match peer {
@@ -57,11 +57,11 @@ impl TrustedProxies {
     /// address in the joined X-Forwarded-For fields from the right. IPv4-mapped IPv6 comes back
     /// as IPv4.
     ///
-    /// Where the walk cannot go on (a malformed entry, the end of the chain, more than 32 hops),
-    /// the client is whom the last trusted hop vouches for and we still know: the last address
-    /// that was walked over, at first the peer itself. So garbage in the chain only ever counts
-    /// for the proxy that passed it on, and in a chain of trusted addresses the client is the
-    /// first of them. `None` for a Unix peer that names nobody.
+    /// Where the walk cannot continue (a malformed entry, the end of the chain, more than 32 hops),
+    /// the client is the last address that was walked over, at first the peer itself. So garbage in
+    /// the chain only ever counts for the proxy that passed it on, and in a chain of trusted
+    /// addresses the client is the first of them. `None` for a Unix peer without forwarded
+    /// addresses.
     #[must_use]
     pub fn client_address(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
         let mut nearest = match peer {
@@ -81,8 +81,8 @@ impl TrustedProxies {
         nearest
     }
 
-    /// The address a peer's connections count for, `None` when they may be those of many callers:
-    /// a trusted proxy, a Unix peer, or, while nobody is trusted, a near one.
+    /// The address that a peer's connections count for; `None` when they may be those of many
+    /// callers: a trusted proxy, a Unix peer, or, while no peer is trusted, a near one.
     #[must_use]
     pub fn single_caller(&self, peer: Peer) -> Option<IpAddr> {
         match peer {
@@ -110,7 +110,7 @@ pub fn is_near(address: IpAddr) -> bool {
     }
 }
 
-/// The bytes a limit by address counts for: an IPv4 address, or the /64 of an IPv6 one.
+/// The bytes that a limit by address counts: an IPv4 address, or the /64 of an IPv6 one.
 #[must_use]
 pub fn limit_bytes(address: IpAddr) -> Vec<u8> {
     match address.to_canonical() {
@@ -119,8 +119,8 @@ pub fn limit_bytes(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// Whether a field tells an upstream about the path a request took; from an untrusted peer all
-/// of these are dropped and rebuilt.
+/// Returns whether a field describes the path a request took; from an untrusted peer all of these
+/// are dropped and rebuilt.
 ///
 /// The contract's list in every folding, and two names that frameworks read the client's address
 /// from in the same way: True-Client-IP and X-Client-IP.
@@ -136,8 +136,8 @@ pub fn is_folded_forwarding_field(folded: &str) -> bool {
         || FORWARDING_FAMILIES.iter().any(|start| folded.starts_with(start))
 }
 
-/// Whether a field is a forwarding field in disguise (`X_Forwarded_For`): no proxy writes these,
-/// but a client can send them through one. They are dropped from every peer.
+/// Returns whether a field is a forwarding field in disguise (`X_Forwarded_For`): no proxy writes
+/// these, but a client can send them through one. They are dropped from every peer.
 #[must_use]
 pub fn is_disguised_forwarding_field(name: &HeaderName) -> bool {
     is_forwarding_field(name) && fold(name.as_str()) != name.as_str()
@@ -148,10 +148,10 @@ const FORWARDING: &[&str] =
 
 const FORWARDING_FAMILIES: &[&str] = &["x-forwarded-", "x-original-"];
 
-/// What the upstream is told about the path a request took.
+/// The forwarding fields for the upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForwardedValues {
-    /// `X-Forwarded-For`: the believed chain and the peer; `None` when nobody is known.
+    /// `X-Forwarded-For`: the believed chain and the peer; `None` when no address is known.
     pub forwarded_for: Option<HeaderValue>,
     /// `X-Forwarded-Proto`: `http` or `https`.
     pub proto: Option<HeaderValue>,
@@ -160,7 +160,7 @@ pub struct ForwardedValues {
 }
 
 impl ForwardedValues {
-    /// The fields to set, name by name, as they are spelled. What is absent here is to be removed.
+    /// The fields to set, by name and as spelled. Absent ones must be removed.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &HeaderValue)> {
         [
             ("X-Forwarded-For", &self.forwarded_for),
@@ -172,7 +172,7 @@ impl ForwardedValues {
     }
 }
 
-/// Builds the forwarding fields anew. `believed` are the fields of a peer that is
+/// Rebuilds the forwarding fields. `believed` are the fields of a peer that is
 /// [trusted](TrustedProxies::trusts), else `None`: then nothing the client wrote is in them.
 ///
 /// A trusted peer's chain is kept as it came and the peer appended, as every hop does; its proto
@@ -214,8 +214,8 @@ fn separate(joined: &mut Vec<u8>) {
     }
 }
 
-/// The value of a field that is there once, is not empty and has nothing but what a scheme or a
-/// host can have.
+/// The value of a field that occurs once, is not empty and has only characters of a scheme or a
+/// host.
 fn one_plain_value(headers: &HeaderMap, name: &str) -> Option<HeaderValue> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().filter(|_| values.next().is_none())?;

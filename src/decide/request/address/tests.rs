@@ -302,7 +302,7 @@ fn contract_addresses_what_is_built_is_listed_by_name() {
 
 proptest! {
     /// Whatever a client writes to the left of what the last trusted proxy appended, the proxy's
-    /// word stands.
+    /// claim counts.
     #[test]
     fn r701_nothing_left_of_the_first_untrusted_address_counts(
         spoofed in prop::collection::vec("[ -~]{0,20}", 0..4),

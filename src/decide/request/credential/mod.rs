@@ -1,7 +1,7 @@
-//! What a request presents: a bearer JWT, an API key, or nothing.
+//! The presented credentials: a bearer token, an API key, or none.
 //!
 //! Owns reading credentials out of header fields (RFC 6750 section 2.1, RFC 9110 section 11.4).
-//! Never reads the query, a cookie or a body, and never says whether a credential is good.
+//! Never reads the query, a cookie or a body, and never decides whether a credential is valid.
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
@@ -33,8 +33,8 @@ impl CredentialKind {
     }
 }
 
-/// Where API keys are read from: a header of their own, or a scheme of `Authorization`
-/// (or of another header).
+/// A source of API keys: a header of its own, or a scheme of `Authorization` (or of another
+/// header).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySource {
     /// The header.
@@ -43,7 +43,7 @@ pub struct KeySource {
     pub scheme: Option<Box<str>>,
 }
 
-/// What a request presents. At most one of each kind: more is refused before this exists.
+/// The presented credentials. At most one of each kind: more are refused before this exists.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[expect(missing_debug_implementations, reason = "it holds the secrets themselves")]
 pub struct Presented<'a> {
@@ -53,21 +53,21 @@ pub struct Presented<'a> {
     pub key: Option<&'a str>,
 }
 
-/// Why the credential fields of a request cannot be read.
+/// Credential fields that cannot be parsed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum CredentialError {
-    /// More than one field or value of a kind: each reader could pick another one.
+    /// More than one field or value of a kind: readers could pick different ones.
     #[error("more than one credential of a kind")]
     Repeated,
     /// Not `scheme SP credentials`, an empty credential, or bytes no credential has.
-    #[error("the credential field is malformed")]
+    #[error("malformed credential field")]
     Malformed,
-    /// A scheme nobody here understands: a bad credential, not none.
-    #[error("the authentication scheme is unknown")]
+    /// An unknown scheme: an invalid credential, not an absent one.
+    #[error("unknown authentication scheme")]
     SchemeUnknown,
 }
 
-/// All the places credentials are read from, compiled from the configuration.
+/// All sources of credentials, compiled from the configuration.
 #[derive(Clone, Debug)]
 pub struct CredentialSources {
     keys: Vec<KeySource>,
@@ -77,7 +77,7 @@ pub struct CredentialSources {
     folded: Vec<Box<str>>,
 }
 
-/// The longest key that is looked up; longer ones only cost time to hash.
+/// The longest key that is looked up; hashing longer ones would only cost time.
 const KEY_BYTES_MAX: usize = 4096;
 
 const BEARER: &str = "Bearer";
@@ -103,7 +103,7 @@ impl CredentialSources {
         Self { keys, headers, folded }
     }
 
-    /// Reads what the fields present.
+    /// Reads the credentials of a request.
     ///
     /// Names and schemes are compared without case and otherwise byte for byte: `X_API_Key` is
     /// not `X-API-Key`. A bearer is a key when it [is not shaped like a JWT](is_jwt_shaped) and
@@ -126,13 +126,13 @@ impl CredentialSources {
         Ok(presented)
     }
 
-    /// The header names a credential can stand in: what is removed once it was consumed.
+    /// The header names that can hold a credential; removed once it was consumed.
     pub fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
         self.headers.iter()
     }
 
-    /// Whether an upstream might take a field of this [folded](fold) name for one that a credential
-    /// can stand in: what is removed once it was consumed.
+    /// Returns whether an upstream might take a field of this [folded](fold) name for one that can
+    /// hold a credential; removed once it was consumed.
     #[must_use]
     pub fn may_stand_in(&self, folded: &str) -> bool {
         self.folded.iter().any(|known| **known == *folded)
@@ -188,31 +188,31 @@ impl CredentialSources {
         *name == AUTHORIZATION || self.sources(name).any(|source| source.scheme.is_some())
     }
 
-    /// Whether a credential of ours stands behind a comma: `Basic x, Bearer y`. Another reader
-    /// of the same field might pick that one.
+    /// Returns whether a known credential follows a comma: `Basic x, Bearer y`. Another reader of
+    /// the same field might pick that one.
     fn hides_a_credential(&self, name: &HeaderName, value: &[u8]) -> bool {
         let mut elements = value.split(|byte| *byte == b',').skip(1).map(<[u8]>::trim_ascii);
         elements.any(|element| self.scheme(name, split_word(element).0).is_some())
     }
 }
 
-/// What one field turned out to hold.
+/// The credential in one field.
 enum Read<'a> {
     Jwt(&'a str),
     Key(&'a str),
 }
 
 enum Scheme {
-    /// `Bearer` in `Authorization`; `keys` when API keys come that way too.
+    /// `Bearer` in `Authorization`; `keys` when API keys use it too.
     Bearer {
         keys: bool,
     },
     Key,
 }
 
-/// Whether a bearer is meant to be a JWT in compact form: two dots or more, and a beginning that
-/// decodes to `{`. Encrypted ones (five parts) count, so that they are refused as the tokens they
-/// are; keys with dots in them (`SG.abc.def`) do not.
+/// Returns whether a bearer looks like a JWT in compact form: two dots or more, and a beginning
+/// that decodes to `{`. Encrypted ones (five parts) count, so that they are refused as tokens; keys
+/// with dots in them (`SG.abc.def`) do not.
 #[must_use]
 pub fn is_jwt_shaped(bearer: &str) -> bool {
     // `{` is 0x7b: its six high bits are `e` in base64url, its two low bits begin the next digit.
@@ -245,7 +245,7 @@ fn split_word(value: &[u8]) -> (&[u8], &[u8]) {
 fn read_bearer(bytes: &[u8], keys: bool) -> Result<Read<'_>, CredentialError> {
     let is_token = is_b64token(bytes);
     if is_token && !keys {
-        // Looked at once: no byte of a token is a comma or invisible.
+        // Checked once: no byte of a token is a comma or invisible.
         return Ok(Read::Jwt(as_text(bytes)?));
     }
     let text = read_text(bytes)?;
@@ -263,7 +263,7 @@ fn read_key(bytes: &[u8]) -> Result<Read<'_>, CredentialError> {
     Ok(Read::Key(text))
 }
 
-/// One credential: visible ASCII, and no comma, behind which there would be another.
+/// One credential: visible ASCII without a comma, which could separate another one.
 fn read_text(bytes: &[u8]) -> Result<&str, CredentialError> {
     if bytes.contains(&b',') {
         return Err(CredentialError::Repeated);

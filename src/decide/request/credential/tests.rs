@@ -311,7 +311,7 @@ fn any_value() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// What is read is one whole word of one field, and fit to be looked at further.
+    /// The result is one whole word of one field, fit for verification.
     #[test]
     fn r209_what_is_read_is_the_only_thing_there(value in any_value(), own in any_value()) {
         let fields = [("Authorization", value), ("X-API-Key", own)];

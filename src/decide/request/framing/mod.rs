@@ -1,8 +1,8 @@
-//! Whether a message head can be read in only one way (RFC 9112).
+//! Strict parsing of message heads (RFC 9112).
 //!
-//! Owns the look at the raw bytes of an HTTP/1 head before anything else believes in them: pingora
-//! accepts several forms that a balancer in front of us or the upstream behind us may read
-//! differently. Never repairs anything: doubt is a refusal and a close.
+//! Owns the check of the raw bytes of an HTTP/1 head before any other parser sees them: pingora
+//! accepts several forms that a balancer or the upstream may read differently (R-106, R-110, R-401,
+//! Never repairs anything: an ambiguous head is refused and the connection closed.
 
 mod chunks;
 
@@ -19,20 +19,20 @@ pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// The most fields a head may have: more is 431.
 pub const FIELDS_MAX: usize = 100;
 
-/// Why a head is refused.
+/// A refused head.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum FramingError {
     /// A line ends with LF alone, or has a CR in its middle.
-    #[error("a line does not end with CR LF")]
+    #[error("line does not end with CR LF")]
     LineEnd,
     /// NUL or another control in the head.
-    #[error("a control character")]
+    #[error("control character in the head")]
     Control,
     /// A line that continues the one before it (obs-fold).
-    #[error("a folded line")]
+    #[error("folded header line (obs-fold)")]
     Folded,
     /// Space before a colon, no colon, or a byte no field name has.
-    #[error("a malformed field name")]
+    #[error("malformed field name")]
     FieldName,
     /// `Content-Length` more than once, as a list, or not a plain number.
     #[error("Content-Length is repeated or not a plain number")]
@@ -50,20 +50,20 @@ pub enum FramingError {
     #[error("Host is not a host, or not the one in the request target")]
     HostInvalid,
     /// The request line is not `method SP target SP version`.
-    #[error("a malformed request line")]
+    #[error("malformed request line")]
     RequestLine,
-    /// `Connection` nominates what it must not, or cannot be read.
-    #[error("a malformed Connection field")]
+    /// `Connection` nominates a forbidden field, or cannot be parsed.
+    #[error("malformed Connection field")]
     Connection,
     /// The body is not framed as its head says.
-    #[error("a malformed body")]
+    #[error("malformed body")]
     Body,
 }
 
-/// How long the body is.
+/// The length of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// So many bytes; 0 when there is no body.
+    /// This many bytes; 0 when there is no body.
     Known(u64),
     /// `Transfer-Encoding: chunked`.
     Chunked,
@@ -80,21 +80,21 @@ pub struct Head<'a> {
     pub host: Option<&'a [u8]>,
     /// The body that follows.
     pub body: BodyLength,
-    /// How many fields there are.
+    /// The number of fields.
     pub fields: usize,
-    /// HTTP/1.1, which keeps connections unless somebody says otherwise.
+    /// HTTP/1.1, whose connections are persistent by default.
     pub is_http11: bool,
-    /// What follows the request line.
+    /// The position after the request line.
     lines: &'a [u8],
 }
 
-/// Finds the end of the first head in what has arrived: the index after its empty line. Lines
-/// that end with LF alone count, so that [`Head::parse`] sees and refuses them. `searched` is how
-/// much an earlier call has looked at.
+/// Finds the end of the first head in the received bytes: the index after its empty line. Lines
+/// that end with LF alone count, so that [`Head::parse`] sees and refuses them. `searched` is the
+/// number of bytes an earlier call has searched.
 #[must_use]
 pub fn head_end(bytes: &[u8], searched: usize) -> Option<usize> {
     let start = leading_empty_lines(bytes);
-    // An end may have begun in the last three bytes that were looked at.
+    // An end may have begun in the last three bytes that were searched.
     let mut at = searched.saturating_sub(3).max(start);
     while let Some(found) = find(bytes.get(at..)?, b'\n') {
         at += found + 1;
@@ -113,10 +113,10 @@ fn leading_empty_lines(bytes: &[u8]) -> usize {
 }
 
 impl<'a> Head<'a> {
-    /// Reads a whole head, its empty line included.
+    /// Parses a whole head, its empty line included.
     ///
     /// # Errors
-    /// [`FramingError`], for the first thing in it that two readers could take differently.
+    /// [`FramingError`], for the first part of it that readers could read differently.
     pub fn parse(head: &'a [u8]) -> Result<Self, FramingError> {
         let mut lines = Lines(&head[leading_empty_lines(head)..]);
         let line = RequestLine::parse(lines.next_line()?)?;
@@ -171,7 +171,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Whether a line has no control character but those `allowed`.
+/// Returns whether a line has no control character except those `allowed`.
 fn no_control(line: &[u8], allowed: impl Fn(u8) -> bool) -> Result<(), FramingError> {
     if all(line, |byte| !byte.is_ascii_control() | allowed(byte)) {
         return Ok(());
@@ -256,7 +256,7 @@ pub fn path_and_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
     (if path.is_empty() { b"/" } else { path }, query)
 }
 
-/// What follows the scheme of an absolute-form target.
+/// The rest of an absolute-form target after the scheme.
 fn after_scheme(target: &[u8]) -> Option<&[u8]> {
     [&b"http://"[..], b"https://"].into_iter().find_map(|scheme| {
         let (start, rest) = target.split_at_checked(scheme.len())?;
@@ -268,7 +268,7 @@ fn authority_len(rest: &[u8]) -> usize {
     rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len())
 }
 
-/// What the fields of a head say about framing.
+/// The framing fields of a head.
 #[derive(Default)]
 struct Fields<'a> {
     host: Option<&'a [u8]>,

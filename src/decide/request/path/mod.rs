@@ -1,12 +1,12 @@
 //! The one canonical path of a request, or a refusal.
 //!
-//! Owns what a path may look like and every other way an upstream might read it. The path this
+//! Owns the accepted forms of a path and every other way an upstream might read it. The path this
 //! module returns is the path that is matched and the path that is forwarded, byte for byte
 //! (R-502). Never decodes for the upstream, never touches the query.
 //!
 //! Accepted bytes are the visible ASCII ones but `\`, `#`, `?`, `<`, `>` and `"`. RFC 3986 has no
 //! raw `^`, `` ` ``, `{`, `|`, `}`, `[` and `]` either, but real clients send them and no upstream
-//! takes them for anything else. Dot segments are removed (RFC 3986 section 5.2.4); nothing else
+//! treats them specially. Dot segments are removed (RFC 3986 section 5.2.4); nothing else
 //! changes: not the case of hexadecimal digits, not `//`, not `;`.
 
 mod source;
@@ -16,34 +16,34 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-/// Why a path is refused before any route is looked up (R-501, R-110).
+/// A path that is refused before routing (R-501, R-110).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum PathError {
     /// Does not begin with `/`: empty, `*`, an authority.
     #[error("does not begin with a slash")]
     NotAbsolute,
     /// A byte that no path has: control, space, non-ASCII, backslash, `#`, `<`, `>`, `"`.
-    #[error("has a byte that no path has")]
+    #[error("has a byte that no path may have")]
     Byte,
     /// `%` without two hexadecimal digits, or that decodes to NUL, a control or bad UTF-8.
-    #[error("has a bad percent-encoding")]
+    #[error("has an invalid percent-encoding")]
     Encoding,
     /// `%5C` or `%2E`; or one of those, `%2F`, a control or overlong UTF-8, encoded twice. (`%2F` encoded once
     /// can be allowed by the route.)
-    #[error("has an encoded backslash or dot, or a separator encoded twice")]
+    #[error("has an encoded backslash or dot, or a doubly encoded separator")]
     EncodedSeparator,
     /// `..` above the root.
     #[error("climbs above the root")]
     AboveRoot,
     /// Longer than [`PATH_BYTES_MAX`], or more than [`SEGMENTS_MAX`] segments.
-    #[error("is too long")]
+    #[error("is longer than 8192 bytes or 256 segments")]
     TooLong,
 }
 
 /// The longest accepted path, in bytes; the whole request target has its own limit.
 pub const PATH_BYTES_MAX: usize = 8 * 1024;
 
-/// The most segments a path may have: it bounds what a route look-up can cost.
+/// The most segments of a path: bounds the cost of a route look-up.
 pub const SEGMENTS_MAX: usize = 256;
 
 /// A path that was checked: dot segments removed, nothing else changed.
@@ -73,32 +73,33 @@ impl<'a> CanonicalPath<'a> {
         Ok(Self { raw, text, has_encoded_slash, is_ordinary })
     }
 
-    /// What is matched and forwarded.
+    /// The path that is matched and forwarded.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it has `%2F`, which only a route with `insecure_path: [encoded_slash]` takes.
+    /// Returns whether it has `%2F`, which only a route with `insecure_path: [encoded_slash]`
+    /// accepts.
     #[must_use]
     pub fn has_encoded_slash(&self) -> bool {
         self.has_encoded_slash
     }
 
-    /// What the client sent, when dot segments were removed from it.
+    /// The received path, when dot segments were removed from it.
     #[must_use]
     pub(crate) fn raw_if_different(&self) -> Option<&'a str> {
         matches!(self.text, Cow::Owned(_)).then_some(self.raw)
     }
 
-    /// Whether every reading of the path ([`view`]) is the path itself.
+    /// Returns whether every reading of the path ([`view`]) is the path itself.
     #[must_use]
     pub(crate) fn is_ordinary(&self) -> bool {
         self.is_ordinary
     }
 }
 
-/// What one pass over the bytes learns.
+/// The result of one pass over the bytes.
 #[derive(Default)]
 struct Marks {
     has_percent: bool,
@@ -139,7 +140,7 @@ impl Marks {
     }
 }
 
-/// Checks every percent-encoding of a path, decoded once and twice. Says whether there is `%2F`.
+/// Checks every percent-encoding of a path, decoded once and twice. Returns whether there is `%2F`.
 fn check_percent(raw: &[u8]) -> Result<bool, PathError> {
     let mut decoded = Vec::with_capacity(raw.len());
     let mut has_encoded_slash = false;
@@ -166,8 +167,8 @@ fn check_percent(raw: &[u8]) -> Result<bool, PathError> {
     if hides_separator(&decoded) { Err(PathError::EncodedSeparator) } else { Ok(has_encoded_slash) }
 }
 
-/// Whether decoding a second time brings up a separator or a control: also as `%uXXXX`, and also
-/// as overlong UTF-8, which lax decoders read.
+/// Returns whether decoding a second time yields a separator or a control: also as `%uXXXX`, and
+/// also as overlong UTF-8, which lax decoders read.
 fn hides_separator(decoded: &[u8]) -> bool {
     let is_bad = |value| matches!(value, 0..=0x1f | 0x7f | b'\\' | b'.' | b'/');
     let at = decoded.iter().enumerate().filter(|&(_, &byte)| byte == b'%').map(|(at, _)| at + 1);
@@ -186,7 +187,7 @@ fn next_triplet(text: &[u8]) -> Option<u8> {
     triplet(text.get(2..)?.strip_prefix(b"%")?)
 }
 
-/// The byte that the two hexadecimal digits at the start of `text` stand for.
+/// The value of the two hexadecimal digits at the start of `text`.
 fn triplet(text: &[u8]) -> Option<u8> {
     let (&[high, low], _) = text.split_first_chunk::<2>()?;
     Some(hex_digit(high)? << 4 | hex_digit(low)?)
@@ -201,7 +202,7 @@ fn hex_digit(byte: u8) -> Option<u8> {
     }
 }
 
-/// Whether a segment is `.` or `..`.
+/// Returns whether a segment is `.` or `..`.
 pub(crate) fn has_dot_segment(path: &str) -> bool {
     path.split('/').any(|segment| segment == "." || segment == "..")
 }

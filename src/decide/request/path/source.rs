@@ -1,8 +1,8 @@
-//! Where the text of a reading comes from.
+//! The texts that readings of a path start from.
 //!
-//! Owns what an upstream may do to the whole text of a path before it looks at segments: decode
-//! it once or twice, cut parameters before that, bring it to NFKC, take other characters for a
-//! slash. Patterns are read by the same functions. Never decides.
+//! Owns the ways an upstream may transform the whole text of a path before it splits segments:
+//! decode it once or twice, cut parameters before that, normalise it to NFKC, take other characters
+//! for a slash. Patterns are transformed by the same functions. Never decides.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::decide::request::path::{triplet, view};
 
-/// Where the text of a reading comes from.
+/// The text that a reading starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The path itself.
@@ -19,32 +19,32 @@ pub(crate) enum Source {
     Once,
     /// Decoded twice.
     Twice,
-    /// Decoded once and brought to NFKC, where a full-width solidus is a slash.
+    /// Decoded once and normalised to NFKC, where a full-width solidus is a slash.
     Nfkc,
-    /// Decoded twice and brought to NFKC.
+    /// Decoded twice and normalised to NFKC.
     TwiceNfkc,
     /// The same as [`Self::Nfkc`] with backslashes and what looks like a slash as slashes. (Raw
     /// and encoded backslashes never come this far.)
     Backslash,
     /// Decoded twice, with backslashes and what looks like a slash as slashes.
     TwiceBackslash,
-    /// Decoded, brought to NFKC and decoded again: a full-width percent sign is one.
+    /// Decoded, normalised to NFKC and decoded again: a full-width percent sign is one.
     NfkcOnce,
     /// `;` and what follows cut before decoding, as servlet containers do.
     CutOnce,
     /// Cut, then decoded twice.
     CutTwice,
-    /// Cut, decoded, brought to NFKC.
+    /// Cut, decoded, normalised to NFKC.
     CutNfkc,
-    /// Cut, decoded twice, brought to NFKC.
+    /// Cut, decoded twice, normalised to NFKC.
     CutTwiceNfkc,
     /// Cut, decoded, backslashes as slashes.
     CutBackslash,
     /// Cut, decoded twice, backslashes as slashes.
     CutTwiceBackslash,
-    /// Decoded, cut, brought to NFKC: slashes that NFKC makes of what was cut are gone.
+    /// Decoded, cut, normalised to NFKC: slashes that NFKC makes of the cut part are gone.
     OnceCutNfkc,
-    /// Decoded twice, cut, brought to NFKC.
+    /// Decoded twice, cut, normalised to NFKC.
     TwiceCutNfkc,
     /// Decoded, cut, backslashes as slashes.
     OnceCutBackslash,
@@ -52,7 +52,7 @@ pub(crate) enum Source {
     TwiceCutBackslash,
 }
 
-/// How many sources there are.
+/// The number of sources.
 pub(crate) const SOURCES: usize = Source::ALL.len();
 
 impl Source {
@@ -78,39 +78,39 @@ impl Source {
         Self::TwiceCutBackslash,
     ];
 
-    /// Whether parameters are cut on the way.
+    /// Returns whether parameters are cut on the way.
     pub(crate) fn cuts(self) -> bool {
         self as usize >= Self::CutOnce as usize
     }
 
-    /// What is done to the text of which other source.
-    fn steps(self) -> (Self, &'static [Step]) {
+    /// The other source it is made from, and the transformation.
+    fn steps(self) -> (Self, &'static [Transform]) {
         match self {
             Self::AsIs => (Self::AsIs, &[]),
-            Self::Once => (Self::AsIs, &[Step::Decode]),
-            Self::Twice => (Self::Once, &[Step::Decode]),
-            Self::Nfkc => (Self::Once, &[Step::Nfkc]),
-            Self::TwiceNfkc => (Self::Twice, &[Step::Nfkc]),
-            Self::Backslash => (Self::Once, &[Step::Slashed]),
-            Self::TwiceBackslash => (Self::Twice, &[Step::Slashed]),
-            Self::NfkcOnce => (Self::Backslash, &[Step::Decode, Step::Slashed]),
-            Self::CutOnce => (Self::AsIs, &[Step::Cut, Step::Decode]),
-            Self::CutTwice => (Self::CutOnce, &[Step::Decode]),
-            Self::CutNfkc => (Self::CutOnce, &[Step::Nfkc]),
-            Self::CutTwiceNfkc => (Self::CutTwice, &[Step::Nfkc]),
-            Self::CutBackslash => (Self::CutOnce, &[Step::Slashed]),
-            Self::CutTwiceBackslash => (Self::CutTwice, &[Step::Slashed]),
-            Self::OnceCutNfkc => (Self::Once, &[Step::Cut, Step::Nfkc]),
-            Self::TwiceCutNfkc => (Self::Twice, &[Step::Cut, Step::Nfkc]),
-            Self::OnceCutBackslash => (Self::Once, &[Step::Cut, Step::Slashed]),
-            Self::TwiceCutBackslash => (Self::Twice, &[Step::Cut, Step::Slashed]),
+            Self::Once => (Self::AsIs, &[Transform::Decode]),
+            Self::Twice => (Self::Once, &[Transform::Decode]),
+            Self::Nfkc => (Self::Once, &[Transform::Nfkc]),
+            Self::TwiceNfkc => (Self::Twice, &[Transform::Nfkc]),
+            Self::Backslash => (Self::Once, &[Transform::Slashed]),
+            Self::TwiceBackslash => (Self::Twice, &[Transform::Slashed]),
+            Self::NfkcOnce => (Self::Backslash, &[Transform::Decode, Transform::Slashed]),
+            Self::CutOnce => (Self::AsIs, &[Transform::Cut, Transform::Decode]),
+            Self::CutTwice => (Self::CutOnce, &[Transform::Decode]),
+            Self::CutNfkc => (Self::CutOnce, &[Transform::Nfkc]),
+            Self::CutTwiceNfkc => (Self::CutTwice, &[Transform::Nfkc]),
+            Self::CutBackslash => (Self::CutOnce, &[Transform::Slashed]),
+            Self::CutTwiceBackslash => (Self::CutTwice, &[Transform::Slashed]),
+            Self::OnceCutNfkc => (Self::Once, &[Transform::Cut, Transform::Nfkc]),
+            Self::TwiceCutNfkc => (Self::Twice, &[Transform::Cut, Transform::Nfkc]),
+            Self::OnceCutBackslash => (Self::Once, &[Transform::Cut, Transform::Slashed]),
+            Self::TwiceCutBackslash => (Self::Twice, &[Transform::Cut, Transform::Slashed]),
         }
     }
 }
 
-/// What is done to a whole text.
+/// A transformation of a whole text.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum Transform {
     Decode,
     Cut,
     Nfkc,
@@ -119,8 +119,8 @@ enum Step {
 
 const STEPS: usize = 4;
 
-impl Step {
-    /// `None` when it changes nothing.
+impl Transform {
+    /// Applies it; `None` when it changes nothing.
     fn apply(self, text: &str) -> Option<String> {
         match self {
             Self::Decode => decode(text),
@@ -131,7 +131,7 @@ impl Step {
     }
 }
 
-/// How many texts there can be: one for each step of a source.
+/// The most texts there can be: one for each step of a source.
 pub(crate) const TEXTS_MAX: usize = 2 * SOURCES;
 
 /// The text of a path, or of a literal segment of a pattern, from every source; each text once,
@@ -141,7 +141,7 @@ pub(crate) struct Texts<'a> {
     texts: Vec<Cow<'a, str>>,
     /// The text of each source.
     of: [u8; SOURCES],
-    /// For each text what the steps make of it, where that is known.
+    /// For each text the results of the transformations, where they are known.
     next: [[Option<u8>; STEPS]; TEXTS_MAX],
 }
 
@@ -159,8 +159,8 @@ impl<'a> Texts<'a> {
         all
     }
 
-    /// The number of what a step makes of a text.
-    fn step(&mut self, at: u8, step: Step) -> u8 {
+    /// The number of the text that a transformation yields.
+    fn step(&mut self, at: u8, step: Transform) -> u8 {
         let (from, step_at) = (usize::from(at), step as usize);
         if let Some(known) = self.next[from][step_at] {
             return known;
@@ -231,7 +231,7 @@ fn cut(text: &str) -> Option<String> {
     })
 }
 
-/// NFKC without what nobody sees, which many that compare names drop.
+/// NFKC without invisible characters, which many comparisons of names drop.
 fn nfkc(text: &str) -> Option<String> {
     if text.is_ascii() {
         return None;

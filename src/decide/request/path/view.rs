@@ -1,10 +1,11 @@
 //! The other readings of a path.
 //!
-//! Owns every way an upstream might read a path that was forwarded as it is: where the text comes
-//! from ([`Source`]) and what is then done to it (the [`CUT`], [`TAIL`], [`LOWER`], [`MERGE`] and
-//! [`QUERY`] bits, in every combination). An attacker would look for a path that falls under a
-//! lenient route here and is served as one of a strict route there. Patterns are folded by the
-//! same functions. Never decides: [`crate::decide::policy::RouteTable`] asks where each reading leads.
+//! Owns every way an upstream might read a path that was forwarded unchanged: the text it starts
+//! from ([`Source`]) and the transformations of its segments (the [`CUT`], [`TAIL`], [`LOWER`],
+//! [`MERGE`] and [`QUERY`] bits, in every combination). An attacker would look for a path that
+//! matches a lenient route here and is served as one of a strict route there. Patterns are folded
+//! by the same functions. Never decides: [`crate::decide::policy::RouteTable`] looks each reading
+//! up.
 
 use std::borrow::Cow;
 
@@ -20,7 +21,7 @@ pub(crate) const LOWER: u8 = 4;
 pub(crate) const MERGE: u8 = 8;
 /// A decoded `?` or `#` and all that follows it is cut.
 pub(crate) const QUERY: u8 = 16;
-/// How many combinations of the bits there are.
+/// The number of combinations of the bits.
 pub(crate) const MASKS: u8 = 32;
 
 /// `//host/path` taken for a target without scheme: `/path`.
@@ -45,7 +46,7 @@ pub(crate) fn upper_hex(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Which bits can change a path: all others leave it as it is, alone and together with these.
+/// The bits that can change a path: all others leave it unchanged, alone and together with these.
 pub(crate) fn marks(path: &str) -> u8 {
     let mut marks = 0;
     let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
@@ -58,13 +59,13 @@ pub(crate) fn marks(path: &str) -> u8 {
     marks
 }
 
-/// Which bits can change a segment, or be needed once another bit has emptied it.
+/// The bits that can change a segment, or be needed once another bit has emptied it.
 pub(crate) fn segment_marks(segment: &str) -> u8 {
     let cut = cut_parameters(segment);
     let trimmed = trim_tail(cut);
     let mut marks = 0;
     if segment.contains(is_query) {
-        // What stands before it may end in anything.
+        // The text before it may end in anything.
         marks |= QUERY | TAIL | MERGE;
     }
     if cut.len() < segment.len() {
@@ -86,7 +87,7 @@ pub(crate) fn segment_marks(segment: &str) -> u8 {
     marks
 }
 
-/// Writes what `path` is under the bits of `mask`.
+/// Writes `path` as read under the bits of `mask`.
 pub(crate) fn fold(path: &str, mask: u8, out: &mut String) {
     let path = if mask & QUERY == 0 { path } else { cut_query(path) };
     let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
@@ -101,7 +102,7 @@ pub(crate) fn fold(path: &str, mask: u8, out: &mut String) {
     }
 }
 
-/// Writes what one segment is under the bits of `mask`.
+/// Writes one segment as read under the bits of `mask`.
 pub(crate) fn fold_segment(segment: &str, mask: u8, out: &mut String) {
     let mut part = if mask & QUERY == 0 { segment } else { cut_query(segment) };
     if mask & CUT != 0 {
@@ -111,7 +112,7 @@ pub(crate) fn fold_segment(segment: &str, mask: u8, out: &mut String) {
         part = trim_tail(part);
     }
     if mask & LOWER != 0 {
-        // Letter by letter, so that a segment folds alike wherever it stands.
+        // Letter by letter, so that a segment folds alike in every position.
         part.chars().for_each(|letter| without_case(letter, out));
     } else {
         out.push_str(part);
@@ -130,7 +131,7 @@ pub(crate) fn cut_dot_segments(path: &str, mask: u8) -> Option<String> {
     })
 }
 
-/// Whether a letter is the same without case.
+/// Returns whether a letter is the same without case.
 fn is_lower(letter: char) -> bool {
     if letter.is_ascii() {
         return !letter.is_ascii_uppercase();

@@ -45,6 +45,7 @@ fn routes(count: usize) -> Vec<Arc<Route>> {
                 limits: Vec::new(),
                 upstream: Arc::clone(&upstream),
                 forward_credential: false,
+                min_body_rate: None,
                 body_limit: None,
                 timeouts: Timeouts::default(),
                 upgrade: Upgrade::Denied,

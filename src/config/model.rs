@@ -66,6 +66,8 @@ pub enum ListenAddress {
 pub struct Listener {
     /// Where it listens.
     pub address: ListenAddress,
+    /// How long a client connection may be idle.
+    pub keepalive: Duration,
 }
 
 /// The admin listener.

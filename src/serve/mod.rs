@@ -39,7 +39,7 @@ use crate::config::{ListenAddress, Mistake, Startup};
 use crate::serve::admin::AdminHandle;
 use crate::serve::downstream::connections::Connections;
 use crate::serve::downstream::front::Front;
-use crate::serve::downstream::listen::{ListenError, Place};
+use crate::serve::downstream::listen::{Keepalives, ListenError, Place};
 use crate::serve::downstream::proxy::Proxy;
 use crate::serve::observe::Observers;
 use crate::serve::observe::access_log::AccessLog;
@@ -314,7 +314,8 @@ fn server(
     server.add_service(background_service("names of upstreams", resolver));
     let proxy = Proxy::new(Arc::clone(shared), upstreams);
     let proxy = Arc::new(http_proxy(&server.configuration, proxy));
-    let front = Front::new(proxy, Arc::clone(shared), Arc::clone(connections));
+    let keepalives = Keepalives::new(places, &startup.listeners);
+    let front = Front::new(proxy, Arc::clone(shared), Arc::clone(connections), keepalives);
     let mut service = Service::new("gatepost".to_owned(), front);
     for place in places {
         service.add_listener(place.endpoint());

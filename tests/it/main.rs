@@ -49,3 +49,4 @@ mod revocation;
 mod secrets;
 mod strangers;
 mod tidy;
+mod transfers;

@@ -161,6 +161,12 @@ pub static LISTENER: Section = Section {
     name: "a listener",
     keys: &[
         Key::required("address", Shape::Text, "an IP address and port, or unix:PATH"),
+        Key::new(
+            "keepalive",
+            Shape::Duration,
+            "how long a client connection may be idle; longer than the balancer's in front",
+        )
+        .or("75s"),
         Key::unavailable("tls", "TLS on this listener"),
         Key::unavailable("proxy_protocol", "the PROXY protocol"),
     ],
@@ -218,6 +224,10 @@ pub static TIMEOUTS: Section = Section {
             .or("30s"),
         Key::new("idle", Shape::Duration, "between pieces of a body").or("60s"),
         Key::new("keepalive", Shape::Duration, "how long an unused connection is kept").or("4s"),
+        Key::new("body", Shape::Duration, "between two reads of the request body from the client")
+            .or("60s"),
+        Key::new("write", Shape::Duration, "between two writes of the response to the client")
+            .or("60s"),
     ],
 };
 
@@ -368,6 +378,12 @@ macro_rules! route_keys {
                 "the largest request body in bytes, with k, M, G or KiB, MiB, GiB; off is no limit",
             )
             .or("1GiB"),
+            Key::new(
+                "min_body_rate",
+                Shape::Either(&[Shape::Word(&["off"]), Shape::Size]),
+                "bytes per second that a request body must reach on average after 10 s",
+            )
+            .or("off"),
             Key::new("timeouts", Shape::Section(&TIMEOUTS), "instead of the upstream's, key by key"),
             Key::new(
                 "upgrade",

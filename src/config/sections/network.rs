@@ -23,6 +23,10 @@ use crate::decide::token_cache::SIZE_DEFAULT;
 /// Each listener is a socket and a task or more.
 const LISTENERS_MAX: usize = 64;
 
+/// An idle client connection; a balancer in front usually keeps its side for 60 s.
+const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+const KEEPALIVE_DEFAULT: Duration = Duration::from_secs(75);
+
 /// Walked for every request from a peer.
 const PROXIES_MAX: usize = 1_000;
 
@@ -102,7 +106,8 @@ fn listeners_of(value: &Value<'_>, reading: &Reading<'_>) -> Vec<Listener> {
         if listeners.iter().any(|other| clash(&other.address, &address)) {
             place.mistake("two listeners have this address");
         }
-        listeners.push(Listener { address });
+        let keepalive = section.find("keepalive").and_then(|value| value.duration(KEEPALIVE));
+        listeners.push(Listener { address, keepalive: keepalive.unwrap_or(KEEPALIVE_DEFAULT) });
     }
     let count = value.items().map_or(1, |items| items.len());
     let _ = value.check_count(count, &(1..=LISTENERS_MAX));

@@ -4,6 +4,7 @@
 //! their places. Never matches a request.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use http::Method;
@@ -65,6 +66,7 @@ struct Settings {
     upstream: Option<Arc<Upstream>>,
     forward_credential: Option<bool>,
     body_limit: Option<Option<u64>>,
+    min_body_rate: Option<Option<NonZeroU64>>,
     timeouts: Option<TimeoutSettings>,
     upgrade: Option<Upgrade>,
     insecure_path: Option<InsecurePath>,
@@ -192,6 +194,7 @@ fn route(
             .forward_credential
             .or(inherited.forward_credential)
             .unwrap_or(false),
+        min_body_rate: own.min_body_rate.or(inherited.min_body_rate).flatten(),
         body_limit: own.body_limit.or(inherited.body_limit).unwrap_or(Some(BODY_LIMIT_DEFAULT)),
         upgrade: own.upgrade.or(inherited.upgrade).unwrap_or_default(),
         insecure_path: own.insecure_path.or(inherited.insecure_path).unwrap_or_default(),
@@ -226,6 +229,15 @@ fn label(hosts: &[HostPattern], methods: &Methods, path: &PathPattern) -> String
     format!("{methods}{hosts}{}", path.as_str())
 }
 
+/// `off`, or a size for each second; `/s` may follow it.
+fn body_rate(text: &str) -> Result<Option<NonZeroU64>, String> {
+    match size(text.strip_suffix("/s").unwrap_or(text))?.map(NonZeroU64::new) {
+        None => Ok(None),
+        Some(Some(rate)) => Ok(Some(rate)),
+        Some(None) => Err("no rate is below 1; write off for no floor".to_owned()),
+    }
+}
+
 fn settings(section: &Mapping<'_>, reading: &Reading<'_>, known: Known<'_>) -> Settings {
     let truth = |name| section.find(name).and_then(|value| value.truth());
     Settings {
@@ -239,6 +251,7 @@ fn settings(section: &Mapping<'_>, reading: &Reading<'_>, known: Known<'_>) -> S
         upstream: section.find("upstream").and_then(|value| upstream(&value, known.upstreams)),
         forward_credential: truth("forward_credential"),
         body_limit: section.find("body_limit").and_then(|value| value.parse(size)),
+        min_body_rate: section.find("min_body_rate").and_then(|value| value.parse(body_rate)),
         timeouts: section.find("timeouts").and_then(|value| timeouts(&value)),
         upgrade: section.find("upgrade").and_then(|value| {
             value.word(&[("off", Upgrade::Denied), ("websocket", Upgrade::Websocket)])

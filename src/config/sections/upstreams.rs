@@ -126,6 +126,8 @@ pub struct TimeoutSettings {
     response: Option<Duration>,
     idle: Option<Duration>,
     keepalive: Option<Duration>,
+    body: Option<Duration>,
+    write: Option<Duration>,
 }
 
 impl TimeoutSettings {
@@ -137,6 +139,8 @@ impl TimeoutSettings {
             response: self.response.unwrap_or(base.response),
             idle: self.idle.unwrap_or(base.idle),
             keepalive: self.keepalive.unwrap_or(base.keepalive),
+            body: self.body.unwrap_or(base.body),
+            write: self.write.unwrap_or(base.write),
         }
     }
 }
@@ -153,6 +157,8 @@ pub fn timeouts(value: &Value<'_>) -> Option<TimeoutSettings> {
         response: read("response"),
         idle: read("idle"),
         keepalive: read("keepalive"),
+        body: read("body"),
+        write: read("write"),
     })
 }
 

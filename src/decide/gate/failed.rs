@@ -171,6 +171,7 @@ mod tests {
             Rejection::CredentialMissing,
             Rejection::RateLimited(Vec::new()),
             Rejection::BodyTooLarge { limit: 1 },
+            Rejection::BodyTooSlow,
             Rejection::TargetTooLong { limit: 1 },
             Rejection::HeadersTooLarge { limit: "64 KiB" },
             token(JwtError::AudienceWrong),

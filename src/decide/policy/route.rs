@@ -1,5 +1,6 @@
 //! One route, compiled.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use http::Method;
@@ -128,6 +129,8 @@ pub struct Route {
     pub forward_credential: bool,
     /// The largest accepted request body, in bytes; `None` is no limit.
     pub body_limit: Option<u64>,
+    /// Bytes per second a request body must bring on average; `None` is no floor.
+    pub min_body_rate: Option<NonZeroU64>,
     /// Timeouts: the route's own or the upstream's.
     pub timeouts: Timeouts,
     /// Protocol upgrades.

@@ -31,6 +31,10 @@ pub struct Timeouts {
     pub idle: Duration,
     /// The maximum idle time of a pooled connection.
     pub keepalive: Duration,
+    /// Between two reads of the request body from the client.
+    pub body: Duration,
+    /// Between two writes of the response to the client.
+    pub write: Duration,
 }
 
 impl Default for Timeouts {
@@ -40,6 +44,8 @@ impl Default for Timeouts {
             response: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             keepalive: Duration::from_secs(4),
+            body: Duration::from_secs(60),
+            write: Duration::from_secs(60),
         }
     }
 }

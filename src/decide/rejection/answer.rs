@@ -317,6 +317,7 @@ mod tests {
         check(&Rejection::PathAmbiguous { view: "lower case" }, 400, "invalid_path", None);
         check(&PathError::AboveRoot.into(), 400, "invalid_path", None);
         check(&Rejection::BodyTooLarge { limit: 1 }, 413, "body_too_large", None);
+        check(&Rejection::BodyTooSlow, 408, "body_too_slow", None);
         check(&Rejection::TargetTooLong { limit: 1 }, 414, "target_too_long", None);
         check(&Rejection::HeadersTooLarge { limit: "1 field" }, 431, "headers_too_large", None);
     }

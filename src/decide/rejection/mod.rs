@@ -80,6 +80,9 @@ pub enum Rejection {
         /// The route's limit.
         limit: u64,
     },
+    /// The body paused for longer than `timeouts.body`, or is below `min_body_rate`.
+    #[error("request body too slow")]
+    BodyTooSlow,
     /// The request target exceeds the limit.
     #[error("request target longer than {limit} bytes")]
     TargetTooLong {
@@ -169,6 +172,8 @@ const KEYS_UNAVAILABLE: Coarse = Coarse::plain(StatusCode::SERVICE_UNAVAILABLE, 
 const UNAVAILABLE: Coarse = Coarse::plain(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
 const RATE_LIMITED: Coarse = Coarse::plain(StatusCode::TOO_MANY_REQUESTS, "rate_limited");
 const BODY_TOO_LARGE: Coarse = Coarse::plain(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large");
+const BODY_TOO_SLOW: Coarse =
+    Coarse::plain(StatusCode::REQUEST_TIMEOUT, "body_too_slow").and_close();
 const TARGET_TOO_LONG: Coarse = Coarse::plain(StatusCode::URI_TOO_LONG, "target_too_long");
 const HEADERS_TOO_LARGE: Coarse =
     Coarse::plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large");
@@ -291,6 +296,9 @@ refusals! {
     BodyTooLarge: Rejection::BodyTooLarge { .. },
         "body_too_large", "request body too large",
         step "body", BODY_TOO_LARGE;
+    BodyTooSlow: Rejection::BodyTooSlow,
+        "body_too_slow", "request body slower than timeouts.body or min_body_rate allows",
+        step "body", BODY_TOO_SLOW;
     TargetTooLong: Rejection::TargetTooLong { .. },
         "target_too_long", "request target too long",
         step "framing", TARGET_TOO_LONG;

@@ -254,6 +254,7 @@ impl<'a> WhyPage<'a> {
                 Outcome::Refused(reason) | Outcome::WouldRefuse(reason) => {
                     Some(reason.meaning().to_owned())
                 }
+                Outcome::Cut(cut) => Some(cut.explanation().to_owned()),
                 Outcome::Fault(fault) => Some(fault.to_string()),
             },
             status: entry.status,

@@ -115,6 +115,12 @@ impl Connections {
         self.open.load(Ordering::Acquire)
     }
 
+    /// Whether more than three quarters of the connections that may be open are.
+    #[must_use]
+    pub fn are_scarce(&self) -> bool {
+        self.open() > self.caps.total / 4 * 3
+    }
+
     /// Waits until none is open.
     pub async fn all_closed(&self) {
         loop {

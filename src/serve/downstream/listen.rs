@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use thiserror::Error;
 
-use crate::config::ListenAddress;
+use crate::config::{ListenAddress, Listener};
 
 /// How long one look whether somebody listens may take.
 const PROBE_MAX: Duration = Duration::from_secs(1);
@@ -43,6 +44,39 @@ pub enum Place {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+/// How long the connections of each listener may be idle.
+#[derive(Clone, Debug)]
+pub struct Keepalives(Vec<(Place, Duration)>);
+
+impl Keepalives {
+    /// Those of the listeners, in the order of their places.
+    #[must_use]
+    pub fn new(places: &[Place], listeners: &[Listener]) -> Self {
+        let keepalives = listeners.iter().map(|listener| listener.keepalive);
+        Self(places.iter().cloned().zip(keepalives).collect())
+    }
+
+    /// The one for a connection that was accepted at `local`; the shortest when no listener is
+    /// known to have accepted it.
+    #[must_use]
+    pub fn at(&self, local: Option<&PeerAddress>) -> Duration {
+        let accepted = |place: &Place| match (place, local) {
+            (Place::Tcp(listener), Some(PeerAddress::Inet(local))) => {
+                let is_host = listener.ip().is_unspecified()
+                    || listener.ip().to_canonical() == local.ip().to_canonical();
+                listener.port() == local.port() && is_host
+            }
+            (Place::Unix(path), Some(PeerAddress::Unix(local))) => {
+                local.as_pathname() == Some(path)
+            }
+            (Place::Tcp(_) | Place::Unix(_), _) => false,
+        };
+        let found = self.0.iter().find(|(place, _)| accepted(place));
+        let shortest = || self.0.iter().map(|(_, keepalive)| *keepalive).min();
+        found.map(|(_, keepalive)| *keepalive).or_else(shortest).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Place {

@@ -9,6 +9,49 @@ use crate::base::clock::UnixMillis;
 use crate::decide::gate::Evidence;
 use crate::decide::rejection::{Fault, Reason, Rejection};
 
+/// Why an admitted transfer ended before it was complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cut {
+    /// The request body paused for longer than `timeouts.body` or stayed below `min_body_rate`.
+    BodyTooSlow,
+    /// The client took nothing of the response for longer than `timeouts.write`.
+    ReaderStalled,
+    /// The client closed its connection.
+    ClientGone,
+    /// The upstream closed or stalled after the response head.
+    UpstreamGone,
+}
+
+impl Cut {
+    /// Every cut, in the order of its declaration.
+    pub const ALL: [Self; 4] =
+        [Self::BodyTooSlow, Self::ReaderStalled, Self::ClientGone, Self::UpstreamGone];
+
+    /// The word in log and metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BodyTooSlow => "body_too_slow",
+            Self::ReaderStalled => "reader_stalled",
+            Self::ClientGone => "client_gone",
+            Self::UpstreamGone => "upstream_gone",
+        }
+    }
+
+    /// A sentence for `why`.
+    #[must_use]
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::BodyTooSlow => {
+                "the request body was slower than timeouts.body or min_body_rate allows"
+            }
+            Self::ReaderStalled => "the client read nothing for longer than timeouts.write",
+            Self::ClientGone => "the client closed the connection before the answer was complete",
+            Self::UpstreamGone => "the upstream closed or stalled after it had begun its answer",
+        }
+    }
+}
+
 /// How a request ended, as the metric label `outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
@@ -18,13 +61,15 @@ pub enum Outcome {
     Refused(Reason),
     /// Forwarded under `insecure_observe`, and would have been refused for the reason.
     WouldRefuse(Reason),
+    /// Admitted, but the transfer ended before it was complete.
+    Cut(Cut),
     /// Admitted, but something behind us or in us failed.
     Fault(Fault),
 }
 
 impl Outcome {
     /// Every word [`Self::as_str`] can say, in the order of [`Self::index`].
-    pub const WORDS: [&'static str; 4] = ["admitted", "refused", "would_refuse", "fault"];
+    pub const WORDS: [&'static str; 5] = ["admitted", "refused", "would_refuse", "cut", "fault"];
 
     /// Position of the word in [`Self::WORDS`].
     #[must_use]
@@ -33,7 +78,8 @@ impl Outcome {
             Self::Admitted => 0,
             Self::Refused(_) => 1,
             Self::WouldRefuse(_) => 2,
-            Self::Fault(_) => 3,
+            Self::Cut(_) => 3,
+            Self::Fault(_) => 4,
         }
     }
 
@@ -49,6 +95,7 @@ impl Outcome {
         match self {
             Self::Admitted => None,
             Self::Refused(reason) | Self::WouldRefuse(reason) => Some(reason.as_str()),
+            Self::Cut(cut) => Some(cut.as_str()),
             Self::Fault(fault) => Some(fault.as_str()),
         }
     }

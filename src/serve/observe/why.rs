@@ -62,7 +62,7 @@ impl WhyRing {
     pub fn record(&self, record: &Record<'_>) {
         match record.outcome {
             Outcome::Admitted => {}
-            Outcome::Refused(_) | Outcome::WouldRefuse(_) | Outcome::Fault(_) => {
+            Outcome::Refused(_) | Outcome::WouldRefuse(_) | Outcome::Cut(_) | Outcome::Fault(_) => {
                 self.push(WhyEntry::new(record));
             }
         }
@@ -129,6 +129,10 @@ fn further_steps(record: &Record<'_>) -> Vec<Step> {
             Fault::Internal => "internal",
         };
         all.push(Step { question, passed: false, answer });
+    }
+    if let Outcome::Cut(cut) = record.outcome {
+        let answer = format!("{}: {}", cut.as_str(), cut.explanation());
+        all.push(Step { question: "transfer", passed: false, answer });
     }
     if all.len() > STEPS_MAX {
         // The last step is the one that says why.

@@ -342,6 +342,7 @@ pub fn route(hosts: &[&str], methods: &[Method], path: &str, access: Access) -> 
         upstream: Arc::new(upstream),
         forward_credential: false,
         body_limit: None,
+        min_body_rate: None,
         timeouts: Timeouts::default(),
         upgrade: Upgrade::Denied,
         insecure_path: InsecurePath::default(),

@@ -1,24 +1,34 @@
-//! The floor of request bodies (R-1001): a caller that drips its body must not hold a connection for
-//! as long as it likes.
+//! Deadlines of a request body (R-1001).
 //!
-//! Owns how long a body was waited for and what that time must have brought. Never reads.
+//! Owns how long a body was waited for, the longest pause and, where a floor applies, the rate that
+//! the body must reach. Never reads.
 
+use std::num::NonZeroU64;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-/// How long a body may make us wait before it must have brought [`BODY_BYTES_PER_S_MIN`].
-const BODY_GRACE: Duration = Duration::from_secs(10);
-/// The least a body may bring for each second we wait for it, on average (R-1001).
-const BODY_BYTES_PER_S_MIN: u64 = 1024;
+/// The time a body may be waited for before a floor applies to it.
+const FLOOR_GRACE: Duration = Duration::from_secs(10);
+/// How often the rules are looked at again while a body is waited for: a floor can begin meanwhile.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// How long we have waited for the body of the current request. The time in which nobody asks for
-/// more of it is not the caller's, and does not count.
+/// What a body must bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BodyRules {
+    /// The longest pause between two reads.
+    pub(super) pause: Duration,
+    /// Bytes per second of waiting, on average, after [`FLOOR_GRACE`].
+    pub(super) floor: Option<NonZeroU64>,
+}
+
+/// How long the body of the current request was waited for. Time in which the upstream takes none
+/// of it does not count.
 #[derive(Default)]
 pub(super) struct BodyWait {
-    /// Bytes that were delivered, the head's included.
+    /// Bytes that were delivered, including the head.
     delivered: u64,
     head_bytes: u64,
     waited: Duration,
@@ -38,21 +48,34 @@ impl BodyWait {
         }
     }
 
-    /// Until when more must have come.
-    fn deadline(&mut self) -> Instant {
+    /// The instant by which more must have come.
+    fn deadline(&mut self, rules: BodyRules) -> Instant {
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let pause = since + rules.pause;
+        let Some(floor) = rules.floor else { return pause };
         let bytes = self.delivered.saturating_sub(self.head_bytes);
-        let earned = Duration::from_secs(bytes / BODY_BYTES_PER_S_MIN);
-        let left = earned.max(BODY_GRACE).saturating_sub(self.waited);
-        *self.waiting_since.get_or_insert_with(Instant::now) + left
+        let earned = Duration::from_secs(bytes / floor);
+        pause.min(since + earned.max(FLOOR_GRACE).saturating_sub(self.waited))
     }
 
-    /// Ready when the body has been below the floor for too long.
-    pub(super) fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.deadline();
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() != deadline {
-            timer.as_mut().reset(deadline);
+    /// Ready when the body has paused for too long or is below the floor.
+    pub(super) fn poll_too_slow(
+        &mut self,
+        cx: &mut Context<'_>,
+        rules: impl Fn() -> BodyRules,
+    ) -> Poll<()> {
+        loop {
+            let deadline = self.deadline(rules());
+            let now = Instant::now();
+            if now >= deadline {
+                return Poll::Ready(());
+            }
+            let look = deadline.min(now + LOOK_EVERY);
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(look)));
+            if timer.is_elapsed() || timer.deadline() > deadline {
+                timer.as_mut().reset(look);
+            }
+            ready!(timer.as_mut().poll(cx));
         }
-        timer.as_mut().poll(cx)
     }
 }

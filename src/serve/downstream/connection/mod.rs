@@ -7,19 +7,21 @@
 
 mod body;
 mod facts;
+mod patience;
+mod stream;
 
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use pingora::protocols::Stream;
 use pingora::protocols::l4::socket::SocketAddr;
-use pingora::protocols::{Shutdown, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -27,13 +29,14 @@ use crate::base::clock::Monotonic;
 use crate::decide::request::address::Peer;
 use crate::decide::request::framing::{self, BodyLength, Chunks, HEAD_BYTES_MAX};
 use crate::serve::downstream::connection::body::BodyWait;
+use crate::serve::downstream::connection::patience::Deadlines;
+use crate::serve::downstream::connections::Connections;
+use crate::serve::observe::record::Cut;
 
-/// How long a connection may be idle before the first byte of a request (R-1002).
-const IDLE_MAX: Duration = Duration::from_secs(30);
+pub use patience::Patience;
+
 /// How long a head may take from its first byte to its last (R-1001).
 const HEAD_MAX: Duration = Duration::from_secs(10);
-/// How long the peer may take nothing of what is written to it.
-const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
 /// How long a peer that ended its side is believed to wait while nothing is written to it.
 const ENDED_MAX: Duration = Duration::from_secs(10);
 /// What is asked of the socket at once while a head is read; most heads fit.
@@ -51,6 +54,9 @@ pub struct Connection {
     /// How many bytes of the current request are still to be delivered, as far as is known.
     deliver: u64,
     body: BodyWait,
+    deadlines: Deadlines,
+    body_too_slow: AtomicBool,
+    reader_stalled: AtomicBool,
     /// The rest of a body that says itself where it ends.
     chunks: Option<Chunks>,
     /// The body is not framed as its head says.
@@ -72,6 +78,8 @@ pub struct Connection {
     flush_each: AtomicBool,
     read_timer: Option<Pin<Box<Sleep>>>,
     write_timer: Option<Pin<Box<Sleep>>>,
+    /// Since when the peer takes nothing of what is written.
+    write_stalled: Option<Instant>,
 }
 
 /// What came of waiting for a head.
@@ -86,14 +94,17 @@ pub enum HeadRead {
 }
 
 impl Connection {
-    /// Wraps an accepted connection.
+    /// Wraps an accepted connection that may be idle for `keepalive`.
     #[must_use]
-    pub fn new(inner: Stream) -> Self {
+    pub fn new(inner: Stream, keepalive: Duration, connections: Arc<Connections>) -> Self {
         Self {
             inner,
             buffer: BytesMut::new(),
             deliver: 0,
             body: BodyWait::default(),
+            deadlines: Deadlines::new(keepalive, connections),
+            body_too_slow: AtomicBool::new(false),
+            reader_stalled: AtomicBool::new(false),
             chunks: None,
             body_malformed: AtomicBool::new(false),
             began: Monotonic(0),
@@ -107,6 +118,7 @@ impl Connection {
             flush_each: AtomicBool::new(false),
             read_timer: None,
             write_timer: None,
+            write_stalled: None,
         }
     }
 
@@ -132,7 +144,7 @@ impl Connection {
             // One large head must not cost its memory for as long as the connection lives.
             self.buffer = BytesMut::new();
         }
-        let deadline = Instant::now() + IDLE_MAX;
+        let deadline = Instant::now() + self.deadlines.keepalive;
         self.buffer.reserve(READ_BYTES);
         poll_fn(|cx| match pin!(self.inner.read_buf(&mut self.buffer)).poll(cx) {
             Poll::Ready(read) => Poll::Ready(matches!(read, Ok(1..))),
@@ -182,6 +194,8 @@ impl Connection {
         self.body = BodyWait::of_request(head_bytes);
         self.upstream_expected_no_more();
         self.upstream_late.store(false, Ordering::Relaxed);
+        self.body_too_slow.store(false, Ordering::Relaxed);
+        self.deadlines.reset();
         self.refused.store(false, Ordering::Relaxed);
         self.deliver = head_bytes as u64;
         match body {
@@ -229,6 +243,20 @@ impl Connection {
     pub fn is_at_a_boundary(&self) -> bool {
         let is_body_done = self.chunks.as_ref().is_none_or(Chunks::is_done);
         self.deliver == 0 && is_body_done && !self.tunnel.load(Ordering::Relaxed)
+    }
+
+    /// The request is admitted: from now on these deadlines hold.
+    pub fn set_patience(&self, patience: Patience) {
+        self.deadlines.set(patience);
+    }
+
+    /// The deadline that the client missed.
+    #[must_use]
+    pub fn missed_deadline(&self) -> Option<Cut> {
+        if self.body_too_slow.load(Ordering::Relaxed) {
+            return Some(Cut::BodyTooSlow);
+        }
+        self.reader_stalled.load(Ordering::Relaxed).then_some(Cut::ReaderStalled)
     }
 
     /// Whether the body turned out not to be framed as its head says.
@@ -366,18 +394,23 @@ impl Connection {
         }
     }
 
+    fn poll_body_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadlines = &self.deadlines;
+        self.body.poll_too_slow(cx, || deadlines.body())
+    }
+
     fn poll_stalled<T>(
         &mut self,
         cx: &mut Context<'_>,
         result: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if result.is_ready() {
-            self.write_timer = None;
+            self.write_stalled = None;
             return result;
         }
-        let timer =
-            self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL_MAX)));
-        ready!(timer.as_mut().poll(cx));
+        let since = *self.write_stalled.get_or_insert_with(Instant::now);
+        ready!(poll_deadline(&mut self.write_timer, since + self.deadlines.write(), cx));
+        self.reader_stalled.store(true, Ordering::Relaxed);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing")))
     }
 
@@ -422,93 +455,6 @@ fn poll_deadline(
 
 fn complete(end: usize) -> HeadRead {
     if end > HEAD_BYTES_MAX { HeadRead::TooLarge } else { HeadRead::Complete(end) }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.tunnel.load(Ordering::Relaxed) {
-            this.deliver = UNTIL_CLOSED;
-        }
-        if this.deliver > 0 && !this.buffer.is_empty() {
-            this.deliver_buffered(out);
-            return Poll::Ready(Ok(()));
-        }
-        let read = if this.deliver > 0 {
-            this.poll_deliver(cx, out)
-        } else if this.chunks.as_ref().is_some_and(|chunks| !chunks.is_done()) {
-            this.poll_chunks(cx, out)
-        } else {
-            this.poll_idle(cx)
-        };
-        if read.is_pending() && this.poll_upstream_deadline(cx).is_ready() {
-            this.upstream_late.store(true, Ordering::Relaxed);
-            this.upstream_expected_no_more();
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "upstream is late")));
-        }
-        if read.is_pending() && this.expects_body() && this.body.poll_too_slow(cx).is_ready() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the body drips")));
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.inner).poll_write(cx, bytes);
-        this.wrote();
-        if result.is_ready() {
-            this.flush_if_asked(cx);
-        }
-        this.poll_stalled(cx, result)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bytes);
-        this.wrote();
-        if result.is_ready() {
-            this.flush_if_asked(cx);
-        }
-        this.poll_stalled(cx, result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.inner).poll_flush(cx);
-        this.poll_stalled(cx, result)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.inner).poll_shutdown(cx);
-        this.poll_stalled(cx, result)
-    }
-}
-
-#[async_trait]
-impl Shutdown for Connection {
-    async fn shutdown(&mut self) {
-        // Through `poll_shutdown`, which ends when the peer reads nothing.
-        let _ = tokio::io::AsyncWriteExt::shutdown(self).await;
-    }
 }
 
 /// Never shows what was received.

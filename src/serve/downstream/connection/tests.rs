@@ -1,10 +1,25 @@
+use std::num::NonZeroU64;
+
 use tokio::io::AsyncWriteExt;
 
 use super::*;
+use crate::config::ConnectionCaps;
+use crate::serve::observe::metrics::Metrics;
+
+const KEEPALIVE: Duration = Duration::from_secs(75);
+
+fn connections(total: usize) -> Arc<Connections> {
+    let caps = ConnectionCaps { total, per_address: total };
+    Arc::new(Connections::new(caps, Metrics::new().connections()))
+}
 
 fn pair() -> (tokio::io::DuplexStream, Connection) {
+    pair_of(connections(100))
+}
+
+fn pair_of(connections: Arc<Connections>) -> (tokio::io::DuplexStream, Connection) {
     let (client, server) = tokio::io::duplex(1 << 17);
-    (client, Connection::new(Box::new(server)))
+    (client, Connection::new(Box::new(server), KEEPALIVE, connections))
 }
 
 async fn read_some(connection: &mut Connection) -> Vec<u8> {
@@ -67,21 +82,40 @@ async fn r1001_a_head_has_a_deadline_however_steadily_it_drips() {
     drip.abort();
 }
 
-/// A body of which `bytes` come each second: after how long it ends the connection, at most
-/// a minute.
-async fn dripping(bytes: usize, body: BodyLength) -> Option<Duration> {
-    let (mut client, mut connection) = pair();
+const PATIENCE: Patience =
+    Patience { body: Duration::from_secs(60), write: Duration::from_secs(60), min_body_rate: None };
+
+const FLOOR: Patience = Patience { min_body_rate: NonZeroU64::new(1024), ..PATIENCE };
+
+/// A connection that has delivered the head of a request with this body.
+async fn awaiting(
+    body: BodyLength,
+    patience: Patience,
+    connections: Arc<Connections>,
+) -> (tokio::io::DuplexStream, Connection) {
+    let (mut client, mut connection) = pair_of(connections);
     client.write_all(b"POST / \r\n\r\n").await.unwrap();
     assert!(connection.wait().await);
     assert_eq!(connection.read_head().await, HeadRead::Complete(11));
     connection.deliver(11, body, Monotonic(0));
+    connection.set_patience(patience);
     read_some(&mut connection).await;
-    if matches!(body, BodyLength::Chunked) {
+    (client, connection)
+}
+
+/// Reads a body of which `bytes` come every `every`. Returns after how long the connection ends it,
+/// at most ten minutes.
+async fn dripping(
+    (mut client, mut connection): (tokio::io::DuplexStream, Connection),
+    bytes: usize,
+    every: Duration,
+) -> Option<Duration> {
+    if connection.chunks.is_some() {
         client.write_all(b"fffffff\r\n").await.unwrap();
     }
     let drip = tokio::spawn(async move {
         loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(every).await;
             if client.write_all(&vec![b'x'; bytes]).await.is_err() {
                 return;
             }
@@ -90,7 +124,7 @@ async fn dripping(bytes: usize, body: BodyLength) -> Option<Duration> {
     let began = Instant::now();
     let mut out = vec![0; 1 << 16];
     let ended = loop {
-        if began.elapsed() > Duration::from_secs(60) {
+        if began.elapsed() > Duration::from_secs(600) {
             break None;
         }
         match connection.read(&mut out).await {
@@ -98,6 +132,7 @@ async fn dripping(bytes: usize, body: BodyLength) -> Option<Duration> {
             Ok(0) => panic!("the client is there"),
             Err(error) => {
                 assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+                assert_eq!(connection.missed_deadline(), Some(Cut::BodyTooSlow));
                 break Some(began.elapsed());
             }
         }
@@ -106,26 +141,61 @@ async fn dripping(bytes: usize, body: BodyLength) -> Option<Duration> {
     ended
 }
 
+const BODIES: [BodyLength; 2] = [BodyLength::Known(1 << 30), BodyLength::Chunked];
+
 #[tokio::test(start_paused = true)]
-async fn r1001_a_body_has_a_floor_however_steadily_it_drips() {
-    for body in [BodyLength::Known(1 << 30), BodyLength::Chunked] {
+async fn contract_timeouts_a_slow_upload_has_no_floor_unless_configured() {
+    let second = Duration::from_secs(1);
+    for body in BODIES {
+        let slow = awaiting(body, PATIENCE, connections(100)).await;
+        assert_eq!(dripping(slow, 60, 5 * second).await, None, "60 bytes every 5 s");
+        let paused = awaiting(body, PATIENCE, connections(100)).await;
+        assert_eq!(dripping(paused, 1 << 10, 61 * second).await, Some(60 * second));
         for bytes in [1, 512, 1000] {
-            let ended = dripping(bytes, body).await;
+            let below = awaiting(body, FLOOR, connections(100)).await;
+            let ended = dripping(below, bytes, second).await;
             assert!(ended.is_some_and(|ended| ended.as_secs() == 10), "{bytes}: {ended:?}");
         }
-        assert_eq!(dripping(2048, body).await, None);
+        let above = awaiting(body, FLOOR, connections(100)).await;
+        assert_eq!(dripping(above, 2048, second).await, None);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn r1001_who_brought_much_may_pause_and_time_that_is_ours_does_not_count() {
-    let (mut client, mut connection) = pair();
-    client.write_all(b"POST / \r\n\r\n").await.unwrap();
-    assert!(connection.wait().await);
-    assert_eq!(connection.read_head().await, HeadRead::Complete(11));
-    connection.deliver(11, BodyLength::Known(1 << 20), Monotonic(0));
-    read_some(&mut connection).await;
-    // Nobody asked: the upstream was busy.
+async fn r1001_a_body_has_a_floor_while_connections_are_scarce() {
+    let connections = connections(4);
+    let open: Vec<_> = (0..4).map(|_| connections.enter(None).unwrap()).collect();
+    let second = Duration::from_secs(1);
+    for body in BODIES {
+        let slow = awaiting(body, PATIENCE, Arc::clone(&connections)).await;
+        let ended = dripping(slow, 60, second).await;
+        assert!(ended.is_some_and(|ended| ended.as_secs() == 10), "{ended:?}");
+    }
+    let waiting = awaiting(BodyLength::Known(9), PATIENCE, Arc::clone(&connections)).await;
+    drop(open);
+    assert_eq!(dripping(waiting, 0, 300 * second).await, Some(60 * second), "scarce no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn r1001_connections_that_become_scarce_are_noticed_while_a_body_is_waited_for() {
+    let connections = connections(4);
+    let waiting = awaiting(BodyLength::Known(9), PATIENCE, Arc::clone(&connections)).await;
+    let scarce = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let open: Vec<_> = (0..4).map(|_| connections.enter(None).unwrap()).collect();
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        drop(open);
+    });
+    let ended = dripping(waiting, 0, Duration::from_secs(300)).await.unwrap();
+    assert!((20..=25).contains(&ended.as_secs()), "{ended:?}");
+    scarce.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn r1001_a_fast_body_may_pause_and_time_of_the_upstream_does_not_count() {
+    let (mut client, mut connection) =
+        awaiting(BodyLength::Known(1 << 20), FLOOR, connections(100)).await;
+    // The upstream takes nothing of the body.
     tokio::time::sleep(Duration::from_secs(100)).await;
     client.write_all(&[b'x'; 20 * 1024]).await.unwrap();
     assert_eq!(read_some(&mut connection).await.len(), 20 * 1024);
@@ -153,17 +223,23 @@ async fn r1001_once_a_body_has_ended_its_caller_owes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r1001_who_reads_nothing_is_gone_after_ten_seconds() {
-    let (_client, mut connection) = pair();
-    let began = Instant::now();
-    assert!(connection.write_all(&vec![b'x'; 1 << 18]).await.is_err());
-    assert_eq!(began.elapsed(), Duration::from_secs(10));
+async fn r1001_a_client_that_reads_nothing_is_cut() {
+    for (patience, seconds) in [(None, 10), (Some(PATIENCE), 60)] {
+        let (_client, mut connection) = pair();
+        patience.into_iter().for_each(|patience| connection.set_patience(patience));
+        let began = Instant::now();
+        assert!(connection.write_all(&vec![b'x'; 1 << 18]).await.is_err());
+        assert_eq!(began.elapsed(), Duration::from_secs(seconds));
+        assert_eq!(connection.missed_deadline(), Some(Cut::ReaderStalled));
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn r1002_an_idle_connection_ends() {
     let (_client, mut connection) = pair();
+    let began = Instant::now();
     assert!(!connection.wait().await);
+    assert_eq!(began.elapsed(), KEEPALIVE);
 }
 
 #[tokio::test(start_paused = true)]

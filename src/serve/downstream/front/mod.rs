@@ -28,6 +28,7 @@ use crate::decide::request::framing::{
 };
 use crate::serve::downstream::connection::{Connection, HeadRead};
 use crate::serve::downstream::connections::{Connections, OpenConnection};
+use crate::serve::downstream::listen::Keepalives;
 use crate::serve::downstream::proxy::Proxy;
 use crate::serve::downstream::proxy::admit::WRITE_MAX;
 use crate::serve::downstream::proxy::answer::LINGER;
@@ -56,6 +57,7 @@ pub struct Front {
     proxy: Arc<HttpProxy<Proxy>>,
     shared: Arc<Shared>,
     connections: Arc<Connections>,
+    keepalives: Keepalives,
 }
 
 #[async_trait]
@@ -65,7 +67,11 @@ impl ServerApp for Front {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let connection = Box::new(Connection::new(stream));
+        let digest = stream.get_socket_digest();
+        let local = digest.as_ref().and_then(|digest| digest.local_addr());
+        let keepalive = self.keepalives.at(local);
+        let connections = Arc::clone(&self.connections);
+        let connection = Box::new(Connection::new(stream, keepalive, connections));
         // Beyond a cap the connection is dropped unread: whoever floods gets nothing to read.
         if let Some(_open) = self.enter(&connection) {
             self.serve(connection, shutdown.clone()).await;
@@ -85,8 +91,9 @@ impl Front {
         proxy: Arc<HttpProxy<Proxy>>,
         shared: Arc<Shared>,
         connections: Arc<Connections>,
+        keepalives: Keepalives,
     ) -> Self {
-        Self { proxy, shared, connections }
+        Self { proxy, shared, connections, keepalives }
     }
 
     fn enter(&self, connection: &Connection) -> Option<OpenConnection> {

@@ -17,21 +17,21 @@ use crate::decide::gate::{
     Charging, Decision, Evidence, Gate, Introspected, Need, Permit, RequestHead, Verdict,
 };
 use crate::decide::jwt::JwtError;
+use crate::decide::policy::Route;
 use crate::decide::rejection::{Fault, Rejection};
 use crate::decide::request::address::Peer;
 use crate::decide::request::framing;
 use crate::decide::request::request_id;
+use crate::serve::downstream::connection::Patience;
 use crate::serve::introspection;
 
-/// How long a caller may pause within a request body; [`crate::serve::downstream::connection`] has the floor of its
-/// average (R-1001).
-const BODY_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How long the rest of a body may take that nobody needs.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// How long writing one piece of a response may take altogether.
+/// How long writing one piece of an answer of gatepost itself may take altogether.
 pub const WRITE_MAX: Duration = Duration::from_secs(120);
-/// How long an idle connection is kept, in seconds; [`crate::serve::downstream::connection`] enforces the same.
-const KEEPALIVE_SECS: u64 = 30;
+/// What pingora is told about idle connections, in seconds. It never waits for a next request:
+/// [`crate::serve::downstream::connection`] does, for as long as the listener allows.
+const KEEPALIVE_SECS: u64 = 3600;
 /// The field by which a trusted peer names a request.
 pub(super) const REQUEST_ID: &str = "x-request-id";
 
@@ -57,12 +57,26 @@ impl From<Fault> for No {
 
 /// Gives a session its bounds. pingora has none, or would keep connections forever.
 pub(super) fn bound(session: &mut Session) {
-    session.set_read_timeout(Some(BODY_PAUSE_MAX));
+    // The connection bounds the body.
+    session.set_read_timeout(None);
     session.set_write_timeout(Some(WRITE_MAX));
     session.set_total_drain_timeout(Some(DRAIN_MAX));
     // Where it is off, the client did not ask for it.
     if session.get_keepalive().is_some() {
         session.set_keepalive(Some(KEEPALIVE_SECS));
+    }
+}
+
+/// Gives the connection the deadlines of an admitted request.
+pub(super) fn be_patient(session: &mut Session, route: &Route) {
+    // The connection bounds each wait for the client; a response may be as long as it likes.
+    session.set_write_timeout(None);
+    if let Some(connection) = connection(session) {
+        connection.set_patience(Patience {
+            body: route.timeouts.body,
+            write: route.timeouts.write,
+            min_body_rate: route.min_body_rate,
+        });
     }
 }
 

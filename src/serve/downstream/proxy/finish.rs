@@ -15,14 +15,14 @@ use crate::decide::gate::Evidence;
 use crate::decide::rejection::{Answer, Fault, Rejection};
 use crate::decide::request::framing::FramingError;
 use crate::serve::downstream::connection::Connection;
-use crate::serve::observe::record::{Outcome, Record};
+use crate::serve::observe::record::{Cut, Outcome, Record};
 use crate::serve::shared::Ready;
 
 /// What a failure means.
 #[derive(Debug, PartialEq)]
 enum Failure {
-    /// The caller is gone: nobody to answer.
-    Gone,
+    /// A deadline or a side that left ended the transfer.
+    Cut(Cut),
     /// The caller broke the rules.
     Rejection(Rejection),
     /// The upstream's, or ours.
@@ -67,9 +67,19 @@ impl Proxy {
         error: &Error,
         ctx: &mut Context,
     ) -> FailToProxy {
-        let failure = failure(session, error, ctx);
+        let failure = match failure(session, error, ctx) {
+            // Part of the answer is out: the client sees that it breaks off.
+            Failure::Fault(fault) if fault != Fault::Internal && has_begun(session) => {
+                log_fault(fault, error, ctx);
+                Failure::Cut(Cut::UpstreamGone)
+            }
+            failure => failure,
+        };
         let answer = match failure {
-            Failure::Gone => None,
+            Failure::Cut(cut) => {
+                ctx.cut = Some(cut);
+                (cut == Cut::BodyTooSlow).then(|| to_rejection(ctx, &Rejection::BodyTooSlow))
+            }
             Failure::Rejection(rejection) => {
                 let answer = to_rejection(ctx, &rejection);
                 ctx.stage = Stage::Refused(rejection);
@@ -82,7 +92,7 @@ impl Proxy {
             }
         };
         session.set_keepalive(None);
-        let is_open = session.response_written().is_none_or(|sent| sent.status.is_informational());
+        let is_open = !has_begun(session);
         let mut status = 0;
         if let Some(answer) = answer.filter(|_| is_open) {
             let mut answer = with_cors(session, ctx, answer);
@@ -102,6 +112,9 @@ impl Proxy {
         let (outcome, rejection) = match (&ctx.stage, ctx.fault) {
             (Stage::Refused(rejection), _) => {
                 (Outcome::Refused(rejection.reason()), Some(rejection))
+            }
+            (Stage::New | Stage::Admitted(_) | Stage::Answered, _) if ctx.cut.is_some() => {
+                (ctx.cut.map_or(Outcome::Admitted, Outcome::Cut), None)
             }
             (Stage::New | Stage::Admitted(_) | Stage::Answered, Some(fault)) => {
                 (Outcome::Fault(fault), None)
@@ -131,6 +144,11 @@ impl Proxy {
             generation: ctx.snapshot.generation,
         });
     }
+}
+
+/// Whether the head of the final response was written.
+fn has_begun(session: &Session) -> bool {
+    session.response_written().is_some_and(|sent| !sent.status.is_informational())
 }
 
 /// What an upstream did, in words. Never pingora's own message: it can hold what an upstream or a
@@ -177,6 +195,9 @@ fn failure(session: &Session, error: &Error, ctx: &Context) -> Failure {
     if let Some(fault) = ctx.fault {
         return Failure::Fault(fault);
     }
+    if let Some(cut) = connection(session).and_then(Connection::missed_deadline) {
+        return Failure::Cut(cut);
+    }
     if connection(session).is_some_and(Connection::upstream_is_late) {
         return Failure::Fault(Fault::UpstreamTimeout);
     }
@@ -216,7 +237,7 @@ fn downstream_failure(error: &ErrorType) -> Failure {
         // pingora's name for it; the constant is private.
         ErrorType::Custom("InvalidChunk") => Failure::Rejection(FramingError::Body.into()),
         // pingora's enum: reads, writes and time-outs of a caller that is gone or stuck.
-        _ => Failure::Gone,
+        _ => Failure::Cut(Cut::ClientGone),
     }
 }
 
@@ -237,7 +258,7 @@ mod tests {
     #[test]
     fn a_caller_that_left_is_nobodys_fault() {
         for error in [ErrorType::ReadError, ErrorType::ConnectionClosed, ErrorType::WriteTimedout] {
-            assert_eq!(downstream_failure(&error), Failure::Gone, "{error:?}");
+            assert_eq!(downstream_failure(&error), Failure::Cut(Cut::ClientGone), "{error:?}");
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::decide::gate::{Evidence, Permit};
 use crate::decide::rejection::{Fault, Rejection};
 use crate::decide::request::request_id::{RequestId, RequestIds};
 use crate::serve::downstream::connection::Connection;
+use crate::serve::observe::record::Cut;
 use crate::serve::shared::Shared;
 use crate::serve::upstream::{Tries, Upstreams};
 
@@ -50,6 +51,8 @@ pub struct Context {
     /// A valid id of a trusted peer: it is the one on the wire.
     peer_request_id: Option<Box<str>>,
     fault: Option<Fault>,
+    /// Why the transfer ended early.
+    cut: Option<Cut>,
     /// Under `insecure_observe`: why it would be refused. It is forwarded as it came.
     observed: Option<Rejection>,
     began: Monotonic,
@@ -135,6 +138,7 @@ impl ProxyHttp for Proxy {
             request_id: next_request_id(),
             peer_request_id: None,
             fault: None,
+            cut: None,
             observed: None,
             began: self.shared.clock.monotonic(),
             deciding: Duration::ZERO,
@@ -156,6 +160,7 @@ impl ProxyHttp for Proxy {
         }
         match self.admit(session, ctx).await {
             Ok(permit) => {
+                admit::be_patient(session, permit.route());
                 ctx.stage = Stage::Admitted(permit);
                 Ok(false)
             }

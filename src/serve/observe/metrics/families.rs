@@ -37,16 +37,13 @@ const AUTH_BUCKETS_S: &[f64] = &[
 pub struct Families {
     pub requests: IntCounterVec,
     pub rejections: IntCounterVec,
+    pub transfers_cut: IntCounterVec,
     pub request_duration: HistogramVec,
     pub auth_duration: HistogramVec,
     pub upstream_failures: IntCounterVec,
     pub keys: KeyFamilies,
     pub rate_limit_decisions: IntCounterVec,
-    pub config_generation: IntGauge,
-    pub config_last_reload_successful: IntGauge,
-    pub config_last_reload_success_timestamp: IntGauge,
-    pub config_reloads: IntCounterVec,
-    pub restart_needed: IntGauge,
+    pub configuration: ConfigurationFamilies,
     pub insecure_settings: IntGauge,
     pub token_cache: TokenCacheFamilies,
     pub revocations: RevocationFamilies,
@@ -79,6 +76,11 @@ impl Families {
                 "Refused requests by reason.",
                 &["reason", "route"],
             ),
+            transfers_cut: declare.counters(
+                "gatepost_transfers_cut_total",
+                "Admitted requests whose transfer ended before it was complete, by reason.",
+                &["reason", "route"],
+            ),
             request_duration: declare.histograms(
                 "gatepost_request_duration_seconds",
                 "From the first byte of a request's head to the last of its response.",
@@ -102,27 +104,7 @@ impl Families {
                 &["result", "limit"],
             ),
             keys: KeyFamilies::declare(declare),
-            config_generation: declare.gauge(
-                "gatepost_config_generation",
-                "Counts published configurations, from 1.",
-            ),
-            config_last_reload_successful: declare.gauge(
-                "gatepost_config_last_reload_successful",
-                "Whether every file in use is at the version on disk.",
-            ),
-            config_last_reload_success_timestamp: declare.gauge(
-                "gatepost_config_last_reload_success_timestamp_seconds",
-                "When every file was last found good.",
-            ),
-            config_reloads: declare.counters(
-                "gatepost_config_reloads_total",
-                "Reloads by result; after a failure some file is at an older version than on disk.",
-                &["result"],
-            ),
-            restart_needed: declare.gauge(
-                "gatepost_restart_needed",
-                "Whether a setting waits for a restart.",
-            ),
+            configuration: ConfigurationFamilies::declare(declare),
             insecure_settings: declare
                 .gauge("gatepost_insecure_settings", "Settings that weaken a safe default."),
             token_cache: TokenCacheFamilies::declare(declare),
@@ -137,6 +119,40 @@ impl Families {
             ),
             floods: FloodFamilies::declare(declare),
             build_info: build_info(declare),
+        }
+    }
+}
+
+/// Published configurations and reloads.
+#[derive(Debug)]
+pub struct ConfigurationFamilies {
+    pub config_generation: IntGauge,
+    pub config_last_reload_successful: IntGauge,
+    pub config_last_reload_success_timestamp: IntGauge,
+    pub config_reloads: IntCounterVec,
+    pub restart_needed: IntGauge,
+}
+
+impl ConfigurationFamilies {
+    fn declare(declare: &Declare<'_>) -> Self {
+        Self {
+            config_generation: declare
+                .gauge("gatepost_config_generation", "Counts published configurations, from 1."),
+            config_last_reload_successful: declare.gauge(
+                "gatepost_config_last_reload_successful",
+                "Whether every file in use is at the version on disk.",
+            ),
+            config_last_reload_success_timestamp: declare.gauge(
+                "gatepost_config_last_reload_success_timestamp_seconds",
+                "When every file was last found good.",
+            ),
+            config_reloads: declare.counters(
+                "gatepost_config_reloads_total",
+                "Reloads by result; after a failure some file is at an older version than on disk.",
+                &["result"],
+            ),
+            restart_needed: declare
+                .gauge("gatepost_restart_needed", "Whether a setting waits for a restart."),
         }
     }
 }

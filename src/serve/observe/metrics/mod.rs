@@ -18,12 +18,12 @@ use prometheus::{Encoder, Histogram, IntCounter, IntGauge, Registry, TextEncoder
 use crate::base::clock::UnixTime;
 use crate::config::snapshot::Snapshot;
 use crate::decide::gate::Evidence;
-use crate::decide::rejection::Rejection;
+use crate::decide::rejection::{Fault, Rejection};
 use crate::decide::request::credential::CredentialKind;
 use crate::decide::revocation::Kind;
 use crate::serve::observe::metrics::families::{Declare, Families};
 use crate::serve::observe::metrics::route::{LimitSeries, RouteSeries, UpstreamSeries};
-use crate::serve::observe::record::{Outcome, Record};
+use crate::serve::observe::record::{Cut, Outcome, Record};
 use crate::serve::reload::ReloadReport;
 use crate::serve::revocation_log::WriteSeries;
 
@@ -95,7 +95,7 @@ impl Metrics {
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         for result in ReloadReport::RESULTS {
             // Zero from the start, so that the first failure is an increase.
-            families.config_reloads.with_label_values(&[result]).reset();
+            families.configuration.config_reloads.with_label_values(&[result]).reset();
         }
         let kinds =
             [CredentialKind::Jwt.as_str(), CredentialKind::ApiKey.as_str(), CREDENTIAL_NONE];
@@ -136,7 +136,14 @@ impl Metrics {
             let families = &families.floods;
             families.failed_credentials_throttled.inc();
         }
-        if let (Outcome::Fault(fault), Some(route)) = (record.outcome, &evidence.route)
+        let upstream_fault = match record.outcome {
+            Outcome::Fault(fault) => Some(fault),
+            Outcome::Cut(Cut::UpstreamGone) => Some(Fault::UpstreamBroken),
+            Outcome::Cut(_) | Outcome::Admitted | Outcome::Refused(_) | Outcome::WouldRefuse(_) => {
+                None
+            }
+        };
+        if let (Some(fault), Some(route)) = (upstream_fault, &evidence.route)
             && let Some(upstream) = series.upstreams.get(&route.upstream.name)
         {
             upstream.record(families, fault);
@@ -191,18 +198,21 @@ impl Metrics {
         gone(&old.limits, &new.limits).for_each(|series| series.forget(&self.families));
         gone(&old.asked, &new.asked).for_each(|issuer| self.forget_introspection(issuer));
         gone(&old.upstreams, &new.upstreams).for_each(|series| series.forget(&self.families));
-        self.families.config_generation.set(signed(snapshot.generation));
-        self.families.insecure_settings.set(signed(dynamic.insecure.len() as u64));
+        let families = &self.families.configuration;
+        families.config_generation.set(signed(snapshot.generation));
+        let families = &self.families;
+        families.insecure_settings.set(signed(dynamic.insecure.len() as u64));
     }
 
     /// Counts a reload.
     pub fn reloaded(&self, report: &ReloadReport) {
-        self.families.config_reloads.with_label_values(&[report.result()]).inc();
+        let families = &self.families.configuration;
+        families.config_reloads.with_label_values(&[report.result()]).inc();
     }
 
     /// Takes over how the files in force stand to those on disk.
     pub fn standing(&self, report: &ReloadReport) {
-        let families = &self.families;
+        let families = &self.families.configuration;
         families.config_last_reload_successful.set(i64::from(report.is_success()));
         if report.is_success() {
             families.config_last_reload_success_timestamp.set(signed(report.time.seconds().0));

@@ -11,7 +11,7 @@ use prometheus::{Histogram, IntCounter};
 use crate::decide::rejection::{Fault, Reason};
 use crate::serve::observe::metrics::code;
 use crate::serve::observe::metrics::families::Families;
-use crate::serve::observe::record::{Outcome, Record};
+use crate::serve::observe::record::{Cut, Outcome, Record};
 
 /// The series of one route.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub(super) struct RouteSeries {
     route: Arc<str>,
     requests: [OnceLock<Box<[OnceLock<IntCounter>]>>; Outcome::WORDS.len()],
     rejections: OnceLock<Box<[OnceLock<IntCounter>]>>,
+    cuts: [OnceLock<IntCounter>; Cut::ALL.len()],
     duration: OnceLock<Histogram>,
 }
 
@@ -28,6 +29,7 @@ impl RouteSeries {
             route,
             requests: Default::default(),
             rejections: OnceLock::new(),
+            cuts: Default::default(),
             duration: OnceLock::new(),
         }
     }
@@ -36,6 +38,9 @@ impl RouteSeries {
         self.request(families, record.outcome, record.status).inc();
         if let Outcome::Refused(reason) | Outcome::WouldRefuse(reason) = record.outcome {
             self.rejection(families, reason).inc();
+        }
+        if let Outcome::Cut(cut) = record.outcome {
+            self.cut(families, cut).inc();
         }
         self.duration(families).observe(record.total.as_secs_f64());
     }
@@ -56,6 +61,11 @@ impl RouteSeries {
             .get_or_init(|| families.rejections.with_label_values(&[reason.as_str(), &self.route]))
     }
 
+    fn cut(&self, families: &Families, cut: Cut) -> &IntCounter {
+        self.cuts[cut as usize]
+            .get_or_init(|| families.transfers_cut.with_label_values(&[cut.as_str(), &self.route]))
+    }
+
     fn duration(&self, families: &Families) -> &Histogram {
         self.duration.get_or_init(|| families.request_duration.with_label_values(&[&*self.route]))
     }
@@ -69,6 +79,9 @@ impl RouteSeries {
         }
         for reason in Reason::ALL {
             forget(&families.rejections, &[reason.as_str(), &self.route]);
+        }
+        for cut in Cut::ALL {
+            forget(&families.transfers_cut, &[cut.as_str(), &self.route]);
         }
         forget(&families.request_duration, &[&self.route]);
     }

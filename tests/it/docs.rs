@@ -86,13 +86,18 @@ fn docs_metrics_are_those_of_the_registry() {
 }
 
 #[test]
-fn docs_reasons_and_faults_are_the_closed_lists() {
-    let documented = column(&table("Reasons", "reason"), 0);
-    let built = Reason::ALL.iter().map(|reason| reason.as_str().to_owned()).collect();
-    same(&documented, &built, "the reasons");
-    let documented = column(&table("Faults", "kind"), 0);
-    let built = Fault::ALL.iter().map(|fault| fault.as_str().to_owned()).collect();
-    same(&documented, &built, "the faults");
+fn docs_reasons_and_faults_are_the_closed_lists_with_their_answers() {
+    let documented = |title, heading| {
+        let rows = table(title, heading);
+        column(&rows, 0);
+        rows.iter().map(|row| row[..3].join(" ")).collect()
+    };
+    let answer =
+        |word, status: http::StatusCode, code| format!("{word} {} {code}", status.as_str());
+    let built = Reason::ALL.iter().map(|one| answer(one.as_str(), one.status(), one.code()));
+    same(&documented("Reasons", "reason"), &built.collect(), "the reasons");
+    let built = Fault::ALL.iter().map(|one| answer(one.as_str(), one.status(), one.code()));
+    same(&documented("Faults", "kind"), &built.collect(), "the faults");
 }
 
 /// Commands without subcommands, as `--help` lists them.

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::decide::policy::AccessDenied;
 use crate::decide::rate_limit::{self, Standing};
-use crate::decide::rejection::Rejection;
+use crate::decide::rejection::{Reason, Rejection};
 
 /// The media type of the bodies (RFC 9457 section 3).
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -47,6 +47,20 @@ impl Coarse {
     }
 }
 
+impl Reason {
+    /// The status of the answer.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        self.answer().status
+    }
+
+    /// The coarse code in the body of the answer.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        self.answer().code
+    }
+}
+
 /// A failure of the upstream or of the proxy that is not the caller's fault.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
@@ -78,6 +92,18 @@ impl Fault {
             Self::UpstreamBroken => "upstream_broken",
             Self::Internal => "internal",
         }
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        self.answer().status
+    }
+
+    /// The coarse code in the body of the answer.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.answer().code
     }
 
     fn answer(self) -> Coarse {

@@ -67,7 +67,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of a registered name, byte for byte: `none`, `None` and `rs256` are nobody.
+    /// The algorithm of a registered name, byte for byte: `none`, `None` and `rs256` are not registered.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)

@@ -92,7 +92,7 @@ pub(super) fn check_audience(
     if accepted { Ok(()) } else { Err(JwtError::AudienceWrong) }
 }
 
-/// A claim that names somebody: a non-empty string of bounded length without control characters.
+/// A claim that is a name: a non-empty string of bounded length without control characters.
 fn name(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<Arc<str>>, JwtError> {
     match claims.get(claim) {
         None => Ok(None),

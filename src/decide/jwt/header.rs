@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::decide::jwt::json::{self, JsonFault, Origin};
 use crate::decide::jwt::{Algorithm, IssuerSettings, JwtError};
 
-/// Longer key ids are nobody's, and only fill maps and logs.
+/// Longer key ids do not occur in practice, and would only fill maps and logs.
 pub(super) const KID_BYTES_MAX: usize = 256;
 
 /// What a token says about itself, unverified.

@@ -39,7 +39,7 @@ pub struct IntrospectionRules {
 /// issuer can rule out (RFC 9068 section 5): never unless the operator says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SubjectFrom {
-    /// Nobody: it is refused.
+    /// Refused.
     #[default]
     Sub,
     /// The client itself, by its `client_id`, as RFC 9068 section 2.2 has it.

@@ -92,7 +92,7 @@ impl Budget {
 #[derive(Clone, Copy)]
 struct Node<'b> {
     budget: &'b Budget,
-    /// How many objects and arrays this value stands in.
+    /// The number of objects and arrays around this value.
     depth: u8,
 }
 

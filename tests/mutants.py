@@ -56,7 +56,7 @@ pub(crate) fn mutant(function: usize) -> u32 {
     *CHOSEN
 }
 """
-# Tests run the quickest first, in turns that take about so many seconds; then the rest.
+# Tests run the quickest first, in turns of about these many seconds; then the rest.
 TURNS = [0.3, 2.0]
 MEMORY = 8 << 30
 COMPILER_SECONDS = 600

@@ -1,4 +1,4 @@
-//! pingora with nothing on it: what proxying costs before anybody asks who is calling.
+//! pingora without filters: the cost of proxying without authentication.
 //!
 //! Owns the baseline of `make bench-peers`: HTTP/1.1 in, one upstream, HTTP/1.1 out, on one thread,
 //! with the allocator and without the modules, as in gatepost. Never looks at a request.

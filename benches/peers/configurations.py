@@ -12,7 +12,7 @@ import credentials as creds
 import jobs
 
 MANY = 1_000_000_000
-# The most a limit of gatepost takes a second; nobody reaches it here.
+# The most a limit of gatepost takes a second; no caller reaches it here.
 RATE = 1_000_000
 
 
@@ -25,7 +25,7 @@ def write(folder, name, content):
 
 
 def upstream(folder, port, socket):
-    """What stands behind every peer: nginx, answering from memory."""
+    """The upstream of every peer: nginx, answering from memory."""
     echo = "$http_x_auth_subject|$http_authorization|$http_x_api_key"
     return nginx_frame(folder, f"""
   access_log off;
@@ -164,7 +164,7 @@ def gatepost(folder, job, port, upstream, credentials):
 
 
 def gatepost_with_keys(folder, job, port, upstream, credentials, count):
-    """The keys are a thousand that exist and many whose text nobody knows: only digests count."""
+    """The keys are a thousand that exist and many without a known text: only digests count."""
     config = json.loads(gatepost(folder, job, port, upstream, credentials))
     config["api_keys"]["files"].append("more.jsonl")
     lines = (f'{{"id":"more-{number}","digest":"sha256:{os.urandom(32).hex()}","scopes":["{creds.SCOPE}"]}}\n'

@@ -1,7 +1,7 @@
 """Keys and credentials of one run, in the forms the peers read.
 
 Owns two signing keys, a thousand API keys, and the tokens made with them, by PyJWT and
-`cryptography`, so that it is not us who signs. Everything is made anew for each run and is
+`cryptography`, independent of gatepost. Everything is generated for each run and is
 worth nothing afterwards.
 """
 
@@ -89,7 +89,7 @@ def tampered(credential):
 
 
 def foreign_token(credentials):
-    """Claims of ours under a signature of nobody's: `alg` none."""
+    """Valid claims without a signature: `alg` none."""
     part = lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
     payload = credentials.token("RS256").split(".")[1]
     return f"{part({'alg': 'none', 'typ': 'JWT'})}.{payload}."

@@ -25,7 +25,7 @@ class Wrong(Exception):
 
 
 class Programs:
-    """Where the programs are; None for those that cannot be had."""
+    """Where the programs are; None for those that are not installed."""
 
     def __init__(self, target):
         path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
@@ -56,7 +56,7 @@ class Programs:
 
 
 class Upstream:
-    """The one upstream all peers stand in front of."""
+    """The one upstream of all peers."""
 
     def __init__(self, programs, folder):
         self.port, self.socket = free_port(), os.path.join(folder, "app.sock")

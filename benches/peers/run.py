@@ -1,7 +1,7 @@
 """`make bench-peers`: gatepost beside its peers, in one run, in interleaved rounds.
 
 Owns the arguments and the order of things: what is compared runs one after the other, round by
-round, so that a change of the machine's mood meets all alike. Whatever cannot be had or answers
+round, so that a change of the machine affects all alike. A peer that is not installed or answers
 wrongly is left out, loudly.
 """
 
@@ -22,7 +22,7 @@ from load import Broken, Load
 from machines import LOAD_CORE, PROXY_CORE, NotStarted, cpu_times, facts, say, stolen_share
 
 WARM_SECONDS = 1
-# What a log may hold back: seconds, and lines that are not worth a write yet.
+# What a log may hold back: seconds, and lines that do not fill a write yet.
 LOG_SECONDS, LINES_BUFFERED = 0.3, 2_000
 MANY_KEYS = 1_000_000
 
@@ -48,7 +48,7 @@ class Run:
         self.skipped.append(what)
 
     def start(self, job):
-        """Every peer of a job that can be had and does it rightly."""
+        """Every installed peer of a job that answers correctly."""
         running = {}
         for name in job.peers:
             if name not in self.arguments.peers:

@@ -68,7 +68,7 @@ GROUPS = {
 
 
 def build(variant, folder):
-    """The program of a variant, and what is preloaded into it; None where it cannot be had."""
+    """The program of a variant, and what is preloaded into it; None where it is not installed."""
     library = variant.preload and ctypes.util.find_library(variant.preload)
     if variant.preload and not library:
         return None

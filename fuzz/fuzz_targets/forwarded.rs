@@ -1,4 +1,4 @@
-//! Whose address a request comes from is never taken from somebody who is not trusted. Input: a
+//! The client address is never taken from an untrusted peer. Input: a
 //! line with the peer (an address, else a Unix socket), then `name: value` lines.
 #![no_main]
 
@@ -141,7 +141,7 @@ fn only_the_chain_counts(trusted: &TrustedProxies, peer: Peer, headers: &HeaderM
     assert_eq!(trusted.client_address(peer, &chain), trusted.client_address(peer, headers));
 }
 
-/// What the upstream is told: nothing of what somebody untrusted wrote, and the peer at the end.
+/// The forwarded fields: nothing that an untrusted peer wrote, and the peer at the end.
 fn rebuilt(trusted: &TrustedProxies, peer: Peer, headers: &HeaderMap) {
     let believed = trusted.trusts(peer).then_some(headers);
     let host = HeaderValue::from_static("api.test");
@@ -159,7 +159,7 @@ fn rebuilt(trusted: &TrustedProxies, peer: Peer, headers: &HeaderMap) {
     if let Some(own) = own {
         assert!(chain.is_some_and(|chain| chain.ends_with(own.as_bytes())));
     }
-    // Whoever is behind us walks on from here, and comes to the same client.
+    // An upstream that continues from here finds the same client.
     if let (Some(address), Some(chain)) =
         (trusted.client_address(peer, headers), told.forwarded_for)
     {

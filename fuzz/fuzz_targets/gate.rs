@@ -1,4 +1,4 @@
-//! The whole decision about any request: nobody passes a protected route without a credential that
+//! The whole decision about any request: no request passes a protected route without a credential that
 //! the fixture issued, and what was verified before changes no verdict. Input, one a line: `METHOD
 //! path`; `@host`, `@peer`, `@answer` (of the introspection endpoint); `@token SIGNER|HEADER|PAYLOAD`;
 //! and `name: value`, in which `{0}` is the first token and `{own}` a key of the fixture.
@@ -225,7 +225,7 @@ impl Request {
         self.scheme("bearer")
     }
 
-    /// Everything that was presented is good, and the caller is whom it says and may what the route
+    /// Every presented credential is valid, and the caller is its subject and may do what the route
     /// demands.
     fn vouched(&self, demand: &Requirement, who: &Principal, later: u64) {
         let keys = [self.single("x-api-key"), self.scheme("apikey")];

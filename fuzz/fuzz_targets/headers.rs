@@ -112,7 +112,7 @@ fn field(line: &[u8], is_first: bool) -> Field {
     (line[..colon].to_ascii_lowercase(), line[colon + 1..].trim_ascii().to_vec())
 }
 
-/// Whether read at once, byte by byte or by somebody else: the body ends at one place.
+/// Read at once, byte by byte, or by another parser: the body ends at one place.
 fn one_end(body: &[u8]) {
     let mut at_once = Chunks::default();
     let read = at_once.follow(body);

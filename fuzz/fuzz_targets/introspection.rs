@@ -1,5 +1,5 @@
 //! Whatever an introspection endpoint says (RFC 7662): a token is active only where the answer says
-//! so in so many words, for the issuer that was asked, for us, for now, and not for long. The oracle
+//! so explicitly, for the issuer that was asked, for us, for now, and not for long. The oracle
 //! reads the answer a second time with a lenient parser.
 #![no_main]
 

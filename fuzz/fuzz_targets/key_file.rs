@@ -1,6 +1,6 @@
 //! Any bytes as a key file, in both of its forms: mistakes with a place, or keys. What is read can be
-//! written and reads back the same; an edit of one key changes no other; a key lets in whom its entry
-//! says, and nobody else.
+//! written and reads back the same; an edit of one key changes no other; a key admits the principal of
+//! its entry and no other.
 #![no_main]
 
 use std::path::Path;
@@ -15,11 +15,11 @@ use gatepost::decide::api_key::{Digest, KeyEntry, KeyError, KeyRing, KeySegment,
 use libfuzzer_sys::fuzz_target;
 
 const PEPPER: &[u8] = b"pepper";
-/// What somebody might present; the digests of the first two are in the seeds.
+/// Keys that a client might present; the digests of the first two are in the seeds.
 const PRESENTED: [&str; 4] =
     ["an-existing-key-of-some-length", "short", "a-key-that-nobody-has-registered", ""];
 const TIMES: [u64; 4] = [0, 1_000_000_000, 1_800_000_000, 4_000_000_000];
-/// Of the keys of a file, so many are edited.
+/// The number of keys of a file that are edited.
 const EDITED_MAX: usize = 4;
 
 fuzz_target!(|data: &[u8]| {

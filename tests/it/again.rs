@@ -149,7 +149,7 @@ fn r101_what_has_a_body_is_read_to_its_end() {
     assert_eq!(client.response_head().status, 401);
     assert_eq!(client.response().status, 200);
     assert_eq!(upstream.requests().len(), 1);
-    // Whoever wants the connection to end is told that it does.
+    // A client that asks to close the connection gets `Connection: close`.
     assert_eq!(client.exchange("GET", "/read", &[]).status, 401);
     let last = client.exchange("GET", "/read", &[("Connection", "close")]);
     assert_eq!((last.status, last.field("connection")), (401, Some("close")));

@@ -1,4 +1,4 @@
-//! Contract, "Answers of our own": the table, row by row, on the wire.
+//! Contract, gatepost's own answers: the table, row by row, on the wire.
 
 use crate::support::{KEY, Recorder, Response, Sidecar, bearer, claims, head, signer, standard};
 

@@ -60,7 +60,7 @@ const SPELLINGS: &[&str] = &[
     "/adm%C4%B1n",
     "/upper/x",
     "/UPPER/x",
-    // What nobody sees.
+    // Not visible to a client.
     "/adm%C2%ADin",
     "/adm%E2%80%8Bin",
     "/admin%EF%B8%8F",

@@ -1,4 +1,4 @@
-//! What becomes of a connection: framing, bodies that nobody reads, repeated requests, the end.
+//! Connection handling: framing, unread bodies, repeated requests, shutdown.
 
 use crate::support::{
     Client, Recorder, Reply, Response, Sandbox, Sidecar, eventually, head, standard,
@@ -143,7 +143,7 @@ fn a_client_that_ended_its_side_gets_its_answer_and_nothing_is_kept_open() {
     let mut client = sidecar.connect();
     client.send(head("GET", "/open/x", &[])).finish();
     eventually("the request", || (!upstream.requests().is_empty()).then_some(()));
-    // Whoever took the end for a farewell would have closed by the time of a whole other request.
+    // A server that took the half-close for an abort would have closed before another whole request ends.
     assert_eq!(sidecar.get("/nowhere", &[]).status, 404);
     release.send(()).unwrap();
     let answer = client.response();

@@ -11,7 +11,7 @@ routes:
   - { path: /**, name: all, access: { scopes: [read] } }
 ";
 
-/// A sidecar behind a proxy that says who the client is, and a key of our own.
+/// A sidecar behind a trusted proxy that forwards the client address, and a `gp_` key.
 fn started(trusted: &str) -> (Sidecar, Recorder, String) {
     let upstream = Recorder::start();
     let (sandbox, config) = standard(upstream.url());
@@ -76,7 +76,7 @@ fn contract_failed_credentials_after_the_burst_an_address_gets_429_for_new_work(
         let forwarded = [("X-Forwarded-For", &*address)];
         assert_eq!(client.exchange("GET", "/open", &forwarded).status, 200);
     }
-    // Nobody else is concerned.
+    // Other addresses are not affected.
     assert_eq!(get(&mut client, "198.51.100.1", &authorization(&*good)), 200);
     assert_eq!(upstream.last().field("x-auth-subject"), Some("ada"));
     let refused = 3.0 * guesses.len() as f64;

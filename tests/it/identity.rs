@@ -59,7 +59,7 @@ fn contract_identity_headers_forward_credential() {
     );
 }
 
-/// Every spelling an upstream might fold into one of ours.
+/// Every spelling that an upstream might fold into an identity header.
 const SPELLINGS: &[&str] = &[
     "X-Auth-Subject",
     "x-auth-subject",

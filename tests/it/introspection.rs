@@ -1,4 +1,4 @@
-//! Opaque tokens: the issuer is asked over a real socket, once for all who wait, and its bad days.
+//! Introspection of opaque tokens over a real socket: coalesced queries, failures of the endpoint.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -197,7 +197,7 @@ fn r1005_a_flood_of_made_up_tokens_leaves_good_callers_their_turn() {
     assert_eq!(from("203.0.113.1", "another-token").status, 503);
 }
 
-/// A bad day, by what the endpoint does.
+/// A failure of the endpoint, by its answer.
 type BadDay = (&'static str, fn() -> Reply);
 
 #[test]
@@ -235,7 +235,7 @@ fn no_bad_day_of_an_endpoint_lets_anybody_in() {
         assert!(upstream.requests().is_empty(), "{name}");
         assert_eq!(sidecar.get("/x", &[OWN_KEY]).status, 200, "{name}: everybody else goes on");
     }
-    // Nobody is there.
+    // Nothing listens there.
     let (_upstream, sidecar) = asking("http://127.0.0.1:1", "");
     refused(&sidecar, TOKEN, 503, "introspection_failed");
     let failed = "gatepost_introspections_total{issuer=\"opaque\",result=\"failed\"}";

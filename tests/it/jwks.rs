@@ -1,4 +1,4 @@
-//! Key sets that are fetched: first keys, rotation, floods of unknown keys, and the bad days of a
+//! Key sets that are fetched: first keys, rotation, floods of unknown keys, and failures of a
 //! key server.
 
 use std::fs;
@@ -154,7 +154,7 @@ fn r305_ten_thousand_unknown_kids_cause_one_fetch() {
             client = sidecar.connect();
         }
     }
-    // The first of them asked; whoever came later than 30 s after it may have asked again.
+    // The first of them asked; one that came more than 30 s later may have asked again.
     let fetches = server.fetches() - 1;
     assert!((1..=2).contains(&fetches), "{fetches}");
     accepted(&sidecar, &rsa_token());
@@ -312,7 +312,7 @@ fn contract_keys_of_a_jwt_a_file_is_read_like_a_fetched_set() {
     accepted(&sidecar, &p256_token());
 }
 
-/// What a key server may do on a bad day, and a word of what the operator reads.
+/// Failures of a key server, each with a word of the message to the operator.
 fn bad_days(good: &str) -> Vec<(Reply, &'static str)> {
     let with = |head: &str, body: &str| {
         let length = body.len();
@@ -618,7 +618,7 @@ fn r304_tls_is_verified_with_the_authorities_of_ca_file() {
     let stranger = Sandbox::new().start_unready(&self::config(&Recorder::start(), ISSUER, &keys));
     assert_eq!(refresh(&stranger).status, 502);
     refused(&stranger, &p256_token(), 503, "token_keys_unavailable");
-    // Nobody listens any more.
+    // The port is closed now.
     drop(server);
     assert_eq!(refresh(&sidecar).status, 502);
     accepted(&sidecar, &p256_token());
@@ -651,7 +651,7 @@ fn contract_remote_key_sets_the_proxy_of_the_environment_is_used() {
     assert!(told.try_recv().is_err(), "NO_PROXY");
 }
 
-/// Connects somebody who asks with CONNECT to where they want; the head.
+/// Serves one CONNECT request; returns its head.
 fn connect_through(mut client: TcpStream) -> String {
     let mut head = Vec::new();
     let mut byte = [0];

@@ -1,4 +1,4 @@
-//! Contract, "Keys of a JWT": tokens that PyJWT and openssl signed, and tokens nobody may accept.
+//! Contract, "Keys of a JWT": tokens signed by PyJWT and openssl, and tokens that must be refused.
 
 use serde_json::{Value, json};
 

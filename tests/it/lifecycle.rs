@@ -1,4 +1,4 @@
-//! From the start to the end of a process: what its manager is told, the lame-duck delay, and what
+//! From the start to the end of a process: notifications to its manager, the lame-duck delay, and what
 //! is left behind.
 
 use std::os::unix::net::UnixDatagram;
@@ -22,7 +22,7 @@ fn contract_lifecycle_lame_duck_readyz_is_red_while_connections_are_still_taken(
     });
     let answer = sidecar.get("/new", &[]);
     assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
-    // Whoever insists does not wait.
+    // A second signal ends the wait.
     sidecar.signal("TERM");
     sidecar.wait();
 }

@@ -25,7 +25,7 @@ routes: [{ path: /**, access: { scopes: [read] }, limits: [per-caller] }]
     assert!(response.field("ratelimit").unwrap().starts_with("\"per-caller\";r=0;t="));
     let wait: u64 = response.field("retry-after").unwrap().parse().unwrap();
     assert!((1..=10).contains(&wait), "{wait}");
-    // Somebody else is not concerned; many tokens of one subject are.
+    // Other subjects are not affected; all tokens of one subject are.
     let mut claims = claims();
     for number in 0..4 {
         claims["jti"] = number.to_string().into();

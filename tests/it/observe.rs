@@ -31,7 +31,7 @@ fn started() -> (Sidecar, Recorder) {
     (sandbox.start(&format!("{config}{ROUTES}")), upstream)
 }
 
-/// Sends what would be refused, and sees it arrive as it was sent, as nobody's.
+/// Sends a request that would be refused; it arrives unchanged and anonymous.
 #[track_caller]
 fn check(
     sidecar: &Sidecar,
@@ -100,7 +100,7 @@ fn contract_insecure_observe_forwards_what_would_be_refused_as_nobodys() {
     check("/api/x", &[("X-API-Key", KEY), ("X-API-Key", KEY)], "credential_repeated");
     check("/admin/x", &[("X-API-Key", KEY)], "scope_missing");
     check("/admin/x", &authorization(&good), "scope_missing");
-    // one of two does not make the request somebody's.
+    // one valid credential of two does not authenticate the request.
     check("/api/x", &[("Authorization", &forged), ("X-API-Key", KEY)], "token_signature_bad");
     check("/api/x", &[("Authorization", &good), ("X-API-Key", "gp_key_x")], "key_malformed");
 }
@@ -114,7 +114,7 @@ fn contract_insecure_observe_what_is_good_is_admitted_and_keeps_its_credential()
         assert_eq!(response.status, 200);
         assert_eq!(sidecar.log_line(&response)["outcome"], "admitted");
         let recorded = upstream.last();
-        // The API behind still checks it by itself: the first day breaks nobody.
+        // The API still checks it itself: observing breaks no client.
         assert_eq!(recorded.field(field.0), Some(field.1));
         assert_ne!(recorded.field("X-Auth-Subject"), Some("root"));
     }

@@ -1,4 +1,4 @@
-//! Contract, "Reload": every way a file changes, and what a mistake does not hold back.
+//! Contract, "Reload": every way a file changes, and reloads with a mistake in one file.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -23,7 +23,7 @@ fn rounds() -> usize {
 /// Two keys that take turns: one of them is in the file at a time.
 const TURNS: [&str; 2] = ["the-key-of-even-rounds-0123456789", "the-key-of-odd-rounds-0123456789"];
 
-/// What a client must always be told, whatever the files are like at the moment.
+/// The status each request must get in every state of the files.
 struct Case {
     target: &'static str,
     fields: Vec<(&'static str, String)>,

@@ -1,11 +1,11 @@
-"""What goes wrong around gatepost, one thing after the other: nobody gets in by it, no request is
+"""Faults around gatepost, one after the other: none lets a bad credential in, no request is
 lost without a reason, and it recovers by itself.
 
 One function is one fault, with a gatepost, an upstream and key servers of its own. Good callers
 (JWTs of file and fetched keys, opaque tokens, API keys, bodies, no credential where none is needed)
 and bad ones (no, forged, expired, revoked and unknown credentials, scopes that are missing) call
 before, during and after it without pause. Each request has an id in its path and a set of statuses
-that are right at that moment; the upstream records what arrives and for whom; the access log is
+that are right at that moment; the upstream records what arrives and for which subject; the access log is
 compared with what was sent. Ends with one table; exit code 1 on a wrong verdict or a loss that is
 not explained. With what tests/requirements.txt names; as root also full disks and memory caps.
 
@@ -69,7 +69,7 @@ class Callers(rig.Callers):
 
     def __init__(self, stage, threads=4):
         addresses = [str(stage.folder / "public.sock")]
-        if "stderr" not in stage.popen:  # Where the port is told.
+        if "stderr" not in stage.popen:  # The port is in this line.
             addresses.append(stage.gatepost.tcp())
         super().__init__(addresses, stage.ledger)
         self.stage, self.acts = stage, [self.turn] * threads
@@ -179,7 +179,7 @@ class Stage:
             time.sleep(max(0.3, self.seconds / 6))
 
     def during(self, *statuses, kinds=()):
-        """The fault begins: what good callers, or callers of these kinds, may be told besides."""
+        """The fault begins: further statuses that good callers, or callers of these kinds, may get."""
         if self.phases[-1][1] == "before":
             self.phases.append((time.perf_counter(), "during"))
         self.windows.append(self.ledger.window(*statuses, kinds=kinds))
@@ -255,7 +255,7 @@ class Stage:
             if secrets or not expected or [issuer, subject] != expected[:2]:
                 wrong.append(f"arrived at the upstream: {path} {issuer} {subject} {secrets} {row}")
         missing = [id for id in sent if id not in found]
-        # Somebody who got no answer may not have got as far as being a request.
+        # A connection without an answer may not have become a request.
         unread = [id for id in missing if sent[id].status == NO_ANSWER and self.is_expected(sent[id])]
         missing = [id for id in missing if id not in set(unread)]
         if len(missing) > self.dropped + self.explained:
@@ -283,7 +283,7 @@ class Stage:
         return row.status == line[0] or row.status in (NO_ANSWER, HUNG) or (row.status == CUT and line[1] == "fault")
 
     def statuses(self):
-        """What good callers were told in each phase."""
+        """The answers of good callers in each phase."""
         told = collections.defaultdict(collections.Counter)
         for row in self.ledger.rows.values():
             if row.kind in self.good:
@@ -474,7 +474,7 @@ def try_rmdir(group):
 
 
 def eat(stage, connections):
-    """So many heads of nearly 64 KiB that do not end."""
+    """Unfinished heads of nearly 64 KiB, `count` of them."""
     held, piece = [], b"GET /api/x HTTP/1.1\r\nHost: a\r\n" + b"X: " + b"y" * 60000
     for _ in range(connections):
         try:
@@ -613,7 +613,7 @@ def a_pipe(name):
 
 
 def drain(stage):
-    """Somebody reads the pipe again."""
+    """The pipe is read again."""
     os.close(stage.writer)
 
     def read():
@@ -627,7 +627,7 @@ def drain(stage):
 
 @fault("standard output stuck", prepare=a_pipe("stdout"))
 def stdout_stuck(stage):
-    """The access log goes to a pipe that nobody reads. Good callers: nothing. Lines that find the
+    """The access log goes to a pipe without a reader. Good callers: nothing. Lines that find the
     queue full are lost and counted."""
     stage.during()
     for _ in range(40):
@@ -662,7 +662,7 @@ def flood(stage, count, batch=100):
 
 @fault("standard error stuck", prepare=a_pipe("stderr"), tcp=True)
 def stderr_stuck(stage):
-    """Warnings go to a pipe that nobody reads, while the upstream is down and each request is worth
+    """Warnings go to a pipe without a reader, while the upstream is down and each request causes
     one. Good callers: 502, as without that."""
     stage.during(502, CUT)
     stage.upstream.kill()

@@ -4,7 +4,7 @@
 //
 // The first signs with RS256 and the second with ES256; tokens of the third are opaque. The first
 // line it writes names their addresses. After that each line it reads is a command, and each line
-// it writes the answer, both JSON. Keys are made anew at every start and live in memory only.
+// it writes the answer, both JSON. Keys are generated at every start and kept in memory.
 import * as http from 'node:http';
 import * as readline from 'node:readline';
 import { exportJWK, decodeJwt, decodeProtectedHeader, generateKeyPair, SignJWT } from 'jose';
@@ -93,7 +93,7 @@ const commands = {
     token.resourceServer = new provider.ResourceServer(resource, resourceServer(resource));
     return { token: await token.save() };
   },
-  // The same token with the signature of somebody else's key under the same or another kid.
+  // The same token with the signature of a foreign key under the same or another kid.
   forge: async ({ alg }, { token, kid }) => {
     const { privateKey } = await generateKeyPair(alg);
     const header = { ...decodeProtectedHeader(token), ...(kid && { kid }) };

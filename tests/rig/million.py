@@ -22,7 +22,7 @@ import time
 import rig
 
 AIMS = {"steady_mb": 150.0, "peak_ratio": 2.2, "load_s": 3.0, "slower_ms": 50.0}
-EVERY = 1000  # One key in so many is used.
+EVERY = 1000  # One key in this number is used.
 
 CONFIG = """\
 listeners: [{{ address: "unix:{folder}/public.sock" }}]

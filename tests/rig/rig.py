@@ -68,7 +68,7 @@ def replace(path, text, mode=0o600):
 
 
 # Two issuers, one with a file of keys and one whose keys are fetched, API keys, and a route for
-# everybody. What a program adds stands at the places in braces; further routes may be appended.
+# every caller. What a program adds goes into the places in braces; further routes may be appended.
 CONFIG = """\
 listeners: [{{ address: "unix:{folder}/public.sock" }}, {{ address: "127.0.0.1:0" }}]
 admin: {{ address: "unix:{folder}/admin.sock" }}
@@ -110,7 +110,7 @@ def base62(number, length):
 
 
 def api_key(seed, n):
-    """A key of our own form, made from the seed."""
+    """A `gp_` key, made from the seed."""
     body = int.from_bytes(hashlib.sha256(f"key:{seed}:{n}".encode()).digest(), "big")
     text = "gp_key_" + base62(body % 62**43, 43)
     return text + base62(zlib.crc32(text.encode()), 6)
@@ -124,7 +124,7 @@ def key_file(keys):
 
 
 class Signer:
-    """Keys of an issuer and the tokens they sign, by PyJWT: nothing of ours does."""
+    """Keys of an issuer and tokens signed with them by PyJWT, independent of gatepost."""
 
     def __init__(self, issuer):
         sys.path.insert(0, str(ROOT / "tests/support"))
@@ -251,7 +251,7 @@ class Upstream:
 
 
 class Gatepost:
-    """The process. Its configuration stands in `folder`, with `admin.sock` as the admin listener."""
+    """The process. Its configuration is in `folder`, with `admin.sock` as the admin listener."""
 
     def __init__(self, binary, folder, config, ready=True, **popen):
         self.binary, self.folder, self.popen, self.child = str(binary), folder, popen, None
@@ -409,7 +409,7 @@ def head(method, path, *fields):
 
 
 class Standing:
-    """What a credential is worth, which changes at known moments: the statuses that are right for
+    """The validity of a credential, which changes at known moments: the statuses that are right for
     a request sent between `begin` and `end`."""
 
     def __init__(self, status):
@@ -457,7 +457,7 @@ Row = collections.namedtuple("Row", "kind begin end status")
 
 
 class Ledger:
-    """Every request that was sent, by an id that stands in its path."""
+    """Every request that was sent, by the id in its path."""
 
     ID = re.compile(r"q\d{9}")
 
@@ -479,7 +479,7 @@ class Ledger:
             self.wrong.append(text)
 
     def extra(self, case, begin, end):
-        """What a request may be told besides because of what we did."""
+        """Further statuses that a request may get because of a change by the program."""
         found = set()
         for window in list(self.windows):
             concerned = case.kind in window.kinds if window.kinds else case.admitted

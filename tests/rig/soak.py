@@ -1,5 +1,5 @@
 """Good and hostile traffic without pause, while everything around gatepost changes: nothing is
-lost, nobody gets in, memory does not grow.
+lost, no bad credential gets in, memory does not grow.
 
 Starts the binary, an upstream in a process of its own and a key server, and for --seconds sends
 what callers send (JWTs that were seen before and new ones, API keys, no credential, too many
@@ -88,7 +88,7 @@ NOBODY = Credential(None, None, None)
 
 
 class Issuer:
-    """Signs with one key after the other; a token is worth what its key is."""
+    """Signs with one key after the other; a token is valid as long as its key."""
 
     def __init__(self, url):
         self.url, self.signer, self.number, self.keys = url, rig.Signer(url), 0, {}
@@ -325,7 +325,7 @@ class World:
         rig.eventually(f"a reload ({way})", lambda: self.gatepost.count(GENERATION) > before)
 
     def break_one(self, name, texts, choose):
-        """Broken, and good again: nobody notices."""
+        """Broken, and good again: no client notices."""
         path = self.folder / name
         good = path.read_text()
         if (text := choose.choice([None, *texts])) is None:
@@ -564,7 +564,7 @@ class Run:
         self.counted, self.outcomes, self.reasons = counted, outcomes, told
 
     def upstream_saw(self, found):
-        """Nothing that was refused, nothing with a credential, nobody that was not established."""
+        """No refused request, no credential, no identity that was not established."""
         rows, arrived = self.ledger.rows, collections.Counter()
         for path, _, _, secrets in self.upstream.seen():
             id = rig.Ledger.ID.search(path)[0]

@@ -1,4 +1,4 @@
-"""What stands behind gatepost in the soak and the faults: it records what arrives, and misbehaves.
+"""The upstream of the soak and the faults: it records what arrives, and misbehaves.
 
 Listens on `--tcp PORT` of loopback or `--unix PATH`, and appends a line to `--record FILE` for every
 head that arrives, before it answers: path, X-Auth-Issuer, X-Auth-Subject, and the names of fields
@@ -111,7 +111,7 @@ async def serve(arguments):
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         State.mode = line.strip()
         print("ok", flush=True)
-    # Whoever started us is gone.
+    # The parent process has ended.
     os._exit(0)
 
 

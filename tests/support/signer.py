@@ -1,4 +1,4 @@
-"""Signs tokens for the tests, with PyJWT and cryptography, so that nothing of ours does.
+"""Signs tokens for the tests, with PyJWT and cryptography, independent of gatepost.
 
 Reads one JSON request a line on standard input and answers each with one line of JSON.
 """

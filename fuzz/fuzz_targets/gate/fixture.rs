@@ -164,7 +164,7 @@ impl Fixture {
         }
     }
 
-    /// The first configuration, with a token cache of so many bytes.
+    /// The first configuration, with a token cache of this many bytes.
     pub fn start(&self, cache_bytes: u64) -> (Snapshot, Retained) {
         let retained = Retained::new(64, cache_bytes, [1, 2]);
         let (dynamic, materials) = self.first.clone();
@@ -183,7 +183,7 @@ impl Fixture {
         Snapshot::compile(dynamic, materials, &retained, 2)
     }
 
-    /// A token of this header and payload, signed by whoever is asked to.
+    /// A token of this header and payload, signed by the chosen signer.
     pub fn token(&self, signer: &str, header: &str, payload: &str) -> String {
         let signed =
             format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));

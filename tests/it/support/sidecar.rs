@@ -161,7 +161,7 @@ impl Sandbox {
         Sidecar { sandbox: self, child, ports, stdout, stderr, public, admin, prelude }
     }
 
-    /// A socket called `notify` in the folder stands for a service manager.
+    /// A socket called `notify` in the folder is the service manager.
     fn gatepost(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
         command.current_dir(self.folder.path()).args(arguments).env_remove("RUST_LOG");

@@ -46,9 +46,9 @@ pub enum Reply {
     Bytes(Vec<u8>),
     /// Sends pieces as they come, then closes.
     Pieces(Receiver<Vec<u8>>),
-    /// Closes without a word.
+    /// Closes without an answer.
     Close,
-    /// Says nothing and keeps the connection.
+    /// Sends nothing and keeps the connection.
     Hang,
 }
 
@@ -189,7 +189,7 @@ fn converse<S: Read + Write>(reader: S, mut writer: S, log: &Log, answer: &Answe
                 return;
             }
             Reply::Close => return,
-            // Returns when the sidecar gives up and closes.
+            // Returns when the sidecar times out and closes.
             Reply::Hang => drop(reader.read_to_end(&mut Vec::new())),
         }
     }

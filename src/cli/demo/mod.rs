@@ -19,7 +19,7 @@ use crate::cli::{Exit, Failure, Logging, Outcome, print};
 use crate::serve;
 use credentials::Credentials;
 
-/// Where the demo listens when nobody else does.
+/// The preferred ports; a free one replaces a port in use.
 const PUBLIC_PORT: u16 = 8080;
 const ADMIN_PORT: u16 = 9090;
 
@@ -41,7 +41,7 @@ pub(super) fn run(logging: Logging) -> Outcome {
         ])
         .map_err(|error| fault("the demo's files", &error))?;
     serve::run(&logging.serve(config))?;
-    Ok(Exit::Yes)
+    Ok(Exit::Success)
 }
 
 fn fault(what: &str, error: &io::Error) -> Failure {
@@ -63,7 +63,7 @@ fn hold_port(usual: u16) -> io::Result<(TcpSocket, SocketAddr)> {
     Ok((socket, address))
 }
 
-/// A folder only we can read, removed when dropped.
+/// A folder with mode 0700, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -72,13 +72,13 @@ impl Folder {
         aws_lc_rs::rand::fill(&mut name).map_err(|_| io::Error::other("no random bytes"))?;
         let name = format!("gatepost-demo-{:016x}", u64::from_le_bytes(name));
         let path = std::env::temp_dir().join(name);
-        // Not recursive: a folder that is there already is somebody else's.
+        // Not recursive: an existing folder may belong to another user.
         DirBuilder::new().mode(0o700).create(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o700))?;
         Ok(Self(path))
     }
 
-    /// Writes the files, readable by us alone, and returns the path of the first.
+    /// Writes the files with mode 0600, and returns the path of the first.
     fn write_all(&self, files: &[(&str, &str)]) -> io::Result<PathBuf> {
         for (name, content) in files {
             let path = self.0.join(name);
@@ -96,7 +96,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed now is in the temporary folder and holds worthless keys.
+        // Remains lie in the temporary folder; their keys are worthless without this process.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -130,8 +130,9 @@ routes:
     )
 }
 
-/// What is printed once the sidecar listens. The credentials are read from their files, so that
-/// none of them is in the terminal or in the shell's history.
+/// The text printed once the sidecar listens: the expected status, then a command. Each command is
+/// complete on its own line in any shell: credentials are literal (they are worthless beyond this
+/// process), and no line ends with a comment, which an interactive zsh passes to curl.
 fn introduction(
     folder: &Folder,
     credentials: &Credentials,
@@ -139,37 +140,67 @@ fn introduction(
     admin: SocketAddr,
 ) -> String {
     let dir = folder.path().display();
-    let until = credentials.expires;
-    let gatepost = std::env::args().next().unwrap_or_else(|| "gatepost".to_owned());
+    let config = shell_word(&folder.path().join("gatepost.yaml").display().to_string());
+    let program = std::env::current_exe();
+    let program = program.map_or_else(|_| "gatepost".into(), |path| path.display().to_string());
+    let gatepost = shell_word(&program);
+    let requests = requests(credentials, public);
+    let (until, key) = (credentials.expires, credentials.api_key.expose());
     format!(
         r#"
 gatepost demo: an API behind a sidecar on http://{public}
-Configuration, keys and tokens (good until {until}) are in {dir}, until this ends.
+Configuration, keys and tokens (valid until {until}) are in {dir} and are removed on exit.
 
-  D={dir}
-  curl -i http://{public}/public/hello                                                  # 200, anonymous
-  curl -i http://{public}/api/orders                                                    # 401, no credential
-  curl -i http://{public}/api/orders -H "Authorization: Bearer $(cat $D/token)"          # 200, a token
-  curl -i http://{public}/api/orders -H "X-API-Key: $(cat $D/api-key)"                   # 200, an API key
-  curl -i http://{public}/api/orders -H "Authorization: Bearer $(cat $D/token-without-scope)"  # 403
-  curl -i http://{public}/api/orders -H "Authorization: Bearer nonsense"                 # 401, a bad token
-  for i in 1 2 3; do curl -i http://{public}/limited/x -H "X-API-Key: $(cat $D/api-key)"; done  # 200 200 429
+{requests}
+Why a request was refused (by its request id), the decision step by step, and the running state:
+  {gatepost} why "$(curl -s http://{public}/api/orders | sed 's/.*"request_id":"\([^"]*\)".*/\1/')" --config {config}
+  {gatepost} explain --config {config} --method GET --path /api/orders --header 'X-API-Key: {key}'
+  {gatepost} status --config {config}
 
-Say why (the id is in X-Request-Id of every answer):
-  {gatepost} why REQUEST_ID --config $D/gatepost.yaml
-  {gatepost} explain --config $D/gatepost.yaml --method GET --path /api/orders
-  {gatepost} status --config $D/gatepost.yaml
 Metrics:
   curl http://{admin}/metrics
 
-Ctrl-C ends it.
+Press Ctrl-C to stop.
 "#
     )
 }
 
+/// The expected status of each request, and the command that sends it.
+fn requests(credentials: &Credentials, public: SocketAddr) -> String {
+    let bearer = |token: &str| format!(" -H 'Authorization: Bearer {token}'");
+    let key = format!(" -H 'X-API-Key: {}'", credentials.api_key.expose());
+    let lines = [
+        ("200, anonymous route", "/public/hello", String::new()),
+        ("401, no credential", "/api/orders", String::new()),
+        ("401, invalid token", "/api/orders", bearer("nonsense")),
+        ("200, valid token", "/api/orders", bearer(&credentials.token)),
+        (
+            "403, valid token without the scope",
+            "/api/orders",
+            bearer(&credentials.token_without_scope),
+        ),
+        ("200, API key", "/api/orders", key.clone()),
+        ("200 200 429, three requests on a limit of two a minute", "/limited/[1-3]", key),
+    ];
+    let line = |(expected, path, header): (&str, &str, String)| {
+        // The bodies end without a line feed: curl writes it.
+        format!("{expected}:\n  curl -i -w '\\n' 'http://{public}{path}'{header}\n")
+    };
+    lines.into_iter().map(line).collect()
+}
+
+/// `text` as one word of a POSIX shell.
+fn shell_word(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// Called by the echo upstream when the sidecar answers.
 fn announce(introduction: &str) {
-    // Without a terminal there is nobody to read it, and the demo goes on.
+    // The demo also runs with standard output closed.
     let _ = print(introduction);
 }
 
@@ -188,6 +219,13 @@ mod tests {
         assert_eq!((mode(&path), mode(&file)), (0o700, 0o600));
         drop(folder);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn paths_are_quoted_for_a_shell() {
+        assert_eq!(shell_word("/tmp/gatepost-1/a.yaml"), "/tmp/gatepost-1/a.yaml");
+        assert_eq!(shell_word("/my files/it's"), r"'/my files/it'\''s'");
+        assert_eq!(shell_word(""), "''");
     }
 
     #[test]

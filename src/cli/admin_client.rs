@@ -47,7 +47,9 @@ impl AdminClient {
         let (admin, token) = loading::load_admin(file)?;
         let missing = || {
             let file = file.display();
-            Failure::no(format!("{file} has no admin listener: add `admin: {{ address: ... }}`"))
+            Failure::negative(format!(
+                "{file} has no admin listener: add `admin: {{ address: ... }}`"
+            ))
         };
         Ok(Self { address: admin.ok_or_else(missing)?.address, token })
     }
@@ -79,7 +81,7 @@ impl AdminClient {
         })??;
         if response.status == StatusCode::UNAUTHORIZED {
             let address = self.address();
-            return Err(Failure::no(format!(
+            return Err(Failure::negative(format!(
                 "{address} refuses our token: is gatepost running with this token_file?"
             )));
         }
@@ -146,7 +148,7 @@ impl AdminClient {
 
     fn nothing_listens(&self, error: impl Display) -> Failure {
         let address = self.address();
-        Failure::no(format!(
+        Failure::negative(format!(
             "nothing listens on {address} ({error}): is gatepost running with this configuration?"
         ))
     }

@@ -24,7 +24,7 @@ pub(super) fn run(path: &Path) -> Outcome {
         eprintln!("gatepost: warning: {warning}");
     }
     print(&format!("{}: ok: {}\n", path.display(), summary(&config, &materials)))?;
-    Ok(Exit::Yes)
+    Ok(Exit::Success)
 }
 
 fn summary(config: &Config, materials: &Materials) -> String {

@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &Explain) -> Outcome {
     } else {
         print(&account.to_text())?;
     }
-    Ok(if account.verdict == "admitted" { Exit::Yes } else { Exit::No })
+    Ok(if account.verdict == "admitted" { Exit::Success } else { Exit::Negative })
 }
 
 /// The request to decide about.

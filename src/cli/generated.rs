@@ -11,14 +11,14 @@ use crate::cli::{Exit, Failure, Outcome, print};
 
 pub(super) fn schema() -> Outcome {
     print(&format!("{:#}\n", crate::config::language::schema::schema()))?;
-    Ok(Exit::Yes)
+    Ok(Exit::Success)
 }
 
 pub(super) fn completions(mut command: clap::Command, shell: Shell) -> Outcome {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command, "gatepost", &mut text);
     print(&String::from_utf8_lossy(&text))?;
-    Ok(Exit::Yes)
+    Ok(Exit::Success)
 }
 
 pub(super) fn man(command: clap::Command, folder: Option<&Path>) -> Outcome {
@@ -26,7 +26,7 @@ pub(super) fn man(command: clap::Command, folder: Option<&Path>) -> Outcome {
         None => print(&page(command)?)?,
         Some(folder) => write_pages(command, folder)?,
     }
-    Ok(Exit::Yes)
+    Ok(Exit::Success)
 }
 
 /// The page of the whole command, and one for each command below it.

@@ -58,12 +58,12 @@ fn refresh(arguments: &Refresh) -> Outcome {
     }
     if arguments.json {
         print(&format!("{}\n", String::from_utf8_lossy(&response.body).trim_end()))?;
-        return Ok(Exit::Yes);
+        return Ok(Exit::Success);
     }
     let answer = document(&response)?;
     let result = answer["result"].as_str().map(escape).unwrap_or_default();
     print(&format!("{}: {result}, {} keys in force\n", escape(&arguments.name), answer["keys"]))?;
-    Ok(Exit::Yes)
+    Ok(Exit::Success)
 }
 
 fn refused(name: &str, response: &Response) -> Failure {
@@ -71,7 +71,7 @@ fn refused(name: &str, response: &Response) -> Failure {
     let text = |field: &str| document[field].as_str().map(escape);
     let Some(detail) = text("detail") else { return unexpected(response) };
     let cause = text("error").map(|error| format!(": {error}")).unwrap_or_default();
-    Failure::no(format!("{}: {detail}{cause}", escape(name)))
+    Failure::negative(format!("{}: {detail}{cause}", escape(name)))
 }
 
 /// One segment of a path, whatever is in it.

@@ -1,6 +1,6 @@
 //! The command line: one file per command.
 //!
-//! Owns the arguments, the exit codes and how an error is printed. Never decides about a request:
+//! Owns the arguments, the exit codes and the form of errors. Never decides about a request:
 //! `explain` asks the same gate as the server, `check` takes the same path as `run`.
 
 mod admin_client;
@@ -15,7 +15,6 @@ mod revoke;
 mod run;
 mod why;
 
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,19 +28,19 @@ use crate::decide::api_key::format::RandomFault;
 use crate::serve::observe::line::LineFormat;
 use crate::serve::{Options, ServeError};
 
-/// What a command ends with (contract, "Commands").
+/// The exit code of a command (contract, "Commands").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done, or yes.
-    Yes = 0,
-    /// The answer is no.
-    No = 1,
-    /// The arguments make no sense.
+    /// Success.
+    Success = 0,
+    /// A negative answer: refused, not found, not running.
+    Negative = 1,
+    /// Invalid arguments.
     Usage = 2,
-    /// Our fault, or the system's.
+    /// An internal error, or an error of the operating system.
     Fault = 70,
-    /// The configuration has mistakes.
+    /// An invalid configuration.
     Configuration = 78,
 }
 
@@ -51,27 +50,27 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command failed, in words for a person.
+/// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Printed as `gatepost: message`.
     Message(Exit, String),
-    /// Printed one per line, with their places.
+    /// Printed one per line, each with its file, line and column.
     Mistakes(Vec<Mistake>),
 }
 
 impl Failure {
-    /// Something went wrong that no argument or configuration can mend.
+    /// An internal error, or an error of the operating system.
     pub fn fault(message: impl Into<String>) -> Self {
         Self::Message(Exit::Fault, message.into())
     }
 
-    /// The answer is no.
-    pub fn no(message: impl Into<String>) -> Self {
-        Self::Message(Exit::No, message.into())
+    /// A negative answer.
+    pub fn negative(message: impl Into<String>) -> Self {
+        Self::Message(Exit::Negative, message.into())
     }
 
-    /// The arguments make no sense.
+    /// Invalid arguments.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::Message(Exit::Usage, message.into())
     }
@@ -90,20 +89,20 @@ impl Failure {
     }
 }
 
-/// What every command returns.
+/// The result of a command.
 pub type Outcome = Result<Exit, Failure>;
 
-/// The form of log lines.
+/// Log format
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable lines
     #[default]
     Text,
-    /// One JSON object per line.
+    /// One JSON object per line
     Json,
 }
 
-/// The least important log line that is written.
+/// Minimum log level
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 #[expect(missing_docs, reason = "the usual words")]
 pub enum LogLevel {
@@ -116,7 +115,7 @@ pub enum LogLevel {
 }
 
 impl Logging {
-    /// What the server is told.
+    /// The options of the server.
     fn serve(self, config: PathBuf) -> Options {
         let Self { log_format, log_level } = self;
         Options { config, log_format: log_format.into(), log_level: log_level.into() }
@@ -156,18 +155,18 @@ impl From<ServeError> for Failure {
     }
 }
 
-/// Arguments every command takes.
+/// Arguments of every command.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Logging {
-    /// The form of log lines.
+    /// Log format
     #[arg(long, value_enum, default_value_t, global = true, value_name = "FORMAT")]
     pub log_format: LogFormat,
-    /// The least important log line that is written.
+    /// Minimum log level
     #[arg(long, value_enum, default_value_t, global = true, value_name = "LEVEL")]
     pub log_level: LogLevel,
 }
 
-/// Decides every request in front of an existing HTTP API: who is this, may they, how often.
+/// Authentication, authorization and rate limiting in front of an existing HTTP API
 #[derive(Debug, Parser)]
 #[command(name = "gatepost", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Arguments {
@@ -180,89 +179,75 @@ struct Arguments {
 const EXIT_CODES: &str = "\
 Start here:  gatepost demo
 
-Exit codes:  0 done or yes, 1 no, 2 bad usage, 70 our fault, 78 bad configuration";
+Exit codes:  0 success, 1 refused, not found or not running, 2 invalid arguments,
+             70 internal error, 78 invalid configuration";
 
-/// Which configuration.
+/// The configuration file.
 #[derive(Clone, Debug, Args)]
 pub struct ConfigFile {
-    /// The configuration.
+    /// Configuration file
     #[arg(id = "config", long, short, value_name = "FILE")]
     pub path: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Try it: everything in one process on loopback, with curl lines to copy
+    /// Run an example API behind gatepost on loopback, and print curl commands to try
     #[command(after_help = "Example:\n  gatepost demo")]
     Demo,
     /// Run the sidecar
     #[command(after_help = run::EXAMPLE)]
     Run(run::Run),
-    /// Find every mistake in a configuration, without the network
+    /// Validate a configuration and report every mistake, without network access
     #[command(after_help = check::EXAMPLE)]
     Check(ConfigFile),
-    /// Decide about one request and say why
+    /// Show the decision on one request, step by step
     #[command(after_help = explain::EXAMPLE)]
     Explain(explain::Explain),
-    /// Say why the running process refused a request
+    /// Show why the running process refused a request
     #[command(after_help = why::WHY_EXAMPLE)]
     Why(why::Why),
-    /// Show the state of the running process
+    /// Show the status of the running process
     #[command(after_help = why::STATUS_EXAMPLE)]
     Status(why::Status),
-    /// Make the running process read its configuration and key files again
+    /// Reload the configuration and key files of the running process
     #[command(after_help = why::RELOAD_EXAMPLE)]
     Reload(ConfigFile),
-    /// Refuse tokens or an API key from the next request on
+    /// Revoke tokens or an API key, effective from the next request
     #[command(after_help = revoke::REVOKE_EXAMPLE)]
     Revoke(revoke::Revoke),
-    /// List what was revoked, and take it back
+    /// List and remove revocations
     #[command(subcommand)]
     Revocations(revoke::Revocations),
-    /// Fetch the keys of an issuer now
+    /// Refresh the keys of an issuer
     #[command(subcommand)]
     Issuer(issuer::IssuerCommand),
-    /// Create, import, find, rotate and end API keys in a key file
+    /// Manage the API keys in a key file
     #[command(subcommand)]
     Key(key::KeyCommand),
     /// Print the JSON Schema of the configuration, for editors
     #[command(after_help = "Example:\n  gatepost schema > gatepost.schema.json")]
     Schema,
-    /// Print completions for a shell
+    /// Print shell completions
     #[command(
         after_help = "Example:\n  gatepost completions bash > /etc/bash_completion.d/gatepost"
     )]
     Completions {
-        /// Which shell.
+        /// Shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, or write one page per command into a folder
+    /// Print the manual page, or write one page per command to a directory
     #[command(
         after_help = "Examples:\n  gatepost man | man -l -\n  gatepost man --out /usr/local/share/man/man1"
     )]
     Man {
-        /// Write one page per command into this folder.
+        /// Write one page per command to this directory
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
-    #[command(hide = true, disable_help_flag = true)]
-    Plugin(Absent),
-    #[command(hide = true, disable_help_flag = true)]
-    User(Absent),
-    #[command(hide = true, disable_help_flag = true)]
-    App(Absent),
-    #[command(hide = true, disable_help_flag = true)]
-    Token(Absent),
 }
 
-/// Whatever follows a command that does not exist yet.
-#[derive(Debug, Args)]
-struct Absent {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    _rest: Vec<OsString>,
-}
-
-/// Reads the arguments, does what they say, and reports how it went.
+/// Parses the arguments, runs the command and reports its failure.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -289,37 +274,28 @@ fn dispatch(Arguments { logging, command }: Arguments) -> Outcome {
         Command::Schema => generated::schema(),
         Command::Completions { shell } => generated::completions(Arguments::command(), shell),
         Command::Man { out } => generated::man(Arguments::command(), out.as_deref()),
-        Command::Plugin(_) => not_available("plugin"),
-        Command::User(_) => not_available("user"),
-        Command::App(_) => not_available("app"),
-        Command::Token(_) => not_available("token"),
     }
 }
 
-/// The key commands speak for themselves: they are given what a process has.
+/// Runs a key command with the streams, the clock and the random source of the process.
 fn keys(command: &key::KeyCommand) -> Exit {
     let now = Clock::start().now().unix;
     let mut fill = |bytes: &mut [u8]| aws_lc_rs::rand::fill(bytes).map_err(|_| RandomFault);
     let (mut stdin, mut stdout, mut stderr) = (io::stdin(), io::stdout(), io::stderr());
     match key::run(command, &mut stdin, &mut stdout, &mut stderr, now, &mut fill) {
-        0 => Exit::Yes,
-        1 => Exit::No,
+        0 => Exit::Success,
+        1 => Exit::Negative,
         2 => Exit::Usage,
         78 => Exit::Configuration,
         _ => Exit::Fault,
     }
 }
 
-fn not_available(command: &str) -> Outcome {
-    let message = format!("{command:?} is not available yet: it needs the issuer");
-    Err(Failure::usage(message))
-}
-
-/// Help and version are answers; anything else is a mistake in the arguments.
+/// Help and version go to standard output; anything else is an error in the arguments.
 fn refuse_usage(error: &clap::Error) -> Exit {
     if !error.use_stderr() {
         return match error.print() {
-            Ok(()) => Exit::Yes,
+            Ok(()) => Exit::Success,
             Err(_) => Exit::Fault,
         };
     }
@@ -328,7 +304,7 @@ fn refuse_usage(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
-/// Every mistake on its own line of standard error, then how many there are.
+/// Prints every mistake on its own line of standard error, then their number.
 fn print_mistakes(mistakes: impl Iterator<Item = String>) {
     let mut count = 0_usize;
     for mistake in mistakes {
@@ -339,14 +315,14 @@ fn print_mistakes(mistakes: impl Iterator<Item = String>) {
     eprintln!("gatepost: {count} {plural} in the configuration");
 }
 
-/// Text for a terminal: what came from a caller must not command it (R-903).
+/// Escapes control characters: text from a caller must not control the terminal (R-903).
 fn escape(text: &str) -> String {
     let escaped =
         |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
     text.chars().map(escaped).collect()
 }
 
-/// Writes to standard output. A reader that went away is not an error of ours.
+/// Writes to standard output. A closed pipe is not an error.
 fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

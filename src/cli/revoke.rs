@@ -134,7 +134,7 @@ pub(super) fn revoke(arguments: &Revoke) -> Outcome {
     }
     let news = if response.status == StatusCode::CREATED { "revoked" } else { "revoked before" };
     print(&format!("{news}: {}\n", line(&entry)))?;
-    Ok(Exit::Yes)
+    Ok(Exit::Success)
 }
 
 fn draft(arguments: &Revoke, now: UnixTime) -> Result<Draft, Failure> {
@@ -175,7 +175,7 @@ pub(super) fn revocations(command: &Revocations) -> Outcome {
                 return Err(refused(&response));
             }
             print(&format!("no longer revoked: {}\n", line(&document(&response)?)))?;
-            Ok(Exit::Yes)
+            Ok(Exit::Success)
         }
     }
 }
@@ -187,12 +187,12 @@ fn print_list(document: &Value) -> Outcome {
         text.push_str(&format!("there are more: --after {}\n", escape(next)));
     }
     print(&text)?;
-    Ok(Exit::Yes)
+    Ok(Exit::Success)
 }
 
 fn print_json(response: &Response) -> Outcome {
     print(&format!("{}\n", String::from_utf8_lossy(&response.body).trim_end()))?;
-    Ok(Exit::Yes)
+    Ok(Exit::Success)
 }
 
 /// One entry on one line, the id first.
@@ -223,7 +223,7 @@ fn refused(response: &Response) -> Failure {
         Ok(detail) if response.status == StatusCode::INTERNAL_SERVER_ERROR => {
             Failure::fault(detail)
         }
-        Ok(detail) => Failure::no(detail),
+        Ok(detail) => Failure::negative(detail),
         Err(failure) => failure,
     }
 }

@@ -29,5 +29,5 @@ pub(super) fn run(arguments: Run, logging: Logging) -> Outcome {
         return Err(Failure::usage(message));
     }
     serve::run(&logging.serve(arguments.config.path))?;
-    Ok(Exit::Yes)
+    Ok(Exit::Success)
 }

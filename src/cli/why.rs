@@ -65,7 +65,7 @@ pub(super) fn why(arguments: &Why) -> Outcome {
     let response =
         AdminClient::from_config(&arguments.config.path)?.fetch(&format!("/why/{id}"))?;
     if response.status == StatusCode::NOT_FOUND {
-        return Err(Failure::no(format!(
+        return Err(Failure::negative(format!(
             "{id} is not known: recent refusals are remembered, admitted requests are not"
         )));
     }
@@ -93,7 +93,7 @@ pub(super) fn reload(config: &Path) -> Outcome {
         return Err(unexpected(&response));
     }
     print(&format!("reloaded: generation {}\n", answer["generation"]))?;
-    Ok(Exit::Yes)
+    Ok(Exit::Success)
 }
 
 /// The form of the contract, "Identity headers"; nothing else can be in a path.
@@ -112,7 +112,7 @@ fn show(response: &Response, json: bool, text: fn(&Value) -> String) -> Outcome 
     } else {
         print(&text(&document))?;
     }
-    Ok(Exit::Yes)
+    Ok(Exit::Success)
 }
 
 /// The verdict and the steps as in `explain`, then what was asked.

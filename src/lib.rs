@@ -1,5 +1,5 @@
-//! gatepost: an authentication sidecar. It stands in front of an HTTP API that already exists and
-//! decides every request: who is this, may they, how often.
+//! gatepost: an authentication sidecar. Authentication, authorization and rate limiting in front
+//! of an existing HTTP API.
 //!
 //! A pure, synchronous core decides; a thin asynchronous shell moves bytes; one function holds
 //! the whole decision from top to bottom: [`decide::gate::Gate::admit`].
@@ -7,8 +7,8 @@
 //! # Map
 //! | layer | owns | never |
 //! |---|---|---|
-//! | [`base`] | words without a domain: clock, secrets, bytes, header text | knows configuration or logging |
-//! | [`decide`] | yes, no, and why: reading a request, policy, credentials, limits, the gate | waits, reads a clock or a file |
+//! | [`base`] | types without domain knowledge: clock, secrets, bytes, header text | knows configuration or logging |
+//! | [`decide`] | the decision and its reasons: request parsing, policy, credentials, limits, the gate | waits, reads a clock or a file |
 //! | [`config`] | text to a configuration, files at their last good version, the snapshot | touches what runs |
 //! | `serve` (feature `server`) | sockets, tasks, signals, metrics, logs, the admin listener | decides |
 //! | `cli` (feature `server`) | one file per command | logic of its own |
@@ -22,7 +22,7 @@
 //!   configurations.
 //! - The path that is matched is the path that is forwarded ([`decide::request::path`]).
 //! - A key carries its one algorithm; a token's `alg` can only confirm it ([`decide::jwt`]).
-//! - No claim is believed before the signature holds.
+//! - No claim is used before the signature is verified.
 //! - Identity headers are stripped on every route and set only from a [`decide::principal::Principal`].
 //! - A refusal (to the caller) is a [`decide::rejection::Rejection`], a mistake (to the operator) is a
 //!   [`config::Mistake`], a fault (ours) is a [`decide::rejection::Fault`]: three types, never mixed.
@@ -46,8 +46,8 @@
 //! *Why is the gate synchronous?* A decision that can wait can be made to wait, and two awaits in
 //! a decision are two states in which it can be half made. *Why one crate?* At this size a
 //! workspace costs more than it orders; the layers are held by a test instead. *Why refuse at
-//! start and keep the old state on reload?* At start nobody depends on us yet; later everybody
-//! does.
+//! start and keep the old state on reload?* At start no caller depends on the process; later every
+//! caller does.
 
 #![forbid(unsafe_code)]
 

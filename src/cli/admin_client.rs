@@ -1,7 +1,7 @@
-//! Speaks to the admin listener of a running gatepost.
+//! The client of the admin listener.
 //!
-//! Owns one request over a fresh connection, with a time limit and a size limit. Never retries:
-//! a person is waiting, and `reload` must not be done twice.
+//! Owns one request over a new connection, bounded in time and size. Never retries: `reload` and
+//! `revoke` must not run twice.
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,11 +20,10 @@ use crate::base::secret::Secret;
 use crate::cli::{Failure, loading};
 use crate::config::ListenAddress;
 
-/// A reload reads every file again, and a key server may take 30 s: this is longer than any answer
-/// takes.
+/// Longer than the slowest answer: a reload reads every file again, and a key server may take 30 s.
 const TIME_LIMIT: Duration = Duration::from_secs(35);
 
-/// `/status` grows with the number of keys; anything beyond this is not an answer of ours.
+/// `/status` grows with the number of keys; a larger body does not come from gatepost.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// The admin listener of a configuration.
@@ -34,7 +33,7 @@ pub(super) struct AdminClient {
     token: Option<Secret<String>>,
 }
 
-/// What it answered.
+/// An answer of the admin listener.
 #[derive(Debug)]
 pub(super) struct Response {
     pub(super) status: StatusCode,
@@ -48,23 +47,23 @@ impl AdminClient {
         let missing = || {
             let file = file.display();
             Failure::negative(format!(
-                "{file} has no admin listener: add `admin: {{ address: ... }}`"
+                "{file}: no admin listener configured: add `admin: {{ address: ... }}`"
             ))
         };
         Ok(Self { address: admin.ok_or_else(missing)?.address, token })
     }
 
-    /// Asks.
+    /// Sends GET.
     pub(super) fn fetch(&self, path: &str) -> Result<Response, Failure> {
         self.send(Method::GET, path, Bytes::new())
     }
 
-    /// Asks for a change, or with a body.
+    /// Sends POST.
     pub(super) fn post(&self, path: &str, body: Bytes) -> Result<Response, Failure> {
         self.send(Method::POST, path, body)
     }
 
-    /// Takes away.
+    /// Sends DELETE.
     pub(super) fn delete(&self, path: &str) -> Result<Response, Failure> {
         self.send(Method::DELETE, path, Bytes::new())
     }
@@ -77,12 +76,12 @@ impl AdminClient {
         let exchange = async { tokio::time::timeout(TIME_LIMIT, self.exchange(request)).await };
         let response = runtime.block_on(exchange).map_err(|_| {
             let seconds = TIME_LIMIT.as_secs();
-            Failure::fault(format!("{} did not answer in {seconds} s", self.address()))
+            Failure::fault(format!("{}: timed out after {seconds} s", self.address()))
         })??;
         if response.status == StatusCode::UNAUTHORIZED {
             let address = self.address();
             return Err(Failure::negative(format!(
-                "{address} refuses our token: is gatepost running with this token_file?"
+                "{address}: token rejected (401): check that gatepost runs with this admin.token_file"
             )));
         }
         Ok(response)
@@ -114,11 +113,11 @@ impl AdminClient {
         match &self.address {
             ListenAddress::Tcp(address) => {
                 let stream = TcpStream::connect(reachable(*address)).await;
-                self.converse(stream.map_err(|error| self.nothing_listens(error))?, request).await
+                self.converse(stream.map_err(|error| self.not_running(error))?, request).await
             }
             ListenAddress::Unix(path) => {
                 let stream = UnixStream::connect(path).await;
-                self.converse(stream.map_err(|error| self.nothing_listens(error))?, request).await
+                self.converse(stream.map_err(|error| self.not_running(error))?, request).await
             }
         }
     }
@@ -133,7 +132,7 @@ impl AdminClient {
     {
         let broken = |error: &dyn Display| {
             let address = self.address();
-            Failure::fault(format!("{address}: {error}: is that gatepost's admin listener?"))
+            Failure::fault(format!("{address}: {error}: not the admin listener of gatepost?"))
         };
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| broken(&error))?;
@@ -146,10 +145,10 @@ impl AdminClient {
         Ok(Response { status, body })
     }
 
-    fn nothing_listens(&self, error: impl Display) -> Failure {
+    fn not_running(&self, error: impl Display) -> Failure {
         let address = self.address();
         Failure::negative(format!(
-            "nothing listens on {address} ({error}): is gatepost running with this configuration?"
+            "not running: cannot connect to {address} ({error}); start gatepost with this configuration"
         ))
     }
 
@@ -161,7 +160,7 @@ impl AdminClient {
     }
 }
 
-/// Where to connect for what is listened on: "every address" is reached through loopback.
+/// The address to connect to: an unspecified listen address is reached through loopback.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

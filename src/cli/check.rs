@@ -1,6 +1,6 @@
-//! `gatepost check`: every mistake of a configuration at once, without the network.
+//! `gatepost check`: every mistake of a configuration at once, without network access.
 //!
-//! Owns the summary that is printed when there is none.
+//! Owns the summary of a valid configuration.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ Exit 0, or 78 when there are mistakes.";
 pub(super) fn run(path: &Path) -> Outcome {
     let (config, materials) = loading::load(path)?;
     for setting in &config.dynamic.insecure {
-        eprintln!("gatepost: {}: {setting} is weaker than the safe default", path.display());
+        eprintln!("gatepost: {}: warning: insecure setting enabled: {setting}", path.display());
     }
     for warning in materials.warnings(&config.dynamic, &[]) {
         eprintln!("gatepost: warning: {warning}");

@@ -1,7 +1,7 @@
 //! `gatepost explain`: the decision about one request and each step that led to it.
 //!
-//! Owns building a request head from arguments and printing the account of the decision. Asks
-//! the same gate as the server. Never prints a credential: the account holds none (R-902).
+//! Owns the request head made of the arguments, and the text form of the decision. Asks the gate
+//! that the server asks. Never prints a credential: the account holds none (R-902).
 
 use std::fs;
 use std::io::{self, Read};
@@ -32,7 +32,7 @@ Examples:
 
 Exit 0 when the request would be admitted, 1 when it would be refused.";
 
-/// All header lines together; more is not a request that would be admitted.
+/// Maximum size of all header lines; the listener refuses larger heads.
 const HEADER_BYTES_MAX: u64 = 64 << 10;
 
 /// Arguments of `explain`.
@@ -40,25 +40,25 @@ const HEADER_BYTES_MAX: u64 = 64 << 10;
 pub(super) struct Explain {
     #[command(flatten)]
     config: ConfigFile,
-    /// The method.
+    /// Request method
     #[arg(long, value_name = "M")]
     method: String,
-    /// The path as it would be sent; a query is allowed and has no influence.
+    /// Request path as sent; a query is accepted and ignored
     #[arg(long, value_name = "P")]
     path: String,
-    /// A header field; `@FILE` reads fields from a file, `@-` from standard input, one a line.
+    /// Header field; `@FILE` reads fields from a file, `@-` from standard input, one per line
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE | @FILE | @-")]
     headers: Vec<String>,
-    /// Who connects: an IP address, or `unix`.
+    /// Address of the client: an IP address, or `unix`
     #[arg(long, value_name = "IP", default_value = "127.0.0.1", value_parser = parse_peer)]
     peer: Peer,
-    /// The host; short for a Host header.
+    /// Host, short for a Host header
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// Ask the running process, with its limits as they are. Charges nothing.
+    /// Ask the running process, with its current limits; charges nothing
     #[arg(long)]
     live: bool,
-    /// Print JSON.
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -86,12 +86,16 @@ struct Request {
 
 impl Request {
     fn from_arguments(arguments: &Explain) -> Result<Self, Failure> {
-        let wrong = |text: &str| Failure::usage(format!("--method {text:?} is not a method"));
+        let wrong = |text: &str| {
+            Failure::usage(format!(
+                "--method {text:?}: invalid method: expected a token such as GET"
+            ))
+        };
         let method = Method::from_bytes(arguments.method.as_bytes());
         let method = method.map_err(|_| wrong(&arguments.method))?;
         let path = arguments.path.split('?').next().unwrap_or_default().to_owned();
         if path.is_empty() {
-            return Err(Failure::usage("--path is empty: it begins with a slash"));
+            return Err(Failure::usage("--path is empty: expected a path such as /api/orders"));
         }
         let mut headers = HeaderMap::new();
         for text in &arguments.headers {
@@ -99,10 +103,10 @@ impl Request {
         }
         if let Some(host) = &arguments.host {
             if headers.contains_key(header::HOST) {
-                return Err(Failure::usage("--host and a Host header together: give one of them"));
+                return Err(Failure::usage("--host and a Host header exclude each other"));
             }
             let value = HeaderValue::try_from(host.as_str());
-            let wrong = || Failure::usage(format!("--host {host:?} is not a host"));
+            let wrong = || Failure::usage(format!("--host {host:?}: invalid host"));
             headers.insert(header::HOST, value.map_err(|_| wrong())?);
         }
         let host = headers.get(header::HOST).cloned();
@@ -177,7 +181,7 @@ fn read_source(source: &str) -> io::Result<String> {
 }
 
 fn push_field(line: &str, place: &str, headers: &mut HeaderMap) -> Result<(), Failure> {
-    let wrong = || Failure::usage(format!("{place} is not a field: write 'Name: value'"));
+    let wrong = || Failure::usage(format!("{place}: invalid header field: expected 'Name: value'"));
     let (name, value) = line.split_once(':').ok_or_else(wrong)?;
     let name = HeaderName::try_from(name).map_err(|_| wrong())?;
     let value = HeaderValue::try_from(value.trim_matches([' ', '\t'])).map_err(|_| wrong())?;
@@ -209,7 +213,7 @@ impl Account {
         let (verdict, status, reason) = match &decision.verdict {
             Verdict::Permit(_) => ("admitted", StatusCode::OK, None),
             Verdict::Preflight(_) => ("admitted", StatusCode::NO_CONTENT, None),
-            // Explaining tells no issuer about a token.
+            // `explain` sends no token to an introspection endpoint.
             Verdict::Need(_) => ("undecided", StatusCode::SERVICE_UNAVAILABLE, None),
             Verdict::Observe(_, rejection) => {
                 ("would_refuse", StatusCode::OK, Some(rejection.reason().as_str().to_owned()))
@@ -252,12 +256,12 @@ impl Account {
     }
 }
 
-/// Decides here, with a configuration read afresh and limits nobody has used.
+/// Decides in this process, with the configuration on disk and unused limits.
 fn decide(arguments: &Explain, request: &Request) -> Result<(Account, String), Failure> {
     let (config, materials) = loading::load(&arguments.config.path)?;
     let revoked = revoked(&config.startup.state_dir);
     let realm = config.dynamic.realm.clone();
-    // A table for this one request: its seed protects nothing.
+    // Limits for one request: the hash seed is not security relevant here.
     let retained = Retained::new(1, 0, [0, 0]);
     retained.revoked.store(Arc::new(revoked));
     let snapshot = Snapshot::compile(Arc::new(config.dynamic), Arc::new(materials), &retained, 0);
@@ -268,28 +272,33 @@ fn decide(arguments: &Explain, request: &Request) -> Result<(Account, String), F
     Ok((account, raw.map_err(|error| Failure::fault(error.to_string()))?))
 }
 
-/// What was revoked in the running process, if this user may read it.
+/// The revocations of the running process, if this user may read them.
 fn revoked(folder: &Path) -> RevocationSet {
     match revocation_log::peek(folder) {
         Ok(book) => book.set().clone(),
         Err(error) => {
-            eprintln!("gatepost: revocations are not considered: {error}; --live knows them");
+            eprintln!(
+                "gatepost: warning: revocations not read: {error}; use --live to include them"
+            );
             RevocationSet::default()
         }
     }
 }
 
-/// Lets the running process decide.
+/// Asks the running process.
 fn ask(arguments: &Explain, request: &Request) -> Result<(Account, String), Failure> {
     let client = AdminClient::from_config(&arguments.config.path)?;
     let response = client.post("/explain", request.to_json()?)?;
     let raw = String::from_utf8_lossy(&response.body).trim_end().to_owned();
     if response.status != StatusCode::OK {
-        return Err(Failure::fault(format!("the admin listener says {}: {raw}", response.status)));
+        return Err(Failure::fault(format!(
+            "unexpected answer from the admin listener: {}: {raw}",
+            response.status
+        )));
     }
     let account = serde_json::from_str(&raw);
     let account = account.map_err(|error| {
-        Failure::fault(format!("the admin listener is of another version: {error}"))
+        Failure::fault(format!("answer of another version of gatepost: {error}"))
     })?;
     Ok((account, raw))
 }

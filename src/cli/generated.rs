@@ -1,6 +1,6 @@
-//! `gatepost schema`, `completions` and `man`: text generated from what the program accepts.
+//! `gatepost schema`, `completions` and `man`: text generated from the parser and the arguments.
 //!
-//! Owns where it is written to.
+//! Owns the output files. Never holds a text of its own.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ pub(super) fn man(command: clap::Command, folder: Option<&Path>) -> Outcome {
     Ok(Exit::Success)
 }
 
-/// The page of the whole command, and one for each command below it.
+/// One page for the program, and one for each command.
 fn write_pages(mut command: clap::Command, folder: &Path) -> Result<(), Failure> {
     command.build();
     let mut open = vec![(command.get_name().to_owned(), command)];

@@ -1,7 +1,7 @@
 //! `gatepost issuer refresh`: fetch an issuer's keys now, through the running process.
 //!
-//! Owns the argument and how the answer looks in a terminal. Whether keys are taken over is the
-//! process's to say, by the rules of every refresh. Never fetches a key itself.
+//! Owns the arguments and the text form of the answer. Never fetches a key itself: the running
+//! process does, by the rules of every refresh.
 
 use std::fmt::Write as _;
 
@@ -18,14 +18,14 @@ Examples:
   gatepost issuer refresh corp --config gatepost.yaml
   gatepost issuer refresh login.example.com --config gatepost.yaml --json
 
-NAME is what `gatepost status` lists: the issuer's `name`, else its host. Exit 0 when the keys are
-those of the key server now, 1 when they could not be fetched (the keys in force stay as they are)
-or when the issuer has no keys that are fetched.";
+NAME is the issuer's `name`, else its host, as listed by `gatepost status`. Exit 0 when the keys
+in force are those of the key server, 1 when the fetch failed (the keys in force are kept) or the
+issuer's keys are not fetched from a URL.";
 
 /// `issuer ...`.
 #[derive(Debug, Subcommand)]
 pub(super) enum IssuerCommand {
-    /// Fetch the keys of an issuer now, without waiting for the next refresh
+    /// Fetch the keys of an issuer without waiting for the next refresh
     #[command(after_help = REFRESH_EXAMPLE)]
     Refresh(Refresh),
 }
@@ -33,12 +33,12 @@ pub(super) enum IssuerCommand {
 /// Arguments of `issuer refresh`.
 #[derive(Debug, Args)]
 pub(super) struct Refresh {
-    /// The issuer, by name.
+    /// Name of the issuer
     #[arg(value_name = "NAME")]
     name: String,
     #[command(flatten)]
     config: ConfigFile,
-    /// Print JSON.
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -74,7 +74,7 @@ fn refused(name: &str, response: &Response) -> Failure {
     Failure::negative(format!("{}: {detail}{cause}", escape(name)))
 }
 
-/// One segment of a path, whatever is in it.
+/// Percent-encodes `text` as one segment of a path.
 fn segment(text: &str) -> String {
     let mut segment = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -1,7 +1,7 @@
-//! Reading a configuration and the files it names, for the commands that do not serve.
+//! Loading of a configuration and the files it names, for the commands that do not serve.
 //!
-//! Owns nothing of its own: the same function as `run` is called, so that a configuration that
-//! `check` accepts is one that `run` accepts.
+//! Calls the function that `run` calls, so that `run` accepts every configuration that `check`
+//! accepts.
 
 use std::path::Path;
 
@@ -11,13 +11,13 @@ use crate::config::language::yaml::Budget;
 use crate::config::{Admin, Config, Materials, Mistake, files};
 use crate::serve::reload::{self, Sources};
 
-/// A configuration and what the files it names hold.
+/// A configuration and the content of the files it names.
 pub(super) fn load(path: &Path) -> Result<(Config, Materials), Failure> {
     reload::load_for_check(path).map_err(Failure::Mistakes)
 }
 
-/// The admin listener and its token, without the other files: a broken key file is no reason not
-/// to be told about it.
+/// The admin listener and its token. Reads no other file: `status` must work beside a broken key
+/// file.
 pub(super) fn load_admin(path: &Path) -> Result<(Option<Admin>, Option<Secret<String>>), Failure> {
     let sources = Sources::of_the_process();
     let content = sources.disk.read(path, Budget::CONFIGURATION.bytes).map_err(|error| {

@@ -43,40 +43,40 @@ The id is what `gatepost revoke`, `gatepost revocations list` and `gatepost why`
 pub(super) struct Revoke {
     #[command(flatten)]
     config: ConfigFile,
-    /// One token, by its `jti`.
+    /// Revoke one token, by its `jti`
     #[arg(long, value_name = "ID", conflicts_with_all = ["subject", "client", "issued_before", "kid", "key"])]
     jti: Option<String>,
-    /// Every token of a subject; with --issued-before only those.
+    /// Revoke the tokens of a subject; with --issued-before only older ones
     #[arg(long, value_name = "SUB", conflicts_with_all = ["client", "kid", "key"])]
     subject: Option<String>,
-    /// Every token of an OAuth client.
+    /// Revoke the tokens of an OAuth client
     #[arg(long, value_name = "ID", conflicts_with_all = ["issued_before", "kid", "key"])]
     client: Option<String>,
-    /// Every token issued before: RFC 3339, or `now`.
+    /// Revoke tokens issued before this time: RFC 3339, or `now`
     #[arg(long, value_name = "TIME", conflicts_with_all = ["kid", "key"])]
     issued_before: Option<String>,
-    /// Every token signed with a key of the issuer.
+    /// Revoke tokens signed with this key of the issuer
     #[arg(long, value_name = "KID", conflicts_with = "key")]
     kid: Option<String>,
-    /// One API key, by its id.
+    /// Revoke one API key, by its id
     #[arg(long, value_name = "ID", conflicts_with = "issuer")]
     key: Option<String>,
-    /// Whose tokens, by name or `iss`; not needed when one issuer is configured.
+    /// Issuer, by name or `iss`; optional with one issuer
     #[arg(long, value_name = "NAME")]
     issuer: Option<String>,
-    /// When it ends: RFC 3339.
+    /// End of the revocation: RFC 3339
     #[arg(long, value_name = "TIME", conflicts_with = "lifetime")]
     until: Option<String>,
-    /// How long it holds.
+    /// Duration of the revocation
     #[arg(id = "lifetime", long = "for", value_name = "DURATION")]
     lifetime: Option<String>,
-    /// The `exp` of the token, when the revocation is no longer needed: RFC 3339, with --jti.
+    /// `exp` of the token, after which the revocation is dropped: RFC 3339, with --jti
     #[arg(long, value_name = "TIME", conflicts_with_all = ["subject", "client", "issued_before", "kid", "key"])]
     expires: Option<String>,
-    /// Why, for people.
+    /// Human-readable reason
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Print JSON.
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -84,25 +84,25 @@ pub(super) struct Revoke {
 /// `revocations ...`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Revocations {
-    /// List what was revoked through the running process, the newest first
+    /// List the revocations made through the running process, newest first
     #[command(after_help = LIST_EXAMPLE)]
     List {
         #[command(flatten)]
         config: ConfigFile,
-        /// Only those older than this one.
+        /// List only revocations older than this id
         #[arg(long, value_name = "ID", value_parser = parse_id)]
         after: Option<String>,
-        /// At most so many.
+        /// Maximum number of revocations
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
-        /// Print JSON.
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Take a revocation back
+    /// Remove a revocation
     #[command(after_help = DELETE_EXAMPLE)]
     Delete {
-        /// The id.
+        /// Id of the revocation
         #[arg(value_name = "ID", value_parser = parse_id)]
         id: String,
         #[command(flatten)]

@@ -1,6 +1,6 @@
 //! `gatepost run`: the sidecar.
 //!
-//! Owns nothing but the arguments: [`crate::serve`] wires everything together.
+//! Owns the arguments; [`crate::serve`] does the work.
 
 use clap::Args;
 
@@ -11,7 +11,7 @@ pub(super) const EXAMPLE: &str = "\
 Example:
   gatepost run --config /etc/gatepost/gatepost.yaml
 
-SIGHUP reads configuration and key files again. SIGTERM and SIGQUIT finish the requests under way.";
+SIGHUP reloads configuration and key files. SIGTERM and SIGQUIT finish requests in flight, then stop.";
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(super) struct Run {
 
 pub(super) fn run(arguments: Run, logging: Logging) -> Outcome {
     if arguments.upgrade {
-        let message = "--upgrade is not available yet: stop the running process, then start this";
+        let message = "--upgrade is not available yet: stop the running process first";
         return Err(Failure::usage(message));
     }
     serve::run(&logging.serve(arguments.config.path))?;

@@ -1,7 +1,6 @@
 //! `gatepost why`, `status` and `reload`: questions to the running process.
 //!
-//! Owns how its answers look in a terminal. The process says what it says in JSON; nothing is
-//! worked out again here.
+//! Owns the text form of the JSON answers. Never computes a value of its own.
 
 use std::path::Path;
 
@@ -18,8 +17,8 @@ pub(super) const WHY_EXAMPLE: &str = "\
 Example:
   gatepost why 0198c0ffee --config gatepost.yaml
 
-The id is in X-Request-Id and in the body of every refusal. Exit 1 when the id is not (or no
-longer) known.";
+The id is in X-Request-Id and in the body of every refusal. Exit 1 when the id is unknown
+or no longer in memory.";
 
 pub(super) const STATUS_EXAMPLE: &str = "\
 Example:
@@ -29,18 +28,18 @@ pub(super) const RELOAD_EXAMPLE: &str = "\
 Example:
   gatepost reload --config gatepost.yaml
 
-Exit 0 when what is on disk is in force, 78 when there are mistakes: then every file stays at its
-last good version.";
+Exit 0 when the files on disk are in force, 78 when they have mistakes: each file with a mistake
+stays at its last good version.";
 
 /// Arguments of `why`.
 #[derive(Debug, Args)]
 pub(super) struct Why {
-    /// The request id.
+    /// Request id
     #[arg(value_name = "REQUEST_ID")]
     id: String,
     #[command(flatten)]
     config: ConfigFile,
-    /// Print JSON.
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -50,7 +49,7 @@ pub(super) struct Why {
 pub(super) struct Status {
     #[command(flatten)]
     config: ConfigFile,
-    /// Print JSON.
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -66,7 +65,7 @@ pub(super) fn why(arguments: &Why) -> Outcome {
         AdminClient::from_config(&arguments.config.path)?.fetch(&format!("/why/{id}"))?;
     if response.status == StatusCode::NOT_FOUND {
         return Err(Failure::negative(format!(
-            "{id} is not known: recent refusals are remembered, admitted requests are not"
+            "{id}: unknown request id: only recent refusals are kept, admitted requests are not"
         )));
     }
     show(&response, arguments.json, account)
@@ -96,7 +95,7 @@ pub(super) fn reload(config: &Path) -> Outcome {
     Ok(Exit::Success)
 }
 
-/// The form of the contract, "Identity headers"; nothing else can be in a path.
+/// The syntax of request ids (contract, "Identity headers"), safe in a path.
 fn is_request_id(text: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=128).contains(&text.len()) && text.bytes().all(good)
@@ -115,7 +114,7 @@ fn show(response: &Response, json: bool, text: fn(&Value) -> String) -> Outcome 
     Ok(Exit::Success)
 }
 
-/// The verdict and the steps as in `explain`, then what was asked.
+/// The verdict and the steps as in `explain`, then the request.
 fn account(document: &Value) -> String {
     let Ok(account) = serde_json::from_value::<Account>(document.clone()) else {
         let mut text = String::new();
@@ -137,15 +136,19 @@ pub(super) fn document(response: &Response) -> Result<Value, Failure> {
 pub(super) fn unexpected(response: &Response) -> Failure {
     let body = String::from_utf8_lossy(&response.body);
     let body: String = body.trim_end().chars().take(500).collect();
-    Failure::fault(format!("the admin listener says {}: {}", response.status, body.escape_debug()))
+    Failure::fault(format!(
+        "unexpected answer from the admin listener: {}: {}",
+        response.status,
+        body.escape_debug()
+    ))
 }
 
 fn mistake_text(mistake: &Value) -> String {
     mistake.as_str().map_or_else(|| mistake.to_string(), str::to_owned)
 }
 
-/// JSON as an indented outline. Strings of the process are escaped: a path in them is the
-/// caller's, and a terminal obeys control characters.
+/// JSON as an indented outline. Strings are escaped: they may hold a caller's path with control
+/// characters.
 fn outline(value: &Value, indent: &str, text: &mut String) {
     let deeper = format!("{indent}  ");
     match value {

@@ -116,7 +116,10 @@ fn contract_commands_status_and_nobody_listening() {
     for command in [&["status"][..], &["reload"], &["why", "some-id"]] {
         let run = sandbox.run(&[command, &["--config", "gatepost.yaml"]].concat());
         assert_eq!(run.exit, 1, "{run:?}");
-        assert!(run.stderr.starts_with("gatepost: nothing listens on unix:"), "{run:?}");
+        assert!(
+            run.stderr.starts_with("gatepost: not running: cannot connect to unix:"),
+            "{run:?}"
+        );
     }
 }
 

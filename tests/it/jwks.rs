@@ -731,7 +731,7 @@ fn contract_commands_issuer_refresh_fetches_now_and_says_what_came_of_it() {
     sidecar.wait();
     let nobody = run(&sidecar, "corp", &[]);
     assert_eq!(nobody.exit, 1, "{nobody:?}");
-    assert!(nobody.stderr.contains("is gatepost running"), "{nobody:?}");
+    assert!(nobody.stderr.contains("not running"), "{nobody:?}");
 }
 
 #[test]

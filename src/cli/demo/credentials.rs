@@ -1,7 +1,7 @@
-//! The demo's keys and tokens, made anew at every start.
+//! The demo's keys and tokens, generated at every start.
 //!
-//! Owns a small signer for one algorithm, because a demo needs a token before any issuer exists.
-//! The private key never leaves this module, and what it signed ends with the day.
+//! Owns a small signer for one algorithm, because the demo has no issuer. The private key never
+//! leaves this module; tokens expire after 12 hours.
 
 use std::time::Duration;
 
@@ -23,19 +23,19 @@ pub(super) const AUDIENCE: &str = "demo-api";
 const KEY_ID: &str = "demo-1";
 const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
-/// Everything the demo's configuration names.
+/// The keys and tokens of the demo.
 pub(super) struct Credentials {
     /// The JWKS with the public key.
     pub(super) key_set: String,
-    /// A token that may read.
+    /// A token with the scope `read`.
     pub(super) token: String,
-    /// A token that may nothing.
+    /// A token without scopes.
     pub(super) token_without_scope: String,
-    /// An API key that may read.
+    /// An API key with the scope `read`.
     pub(super) api_key: Secret<String>,
     /// The key file with its digest.
     pub(super) key_file: String,
-    /// When the tokens end.
+    /// Expiry of the tokens.
     pub(super) expires: UnixTime,
 }
 

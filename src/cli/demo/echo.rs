@@ -1,7 +1,7 @@
-//! The demo's upstream: answers every request with what it received.
+//! The demo's upstream: answers every request with the request it received.
 //!
-//! Owns a listener on loopback and a thread of its own. Never part of the sidecar: it shows what
-//! an API behind it gets to see.
+//! Owns a listener on loopback and its thread. Never part of the sidecar: it shows the request as
+//! an API behind gatepost receives it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,10 +18,10 @@ use tokio::net::TcpStream;
 
 use crate::cli::demo::announce;
 
-/// The echo reads a body to tell its length; a demo needs no more than this.
+/// Maximum size of a body, which the echo reads to count its bytes.
 const BODY_BYTES_MAX: usize = 16 << 20;
 
-/// How often the sidecar's listener is tried before nothing is announced: five seconds.
+/// Connection attempts before the introduction is dropped: five seconds.
 const ATTEMPTS_MAX: usize = 100;
 
 /// Starts the upstream on a port the kernel picks, and prints `introduction` once something

@@ -29,7 +29,7 @@ const ID_ALPHABET: &[u8] = b"23456789abcdefghjkmnpqrstuvwxyz";
 /// 31^12 is more than 2^59.
 const ID_RANDOM_CHARS: usize = 12;
 
-/// How often an id is made up before we give up: one collision is a wonder already.
+/// Attempts at a random id that is not in use.
 const ID_TRIES_MAX: usize = 8;
 
 /// The longest pepper we read, in bytes.
@@ -82,7 +82,7 @@ pub(super) fn find(session: &mut Session<'_, '_>, arguments: &Find) -> Result<()
     if let Form::Bad(kind) = format::check(key) {
         let prefix = kind.prefix();
         return Err(Failure::No(format!(
-            "this begins with {prefix}, but its checksum does not hold: it is cut or mistyped"
+            "this begins with {prefix}, but has a checksum mismatch: it is truncated or mistyped"
         )));
     }
     let mut digests = Vec::new();
@@ -159,7 +159,7 @@ pub(super) fn delete(session: &mut Session<'_, '_>, arguments: &One) -> Result<(
     Ok(())
 }
 
-/// Prints a key that was just stored: the only time anybody can see it.
+/// Prints a key that was just stored; it cannot be printed again.
 fn show_key(
     session: &mut Session<'_, '_>,
     key: &Secret<String>,
@@ -328,7 +328,7 @@ fn check_importable(key: &str) -> Result<(), Failure> {
     if let Form::Bad(kind) = format::check(key) {
         let prefix = kind.prefix();
         return Err(Failure::No(format!(
-            "this begins with {prefix}, but its checksum does not hold: it would never be accepted"
+            "this begins with {prefix}, but has a checksum mismatch: it would never be accepted"
         )));
     }
     let wrong = key.chars().enumerate().find(|(_, c)| !c.is_ascii_graphic() || *c == ',');

@@ -23,20 +23,20 @@ use crate::decide::api_key::digest::is_pepper_name;
 use crate::decide::api_key::format::RandomFault;
 use crate::decide::scope::{ScopeError, ScopeSet};
 
-/// Fills a slice with random bytes, or says that it cannot.
+/// Fills a slice with random bytes, or fails.
 pub type FillRandom<'a> = dyn FnMut(&mut [u8]) -> Result<(), RandomFault> + 'a;
 
-/// What can be done with API keys.
+/// `gatepost key ...`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Make a new key: it is printed once, and only its digest is stored
+    /// Create a key: print it once, and store only its digest
     #[command(after_help = "Example:\n  gatepost key create --file keys.yaml --name 'CI deploy' \
         --scope deploy --expires 90d\n\nThe first line of standard output is the key and nothing \
         else:\n  KEY=$(gatepost key create --file keys.yaml --name ci)\n\n\
         A file called *.jsonl has one key a line, for many of them:\n  \
         gatepost key create --file partners.jsonl --name acme")]
     Create(Create),
-    /// Bring in a key that exists already, read from standard input
+    /// Import an existing key from standard input
     #[command(after_help = "Example:\n  gatepost key import --file keys.yaml --name 'old client' \
         < key.txt\n\nA key under 22 characters could be found from its digest by trying, so it \
         needs a pepper:\n  gatepost key import --file keys.yaml --name short --pepper p1 \
@@ -45,20 +45,20 @@ pub enum KeyCommand {
     /// List the keys of a file, without digests
     #[command(after_help = "Example:\n  gatepost key list --file keys.yaml --json")]
     List(List),
-    /// Say which entry a key belongs to; the key is read from standard input
+    /// Find the entry of a key, read from standard input
     #[command(
         after_help = "Example:\n  gatepost key find --file keys.yaml < key.txt\n\nExit code 1 \
         when there is none."
     )]
     Find(Find),
-    /// Make a new key in the place of another one, which keeps working for a while
+    /// Replace a key; the old one stays valid for a grace period
     #[command(after_help = "Example:\n  gatepost key rotate k-7f3k9x2m4q5w --file keys.yaml \
         --grace 7d\n\nThe new key has the old one's name, subject, scopes, claims and limits.")]
     Rotate(Rotate),
-    /// Switch a key off without forgetting it
+    /// Disable a key and keep its entry
     #[command(after_help = "Example:\n  gatepost key disable k-7f3k9x2m4q5w --file keys.yaml")]
     Disable(One),
-    /// Switch a key on again
+    /// Enable a disabled key
     #[command(after_help = "Example:\n  gatepost key enable k-7f3k9x2m4q5w --file keys.yaml")]
     Enable(One),
     /// Remove a key from its file
@@ -66,27 +66,27 @@ pub enum KeyCommand {
     Delete(One),
 }
 
-/// Which key file.
+/// The key file.
 #[derive(Clone, Debug, Args)]
 pub struct KeyFileArgument {
-    /// The key file: YAML, or JSON Lines if its name ends in .jsonl
+    /// Key file: YAML, or JSON Lines if its name ends in .jsonl
     #[arg(long = "file", short = 'f', value_name = "FILE")]
     pub path: PathBuf,
 }
 
-/// What a new entry says, whether its key is new or not.
+/// The fields of a new entry.
 #[derive(Clone, Debug, Args)]
 pub struct Entry {
-    /// Who the key speaks for; key:ID if not given
+    /// Subject of the key [default: key:ID]
     #[arg(long, value_parser = text)]
     pub subject: Option<String>,
-    /// What the key grants; once for every scope
+    /// Scope granted by the key; repeatable
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     pub scopes: Vec<String>,
-    /// When the key ends: after a while (90d) or at an instant (RFC 3339)
+    /// Expiry of the key: a duration (90d) or a time (RFC 3339)
     #[arg(long, value_name = "90d|RFC3339", value_parser = expiry)]
     pub expires: Option<Expiry>,
-    /// The id of the entry; made up if not given
+    /// Id of the entry [default: generated]
     #[arg(long, value_parser = key_id)]
     pub id: Option<String>,
 }
@@ -96,7 +96,7 @@ pub struct Entry {
 pub struct Create {
     #[command(flatten)]
     file: KeyFileArgument,
-    /// What the key is for, for people
+    /// Human-readable label
     #[arg(long, value_parser = text)]
     name: String,
     #[command(flatten)]
@@ -108,15 +108,15 @@ pub struct Create {
 pub struct Import {
     #[command(flatten)]
     file: KeyFileArgument,
-    /// What the key is for, for people
+    /// Human-readable label
     #[arg(long, value_parser = text)]
     name: Option<String>,
     #[command(flatten)]
     entry: Entry,
-    /// Store the digest under this pepper of the configuration
+    /// Pepper of the configuration to compute the digest with
     #[arg(long, value_parser = pepper_name, requires = "pepper_file")]
     pepper: Option<String>,
-    /// The file of that pepper
+    /// File of that pepper
     #[arg(long, value_name = "FILE", requires = "pepper")]
     pepper_file: Option<PathBuf>,
 }
@@ -126,7 +126,7 @@ pub struct Import {
 pub struct List {
     #[command(flatten)]
     file: KeyFileArgument,
-    /// As a JSON array
+    /// Print a JSON array
     #[arg(long)]
     json: bool,
 }
@@ -136,10 +136,10 @@ pub struct List {
 pub struct Find {
     #[command(flatten)]
     file: KeyFileArgument,
-    /// Look among the digests under this pepper, too
+    /// Search the digests with this pepper as well; repeatable
     #[arg(long = "pepper", value_name = "NAME=FILE", value_parser = named_file)]
     peppers: Vec<(String, PathBuf)>,
-    /// As a JSON object
+    /// Print a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -147,17 +147,17 @@ pub struct Find {
 /// `gatepost key rotate`.
 #[derive(Clone, Debug, Args)]
 pub struct Rotate {
-    /// The id of the key to replace
+    /// Id of the key to replace
     id: String,
     #[command(flatten)]
     file: KeyFileArgument,
-    /// How long the old key keeps working; never longer than it would have
+    /// Remaining validity of the old key, limited by its own expiry
     #[arg(long, default_value = "7d", value_name = "DURATION", value_parser = parse_duration)]
     grace: Duration,
-    /// When the new key ends; when the old one would have ended if not given
+    /// Expiry of the new key [default: the expiry of the old key]
     #[arg(long, value_name = "90d|RFC3339", value_parser = expiry)]
     expires: Option<Expiry>,
-    /// The id of the new entry; made up if not given
+    /// Id of the new entry [default: generated]
     #[arg(long = "new-id", value_name = "ID", value_parser = key_id)]
     new_id: Option<String>,
 }
@@ -165,23 +165,23 @@ pub struct Rotate {
 /// `gatepost key disable`, `enable`, `delete`.
 #[derive(Clone, Debug, Args)]
 pub struct One {
-    /// The id of the key
+    /// Id of the key
     id: String,
     #[command(flatten)]
     file: KeyFileArgument,
 }
 
-/// When a key ends, as it was said.
+/// The expiry argument of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// This long from now.
+    /// A duration from now.
     After(Duration),
-    /// At this instant.
+    /// A time.
     At(UnixTime),
 }
 
-/// Does what the command says and returns its exit code: 0 done, 1 no, 2 bad usage, 70 our fault
-/// or the system's, 78 a key file with mistakes.
+/// Runs a command and returns its exit code: 0 success, 1 not found or refused, 2 invalid
+/// arguments, 70 internal or system error, 78 invalid key file.
 pub fn run(
     command: &KeyCommand,
     stdin: &mut dyn Read,
@@ -211,7 +211,7 @@ pub fn run(
     }
 }
 
-/// What a command is given besides its arguments.
+/// The environment of a command: streams, clock, random source.
 struct Session<'a, 'r> {
     stdin: &'a mut dyn Read,
     stdout: &'a mut dyn Write,
@@ -221,15 +221,15 @@ struct Session<'a, 'r> {
 }
 
 impl Session<'_, '_> {
-    /// Tells the person something that is not the answer.
+    /// Prints a message on standard error.
     fn say(&mut self, text: &str) {
-        // Nothing depends on whether anybody listens.
+        // A closed standard error is not an error.
         let _ = writeln!(self.stderr, "{text}");
     }
 
     fn answer(&mut self, text: &str) -> Result<(), Failure> {
         match self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.flush()) {
-            // A reader that has seen enough is no fault of ours.
+            // A closed pipe is not an error.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => Err(Failure::Fault(format!("standard output: {error}"))),
             Ok(()) => Ok(()),
@@ -237,19 +237,19 @@ impl Session<'_, '_> {
     }
 }
 
-/// Why a command did not do what it was asked to.
+/// Why a command failed.
 #[derive(Debug, Error)]
 enum Failure {
-    /// The answer is no.
+    /// A negative answer.
     #[error("{0}")]
     No(String),
-    /// The arguments make no sense together.
+    /// Conflicting arguments.
     #[error("{0}")]
     Usage(String),
     /// The key file has mistakes; nothing was written.
     #[error("{} in the key file; nothing was changed{}", count(.0), lines(.0))]
     Mistakes(Vec<Mistake>),
-    /// Our fault, or the system's.
+    /// An internal error, or an error of the operating system.
     #[error("{0}")]
     Fault(String),
 }

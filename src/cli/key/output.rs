@@ -22,7 +22,7 @@ pub(super) fn list(session: &mut Session<'_, '_>, arguments: &List) -> Result<()
     session.answer(&table(std::iter::once(head).chain(rows).collect()))
 }
 
-/// The entry a key belongs to, and where it stands.
+/// The entry of a key and its position in the file.
 pub(super) fn found(
     session: &mut Session<'_, '_>,
     path: &Path,

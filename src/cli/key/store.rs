@@ -127,7 +127,7 @@ impl Folder {
             .and_then(|()| fs::rename(&temporary, target))
             .and_then(|()| self.handle.sync_all());
         if result.is_err() {
-            // Nobody reads it; it is only in the way.
+            // No process reads it.
             let _ = fs::remove_file(&temporary);
         }
         result
@@ -146,7 +146,7 @@ fn write_new(path: &Path, bytes: &[u8], old: Option<&fs::Metadata>) -> io::Resul
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    // A new file, never one that somebody has put there.
+    // A new file, never an existing one.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
     if let Some(old) = old {
         let new = file.metadata()?;

@@ -224,7 +224,7 @@ fn contract_commands_import_refuses_a_key_that_could_never_be_presented() {
     desk.bad(&["import"], &format!("{good},x"), 1, "a comma");
     desk.bad(&["import"], &format!("{good} x"), 1, "a space");
     desk.bad(&["import"], &format!("{good}é"), 1, "not visible ASCII");
-    desk.bad(&["import"], &format!("gp_key_{good}"), 1, "checksum does not hold");
+    desk.bad(&["import"], &format!("gp_key_{good}"), 1, "checksum mismatch");
     desk.bad(&["import"], &"x".repeat(8193), 1, "more than 8192 bytes");
     desk.bad(&["import"], "only-21-characters-it", 1, "under 22 it never matches");
     assert!(!desk.path().exists());
@@ -269,7 +269,7 @@ fn contract_commands_find_names_the_entry_and_never_the_key() {
     assert!(desk.good(&["find", "--pepper", &named], "hunter2").out.contains("id: short\n"));
     desk.bad(&["find", "--pepper", &named], "hunter3", 1, "no entry has this key");
     desk.bad(&["find", "--pepper", "p1"], "hunter3", 2, "usage");
-    desk.bad(&["find"], &key.replace("gp_key_", "gp_key_0"), 1, "checksum does not hold");
+    desk.bad(&["find"], &key.replace("gp_key_", "gp_key_0"), 1, "checksum mismatch");
     desk.bad(&["find"], &key.to_lowercase(), 1, "");
 }
 
@@ -332,7 +332,7 @@ fn contract_commands_rotate_never_lengthens_a_key() {
     let soon = UnixTime(NOW.0 + 3600);
     desk.write(&format!("keys:\n{}", yaml("a", &format!("    expires: {soon}\n"))));
     desk.good(&["rotate", "a", "--grace", "7d", "--new-id", "b"], "");
-    // The new key ends when the old one would have: nobody asked for more.
+    // The new key inherits the expiry of the old one.
     assert_eq!(
         desk.keys().iter().map(|key| key.entry.expires).collect::<Vec<_>>(),
         [Some(soon); 2]

@@ -27,7 +27,7 @@ TYPOS   := $(TOOLS)/typos/bin/typos
 DENY    := $(TOOLS)/bin/cargo-deny
 
 # What `make check` counts words in; `make language` takes the whole tree.
-PLAIN   := tests benches fuzz docs README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md Makefile .ci/run
+PLAIN   := src/base src/decide tests benches fuzz docs README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md Makefile .ci/run
 
 # $(call package,PROGRAM,PACKAGE): the Debian package, where the program is missing.
 package = PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null \

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::decide::gate::{Charging, RequestHead, Verdict};
 use crate::decide::rejection::{Answer, Reason};
 use crate::decide::request::address::Peer;
-use crate::serve::admin::pages::step;
+use crate::serve::admin::respond::step;
 use crate::serve::shared::Shared;
 
 /// A request to decide about.

@@ -9,6 +9,7 @@ mod guard;
 mod listener;
 mod pages;
 mod problem;
+mod respond;
 mod revocations;
 mod status;
 

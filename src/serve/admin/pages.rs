@@ -4,7 +4,6 @@
 //! revocations.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,16 +11,16 @@ use axum::extract::{Path, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::base::clock::Clock;
-use crate::decide::gate::{Step, address_text};
+use crate::decide::gate::address_text;
 use crate::serve::admin::explain;
 use crate::serve::admin::guard::{Demand, Guard};
 use crate::serve::admin::problem::Problem;
+use crate::serve::admin::respond::{Answer, Context, fault, pretty, read_body, step};
 use crate::serve::admin::revocations;
 use crate::serve::admin::status;
 use crate::serve::jwks::NoRefresh;
@@ -30,15 +29,6 @@ use crate::serve::observe::record::Outcome;
 use crate::serve::observe::why::WhyEntry;
 use crate::serve::reload::Reloader;
 use crate::serve::shared::Ready;
-
-/// The largest request body.
-const BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// How long a body may take.
-const BODY_TIME: Duration = Duration::from_secs(5);
-
-pub(super) type Context = State<Arc<Reloader>>;
-pub(super) type Answer = Result<Response, Problem>;
 
 pub(super) fn router(reloader: Arc<Reloader>, guard: &Guard) -> Router {
     let guarded = |router: Router<Arc<Reloader>>, demand| {
@@ -184,18 +174,6 @@ async fn explain_page(State(reloader): Context, body: Body) -> Answer {
     pretty(&question.ask(reloader.shared()))
 }
 
-/// A whole body, of bounded size and in bounded time.
-pub(super) async fn read_body(body: Body) -> Result<Bytes, Problem> {
-    let read = axum::body::to_bytes(body, BODY_BYTES_MAX);
-    let body = tokio::time::timeout(BODY_TIME, read).await;
-    let wrong = |detail| Problem::new(StatusCode::BAD_REQUEST, "invalid_request", detail);
-    let body = body.map_err(|_| wrong("the body did not come in time"))?;
-    body.map_err(|_| {
-        let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes, or broke off");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
-    })
-}
-
 async fn unknown() -> Problem {
     let detail = "there are /metrics, /livez, /readyz, /status, /why/REQUEST_ID, /reload, /explain, \
                   /issuers/NAME/refresh, /revocations";
@@ -210,16 +188,6 @@ async fn unknown_here() -> Problem {
 async fn method_unknown() -> Problem {
     let detail = "changes are POST, or DELETE of a revocation; everything else is GET";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
-}
-
-pub(super) fn pretty(page: &impl Serialize) -> Answer {
-    let mut body = serde_json::to_string_pretty(page).map_err(|_| fault("cannot be written"))?;
-    body.push('\n');
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
-}
-
-pub(super) fn fault(detail: &str) -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
 }
 
 /// What `why` answers.
@@ -267,14 +235,4 @@ impl<'a> WhyPage<'a> {
             steps: entry.steps().iter().map(step).collect(),
         }
     }
-}
-
-/// A step as `why` and `explain` answer it.
-pub(super) fn step(step: &Step) -> Value {
-    json!({ "question": step.question, "passed": step.passed, "answer": step.answer })
-}
-
-/// Uptime, ages: whole seconds between two instants for people.
-pub(super) fn seconds_since(then: crate::base::clock::UnixMillis) -> u64 {
-    Clock::unix_millis().0.saturating_sub(then.0) / 1000
 }

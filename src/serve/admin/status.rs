@@ -12,7 +12,7 @@ use crate::config::{IssuerSource, KeySource};
 use crate::decide::jwt::VerifyingKey;
 use crate::decide::policy::upstream::{Upstream, UpstreamAddress};
 use crate::decide::rate_limit::{LimitBy, LimitPolicy};
-use crate::serve::admin::pages::seconds_since;
+use crate::serve::admin::respond::seconds_since;
 use crate::serve::jwks::KeyServer;
 use crate::serve::reload::{LoadedKeySet, Reloader};
 use crate::serve::shared::{Ready, Shared};

@@ -127,7 +127,8 @@ fn serve(options: &Options) -> Result<(), ServeError> {
         .map_err(|error| ServeError::System("SIGHUP", error))?;
     let admin = serve_admin(&startup, admin_token, &reloader)?;
     let metrics = serve_metrics(&startup, &reloader)?;
-    jwks::start(Arc::clone(&reloader), &startup.state_dir)
+    let forget = introspection::forget_the_gone(Arc::clone(&shared), reloader.generations());
+    jwks::start(Arc::clone(&reloader), &startup.state_dir, forget)
         .map_err(|error| ServeError::System("a thread for key servers", error))?;
     let _watching =
         reload::watch(reloader).map_err(|error| ServeError::System("watching files", error))?;

@@ -26,7 +26,6 @@ use crate::serve::introspection::client::Asker;
 use crate::serve::introspection::shares::{Caller, Shares};
 use crate::serve::jwks::FetchError;
 use crate::serve::observe::metrics::IntrospectionResult;
-use crate::serve::reload::Reloader;
 use crate::serve::shared::Shared;
 
 /// What came of asking; `None` where there was no answer.
@@ -96,15 +95,15 @@ pub async fn ask(
     heard.clone().flatten()
 }
 
-/// Lets go of the clients of issuers that are asked no longer, after each reload, for ever.
-pub async fn forget_the_gone(reloader: Arc<Reloader>) {
-    let mut generations = reloader.generations();
+/// Drops the clients of issuers that are no longer introspected, after each reload, until the
+/// sender of `generations` is gone.
+pub async fn forget_the_gone(shared: Arc<Shared>, mut generations: watch::Receiver<u64>) {
     while generations.changed().await.is_ok() {
-        let snapshot = reloader.shared().snapshots.load_full();
+        let snapshot = shared.snapshots.load_full();
         let issuers = snapshot.dynamic.issuers.iter();
         let asked = issuers.filter(|source| source.introspection.is_some());
         let names: HashSet<&str> = asked.map(|source| &*source.settings.name).collect();
-        reloader.shared().introspection.forget_others(&names).await;
+        shared.introspection.forget_others(&names).await;
     }
 }
 

@@ -6,7 +6,6 @@
 use serde::Deserialize;
 
 use crate::config::KeyUrl;
-use crate::serve::jwks::fetch::FetchError;
 
 #[derive(Deserialize)]
 struct Metadata {
@@ -19,19 +18,18 @@ struct Metadata {
 /// # Errors
 /// That it is not metadata, is about another issuer, or names an address that keys must not come
 /// from.
-pub(super) fn jwks_uri(body: &[u8], issuer: &str, allows_http: bool) -> Result<KeyUrl, FetchError> {
-    let wrong = |what: String| FetchError::Metadata(what);
+pub(super) fn jwks_uri(body: &[u8], issuer: &str, allows_http: bool) -> Result<KeyUrl, String> {
     let metadata: Metadata = serde_json::from_slice(body)
-        .map_err(|_| wrong("is not JSON with one issuer and one jwks_uri".to_owned()))?;
+        .map_err(|_| "is not JSON with one issuer and one jwks_uri".to_owned())?;
     if metadata.issuer != issuer {
-        return Err(wrong(format!("is about another issuer: {:.200?}", metadata.issuer)));
+        return Err(format!("is about another issuer: {:.200?}", metadata.issuer));
     }
     let url = KeyUrl::parse(&metadata.jwks_uri, allows_http)
-        .map_err(|message| wrong(format!("has a jwks_uri that is {message}")))?;
+        .map_err(|message| format!("has a jwks_uri that is {message}"))?;
     // Metadata that came over TLS must not lead away from it.
     let is_verified = issuer.starts_with("https://");
     if is_verified && !url.is_https() && !allows_http {
-        return Err(wrong("has a jwks_uri that is not https".to_owned()));
+        return Err("has a jwks_uri that is not https".to_owned());
     }
     Ok(url)
 }
@@ -40,7 +38,7 @@ pub(super) fn jwks_uri(body: &[u8], issuer: &str, allows_http: bool) -> Result<K
 mod tests {
     use super::*;
 
-    fn read(issuer: &str, body: &str) -> Result<String, FetchError> {
+    fn read(issuer: &str, body: &str) -> Result<String, String> {
         jwks_uri(body.as_bytes(), issuer, false).map(|url| url.uri().to_string())
     }
 

@@ -197,7 +197,8 @@ impl Asking {
                 &body(response, BODY_BYTES_MAX).await?,
                 question.issuer,
                 allows_http,
-            ),
+            )
+            .map_err(FetchError::Metadata),
             status => Err(refused(status)),
         }
     }

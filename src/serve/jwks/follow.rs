@@ -16,10 +16,9 @@ use crate::decide::jwt::{KeyMistake, KeySet};
 use crate::serve::jwks::fetch::{self, FetchError, Fetched, Question};
 use crate::serve::jwks::kept::{Folder, Kept, Place};
 use crate::serve::jwks::schedule::Schedule;
-use crate::serve::jwks::server::{
-    Answer, KeyServer, LastRefresh, NoRefresh, RefreshResult, Refreshed, Standing,
-};
+use crate::serve::jwks::server::{Answer, KeyServer, NoRefresh, Refreshed};
 use crate::serve::observe::line::shorten;
+use crate::serve::observe::report::{LastRefresh, RefreshResult, Standing};
 use crate::serve::reload::{FetchedKeys, Reloader};
 
 /// Skipped members that are named in a log line and on the status page.

@@ -24,13 +24,10 @@ use tokio::task::AbortHandle;
 use crate::base::clock::Clock;
 use crate::config::snapshot::Snapshot;
 use crate::config::{IssuerSource, KeySource};
-use crate::serve::introspection;
 use crate::serve::reload::Reloader;
 
 pub use fetch::FetchError;
-pub use server::{
-    KeyServer, KeyServers, LastRefresh, NoRefresh, RefreshResult, Refreshed, Standing,
-};
+pub use server::{KeyServer, KeyServers, NoRefresh, Refreshed};
 
 use follow::Follower;
 use kept::{Folder, Place};
@@ -40,10 +37,15 @@ const FIRST_KEYS_MAX: Duration = Duration::from_secs(30);
 
 /// Takes over what was kept on disk, and then follows the key servers on a thread of its own for as
 /// long as the process lives. `/readyz` says no until every issuer has had keys, for at most 30 s.
+/// `beside` runs on the same thread.
 ///
 /// # Errors
 /// When the system has no thread or no timers.
-pub fn start(reloader: Arc<Reloader>, state_dir: &Path) -> io::Result<()> {
+pub fn start(
+    reloader: Arc<Reloader>,
+    state_dir: &Path,
+    beside: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
     let mut following = Following {
         folder: Arc::new(Folder::new(state_dir)),
         tasks: HashMap::new(),
@@ -59,7 +61,7 @@ pub fn start(reloader: Arc<Reloader>, state_dir: &Path) -> io::Result<()> {
         runtime.block_on(async move {
             following.spawn(followers);
             tokio::spawn(first_keys(Arc::clone(&reloader)));
-            tokio::spawn(introspection::forget_the_gone(Arc::clone(&reloader)));
+            tokio::spawn(beside);
             following.run().await;
         });
     })?;

@@ -12,10 +12,10 @@ use thiserror::Error;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{Mutex, Notify, oneshot};
 
-use crate::base::clock::UnixMillis;
 use crate::config::{KeyLocation, RemoteKeys};
 use crate::serve::jwks::fetch::FetchError;
 use crate::serve::jwks::kept::Kept;
+use crate::serve::observe::report::{RefreshResult, Standing};
 
 /// Operators who ask at the same time.
 const ASKS_MAX: usize = 16;
@@ -45,58 +45,6 @@ pub struct Refreshed {
     pub result: RefreshResult,
     /// How many keys are in force.
     pub keys: usize,
-}
-
-/// How a refresh ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefreshResult {
-    /// Other keys are in force.
-    Changed,
-    /// The same keys were confirmed.
-    Unchanged,
-    /// It failed; the keys are as before.
-    Failure,
-}
-
-impl RefreshResult {
-    /// Every result, for metrics declared in advance.
-    pub const ALL: [Self; 3] = [Self::Changed, Self::Unchanged, Self::Failure];
-
-    /// The metric label `result`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Changed => "changed",
-            Self::Unchanged => "unchanged",
-            Self::Failure => "failure",
-        }
-    }
-}
-
-/// How a key server stands, for `/status` and the metrics.
-#[derive(Clone, Debug, Default)]
-pub struct Standing {
-    /// When the keys in force were fetched or confirmed.
-    pub fetched: Option<UnixMillis>,
-    /// The last refresh.
-    pub last: Option<LastRefresh>,
-    /// When the next one is due.
-    pub next: Option<UnixMillis>,
-    /// How many keys are in force.
-    pub keys: usize,
-    /// Members of the set that are not used, and why.
-    pub skipped: Vec<String>,
-}
-
-/// A refresh that is over.
-#[derive(Clone, Debug)]
-pub struct LastRefresh {
-    /// When.
-    pub time: UnixMillis,
-    /// How it ended.
-    pub result: RefreshResult,
-    /// Why it failed.
-    pub error: Option<String>,
 }
 
 pub(super) type Answer = Result<Refreshed, NoRefresh>;

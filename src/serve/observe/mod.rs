@@ -8,6 +8,7 @@ pub mod line;
 pub mod log;
 pub mod metrics;
 pub mod record;
+pub mod report;
 pub mod why;
 
 use crate::serve::observe::access_log::AccessLog;

@@ -7,7 +7,6 @@
 mod corridor;
 #[cfg(test)]
 pub(crate) mod fixture;
-mod report;
 mod sighup;
 mod watch;
 
@@ -23,10 +22,10 @@ use crate::config::files::disk::LocalDisk;
 use crate::config::snapshot::Snapshot;
 use crate::config::{Config, Materials, Mistake};
 use crate::decide::jwt::KeySet;
+use crate::serve::observe::report::ReloadReport;
 use crate::serve::shared::Shared;
 
 pub use corridor::{Corridor, FetchedKeys, Opened, Sources};
-pub use report::ReloadReport;
 pub use sighup::follow_sighup;
 pub use watch::{Watching, watch};
 

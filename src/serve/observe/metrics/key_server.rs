@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use crate::base::clock::UnixMillis;
-use crate::serve::jwks::{RefreshResult, Standing};
 use crate::serve::observe::metrics::{Metrics, signed};
+use crate::serve::observe::report::{RefreshResult, Standing};
 
 /// What came of asking an issuer about an opaque token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use crate::decide::revocation::Kind;
 use crate::serve::observe::metrics::families::{Declare, Families};
 use crate::serve::observe::metrics::route::{LimitSeries, RouteSeries, UpstreamSeries};
 use crate::serve::observe::record::{Cut, Outcome, Record};
-use crate::serve::reload::ReloadReport;
+use crate::serve::observe::report::ReloadReport;
 use crate::serve::revocation_log::WriteSeries;
 
 pub use key_server::IntrospectionResult;

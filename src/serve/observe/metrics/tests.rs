@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::base::clock::UnixMillis;
 use crate::decide::rejection::{Fault, Reason};
-use crate::serve::jwks::{RefreshResult, Standing};
+use crate::serve::observe::report::{RefreshResult, Standing};
 use crate::serve::reload::fixture::{self, MemoryDisk};
 
 fn report(mistakes: usize) -> ReloadReport {

@@ -95,6 +95,15 @@ fn contract_configuration_secrets_others_can_read_are_refused() {
     let run = sandbox.run(&["check", "--config", "gatepost.yaml"]);
     assert_eq!(run.exit, 78, "{run:?}");
     assert!(run.stderr.contains("chmod"), "the remedy: {run:?}");
+    // As a secret volume of Kubernetes lays it out; chmod would not help there.
+    std::os::unix::fs::symlink(".", sandbox.path("..data")).unwrap();
+    let run = sandbox.run(&["check", "--config", "gatepost.yaml"]);
+    assert_eq!(run.exit, 78, "{run:?}");
+    assert!(run.stderr.contains("defaultMode: 0440") && !run.stderr.contains("chmod"), "{run:?}");
+    std::fs::set_permissions(&pepper, PermissionsExt::from_mode(0o440)).unwrap();
+    let run = sandbox.run(&["check", "--config", "gatepost.yaml"]);
+    assert!(!run.stderr.contains("pepper.txt"), "{run:?}");
+    std::fs::set_permissions(&pepper, PermissionsExt::from_mode(0o644)).unwrap();
     sandbox.write("gatepost.yaml", &format!("{HEAD}insecure_file_modes: true\n{config}{ROUTES}"));
     let run = sandbox.run(&["check", "--config", "gatepost.yaml"]);
     assert_eq!(run.exit, 0, "{run:?}");

@@ -25,6 +25,12 @@ pub trait Disk {
     /// What the system says, or that the file is too large or not a file.
     fn read(&self, path: &Path, limit: usize) -> io::Result<Content>;
 
+    /// Whether a file is on a secret or config map volume of Kubernetes, where `chmod` fails or is
+    /// undone.
+    fn is_on_kubernetes_volume(&self, _path: &Path) -> bool {
+        false
+    }
+
     /// Opens a file of at most `limit` bytes, to be read piece by piece.
     ///
     /// # Errors
@@ -34,11 +40,19 @@ pub trait Disk {
     }
 }
 
+/// The link by which Kubernetes replaces all files of a volume at once.
+const KUBERNETES_DATA: &str = "..data";
+
 /// The file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalDisk;
 
 impl Disk for LocalDisk {
+    fn is_on_kubernetes_volume(&self, path: &Path) -> bool {
+        let data = path.parent().map(|folder| folder.join(KUBERNETES_DATA));
+        data.is_some_and(|data| data.is_symlink())
+    }
+
     fn read(&self, path: &Path, limit: usize) -> io::Result<Content> {
         let mut file = open_regular(path)?;
         let metadata = file.metadata()?;

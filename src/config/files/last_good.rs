@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, BufRead, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -294,11 +294,23 @@ pub(super) fn read(
     let content = disk.read(&file.path, limit).map_err(|error| cannot_read(file, &error))?;
     let exposed = content.mode.filter(|mode| mode & OTHERS != 0).map(|mode| {
         file.mistake(format!(
-            "{path} is a secret that others can read (mode {mode:03o}): run `chmod 600 {path}`, \
-             or allow it with insecure_file_modes: true"
+            "{path} is a secret that others can read (mode {mode:03o}): {}, or allow it with \
+             insecure_file_modes: true",
+            remedy(disk, &file.path)
         ))
     });
     Ok((Zeroizing::new(content.bytes), exposed))
+}
+
+/// How a file becomes one that others cannot read.
+fn remedy(disk: &dyn Disk, path: &Path) -> String {
+    if disk.is_on_kubernetes_volume(path) {
+        "it is on a Kubernetes volume, so set defaultMode: 0440 on the volume and fsGroup in the \
+         securityContext of the pod"
+            .to_owned()
+    } else {
+        format!("run `chmod 600 {}`", path.display())
+    }
 }
 
 fn cannot_read(file: &FileReference, error: &io::Error) -> Mistake {

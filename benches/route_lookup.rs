@@ -46,6 +46,7 @@ fn routes(count: usize) -> Vec<Arc<Route>> {
                 upstream: Arc::clone(&upstream),
                 forward_credential: false,
                 min_body_rate: None,
+                passes_authorization: false,
                 body_limit: None,
                 timeouts: Timeouts::default(),
                 upgrade: Upgrade::Denied,

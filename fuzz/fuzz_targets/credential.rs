@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use gatepost::decide::request::credential::{CredentialSources, KeySource};
+use gatepost::decide::request::credential::{CredentialSources, KeySource, Reading};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 
@@ -17,9 +17,8 @@ fuzz_target!(|data: &[u8]| {
             headers.append(name, value);
         }
     }
-    let key = |header, scheme: Option<&str>| KeySource {
-        header: HeaderName::from_static(header),
-        scheme: scheme.map(Box::from),
+    let key = |header, scheme: Option<&str>| {
+        KeySource::new(HeaderName::from_static(header), scheme.map(Box::from))
     };
     for keys in [
         vec![],
@@ -27,8 +26,10 @@ fuzz_target!(|data: &[u8]| {
         vec![key("authorization", Some("Bearer")), key("x-api-key", None)],
         vec![key("authorization", Some("ApiKey")), key("x-token", Some("Key"))],
         vec![key("authorization", None)],
+        vec![key("authorization", Some("Basic"))],
     ] {
-        let Ok(presented) = CredentialSources::new(keys).read(&headers) else { continue };
+        let reading = Reading::default();
+        let Ok(presented) = CredentialSources::new(keys).read(&headers, &reading) else { continue };
         for text in [presented.jwt, presented.key].into_iter().flatten() {
             assert!(!text.is_empty());
             assert!(text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b','));

@@ -78,6 +78,32 @@ pub fn is_method_override(folded: &str) -> bool {
     matches!(folded, "x-http-method-override" | "x-http-method" | "x-method-override")
 }
 
+/// The fields that frame or route a message (RFC 9110 section 7.6.1, RFC 9112 section 6), folded.
+const FRAMING: &[&str] = &[
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Whether a field of this [folded](fold) name, when it is spelled in another way
+/// (`Transfer_Encoding`), reaches an upstream as a field that frames or routes the message. No
+/// client sends these by accident.
+#[must_use]
+pub fn is_framing(folded: &str) -> bool {
+    FRAMING.contains(&folded)
+}
+
 fn is_folded(name: &str) -> bool {
     let mut after_letter = false;
     for byte in name.bytes() {

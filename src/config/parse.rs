@@ -115,6 +115,7 @@ fn dynamic(
     let known = routes::Known {
         upstreams: &upstreams,
         limits: &limits,
+        key_places: &places,
         authenticators: routes::authenticators(&issuers, listed, top.has("api_keys")),
     };
     let routes = routes::routes(top, &reading, known);
@@ -124,7 +125,10 @@ fn dynamic(
         issuers,
         api_keys,
         revocation_files,
-        credentials: CredentialSources::new(places),
+        credentials: match listed {
+            0 => CredentialSources::of_keys(places),
+            _ => CredentialSources::new(places),
+        },
         failed_credentials: limits::failed_credentials(top),
         limits,
         identity,

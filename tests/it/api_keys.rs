@@ -1,5 +1,8 @@
 //! Contract, "Key files": keys of any maker by digest, and our own.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::support::{KEY, Recorder, Sidecar, digest_of, peppered_digest_of, standard};
 
 const ROUTES: &str = "routes: [{ path: /**, access: { scopes: [read] } }]\n";
@@ -235,4 +238,45 @@ fn contract_commands_a_key_created_in_a_file_of_lines_works() {
     assert_eq!(sidecar.sandbox.run(&["key", "delete", "--file", "keys.jsonl", &id]).exit, 0);
     assert_eq!(sidecar.reload().status, 200);
     refused(&sidecar, &key, "key_unknown");
+}
+
+#[test]
+fn contract_credentials_a_key_in_basic_credentials_is_decoded() {
+    let upstream = Recorder::start();
+    for (part, good, bad) in [
+        ("", format!("{KEY}:"), format!(":{KEY}")),
+        (", key_in: password", format!(":{KEY}"), format!("{KEY}:")),
+    ] {
+        let (sandbox, config) = standard(upstream.url());
+        let place = format!("from: [{{ header: Authorization, scheme: Basic{part} }}],");
+        let config = config.replace("header: X-API-Key,", &place);
+        let routes = "routes: [{ path: /**, access: { scopes: [read] } }]\n";
+        let sidecar = sandbox.start(&format!("{config}{routes}"));
+        let present = |text: &str| {
+            let value = format!("Basic {}", STANDARD.encode(text));
+            sidecar.get("/", &[("Authorization", &value)])
+        };
+        assert_eq!(present(&good).status, 200, "{part}");
+        let recorded = upstream.last();
+        assert_eq!(recorded.field("x-auth-subject"), Some("key:existing"));
+        assert_eq!(recorded.field("authorization"), None, "consumed");
+        assert_eq!(present(&bad).status, 400, "{part}");
+        assert_eq!(present(&format!("{KEY}:x")).status, 400, "{part}");
+        let unknown = present(&good.replace("existing", "unknown"));
+        assert_eq!(unknown.status, 401);
+        assert_eq!(sidecar.why(&unknown)["reason"], "key_unknown");
+    }
+    let (sandbox, config) = standard(upstream.url());
+    for (place, said) in [
+        ("{ query: api_key }", "a key in the query is never accepted"),
+        ("{ header: X-API-Key, key_in: user }", "belongs to scheme: Basic"),
+    ] {
+        let config = config.replace("header: X-API-Key,", &format!("from: [{place}],"));
+        let head = "listeners: [{ address: 127.0.0.1:0 }]\n";
+        let routes = "routes: [{ path: /**, access: { scopes: [read] } }]\n";
+        sandbox.write("gatepost.yaml", &format!("{head}{config}{routes}"));
+        let run = sandbox.run(&["check", "--config", "gatepost.yaml"]);
+        assert_eq!(run.exit, 78, "{run:?}");
+        assert!(run.stderr.contains(said), "{place}: {run:?}");
+    }
 }

@@ -294,3 +294,21 @@ fn contract_configuration_introspection_mistakes_are_told_with_their_place() {
     let keyless = "\x20 - { issuer: \"https://one.example.com\", audiences: [a] }\n";
     check(&sandbox, &with(keyless, &config), "keys");
 }
+
+#[test]
+fn r801_a_secret_of_gatepost_is_disclosed_to_no_issuer() {
+    let asked = endpoint(|_| json(&active()));
+    let (_upstream, sidecar) = asking(asked.url(), "");
+    // Well formed: made by the program itself.
+    let made = sidecar.sandbox.run(&["key", "create", "--file", "made.yaml", "--name", "made"]);
+    let key = made.stdout.split_whitespace().find(|word| word.starts_with("gp_key_")).unwrap();
+    refused(&sidecar, key, 401, "key_misplaced");
+    refused(&sidecar, &format!("{}x", &key[..key.len() - 1]), 401, "key_malformed");
+    for other in ["gp_", "gp_key_", "gp_pat_short", "gp_new_kind_0123456789", "gp_.a.b"] {
+        let response = present(&sidecar, other);
+        assert_eq!(response.status, 401, "{other}");
+    }
+    assert!(asked.requests().is_empty(), "{:?}", asked.requests());
+    assert_eq!(present(&sidecar, "gpx-not-ours-0123456789").status, 200);
+    assert_eq!(asked.requests().len(), 1);
+}

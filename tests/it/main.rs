@@ -50,3 +50,4 @@ mod secrets;
 mod strangers;
 mod tidy;
 mod transfers;
+mod twins;

@@ -175,11 +175,55 @@ routes:
     for target in ["/public//admin/x", "/public/Admin/x", "/public/admin;x/y", "/public/admin./x"] {
         check(&sidecar, ("GET", target, &[]), 400, "path_ambiguous");
     }
-    assert_eq!(upstream.requests().len(), 0);
+    for target in ["/public/%09", "/public/a%0Ab", "/public/a%0db", "/public/%2e./x"] {
+        check(&sidecar, ("GET", target, &[]), 400, "path_invalid");
+    }
+    check(&sidecar, ("GET", "/public/adm%2Ein/x", &[]), 200, "");
+    assert_eq!(upstream.requests().len(), 1);
+    assert_eq!(upstream.last().request_line(), "GET /public/adm%2Ein/x HTTP/1.1");
     check(&sidecar, ("GET", "/public/./a", &[]), 200, "");
     assert_eq!(
         upstream.last().request_line(),
         "GET /public/a HTTP/1.1",
         "decided on and forwarded"
     );
+}
+
+/// The step that refused a request, as `why` shows it.
+fn refusal(sidecar: &Sidecar, target: &str, host: &str) -> String {
+    let mut client = sidecar.connect();
+    let response = client.exchange("GET", target, &[("Host", host)]);
+    let why = sidecar.why(&response);
+    let last = why["steps"].as_array().unwrap().last().unwrap().clone();
+    format!("{} {}", response.status, last["answer"].as_str().unwrap())
+}
+
+#[test]
+fn contract_paths_an_encoded_slash_and_a_port_are_named_with_their_remedy() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let routes = "routes: [{ path: /files/**, hosts: [name.test], access: anonymous }]\n";
+    let sidecar = sandbox.start(&format!("{config}{routes}"));
+    let slash = refusal(&sidecar, "/files/a%2Fb", "name.test");
+    assert!(slash.starts_with("400 path_invalid"), "{slash}");
+    assert!(slash.contains("encoded slash (%2F)"), "{slash}");
+    assert!(slash.contains("insecure_path: [encoded_slash]"), "{slash}");
+    let port = refusal(&sidecar, "/files/a", "name.test:8080");
+    assert!(port.starts_with("404 route_unknown"), "{port}");
+    assert!(port.contains("port of \"name.test:8080\" does not fit"), "{port}");
+    let other = refusal(&sidecar, "/files/a", "other.test:8080");
+    assert!(!other.contains("port"), "{other}");
+    let explained = sidecar.sandbox.run(&[
+        "explain",
+        "--config",
+        "gatepost.yaml",
+        "--method",
+        "GET",
+        "--path",
+        "/files/a",
+        "--host",
+        "name.test:8080",
+    ]);
+    assert_eq!(explained.exit, 1);
+    assert!(explained.stdout.contains("does not fit"), "{explained:?}");
 }

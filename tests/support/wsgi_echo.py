@@ -1,17 +1,16 @@
 """A WSGI server that answers every request with its environment, as JSON.
 
 WSGI folds `-` and `_` in header names into one, and the server of the standard library does so
-for every field, as many deployed ones do: what reaches the application is what counts.
+for every field, as many deployed ones do: what reaches the application is what counts. The first
+argument chooses the server: wsgiref (the default), waitress or gunicorn, which is set to pass on
+names with `_`, as it did by default before version 22.
 """
 
 import json
+import os
+import signal
 import sys
-from wsgiref.simple_server import WSGIRequestHandler, make_server
-
-
-class Quiet(WSGIRequestHandler):
-    def log_message(self, *arguments):
-        pass
+import threading
 
 
 def application(environ, start_response):
@@ -25,10 +24,55 @@ def application(environ, start_response):
     return [body]
 
 
-server = make_server("127.0.0.1", 0, application, handler_class=Quiet)
-print(server.server_port, flush=True)
-# Ends with the test, which holds the other end of standard input.
-import threading
+def announce(port):
+    print(port, flush=True)
 
-threading.Thread(target=lambda: (sys.stdin.read(), server.shutdown()), daemon=True).start()
-server.serve_forever(poll_interval=0.05)
+
+def end_with_the_test(stop):
+    """The test holds the other end of standard input."""
+    threading.Thread(target=lambda: (sys.stdin.read(), stop()), daemon=True).start()
+
+
+def wsgiref():
+    from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    server = make_server("127.0.0.1", 0, application, handler_class=Quiet)
+    announce(server.server_port)
+    end_with_the_test(server.shutdown)
+    server.serve_forever(poll_interval=0.05)
+
+
+def waitress():
+    from waitress.server import create_server
+
+    server = create_server(application, host="127.0.0.1", port=0, threads=2)
+    announce(server.effective_port)
+    end_with_the_test(lambda: os._exit(0))
+    server.run()
+
+
+def gunicorn():
+    from gunicorn.app.base import BaseApplication
+
+    class Server(BaseApplication):
+        def load_config(self):
+            self.cfg.set("bind", "127.0.0.1:0")
+            self.cfg.set("workers", 1)
+            self.cfg.set("loglevel", "critical")
+            self.cfg.set("header_map", "dangerous")
+            ready = lambda server: announce(server.LISTENERS[0].sock.getsockname()[1])
+            self.cfg.set("when_ready", ready)
+
+        def load(self):
+            return application
+
+    main = os.getpid()
+    end_with_the_test(lambda: os.getpid() == main and os.kill(main, signal.SIGTERM))
+    Server().run()
+
+
+{"wsgiref": wsgiref, "waitress": waitress, "gunicorn": gunicorn}[(sys.argv[1:] or ["wsgiref"])[0]]()

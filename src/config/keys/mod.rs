@@ -259,6 +259,12 @@ pub static KEY_PLACE: Section = Section {
     keys: &[
         Key::required("header", Shape::Text, "the header"),
         Key::new("scheme", Shape::Text, "the authentication scheme in it; absent means none"),
+        Key::new(
+            "key_in",
+            Shape::Word(&["user", "password"]),
+            "the half of Basic credentials that is the key; the other one is empty",
+        )
+        .or("user"),
     ],
 };
 
@@ -361,6 +367,12 @@ macro_rules! route_keys {
                 "leave the credential on the request to the upstream",
             )
             .or("false"),
+            Key::new(
+                "authorization",
+                Shape::Word(&["read", "pass"]),
+                "`pass` leaves Authorization to the application: not read, and forwarded as it is",
+            )
+            .or("read"),
             Key::new(
                 "cors",
                 Shape::Section(&CORS),

@@ -7,7 +7,7 @@ use crate::config::language::walk::{Mapping, Value};
 use crate::config::model::ApiKeySettings;
 use crate::config::sections::identity::{Taken, claim_headers, header};
 use crate::config::sections::{Reading, name};
-use crate::decide::request::credential::KeySource;
+use crate::decide::request::credential::{BasicPart, KeySource};
 
 /// Each place is looked at in every request.
 const PLACES_MAX: usize = 8;
@@ -49,11 +49,7 @@ pub fn places(top: &Mapping<'_>) -> Vec<KeySource> {
                 let _ = list.check_count(items.len(), &(1..=PLACES_MAX));
             }
             for item in items {
-                let Some(section) = item.section(&keys::KEY_PLACE) else { continue };
-                let scheme = section.find("scheme");
-                let read = scheme.as_ref().and_then(|value| value.parse(scheme_token));
-                let Some(header) = section.require("header") else { continue };
-                let Some(source) = place(&header, scheme.is_some(), read) else { continue };
+                let Some(source) = listed_place(&item) else { continue };
                 let again = |other: &KeySource| {
                     other.header == source.header && same_scheme(other, &source)
                 };
@@ -65,13 +61,37 @@ pub fn places(top: &Mapping<'_>) -> Vec<KeySource> {
         }
         (Some(short), Some(_)) => short.mistake("is short for `from`; remove one of the two"),
         (None, None) => {
-            places.push(KeySource {
-                header: http::HeaderName::from_static("x-api-key"),
-                scheme: None,
-            });
+            places.push(KeySource::new(http::HeaderName::from_static("x-api-key"), None));
         }
     }
     places
+}
+
+/// One place of `from`.
+fn listed_place(item: &Value<'_>) -> Option<KeySource> {
+    if item.is_mapping() && item.table()?.iter().any(|(key, _)| *key == "query") {
+        item.mistake(
+            "a key in the query is never accepted: URLs are kept in logs, histories and Referer \
+             fields; write { header: NAME }",
+        );
+        return None;
+    }
+    let section = item.section(&keys::KEY_PLACE)?;
+    let scheme = section.find("scheme");
+    let read = scheme.as_ref().and_then(|value| value.parse(scheme_token));
+    let part = section.find("key_in");
+    let header = section.require("header")?;
+    let mut source = place(&header, scheme.is_some(), read)?;
+    if let Some(part) = part {
+        let is_basic = |scheme: &str| scheme.eq_ignore_ascii_case("Basic");
+        if !source.scheme.as_deref().is_some_and(is_basic) {
+            part.mistake("belongs to scheme: Basic");
+        }
+        source.part = part
+            .word(&[("user", BasicPart::User), ("password", BasicPart::Password)])
+            .unwrap_or_default();
+    }
+    Some(source)
 }
 
 fn same_scheme(a: &KeySource, b: &KeySource) -> bool {
@@ -93,7 +113,7 @@ fn place(value: &Value<'_>, has_scheme: bool, scheme: Option<Box<str>>) -> Optio
     if header == http::header::AUTHORIZATION && !has_scheme {
         value.mistake("Authorization always has a scheme: write from: [{ header: Authorization, scheme: Bearer }]");
     }
-    Some(KeySource { header, scheme })
+    Some(KeySource::new(header, scheme))
 }
 
 /// An authentication scheme: a token (RFC 9110 section 11.1).

@@ -8,6 +8,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use http::Method;
+use http::header::AUTHORIZATION;
 
 use crate::config::keys;
 use crate::config::language::walk::{Mapping, Value, suggest};
@@ -18,9 +19,10 @@ use crate::config::sections::upstreams::{TimeoutSettings, timeouts};
 use crate::config::sections::{Reading, size};
 use crate::decide::policy::upstream::{Upstream, UpstreamAddress};
 use crate::decide::policy::{
-    HostPattern, InsecurePath, Methods, PathPattern, Route, RouteTable, Upgrade,
+    Access, HostPattern, InsecurePath, Methods, PathPattern, Route, RouteTable, Upgrade,
 };
 use crate::decide::rate_limit::LimitPolicy;
+use crate::decide::request::credential::{CredentialKind, KeySource};
 
 /// Bounds the table, its metrics and the time a reload takes.
 const ROUTES_MAX: usize = 20_000;
@@ -41,6 +43,8 @@ pub struct Known<'a> {
     pub upstreams: &'a [Arc<Upstream>],
     /// Limits.
     pub limits: &'a [Arc<LimitPolicy>],
+    /// Where API keys are read from.
+    pub key_places: &'a [KeySource],
     /// What demands can be met with.
     pub authenticators: Authenticators<'a>,
 }
@@ -65,6 +69,7 @@ struct Settings {
     limits: Option<Vec<Arc<LimitPolicy>>>,
     upstream: Option<Arc<Upstream>>,
     forward_credential: Option<bool>,
+    passes_authorization: Option<bool>,
     body_limit: Option<Option<u64>>,
     min_body_rate: Option<Option<NonZeroU64>>,
     timeouts: Option<TimeoutSettings>,
@@ -173,6 +178,15 @@ fn route(
     let methods = own.methods.or_else(|| inherited.methods.clone()).unwrap_or(Methods::Any);
     let name = own.name.or_else(|| inherited.name.clone());
     let timeouts = own.timeouts.or(inherited.timeouts).unwrap_or_default();
+    let passes_authorization =
+        own.passes_authorization.or(inherited.passes_authorization).unwrap_or(false);
+    if passes_authorization && access.as_ref().is_some_and(|access| !has_other_place(access, known))
+    {
+        section.value().mistake(
+            "authorization: pass leaves no field to read a credential from; API keys in a header of \
+             their own are accepted beside it",
+        );
+    }
     // A default `cors` takes the methods of the route that inherits it.
     let source = [Some(section), defaults.section].into_iter().flatten();
     let mut source = source.filter(|section| section.has("cors") || section.has("preflight"));
@@ -195,6 +209,7 @@ fn route(
             .or(inherited.forward_credential)
             .unwrap_or(false),
         min_body_rate: own.min_body_rate.or(inherited.min_body_rate).flatten(),
+        passes_authorization,
         body_limit: own.body_limit.or(inherited.body_limit).unwrap_or(Some(BODY_LIMIT_DEFAULT)),
         upgrade: own.upgrade.or(inherited.upgrade).unwrap_or_default(),
         insecure_path: own.insecure_path.or(inherited.insecure_path).unwrap_or_default(),
@@ -206,6 +221,15 @@ fn route(
         preflight,
         insecure_observe: own.insecure_observe.or(inherited.insecure_observe).unwrap_or(false),
     })
+}
+
+/// Whether a credential of the route can be elsewhere than in `Authorization`.
+fn has_other_place(access: &Access, known: Known<'_>) -> bool {
+    let (Access::Authenticated(requirement) | Access::Optional(requirement)) = access else {
+        return true;
+    };
+    requirement.credentials.contains(&CredentialKind::ApiKey)
+        && known.key_places.iter().any(|place| place.header != AUTHORIZATION)
 }
 
 fn nowhere() -> Arc<Upstream> {
@@ -250,6 +274,9 @@ fn settings(section: &Mapping<'_>, reading: &Reading<'_>, known: Known<'_>) -> S
         limits: section.find("limits").and_then(|value| limits(&value, known.limits)),
         upstream: section.find("upstream").and_then(|value| upstream(&value, known.upstreams)),
         forward_credential: truth("forward_credential"),
+        passes_authorization: section
+            .find("authorization")
+            .and_then(|value| value.word(&[("read", false), ("pass", true)])),
         body_limit: section.find("body_limit").and_then(|value| value.parse(size)),
         min_body_rate: section.find("min_body_rate").and_then(|value| value.parse(body_rate)),
         timeouts: section.find("timeouts").and_then(|value| timeouts(&value)),

@@ -11,6 +11,9 @@ use thiserror::Error;
 
 use crate::base::secret::Secret;
 
+/// The beginning of every secret that gatepost issues; [`Kind::prefix`] goes on from here.
+pub const RESERVED_PREFIX: &str = "gp_";
+
 /// Base62 digits in the order of their values.
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 

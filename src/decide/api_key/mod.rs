@@ -19,6 +19,8 @@ pub use ring::{KeyRing, Peppers, VerifiedKey};
 pub use segment::{KeySegment, SegmentBuilder};
 pub use state::{KeyState, KeySummary};
 
+use format::Form;
+
 use crate::base::clock::UnixTime;
 use crate::decide::principal::Claims;
 use crate::decide::rate_limit::Quota;
@@ -63,6 +65,12 @@ pub enum KeyError {
     /// No entry has this key's digest.
     #[error("unknown API key")]
     Unknown,
+    /// A secret of gatepost presented as a bearer token where `api_keys` does not read keys from
+    /// there.
+    #[error(
+        "an API key of gatepost (gp_) in Authorization: Bearer, where api_keys.from does not read keys"
+    )]
+    Misplaced,
     /// `not_before` has not come.
     #[error("key {id} is not valid before {at}")]
     NotYetValid {
@@ -91,4 +99,25 @@ pub enum KeyError {
         /// The entry.
         id: Arc<str>,
     },
+}
+
+/// Whether a bearer begins like the secrets that gatepost issues, of any kind. No issuer is asked
+/// about it, whatever is configured: the question would disclose the secret.
+#[must_use]
+pub fn is_reserved(bearer: &str) -> bool {
+    bearer.starts_with(format::RESERVED_PREFIX)
+}
+
+/// Refuses a bearer that [is reserved](is_reserved), where bearers are not keys. Its form is
+/// checked, nothing is looked up.
+///
+/// # Errors
+/// [`KeyError::Malformed`] or [`KeyError::Misplaced`].
+pub fn refuse_as_bearer(bearer: &str) -> Result<(), KeyError> {
+    match format::check(bearer) {
+        Form::Bad(_) => Err(KeyError::Malformed),
+        Form::Good(_) => Err(KeyError::Misplaced),
+        Form::NotOurs if is_reserved(bearer) => Err(KeyError::Misplaced),
+        Form::NotOurs => Ok(()),
+    }
 }

@@ -49,11 +49,7 @@ impl FailedCredentials {
     }
 
     fn exempts(&self, peer: Peer) -> bool {
-        self.exempts_near_peers
-            && match peer {
-                Peer::Unix => true,
-                Peer::Ip(address) => address::is_near(address),
-            }
+        self.exempts_near_peers && address::is_near_peer(peer)
     }
 }
 

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::base::clock::Now;
 use crate::base::secret::Secret;
-use crate::decide::api_key::{KeyRing, VerifiedKey};
+use crate::decide::api_key::{self, KeyRing, VerifiedKey};
 use crate::decide::jwt::{Issuers, JwtError, Recheck, VerifiedToken};
 use crate::decide::policy::{
     Access, AccessDenied, Preflight, Requirement, Route, RouteMiss, RouteTable, normalize_host,
@@ -26,9 +26,11 @@ use crate::decide::rate_limit::LimitTable;
 use crate::decide::rejection::Rejection;
 use crate::decide::request::address::{Peer, TrustedProxies};
 use crate::decide::request::cors;
-use crate::decide::request::credential::{self, CredentialKind, CredentialSources, Presented};
+use crate::decide::request::credential::{
+    self, CredentialKind, CredentialSources, Presented, Reading,
+};
 use crate::decide::request::framing::FramingError;
-use crate::decide::request::path::CanonicalPath;
+use crate::decide::request::path::{CanonicalPath, PathError};
 use crate::decide::revocation::Revocations;
 use crate::decide::token_cache::TokenCache;
 
@@ -222,7 +224,9 @@ impl Gate {
                 return Ok(Verdict::Permit(target.permit(None)));
             }
         }
-        if let Some((presented, requirement)) = self.read_credentials(headers, route, evidence)? {
+        let reading = Reading::new(route.passes_authorization);
+        let read = self.read_credentials(headers, &reading, route, evidence)?;
+        if let Some((presented, requirement)) = read {
             let stale = self.recall(presented, ask.now, evidence)?;
             self.check_failed(ask, presented, evidence)?;
             self.verify(ask, presented, requirement, evidence)?;
@@ -266,6 +270,8 @@ impl Gate {
         };
         self.routes.find(host.as_deref(), method, path).map_err(|miss| match miss {
             RouteMiss::Unknown => Rejection::RouteUnknown,
+            RouteMiss::Port { host } => Rejection::HostPortUnknown { host },
+            RouteMiss::EncodedSlash => PathError::EncodedSlash.into(),
             RouteMiss::Method { allow } => Rejection::MethodUnknown { allow },
             RouteMiss::Ambiguous { view } => Rejection::PathAmbiguous { view },
         })
@@ -277,11 +283,12 @@ impl Gate {
     fn read_credentials<'h, 'r>(
         &self,
         headers: &'h HeaderMap,
+        reading: &'h Reading,
         route: &'r Route,
         evidence: &mut Evidence,
     ) -> Result<Option<(Presented<'h>, &'r Requirement)>, Rejection> {
         let Some(requirement) = route.access.requirement() else { return Ok(None) };
-        let presented = self.credentials.read(headers)?;
+        let presented = self.credentials.read(headers, reading)?;
         evidence.presented_jwt = presented.jwt.is_some();
         evidence.presented_key = presented.key.is_some();
         if presented == Presented::default() {
@@ -333,6 +340,7 @@ impl Gate {
             evidence.key = Some(self.keys.verify(text, now.unix)?);
         }
         if let (Some(text), None) = (presented.jwt, &evidence.token) {
+            api_key::refuse_as_bearer(text)?;
             let epoch = self.issuers.epoch();
             let issuer = self.introspecting(text, requirement);
             if let Some(error) = self.tokens.find_bad(text, issuer, epoch, now.monotonic) {
@@ -345,9 +353,10 @@ impl Gate {
         Ok(())
     }
 
-    /// The issuer to ask about an opaque token; a JWT names its own.
+    /// The issuer to ask about an opaque token; a JWT names its own. A secret of gatepost is disclosed
+    /// to no issuer.
     fn introspecting(&self, token: &str, requirement: &Requirement) -> Option<&Arc<str>> {
-        if credential::is_jwt_shaped(token) {
+        if credential::is_jwt_shaped(token) || api_key::is_reserved(token) {
             return None;
         }
         self.issuers.introspecting(requirement.issuers.as_deref())

@@ -98,6 +98,9 @@ fn parse_segments(text: &str) -> Result<(Vec<Segment>, bool), &'static str> {
             "has an encoded slash, which no literal segment matches; `*` does, on a route with `insecure_path: [encoded_slash]`",
         );
     }
+    if normal.to_ascii_lowercase().contains("%2e") {
+        return Err("has an encoded dot; write the dot itself");
+    }
     if path.as_str() != normal {
         return Err("has `.` or `..` segments, which no request has; write the path without them");
     }
@@ -172,7 +175,7 @@ fn refusal(error: PathError) -> &'static str {
         PathError::Encoding => {
             "has a bad percent-encoding; accepted is `%` and two hexadecimal digits, of UTF-8 without control characters"
         }
-        PathError::EncodedSeparator => {
+        PathError::EncodedSeparator | PathError::EncodedSlash => {
             "has an encoded dot, slash or backslash, which every request is refused for"
         }
         PathError::AboveRoot => "climbs above the root, which every request is refused for",

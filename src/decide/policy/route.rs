@@ -127,6 +127,8 @@ pub struct Route {
     pub upstream: Arc<Upstream>,
     /// Leave the credential on the forwarded request.
     pub forward_credential: bool,
+    /// `authorization: pass`: `Authorization` is the application's, neither read nor removed.
+    pub passes_authorization: bool,
     /// The largest accepted request body, in bytes; `None` is no limit.
     pub body_limit: Option<u64>,
     /// Bytes per second a request body must bring on average; `None` is no floor.

@@ -40,6 +40,15 @@ pub enum Rejection {
     /// No route matches host and path (R-504).
     #[error("no route matches this host and path")]
     RouteUnknown,
+    /// A route matches the host and the path, but not the port.
+    #[error(
+        "no route matches this host and path: the port of {host:?} does not fit; hosts without a \
+         port stand for ports 80 and 443, list {host:?} as well"
+    )]
+    HostPortUnknown {
+        /// The host, with the port.
+        host: Box<str>,
+    },
     /// Routes match host and path, but none of them the method.
     #[error("allowed methods: {allow}")]
     MethodUnknown {
@@ -183,12 +192,12 @@ refusals! {
         "request_malformed", "malformed HTTP request or ambiguous framing",
         step "framing", FRAMING;
     PathInvalid: Rejection::Path(_),
-        "path_invalid", "path in a form that is never accepted",
+        "path_invalid", "path in a form that the route does not accept",
         step "path", INVALID_PATH;
     PathAmbiguous: Rejection::PathAmbiguous { .. },
         "path_ambiguous", "ambiguous path: another reading matches a route with different access",
         step "path", INVALID_PATH;
-    RouteUnknown: Rejection::RouteUnknown,
+    RouteUnknown: Rejection::RouteUnknown | Rejection::HostPortUnknown { .. },
         "route_unknown", "no route matches this host and path",
         step "route", NOT_FOUND;
     MethodUnknown: Rejection::MethodUnknown { .. },
@@ -266,6 +275,9 @@ refusals! {
     KeyUnknown: Rejection::Key(KeyError::Unknown),
         "key_unknown", "unknown API key",
         step "api key", INVALID_TOKEN, counts;
+    KeyMisplaced: Rejection::Key(KeyError::Misplaced),
+        "key_misplaced", "gatepost API key in a field that keys are not read from",
+        step "api key", INVALID_TOKEN;
     KeyNotYetValid: Rejection::Key(KeyError::NotYetValid { .. }),
         "key_not_yet_valid", "API key not valid yet",
         step "api key", INVALID_TOKEN;

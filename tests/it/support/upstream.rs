@@ -237,8 +237,13 @@ pub struct Wsgi {
 
 impl Wsgi {
     pub fn start() -> Self {
+        Self::serving("wsgiref")
+    }
+
+    /// With `wsgiref`, `waitress` or `gunicorn`.
+    pub fn serving(server: &str) -> Self {
         let mut command = python("wsgi_echo.py");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(server).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::spawn(&mut command).unwrap();
         let mut port = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut port).unwrap();

@@ -133,7 +133,10 @@ impl Oracle {
                 return Some(route);
             }
             Err(RouteMiss::Method { .. }) => assert_eq!(*plain, Found::NoMethod, "{raw:?}"),
-            Err(RouteMiss::Unknown) => assert_eq!(*plain, Found::Nothing, "{raw:?}"),
+            Err(RouteMiss::Unknown | RouteMiss::Port { .. }) => {
+                assert_eq!(*plain, Found::Nothing, "{raw:?}");
+            }
+            Err(RouteMiss::EncodedSlash) => assert!(path.has_encoded_slash(), "{raw:?}"),
             Err(RouteMiss::Ambiguous { view }) => {
                 let is_exempt = !self.is_folding && is_its_views(raw);
                 assert!(!is_exempt, "{raw:?} is all its views and was refused as {view}");
@@ -341,6 +344,7 @@ pub fn route(hosts: &[&str], methods: &[Method], path: &str, access: Access) -> 
         limits: Vec::new(),
         upstream: Arc::new(upstream),
         forward_credential: false,
+        passes_authorization: false,
         body_limit: None,
         min_body_rate: None,
         timeouts: Timeouts::default(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use crate::decide::policy::host::split_port;
 use crate::decide::policy::index::{Index, Reading, SlotId};
 use crate::decide::policy::{Route, conflict};
 use crate::decide::request::path::view::{self, Source, TEXTS_MAX, Texts};
@@ -18,11 +19,18 @@ use crate::decide::request::path::{CanonicalPath, has_dot_segment, remove_dot_se
 pub enum RouteMiss {
     /// No pattern matches host and path.
     Unknown,
+    /// A pattern matches the path and the host without its port; none matches the port.
+    Port {
+        /// The host, with the port.
+        host: Box<str>,
+    },
     /// The most specific host and path have routes, but none for this method.
     Method {
         /// The methods these routes accept, sorted, for the `Allow` field.
         allow: String,
     },
+    /// The path has an encoded slash, and no route for it accepts one.
+    EncodedSlash,
     /// Another reading of the path matches a route with different access, or one that
     /// enforces where this one observes.
     Ambiguous {
@@ -104,15 +112,15 @@ impl RouteTable {
         let slot = self.index.find(host, &text);
         let may_take = |slot| self.routes_of(slot).any(|route| route.insecure_path.encoded_slash);
         if path.has_encoded_slash() && !slot.is_some_and(may_take) {
-            return Err(RouteMiss::Ambiguous { view: "encoded_slash" });
+            return Err(RouteMiss::EncodedSlash);
         }
-        let slot = slot.ok_or(RouteMiss::Unknown)?;
+        let slot = slot.ok_or_else(|| self.unknown(host, &text))?;
         let route = self
             .routes_of(slot)
             .find(|route| route.methods.covers(method))
             .ok_or_else(|| RouteMiss::Method { allow: self.allow(slot) })?;
         if path.has_encoded_slash() && !route.insecure_path.encoded_slash {
-            return Err(RouteMiss::Ambiguous { view: "encoded_slash" });
+            return Err(RouteMiss::EncodedSlash);
         }
         if !path.is_ordinary() || self.index.is_folding() {
             let raw = path.raw_if_different().map(view::upper_hex);
@@ -121,6 +129,15 @@ impl RouteTable {
             raw.map_or(Ok(()), |raw| readings.refuse_meeting(&raw))?;
         }
         Ok(route)
+    }
+
+    /// Why no slot fits: perhaps the port alone does not.
+    fn unknown(&self, host: Option<&str>, text: &str) -> RouteMiss {
+        let Some(name) = host.and_then(split_port) else { return RouteMiss::Unknown };
+        match self.index.find(Some(name), text) {
+            Some(_) => RouteMiss::Port { host: host.unwrap_or_default().into() },
+            None => RouteMiss::Unknown,
+        }
     }
 
     fn routes_of(&self, slot: SlotId) -> impl Iterator<Item = &Arc<Route>> {

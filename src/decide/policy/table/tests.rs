@@ -158,7 +158,8 @@ fn r213_a_bound_host_on_another_port_does_not_fall_through_to_a_weaker_route() {
         route(&[], &[], "/**", Access::Anonymous),
     ]);
     finds(&table, "admin.test:80", "/a", "admin.test/**");
-    misses(&table, "admin.test:8080", "/a");
+    let port = |host: &str| Err(RouteMiss::Port { host: host.into() });
+    assert_eq!(find(&table, "admin.test:8080", "/a"), port("admin.test:8080"));
     finds(&table, "x.b.test:8080", "/a", "admin.test/**");
     finds(&table, "other.test:8080", "/a", "/**");
 }
@@ -658,7 +659,7 @@ fn r501_an_encoded_slash_is_refused_unless_the_route_takes_it() {
         route(&[], &[], "/api/**", scoped("read")),
     ]);
     for path in ["/api/a%2Fb", "/api/a%2fb", "/nowhere/%2F"] {
-        ambiguous(&table, path, "encoded_slash");
+        assert_eq!(find(&table, "", path), Err(RouteMiss::EncodedSlash), "{path}");
     }
     finds(&table, "", "/files/a%2Fb", "/files/*");
     ambiguous(&table, "/files/a%2Fmeta", "decoded_once");
@@ -669,6 +670,17 @@ fn r501_an_encoded_slash_is_refused_unless_the_route_takes_it() {
 }
 
 #[test]
+fn r501_an_encoded_dot_in_a_name_is_read_as_a_dot_too() {
+    let table = table([
+        route(&[], &[], "/v1.2/**", scoped("admin")),
+        route(&[], &[], "/**", scoped("read")),
+    ]);
+    finds(&table, "", "/docs/a%2Eb", "/**");
+    ambiguous(&table, "/v1%2E2/x", "decoded_once");
+    ambiguous(&table, "/v1.2%2E/x", "combined");
+}
+
+#[test]
 fn r501_an_encoded_slash_is_taken_for_the_method_whose_route_takes_it() {
     let mut takes = route(&[], GET, "/files/*", scoped("files"));
     takes.insecure_path = InsecurePath { encoded_slash: true, ..InsecurePath::default() };
@@ -676,7 +688,7 @@ fn r501_an_encoded_slash_is_taken_for_the_method_whose_route_takes_it() {
     let path = CanonicalPath::parse(b"/files/a%2Fb").unwrap();
     assert!(table.find(None, &Method::GET, &path).is_ok());
     let miss = table.find(None, &Method::POST, &path).unwrap_err();
-    assert_eq!(miss, RouteMiss::Ambiguous { view: "encoded_slash" });
+    assert_eq!(miss, RouteMiss::EncodedSlash);
     let plain = CanonicalPath::parse(b"/files/a").unwrap();
     assert!(table.find(None, &Method::POST, &plain).is_ok());
 }

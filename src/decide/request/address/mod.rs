@@ -4,6 +4,7 @@
 //! fields the upstream gets instead of the client's. An attacker would send the address of another
 //! client, or a new one with every request. Never resolves a name.
 
+use std::fmt;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -26,6 +27,15 @@ pub enum Peer {
     Ip(IpAddr),
     /// A Unix socket: no address of its own.
     Unix,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.to_canonical().fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
 }
 
 /// The peers whose forwarded fields are believed.
@@ -110,6 +120,16 @@ pub fn is_near(address: IpAddr) -> bool {
     }
 }
 
+/// Returns whether a peer is a balancer or a neighbor rather than a client on the Internet: on a Unix socket
+/// or at an address that [is near](is_near).
+#[must_use]
+pub fn is_near_peer(peer: Peer) -> bool {
+    match peer {
+        Peer::Unix => true,
+        Peer::Ip(address) => is_near(address),
+    }
+}
+
 /// The bytes that a limit by address counts: an IPv4 address, or the /64 of an IPv6 one.
 #[must_use]
 pub fn limit_bytes(address: IpAddr) -> Vec<u8> {
@@ -122,8 +142,8 @@ pub fn limit_bytes(address: IpAddr) -> Vec<u8> {
 /// Returns whether a field describes the path a request took; from an untrusted peer all of these
 /// are dropped and rebuilt.
 ///
-/// The contract's list in every folding, and two names that frameworks read the client's address
-/// from in the same way: True-Client-IP and X-Client-IP.
+/// The contract's list in every folding, and the names by which CDNs and balancers pass on the
+/// client's address, from which frameworks read it in the same way.
 #[must_use]
 pub fn is_forwarding_field(name: &HeaderName) -> bool {
     is_folded_forwarding_field(&fold(name.as_str()))
@@ -143,8 +163,21 @@ pub fn is_disguised_forwarding_field(name: &HeaderName) -> bool {
     is_forwarding_field(name) && fold(name.as_str()) != name.as_str()
 }
 
-const FORWARDING: &[&str] =
-    &["forwarded", "x-forwarded", "x-real-ip", "x-rewrite-url", "true-client-ip", "x-client-ip"];
+const FORWARDING: &[&str] = &[
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "fastly-client-ip",
+    "forwarded",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-originating-ip",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-rewrite-url",
+];
 
 const FORWARDING_FAMILIES: &[&str] = &["x-forwarded-", "x-original-"];
 

@@ -3,9 +3,14 @@
 //! Owns reading credentials out of header fields (RFC 6750 section 2.1, RFC 9110 section 11.4).
 //! Never reads the query, a cookie or a body, and never decides whether a credential is valid.
 
+use std::cell::OnceCell;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::base::bytes::all;
 use crate::base::field_name::fold;
@@ -39,8 +44,50 @@ impl CredentialKind {
 pub struct KeySource {
     /// The header.
     pub header: HeaderName,
-    /// The authentication scheme in it, if any; compared without case.
+    /// The authentication scheme in it, if any; compared without case. `Basic` is decoded: see
+    /// [`Self::part`].
     pub scheme: Option<Box<str>>,
+    /// The half of Basic credentials (RFC 7617) that is the key. The other one is empty.
+    pub part: BasicPart,
+}
+
+impl KeySource {
+    /// A header of its own, or a scheme of a header.
+    #[must_use]
+    pub fn new(header: HeaderName, scheme: Option<Box<str>>) -> Self {
+        Self { header, scheme, part: BasicPart::default() }
+    }
+
+    fn is_basic(&self) -> bool {
+        self.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case(BASIC))
+    }
+}
+
+/// A half of Basic credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BasicPart {
+    /// What stands before the colon.
+    #[default]
+    User,
+    /// What stands behind the colon.
+    Password,
+}
+
+/// How a route reads credentials, and room for a key that has to be decoded.
+#[derive(Default)]
+#[expect(missing_debug_implementations, reason = "it may hold a key")]
+pub struct Reading {
+    /// `authorization: pass`: the field `Authorization` is the application's here.
+    passes_authorization: bool,
+    decoded: OnceCell<Zeroizing<Vec<u8>>>,
+}
+
+impl Reading {
+    /// For one request on a route, with its `authorization: pass` or without.
+    #[must_use]
+    pub fn new(passes_authorization: bool) -> Self {
+        Self { passes_authorization, decoded: OnceCell::new() }
+    }
 }
 
 /// The presented credentials. At most one of each kind: more are refused before this exists.
@@ -71,7 +118,7 @@ pub enum CredentialError {
 #[derive(Clone, Debug)]
 pub struct CredentialSources {
     keys: Vec<KeySource>,
-    /// Each header once, `Authorization` first.
+    /// Each header once.
     headers: Vec<HeaderName>,
     /// The same, folded.
     folded: Vec<Box<str>>,
@@ -81,6 +128,7 @@ pub struct CredentialSources {
 const KEY_BYTES_MAX: usize = 4096;
 
 const BEARER: &str = "Bearer";
+const BASIC: &str = "Basic";
 
 /// Bearer JWTs and no API keys.
 impl Default for CredentialSources {
@@ -93,7 +141,17 @@ impl CredentialSources {
     /// Bearer JWTs from `Authorization`, and API keys from each of `keys`.
     #[must_use]
     pub fn new(keys: Vec<KeySource>) -> Self {
-        let mut headers = vec![AUTHORIZATION];
+        Self::compile(keys, vec![AUTHORIZATION])
+    }
+
+    /// API keys from each of `keys`, and no tokens, because no issuer is configured. Unless keys
+    /// are read from it, `Authorization` is then the application's.
+    #[must_use]
+    pub fn of_keys(keys: Vec<KeySource>) -> Self {
+        Self::compile(keys, Vec::new())
+    }
+
+    fn compile(keys: Vec<KeySource>, mut headers: Vec<HeaderName>) -> Self {
         for source in &keys {
             if !headers.contains(&source.header) {
                 headers.push(source.header.clone());
@@ -111,11 +169,17 @@ impl CredentialSources {
     ///
     /// # Errors
     /// [`CredentialError`] when a field is repeated, malformed or of an unknown scheme.
-    pub fn read<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, CredentialError> {
+    pub fn read<'a>(
+        &self,
+        headers: &'a HeaderMap,
+        reading: &'a Reading,
+    ) -> Result<Presented<'a>, CredentialError> {
         let mut presented = Presented::default();
-        for name in &self.headers {
+        let is_read =
+            |name: &&HeaderName| !(reading.passes_authorization && *name == AUTHORIZATION);
+        for name in self.headers.iter().filter(is_read) {
             let Some(value) = single_value(headers, name)? else { continue };
-            let (place, text) = match self.read_value(name, value)? {
+            let (place, text) = match self.read_value(name, value, reading)? {
                 Read::Jwt(text) => (&mut presented.jwt, text),
                 Read::Key(text) => (&mut presented.key, text),
             };
@@ -131,23 +195,33 @@ impl CredentialSources {
         self.headers.iter()
     }
 
-    /// Returns whether an upstream might take a field of this [folded](fold) name for one that can
-    /// hold a credential; removed once it was consumed.
+    /// Returns whether credentials are read from a field of this name; removed once its credential
+    /// was consumed.
     #[must_use]
-    pub fn may_stand_in(&self, folded: &str) -> bool {
-        self.folded.iter().any(|known| **known == *folded)
+    pub fn is_place(&self, name: &HeaderName) -> bool {
+        self.headers.contains(name)
+    }
+
+    /// Whether an upstream might read a field of this name as one that credentials are read from,
+    /// although it is spelled in another way (`X_API_Key`). Such a field was never verified, so it
+    /// is removed on every route. `folded` is its [folded](fold) name.
+    #[must_use]
+    pub fn is_twin_of_place(&self, name: &HeaderName, folded: &str) -> bool {
+        self.folded.iter().any(|known| **known == *folded) && !self.is_place(name)
     }
 
     fn read_value<'a>(
         &self,
         name: &HeaderName,
         value: &'a [u8],
+        reading: &'a Reading,
     ) -> Result<Read<'a>, CredentialError> {
         let (word, rest) = split_word(value);
         if let Some(scheme) = self.scheme(name, word) {
             return match scheme {
                 Scheme::Bearer { keys } => read_bearer(rest, keys),
                 Scheme::Key => read_key(rest),
+                Scheme::Basic(part) => read_basic(rest, part, reading),
             };
         }
         if self.takes_bare_keys(name) && (rest.is_empty() || !self.has_schemes(name)) {
@@ -164,16 +238,16 @@ impl CredentialSources {
 
     /// The scheme that `word` names in this header.
     fn scheme(&self, name: &HeaderName, word: &[u8]) -> Option<Scheme> {
-        let keys = self.sources(name).any(|source| {
-            source
-                .scheme
-                .as_deref()
-                .is_some_and(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes()))
-        });
+        let named = |source: &&KeySource| {
+            let scheme = source.scheme.as_deref();
+            scheme.is_some_and(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes()))
+        };
+        let source = self.sources(name).find(named);
         if *name == AUTHORIZATION && word.eq_ignore_ascii_case(BEARER.as_bytes()) {
-            return Some(Scheme::Bearer { keys });
+            return Some(Scheme::Bearer { keys: source.is_some() });
         }
-        keys.then_some(Scheme::Key)
+        let source = source?;
+        Some(if source.is_basic() { Scheme::Basic(source.part) } else { Scheme::Key })
     }
 
     fn sources(&self, name: &HeaderName) -> impl Iterator<Item = &KeySource> {
@@ -208,6 +282,7 @@ enum Scheme {
         keys: bool,
     },
     Key,
+    Basic(BasicPart),
 }
 
 /// Returns whether a bearer looks like a JWT in compact form: two dots or more, and a beginning
@@ -261,6 +336,27 @@ fn read_key(bytes: &[u8]) -> Result<Read<'_>, CredentialError> {
         return Err(CredentialError::Malformed);
     }
     Ok(Read::Key(text))
+}
+
+/// The key in Basic credentials: one half of what is encoded; the other one is empty.
+fn read_basic<'a>(
+    bytes: &'a [u8],
+    part: BasicPart,
+    reading: &'a Reading,
+) -> Result<Read<'a>, CredentialError> {
+    // A second field of Basic credentials would be a repeated key, whatever it decodes to.
+    let decoded = reading.decoded.get_or_init(|| {
+        let decoded = Zeroizing::new(STANDARD.decode(bytes).unwrap_or_default());
+        let colon = decoded.iter().position(|byte| *byte == b':');
+        let halves = colon.map(|at| (&decoded[..at], &decoded[at + 1..]));
+        Zeroizing::new(match (halves, part) {
+            (Some((user, [])), BasicPart::User) => user.to_vec(),
+            (Some(([], password)), BasicPart::Password) => password.to_vec(),
+            (Some(_) | None, _) => Vec::new(),
+        })
+    });
+    // What could not be decoded is empty, and so malformed.
+    read_key(read_text(bytes).map(|_| &**decoded)?)
 }
 
 /// One credential: visible ASCII without a comma, which could separate another one.

@@ -7,10 +7,8 @@ const JWT: &str = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln";
 const JWE: &str = "eyJhbGciOiJkaXIifQ..aXY.Y3Q.dGFn";
 
 fn source(header: &str, scheme: Option<&str>) -> KeySource {
-    KeySource {
-        header: HeaderName::from_bytes(header.as_bytes()).unwrap(),
-        scheme: scheme.map(Box::from),
-    }
+    let header = HeaderName::from_bytes(header.as_bytes()).unwrap();
+    KeySource::new(header, scheme.map(Box::from))
 }
 
 /// The default: bearer JWTs and keys in `X-API-Key`.
@@ -47,7 +45,8 @@ fn check_fields<V: AsRef<[u8]>>(
     expected: Expected<'_>,
 ) {
     let headers = headers(fields);
-    let read = sources.read(&headers).map(|presented| (presented.jwt, presented.key));
+    let reading = Reading::default();
+    let read = sources.read(&headers, &reading).map(|presented| (presented.jwt, presented.key));
     assert_eq!(read, expected);
 }
 
@@ -280,13 +279,29 @@ fn a_jwt_is_told_by_its_dots_and_its_brace() {
 }
 
 #[test]
-fn what_a_credential_can_stand_in_is_known_by_its_folded_name() {
-    let sources = scheme_keys();
-    for header in sources.header_names() {
-        assert!(sources.may_stand_in(&fold(header.as_str())), "{header}");
+fn r601_a_twin_of_a_place_is_told_from_the_place() {
+    let mut keys = vec![source("X-API-Key", None), source("X_Odd.Key", None)];
+    keys.push(source("Authorization", Some("ApiKey")));
+    let sources = CredentialSources::new(keys);
+    let name = |text: &str| HeaderName::from_bytes(text.as_bytes()).unwrap();
+    let is_twin = |text| sources.is_twin_of_place(&name(text), &fold(name(text).as_str()));
+    for place in ["X-API-Key", "x-api-key", "X_Odd.Key", "Authorization"] {
+        assert!(sources.is_place(&name(place)) && !is_twin(place), "{place}");
     }
-    for other in ["", "x-api-keys", "proxy-authorization", "authorization-info"] {
-        assert!(!sources.may_stand_in(other), "{other}");
+    for twin in [
+        "X_API_Key",
+        "X-API_Key",
+        "x.api.key",
+        "X--API-Key",
+        "X-Odd-Key",
+        "X_Odd_Key",
+        "Authorization_",
+        "_authorization",
+    ] {
+        assert!(is_twin(twin) && !sources.is_place(&name(twin)), "{twin}");
+    }
+    for other in ["X-API-Keys", "Proxy-Authorization", "Authorization-Info", "XAPIKey"] {
+        assert!(!is_twin(other) && !sources.is_place(&name(other)), "{other}");
     }
 }
 
@@ -300,6 +315,59 @@ fn header_names_are_listed_once() {
     let names: Vec<_> =
         CredentialSources::default().header_names().map(HeaderName::to_string).collect();
     assert_eq!(names, ["authorization"]);
+}
+
+#[test]
+fn contract_credentials_authorization_is_the_applications_where_nothing_is_read_from_it() {
+    let sources = CredentialSources::of_keys(vec![source("X-API-Key", None)]);
+    for theirs in ["Basic YTpi", "Bearer abc", "gibberish", "", "a, b"] {
+        let fields = [("Authorization", theirs), ("X-API-Key", "key-1")];
+        check_fields(&sources, &fields, Ok((None, Some("key-1"))));
+        check(&sources, theirs, Ok((None, None)));
+    }
+    assert!(!sources.is_place(&AUTHORIZATION));
+    assert!(!sources.is_twin_of_place(&HeaderName::from_static("authorization_"), "authorization"));
+    let ours = CredentialSources::of_keys(vec![source("Authorization", Some("ApiKey"))]);
+    check(&ours, "ApiKey abc", Ok((None, Some("abc"))));
+    check(&ours, "Basic YTpi", Err(SchemeUnknown));
+}
+
+#[test]
+fn contract_credentials_a_key_can_be_half_of_basic_credentials() {
+    let basic = |part| {
+        let header = AUTHORIZATION;
+        CredentialSources::new(vec![KeySource { header, scheme: Some("basic".into()), part }])
+    };
+    let value = |text: &str| format!("Basic {}", STANDARD.encode(text));
+    let (user, password) = (basic(BasicPart::User), basic(BasicPart::Password));
+    check(&user, &value("sk_live_1:"), Ok((None, Some("sk_live_1"))));
+    check(&password, &value(":sk_live_1"), Ok((None, Some("sk_live_1"))));
+    check(&password, &value(":a:b"), Ok((None, Some("a:b"))));
+    check(&user, &format!("Bearer {JWT}"), Ok((Some(JWT), None)));
+    for text in ["", ":", "sk_live_1", ":sk_live_1", "sk_live_1:x", "a,b:", "a b:", "\u{e9}:"] {
+        check(&user, &value(text), Err(if text == "a,b:" { Repeated } else { Malformed }));
+    }
+    for text in ["sk_live_1:", "x:sk_live_1", ":"] {
+        check(&password, &value(text), Err(Malformed));
+    }
+    for wrong in ["Basic", "Basic !", "Basic c2tfbGl2ZV8xOg", "Basic c2tfbGl2ZV8xOg== x"] {
+        check(&user, wrong, Err(Malformed));
+    }
+    check(&user, &format!("{}, Bearer a", value("a:")), Err(Repeated));
+    check(&user, "Digest a", Err(SchemeUnknown));
+}
+
+#[test]
+fn contract_further_route_keys_authorization_pass_leaves_it_to_the_application() {
+    let (sources, reading) = (default_sources(), Reading::new(true));
+    let read = |fields: &[(&str, &str)]| {
+        let headers = headers(fields);
+        let presented = sources.read(&headers, &reading);
+        presented.map(|one| (one.jwt.map(str::to_owned), one.key.map(str::to_owned)))
+    };
+    assert_eq!(read(&[("Authorization", "Bearer x")]), Ok((None, None)));
+    let both = [("Authorization", "Basic YTpi"), ("Authorization", "a, b"), ("X-API-Key", "k")];
+    assert_eq!(read(&both), Ok((None, Some("k".to_owned()))));
 }
 
 fn any_value() -> impl Strategy<Value = Vec<u8>> {
@@ -317,7 +385,8 @@ proptest! {
         let fields = [("Authorization", value), ("X-API-Key", own)];
         let headers = headers(&fields);
         for sources in [default_sources(), bearer_keys(), scheme_keys()] {
-            let Ok(presented) = sources.read(&headers) else { continue };
+            let reading = Reading::default();
+            let Ok(presented) = sources.read(&headers, &reading) else { continue };
             for text in [presented.jwt, presented.key].into_iter().flatten() {
                 prop_assert!(!text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic()));
                 prop_assert!(!text.contains(','));
@@ -336,7 +405,7 @@ proptest! {
     fn r209_a_second_field_is_always_refused(first in any_value(), second in any_value()) {
         for name in ["Authorization", "X-API-Key"] {
             let headers = headers(&[(name, &first), (name, &second)]);
-            prop_assert!(default_sources().read(&headers).is_err());
+            prop_assert!(default_sources().read(&headers, &Reading::default()).is_err());
         }
     }
 }

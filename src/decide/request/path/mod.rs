@@ -28,10 +28,13 @@ pub enum PathError {
     /// `%` without two hexadecimal digits, or that decodes to NUL, a control or bad UTF-8.
     #[error("has an invalid percent-encoding")]
     Encoding,
-    /// `%5C` or `%2E`; or one of those, `%2F`, a control or overlong UTF-8, encoded twice. (`%2F` encoded once
-    /// can be allowed by the route.)
-    #[error("has an encoded backslash or dot, or a doubly encoded separator")]
+    /// `%5C`, or `%2E` in a dot segment; or `%2F`, `%5C`, `%2E`, a control or overlong UTF-8, encoded
+    /// twice.
+    #[error("has an encoded backslash, an encoded dot segment or a doubly encoded separator")]
     EncodedSeparator,
+    /// `%2F`, encoded once, on a route that does not take it.
+    #[error("has an encoded slash (%2F); a route with insecure_path: [encoded_slash] accepts it")]
+    EncodedSlash,
     /// `..` above the root.
     #[error("climbs above the root")]
     AboveRoot,
@@ -143,7 +146,7 @@ impl Marks {
 /// Checks every percent-encoding of a path, decoded once and twice. Returns whether there is `%2F`.
 fn check_percent(raw: &[u8]) -> Result<bool, PathError> {
     let mut decoded = Vec::with_capacity(raw.len());
-    let mut has_encoded_slash = false;
+    let (mut has_encoded_slash, mut has_encoded_dot) = (false, false);
     let mut rest = raw;
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
@@ -154,8 +157,9 @@ fn check_percent(raw: &[u8]) -> Result<bool, PathError> {
         let value = triplet(tail).ok_or(PathError::Encoding)?;
         match value {
             0..=0x1f | 0x7f => return Err(PathError::Encoding),
-            b'\\' | b'.' => return Err(PathError::EncodedSeparator),
+            b'\\' => return Err(PathError::EncodedSeparator),
             b'/' => has_encoded_slash = true,
+            b'.' => has_encoded_dot = true,
             _ => {}
         }
         decoded.push(value);
@@ -164,7 +168,19 @@ fn check_percent(raw: &[u8]) -> Result<bool, PathError> {
     if str::from_utf8(&decoded).is_err() {
         return Err(PathError::Encoding);
     }
-    if hides_separator(&decoded) { Err(PathError::EncodedSeparator) } else { Ok(has_encoded_slash) }
+    if hides_separator(&decoded) || (has_encoded_dot && has_dots_alone(&decoded)) {
+        return Err(PathError::EncodedSeparator);
+    }
+    Ok(has_encoded_slash)
+}
+
+/// Whether there are dots that belong to no name: a run of unreserved characters (RFC 3986 section
+/// 2.3) that is dots alone. Where one of a path's dots was encoded, such a run could be a dot segment
+/// to a reader that ends segments elsewhere: at `;`, at white space, at a full-width solidus.
+fn has_dots_alone(decoded: &[u8]) -> bool {
+    let is_unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    let runs = decoded.split(|byte| !is_unreserved(byte));
+    runs.filter(|run| !run.is_empty()).any(|run| run.iter().all(|byte| *byte == b'.'))
 }
 
 /// Returns whether decoding a second time yields a separator or a control: also as `%uXXXX`, and

@@ -72,8 +72,20 @@ fn r501_encoded_separators_and_dots_are_refused() {
         "/a%5Cb",
         "/%2e",
         "/%2E%2E/",
-        "/a%2ehtml",
         "/.%2e/a",
+        "/%2e./a",
+        "/a/%2E",
+        "/a/%2e%2e",
+        "/a/%2e%2e%2e",
+        "/a/%2e%2e;x=1/b",
+        "/a/%2e%2e%3bx/b",
+        "/a/%2e%2e%20/b",
+        "/a/%2e%2e%3f",
+        "/a%2f%2e%2e%2fb",
+        "/a%EF%BC%8F%2e%2e%EF%BC%8Fb",
+        "/a/%EF%BC%8E%2e/b",
+        "/a.b%2Ec/../%2e",
+        "/a%252eb",
         "/a%252fb",
         "/a%252Fb",
         "/%252e%252e/",
@@ -94,6 +106,11 @@ fn r501_encoded_separators_and_dots_are_refused() {
         "/%25f0%2580%2580%25af",
     ] {
         refuse(raw, PathError::EncodedSeparator);
+    }
+    // An encoded dot inside a name has one reading.
+    for same in ["/a%2eb", "/a%2Ehtml", "/v1%2E2/x", "/%2ehidden", "/a%2e", "/a%2e%2eb", "/a.b%2Ec"]
+    {
+        accept(same, same);
     }
     for same in ["/100%25ca", "/%25c0", "/%25c0x", "/%25u", "/%25u00", "/%25uxyzw", "/%25u0061"] {
         accept(same, same);

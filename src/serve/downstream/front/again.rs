@@ -18,7 +18,7 @@ use crate::config::snapshot::Snapshot;
 use crate::decide::gate::{Charging, Decision, Evidence, RequestHead, Verdict};
 use crate::decide::rejection::{Answer, Rejection};
 use crate::decide::request::address::Peer;
-use crate::decide::request::credential::Presented;
+use crate::decide::request::credential::{Presented, Reading};
 use crate::decide::request::framing::{self, BodyLength, Head};
 use crate::decide::request::request_id::RequestId;
 use crate::serve::downstream::proxy::{admit, finish, next_request_id};
@@ -152,7 +152,8 @@ fn refuse(
 ) -> Option<Decision> {
     let gate = &snapshot.gate;
     // The work on a credential is done once, and charged: not here.
-    if gate.credentials.read(request.headers) != Ok(Presented::default()) {
+    let reading = Reading::default();
+    if gate.credentials.read(request.headers, &reading) != Ok(Presented::default()) {
         return None;
     }
     let ask = |charging| catch_unwind(AssertUnwindSafe(|| gate.admit(request, now, charging))).ok();

@@ -5,7 +5,7 @@
 //! pass for ours was removed (R-601). Never forwards without a permit.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -36,6 +36,27 @@ impl Proxy {
         let (upstream, timeouts) = (&route.upstream, &route.timeouts);
         let peer = self.upstreams.peer(upstream, timeouts, route.upgrade, &mut ctx.tries).await;
         peer.map_err(|fault| ctx.fail(fault, "the upstream has no address"))
+    }
+
+    /// Behind a balancer that ends TLS, an upstream that sees `http` redirects for ever. The remedy is
+    /// logged once; a counter shows how often it is needed.
+    pub(super) fn note_ignored_proto(&self, session: &Session, ctx: &Context) {
+        let trusted = &ctx.snapshot.gate.trusted_proxies;
+        let says_https = || {
+            let proto = session.req_header().headers.get("x-forwarded-proto");
+            proto.is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+        };
+        let Some(peer) = admit::peer(session) else { return };
+        if !trusted.is_empty() || !address::is_near_peer(peer) || !says_https() {
+            return;
+        }
+        if self.shared.observers.metrics.forwarded_proto_ignored() {
+            tracing::warn!(
+                peer = %peer,
+                "X-Forwarded-Proto: https dropped: the peer is not in trusted_proxies; list the \
+                 addresses of the balancer there (unix for a Unix socket)"
+            );
+        }
     }
 
     pub(super) fn rewrite_response(
@@ -154,6 +175,7 @@ fn unwanted(
     // checks them by itself.
     let takes_credential =
         !route.insecure_observe && !route.forward_credential && route.access.reads_credentials();
+    let credentials = &snapshot.gate.credentials;
     let is_unwanted = |name: &HeaderName| {
         // Folded once: all that is asked is what an upstream might take the name for.
         let folded = fold(name.as_str());
@@ -162,7 +184,11 @@ fn unwanted(
             || folded == REQUEST_ID
             || (address::is_folded_forwarding_field(&folded) && (!is_trusted || is_disguised))
             || (!route.insecure_method_override && field_name::is_method_override(&folded))
-            || (takes_credential && snapshot.gate.credentials.may_stand_in(&folded))
+            || (is_disguised && field_name::is_framing(&folded))
+            || credentials.is_twin_of_place(name, &folded)
+            || (takes_credential
+                && credentials.is_place(name)
+                && !(route.passes_authorization && name == AUTHORIZATION))
     };
     request.headers.keys().filter(|name| is_unwanted(name)).cloned().collect()
 }

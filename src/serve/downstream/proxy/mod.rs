@@ -195,6 +195,7 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        self.note_ignored_proto(session, ctx);
         forward::rewrite_request(session, request, ctx)
     }
 

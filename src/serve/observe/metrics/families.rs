@@ -60,6 +60,7 @@ pub struct FloodFamilies {
     pub connections_accepted: IntCounter,
     pub connections_refused: IntCounterVec,
     pub failed_credentials_throttled: IntCounter,
+    pub forwarded_proto_ignored: IntCounter,
 }
 
 impl Families {
@@ -264,6 +265,10 @@ impl FloodFamilies {
             failed_credentials_throttled: declare.counter(
                 "gatepost_failed_credentials_throttled_total",
                 "Requests whose credential was not looked at: their address had sent too many bad ones.",
+            ),
+            forwarded_proto_ignored: declare.counter(
+                "gatepost_forwarded_proto_ignored_total",
+                "X-Forwarded-Proto: https from peers on Unix sockets and private addresses, dropped because trusted_proxies is empty.",
             ),
         }
     }

@@ -10,6 +10,7 @@ mod key_server;
 mod route;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
@@ -55,6 +56,7 @@ pub struct Metrics {
     removed: Arc<RouteSeries>,
     /// Token, key, nothing presented.
     deciding: [Histogram; 3],
+    has_ignored_proto: AtomicBool,
 }
 
 /// What [`crate::serve::downstream::connections`] counts in.
@@ -107,6 +109,7 @@ impl Metrics {
             none: Arc::new(RouteSeries::new(ROUTE_NONE.into())),
             removed: Arc::new(RouteSeries::new(ROUTE_REMOVED.into())),
             deciding,
+            has_ignored_proto: AtomicBool::new(false),
         }
     }
 
@@ -148,6 +151,14 @@ impl Metrics {
         {
             upstream.record(families, fault);
         }
+    }
+
+    /// Counts an `X-Forwarded-Proto: https` that was dropped while no proxy is trusted. Whether it is
+    /// the first one.
+    pub fn forwarded_proto_ignored(&self) -> bool {
+        let families = &self.families.floods;
+        families.forwarded_proto_ignored.inc();
+        !self.has_ignored_proto.swap(true, Ordering::Relaxed)
     }
 
     /// The counter of access log lines that were lost; the log counts in it.

@@ -221,7 +221,7 @@ fn contract_metrics_names_and_help_follow_the_conventions() {
     metrics.key_server_stands(&keys, &had_keys(), UnixMillis(61_000));
     let text = text(&metrics);
     let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-    assert_eq!(types.len(), 28, "every family is there: {types:?}");
+    assert_eq!(types.len(), 29, "every family is there: {types:?}");
     for line in types {
         let (name, kind) = line.split_once(' ').unwrap();
         assert!(text.contains(&format!("# HELP {name} ")), "{name}");

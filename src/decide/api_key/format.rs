@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::base::secret::Secret;
 
-/// The beginning of every secret that gatepost issues; [`Kind::prefix`] goes on from here.
+/// The beginning of every secret that gatepost issues; [`SecretKind::prefix`] goes on from here.
 pub const RESERVED_PREFIX: &str = "gp_";
 
 /// Base62 digits in the order of their values.

@@ -113,6 +113,7 @@ fn settings(algorithm: Algorithm) -> IssuerSettings {
         leeway: Duration::from_secs(30),
         max_lifetime: None,
         claim_headers: Vec::new(),
+        shape: Default::default(),
         introspection: None,
     }
 }

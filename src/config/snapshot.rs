@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::config::{Dynamic, Materials};
-use crate::decide::gate::{FailedCredentials, Gate};
+use crate::decide::gate::{FailedCredentials, Gate, NewKeys};
 use crate::decide::jwt::Issuers;
 use crate::decide::rate_limit::LimitTable;
 use crate::decide::revocation::{Published, Revocations};
@@ -23,6 +23,8 @@ pub struct Retained {
     pub tokens: Arc<TokenCache>,
     /// Acknowledged revocations. Shared by every snapshot.
     pub revoked: Arc<Published>,
+    /// Unknown keys that tokens named just now. Shared by every snapshot.
+    pub new_keys: Arc<NewKeys>,
     /// The issuers of the snapshot before: those that are the same stay in their epoch.
     pub issuers: Arc<Issuers>,
 }
@@ -35,6 +37,7 @@ impl Retained {
             limits: Arc::new(LimitTable::new(limit_entries, seed)),
             tokens: Arc::new(TokenCache::new(token_cache)),
             revoked: Arc::default(),
+            new_keys: Arc::default(),
             issuers: Arc::default(),
         }
     }
@@ -82,6 +85,7 @@ impl Snapshot {
             failed_credentials: FailedCredentials::new(
                 dynamic.failed_credentials,
                 dynamic.trusted_proxies.is_empty(),
+                Arc::clone(&retained.new_keys),
             ),
         };
         Self { generation, gate, dynamic, materials }

@@ -50,15 +50,11 @@ impl Claims {
         &self.0
     }
 
-    /// A claim by name. A claim of exactly that name wins; otherwise dots step into objects
-    /// (`realm_access.roles`).
+    /// A claim by name. The longest name that is there as written wins, and dots after it step into
+    /// objects the same way: `realm_access.roles`, `https://example.com/app.roles`.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Value> {
-        if let Some(exact) = self.0.get(name) {
-            return Some(exact);
-        }
-        let (first, rest) = name.split_once('.')?;
-        rest.split('.').try_fold(self.0.get(first)?, |value, step| value.get(step))
+        find_in(&self.0, name)
     }
 
     /// The texts of a claim: one for a string, number or boolean, one per such member of an
@@ -100,6 +96,17 @@ impl Claims {
         }
         Ok(headers.into())
     }
+}
+
+/// At most one step for each dot of a configured name, and each looks at a shorter rest.
+fn find_in<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    if let Some(exact) = members.get(name) {
+        return Some(exact);
+    }
+    let dots = name.rmatch_indices('.').map(|(dot, _)| name.split_at(dot));
+    let mut steps = dots.filter_map(|(first, rest)| Some((members.get(first)?, &rest[1..])));
+    let (value, rest) = steps.next()?;
+    find_in(value.as_object()?, rest)
 }
 
 fn scalar_text(value: &Value) -> Option<String> {
@@ -327,5 +334,17 @@ mod tests {
         assert!(!over(&half, &["plain"]) && !over(&half, &["plain", "plain"]));
         assert!(over(&half, &["plain", "plain", "plain"]));
         assert!(over(&half, &["wide"]));
+    }
+
+    #[test]
+    fn contract_claims_a_name_with_dots_is_a_step_and_the_longest_wins() {
+        let set = claims(json!({
+            "https://example.com/app": { "roles": ["a"], "x.y": { "z": "deep" } },
+            "https://example": { "com/app": { "roles": ["shorter"] } },
+        }));
+        assert_eq!(set.texts("https://example.com/app.roles"), ["a"]);
+        assert_eq!(set.texts("https://example.com/app.x.y.z"), ["deep"]);
+        assert!(set.texts("https://example.com/app.x").is_empty());
+        assert!(set.texts("https://example.com/app.roles.0").is_empty());
     }
 }

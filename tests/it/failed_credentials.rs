@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::support::{Client, KEY, Recorder, Sandbox, Sidecar, bearer, claims, signer, standard};
+use crate::support::{
+    Client, KEY, Recorder, Sandbox, Sidecar, bearer, claims, compact, signer, signing_input,
+    standard,
+};
 
 const ROUTES: &str = "\
 failed_credentials: { rate: 1/h, burst: 3 }
@@ -48,7 +51,7 @@ fn guesses() -> Vec<String> {
     let header = json!({"kid": "rsa", "crit": ["x"], "x": 1});
     vec![
         format!("{}AAAA", &good[..good.len() - 4]),
-        bearer(&signer().sign("other-rsa", "RS256", &claims())),
+        bearer(&signer().sign_with("other-rsa", "RS256", &json!({"kid": "rsa"}), &claims())),
         bearer(&signer().sign("rsa", "RS256", &elsewhere)),
         bearer(&signer().sign_with("rsa", "RS256", &header, &claims())),
         bearer(&signer().hmac_with(&signer().pem("rsa"), &json!({"kid": "rsa"}), &claims())),
@@ -141,6 +144,54 @@ fn contract_failed_credentials_missing_expired_and_refused_ones_never_count() {
         assert_eq!(get(&mut client, "192.0.2.1", &twice), 400);
     }
     assert_eq!(get(&mut client, "192.0.2.1", &[("Authorization", &good())]), 200);
+}
+
+#[test]
+fn contract_failed_credentials_shapes_of_honest_tokens_never_count() {
+    let upstream = Recorder::start();
+    let sandbox = Sandbox::new();
+    // Two keys of one algorithm: a token without kid could be of either.
+    let keys = signer().jwks(&[("p256", "ES256"), ("other-p256", "ES256")]);
+    sandbox.write("jwks.json", &keys);
+    let config = format!(
+        "upstreams: {{ app: {{ url: \"{}\" }} }}\n\
+         issuers: [{{ issuer: \"https://login.example.com\", audiences: [orders-api], \
+         algorithms: [ES256, RS256], keys: {{ file: jwks.json }} }}]\n\
+         defaults: {{ upstream: app }}\ntrusted_proxies: [127.0.0.0/8]\n{ROUTES}",
+        upstream.url()
+    );
+    let sidecar = sandbox.start_tcp(&config);
+    let mut client = sidecar.connect();
+    let mut groups = claims();
+    groups["groups"] = "g".repeat(9_000).into();
+    let long = bearer(&signer().sign("p256", "ES256", &groups));
+    let without_kid = bearer(&signer().sign_with("p256", "ES256", &json!({}), &claims()));
+    let rotated = bearer(&signer().sign("rsa", "RS256", &claims()));
+    let colleague = || bearer(&signer().sign("p256", "ES256", &claims()));
+    for (honest, reason) in [
+        (long, "token_too_long"),
+        (without_kid, "token_key_unknown"),
+        (rotated, "token_key_unknown"),
+    ] {
+        for _ in 0..160 {
+            assert_eq!(get(&mut client, "192.0.2.1", &[("Authorization", &honest)]), 401);
+        }
+        assert_eq!(get(&mut client, "192.0.2.1", &[("Authorization", &colleague())]), 200);
+        let fields = [("Authorization", &*honest), ("X-Forwarded-For", "192.0.2.1")];
+        assert_eq!(sidecar.why(&sidecar.get("/x", &fields))["reason"], reason);
+    }
+}
+
+#[test]
+fn r1005_invented_keys_count_after_more_than_any_rotation_brings() {
+    let (sidecar, _upstream, _own) = started("127.0.0.0/8");
+    let mut client = sidecar.connect();
+    let mut statuses = (0..300).map(|number| {
+        let header = json!({ "alg": "RS256", "kid": format!("invented-{number}") });
+        let token = bearer(&compact(&signing_input(&header, &claims()), &[1; 256]));
+        get(&mut client, "192.0.2.1", &[("Authorization", &token)])
+    });
+    assert_eq!(statuses.position(|status| status == 429), Some(259), "256 new keys and the burst");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Recorder, Sandbox, Sidecar, bearer, claims, compact, has_openssl, now, openssl, signer,
+    Recorder, Sandbox, Sidecar, bearer, claims, compact, has_openssl, head, now, openssl, signer,
     signing_input, standard,
 };
 
@@ -58,6 +58,116 @@ fn with_keys(algorithms: &str, keys: &str, file: &str, content: &str) -> (Sideca
         upstream.url()
     );
     (sandbox.start(&config), upstream)
+}
+
+/// A sidecar whose one issuer has these further keys, and these further settings at the top.
+fn shaped(issuer: &str, top: &str) -> (Sidecar, Recorder) {
+    let upstream = Recorder::start();
+    let sandbox = Sandbox::new();
+    sandbox.write("jwks.json", &signer().jwks(&[("rsa", "RS256")]));
+    let config = format!(
+        "upstreams: {{ app: {{ url: \"{}\" }} }}\n\
+         issuers: [{{ issuer: \"https://login.example.com\", audiences: [orders-api], \
+         algorithms: [RS256], keys: {{ file: jwks.json }}, {issuer} }}]\n\
+         defaults: {{ upstream: app }}\n{top}",
+        upstream.url()
+    );
+    (sandbox.start(&config), upstream)
+}
+
+fn rsa(claims: &Value) -> String {
+    signer().sign("rsa", "RS256", claims)
+}
+
+#[test]
+fn contract_claims_names_with_dots_are_reached_everywhere() {
+    let (sidecar, upstream) = shaped(
+        "scope_claims: ['https://example.com/app.scopes'], \
+         claims: { 'https://example.com/app.team.name': X-Auth-Team }",
+        "limits: { team: { rate: 1/h, burst: 1, by: 'claim:https://example.com/app.team.name' } }\n\
+         routes: [{ path: /**, limits: [team], access: { scopes: [read], \
+         claims: { 'https://example.com/app.team.name': [red, blue] } } }]\n",
+    );
+    let token = |sub: &str, team: &str| {
+        let app = json!({ "scopes": ["read", "not a scope", 7], "team": { "name": team } });
+        rsa(&with(&[("sub", json!(sub)), ("scope", Value::Null), ("https://example.com/app", app)]))
+    };
+    let get = |token: &str| sidecar.get("/", &[("Authorization", &bearer(token))]).status;
+    assert_eq!(get(&token("ada", "red")), 200);
+    assert_eq!(upstream.last().field("x-auth-team"), Some("red"));
+    assert_eq!(upstream.last().field("x-auth-scopes"), Some("read"));
+    assert_eq!(get(&token("bob", "red")), 429, "the team shares its limit");
+    assert_eq!(get(&token("bob", "blue")), 200);
+    assert_eq!(get(&token("eve", "green")), 403);
+}
+
+#[test]
+fn contract_subject_and_client_claims_of_other_providers() {
+    let (sidecar, upstream) = shaped(
+        "name: corp, subject_claim: preferred_username, client_claims: [cid, appid]",
+        "limits: { app: { rate: 1/h, burst: 2, by: client } }\n\
+         routes: [{ path: /**, limits: [app], access: { scopes: [read] } }]\n",
+    );
+    let token = |client: &str| {
+        rsa(&with(&[
+            ("sub", Value::Null),
+            ("preferred_username", json!("ada")),
+            ("client_id", Value::Null),
+            ("jti", json!(format!("for {client}"))),
+            ("cid", json!(client)),
+        ]))
+    };
+    accepted(&sidecar, &token("web"));
+    assert_eq!(upstream.last().field("x-auth-subject"), Some("ada"));
+    assert_eq!(upstream.last().field("x-auth-client-id"), Some("web"));
+    accepted(&sidecar, &token("web"));
+    let spent = sidecar.get("/", &[("Authorization", &bearer(&token("web")))]);
+    assert_eq!(spent.status, 429, "limits by client");
+    accepted(&sidecar, &token("app"));
+    let entry = json!({ "issuer": "corp", "client": "app" }).to_string();
+    let length = entry.len().to_string();
+    let fields = [
+        ("X-Gatepost-Admin", "1"),
+        ("Content-Type", "application/json"),
+        ("Content-Length", &*length),
+    ];
+    let mut admin = sidecar.connect_admin();
+    admin.send(head("POST", "/revocations", &fields)).send(&entry);
+    let revoked = admin.response();
+    assert!((200..300).contains(&revoked.status), "{}", revoked.text());
+    refused(&sidecar, &token("app"), "token_revoked");
+    let response = sidecar.get("/", &[("Authorization", &bearer(&rsa(&claims())))]);
+    let why = sidecar.why(&response).to_string();
+    assert!(why.contains("`preferred_username` is missing"), "{why}");
+}
+
+#[test]
+fn r314_the_longest_token_is_the_issuers() {
+    let (sidecar, _upstream) = shaped("token_bytes: 16KiB", ROUTES);
+    let token = |bytes: usize| rsa(&with(&[("groups", json!("g".repeat(bytes)))]));
+    accepted(&sidecar, &token(9_000));
+    refused(&sidecar, &token(16_000), "token_too_long");
+    let (usual, _upstream) = shaped("leeway: 30s", ROUTES);
+    refused(&usual, &token(9_000), "token_too_long");
+    for bytes in ["1023", "65KiB", "off"] {
+        let sandbox = Sandbox::new();
+        let issuer =
+            format!("{{ issuer: a, audiences: [a], algorithms: RS256, token_bytes: {bytes} }}");
+        sandbox.write("gatepost.yaml", &format!("issuers: [{issuer}]\n"));
+        let check = sandbox.run(&["check", "--config", "gatepost.yaml"]);
+        assert!(check.stderr.contains("1KiB to 64KiB"), "{bytes}: {check:?}");
+    }
+}
+
+#[test]
+fn r313_id_tokens_insecure_accept_takes_a_nonce_and_says_so() {
+    let (sidecar, _upstream) = shaped("id_tokens: insecure_accept", ROUTES);
+    accepted(&sidecar, &rsa(&with(&[("nonce", json!("n"))])));
+    refused(&sidecar, &rsa(&with(&[("token_use", json!("id"))])), "token_id_token");
+    assert_eq!(sidecar.metric("gatepost_insecure_settings"), 1.0);
+    assert!(sidecar.stderr().contains("issuers[0].id_tokens"), "{}", sidecar.stderr());
+    let (usual, _upstream) = shaped("id_tokens: refuse", ROUTES);
+    refused(&usual, &rsa(&with(&[("nonce", json!("n"))])), "token_id_token");
 }
 
 #[test]

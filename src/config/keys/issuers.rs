@@ -42,6 +42,21 @@ pub static ISSUER: Section = Section {
             "the longest accepted exp - iat; with it, `iat` is required; absent means no limit",
         ),
         Key::new("claims", TEXT_TABLE, "claims that become headers: CLAIM: HEADER").or("{}"),
+        Key::new("subject_claim", Shape::Text, "the claim that holds the subject").or("sub"),
+        Key::new(
+            "client_claims",
+            TEXT_OR_TEXTS,
+            "the claims that may hold the client, the first one that is there counts",
+        )
+        .or("[client_id, azp]"),
+        Key::new("token_bytes", Shape::Size, "the longest accepted token, 1KiB to 64KiB")
+            .or("8KiB"),
+        Key::new(
+            "id_tokens",
+            Shape::Word(&["refuse", "insecure_accept"]),
+            "what happens to tokens with nonce, at_hash or c_hash",
+        )
+        .or("refuse"),
     ],
 };
 

@@ -11,8 +11,8 @@ use crate::config::model::{IssuerSource, KeySource};
 use crate::config::sections::identity::{Taken, claim_headers};
 use crate::config::sections::introspection::introspection;
 use crate::config::sections::issuer_keys::key_source;
-use crate::config::sections::{Reading, name};
-use crate::decide::jwt::{Algorithm, IssuerSettings};
+use crate::config::sections::{Reading, name, size};
+use crate::decide::jwt::{Algorithm, IssuerSettings, TOKEN_BYTES_MAX, TokenShape};
 use crate::decide::principal::API_KEY_ISSUER;
 use crate::decide::scope::ScopeSet;
 
@@ -28,6 +28,9 @@ const LEEWAY_MAX: Duration = Duration::from_secs(300);
 const LIFETIME_MAX: Duration = Duration::from_secs(3650 * 86_400);
 /// `iss` is compared for every token and shown in messages.
 const ISSUER_BYTES_MAX: usize = 1_024;
+
+/// No signed token is shorter than its signature.
+const TOKEN_BYTES_MIN: usize = 1_024;
 
 /// What keys are called where issuers have short names.
 pub const API_KEY_NAME: &str = "api-key";
@@ -91,6 +94,7 @@ fn issuer(section: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Option
         .and_then(|value| value.duration(Duration::from_secs(1)..=LIFETIME_MAX));
     let audience_claim = section.find("audience_claim").and_then(|v| v.text().map(Box::from));
     let claim_headers = claim_headers(section, taken);
+    let shape = token_shape(section, reading);
     let name = match section.find("name") {
         Some(value) => value.parse(issuer_name).map(str::to_owned),
         None => iss.and_then(|iss| {
@@ -116,10 +120,49 @@ fn issuer(section: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Option
         leeway,
         max_lifetime,
         claim_headers,
+        shape,
         introspection: asked.as_ref().map(|(rules, _)| rules.clone()),
     };
     let introspection = asked.map(|(_, endpoint)| endpoint);
     Some(IssuerSource { settings: Arc::new(settings), keys: keys?, introspection })
+}
+
+/// How its tokens differ from those of RFC 9068.
+fn token_shape(section: &Mapping<'_>, reading: &Reading<'_>) -> TokenShape {
+    let usual = TokenShape::default();
+    let texts = |value: &Value<'_>| {
+        value.each(1..=SHORT_LIST_MAX, |item| item.parse(claim_name).map(Box::from))
+    };
+    let id_tokens = section.find("id_tokens");
+    let accepts_id_tokens = id_tokens.as_ref().is_some_and(|value| {
+        let accepts = value.word(&[("refuse", false), ("insecure_accept", true)]);
+        accepts.unwrap_or(false)
+    });
+    if let Some(value) = id_tokens.filter(|_| accepts_id_tokens) {
+        reading.note_insecure(&value);
+    }
+    let claim = section.find("subject_claim").and_then(|value| value.parse(claim_name));
+    let clients = section.find("client_claims").and_then(|value| texts(&value));
+    let bytes = section.find("token_bytes").and_then(|value| value.parse(token_bytes));
+    TokenShape {
+        subject_claim: claim.map_or(usual.subject_claim, Box::from),
+        client_claims: clients.unwrap_or(usual.client_claims),
+        token_bytes: bytes.unwrap_or(usual.token_bytes),
+        accepts_id_tokens,
+    }
+}
+
+fn claim_name(text: &str) -> Result<&str, String> {
+    if text.is_empty() { Err("a claim has a name".to_owned()) } else { Ok(text) }
+}
+
+fn token_bytes(text: &str) -> Result<usize, String> {
+    let bytes = size(text)?.and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.filter(|bytes| (TOKEN_BYTES_MIN..=TOKEN_BYTES_MAX).contains(bytes)).ok_or_else(|| {
+        format!(
+            "{text:?} is out of range: 1KiB to 64KiB, the limit of the whole head, are accepted"
+        )
+    })
 }
 
 /// `iss`, byte for byte; only that it can be shown and told from keys.

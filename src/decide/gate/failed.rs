@@ -2,15 +2,18 @@
 //!
 //! Owns which requests are checked, which peers are exempt and the charge (contract, "Failed
 //! credentials"; R-703, R-1005); the table of refusals says which failures count. The budget is
-//! checked by address before any signature work and charged afterwards. A missing or an expired
-//! credential never counts: clients with a slow clock must not lock their whole address out.
+//! checked by address before any signature work and charged afterwards. A missing, an expired or a
+//! too long credential never counts, nor a token whose key cannot be determined or is new: honest
+//! clients must not lock their whole address out.
 
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use crate::decide::api_key::format::{self, Form};
+use crate::decide::gate::new_keys::NewKeys;
 use crate::decide::gate::{Ask, Charging, Evidence, Gate};
+use crate::decide::jwt::JwtError;
 use crate::decide::rate_limit::{Charge, LimitBy, LimitHeaders, LimitPolicy, Quota};
 use crate::decide::rejection::Rejection;
 use crate::decide::request::address::{self, Peer};
@@ -26,6 +29,7 @@ pub struct FailedCredentials {
     /// Without trusted proxies, all clients of a balancer on a private address would share one
     /// budget: such peers are exempt.
     exempts_near_peers: bool,
+    new_keys: Arc<NewKeys>,
 }
 
 impl FailedCredentials {
@@ -37,7 +41,7 @@ impl FailedCredentials {
 
     /// Compiles the budget. `exempts_near_peers` is whether `trusted_proxies` is empty.
     #[must_use]
-    pub fn new(quota: Quota, exempts_near_peers: bool) -> Self {
+    pub fn new(quota: Quota, exempts_near_peers: bool, new_keys: Arc<NewKeys>) -> Self {
         let policy = LimitPolicy {
             name: Arc::from(NAME),
             index: usize::MAX,
@@ -45,7 +49,7 @@ impl FailedCredentials {
             by: LimitBy::Address,
             headers: LimitHeaders::Refused,
         };
-        Self { policy: Arc::new(policy), exempts_near_peers }
+        Self { policy: Arc::new(policy), exempts_near_peers, new_keys }
     }
 
     fn exempts(&self, peer: Peer) -> bool {
@@ -76,9 +80,22 @@ impl Gate {
 
     /// Charges the address for a failed credential, if that failure counts.
     pub(super) fn charge_failed(&self, ask: Ask<'_>, rejection: &Rejection, evidence: &Evidence) {
-        if rejection.reason().counts_as_failed_credential() {
+        if rejection.reason().counts_as_failed_credential() && !self.is_honest(ask, rejection) {
             self.charge_guess(ask, evidence);
         }
+    }
+
+    /// Whether a token of an unknown key has the shape of an honest one: its key cannot be told,
+    /// because it names none, or is one that its issuer may have begun to sign with just now.
+    fn is_honest(&self, ask: Ask<'_>, rejection: &Rejection) -> bool {
+        let Rejection::Token(JwtError::KeyUnknown { issuer, kid }) = rejection else {
+            return false;
+        };
+        let is_new = |kid: &str| {
+            ask.charging == Charging::Charge
+                && self.failed_credentials.new_keys.is_new(issuer, kid, ask.now.monotonic)
+        };
+        kid.as_deref().is_none_or(is_new)
     }
 
     /// Charges the address for a credential that honest clients do not present by accident.
@@ -171,6 +188,7 @@ mod tests {
             Rejection::TargetTooLong { limit: 1 },
             Rejection::HeadersTooLarge { limit: "64 KiB" },
             token(JwtError::AudienceWrong),
+            token(JwtError::TooLong(8_192)),
             token(JwtError::Inactive),
             token(JwtError::IdToken),
         ] {

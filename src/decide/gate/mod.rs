@@ -8,6 +8,7 @@ mod evidence;
 mod failed;
 mod limits;
 mod need;
+mod new_keys;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use crate::decide::token_cache::TokenCache;
 pub use evidence::{Evidence, Step, steps, steps_behind_route, steps_to_route};
 pub use failed::FailedCredentials;
 pub use need::{Introspected, Need};
+pub use new_keys::NewKeys;
 
 use need::Query;
 

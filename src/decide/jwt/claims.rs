@@ -2,13 +2,14 @@
 //!
 //! Owns audience, subject, scopes, client, token id, the signs of an ID token, and the claims
 //! that become headers. Called only after the signature was verified. A claim of the
-//! wrong type is refused, never skipped: what a lenient reader skips, an attacker leaves out.
+//! wrong type is refused, never skipped: what a lenient reader skips, an attacker leaves out. `null` is an
+//! absent claim.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::decide::jwt::{IssuerSettings, JwtError, SubjectFrom};
+use crate::decide::jwt::{ClaimError, IssuerSettings, JwtError, SubjectFrom};
 use crate::decide::principal::{ClaimHeadersTooLarge, Claims, Established};
 use crate::decide::request::credential::CredentialKind;
 use crate::decide::scope::ScopeSet;
@@ -21,7 +22,7 @@ pub(super) fn establish(
     settings: &IssuerSettings,
     claims: Map<String, Value>,
 ) -> Result<Established, JwtError> {
-    refuse_id_token(&claims)?;
+    refuse_id_token(settings, &claims)?;
     describe(settings, claims, true, SubjectFrom::Sub)
 }
 
@@ -35,25 +36,23 @@ pub(super) fn describe(
     if needs_audience {
         check_audience(settings, &claims)?;
     }
-    // What is there and malformed is refused, and nothing takes its place.
-    let subject = match (name(&claims, "sub")?, subject_from) {
-        (Some(subject), _) => Some(subject),
-        (None, SubjectFrom::ClientId) => name(&claims, "client_id")?,
-        (None, SubjectFrom::Sub) => None,
-    };
-    let subject = subject.ok_or(JwtError::ClaimBad("sub"))?;
-    let client_id = match name(&claims, "client_id")? {
-        Some(client_id) => Some(client_id),
-        None => name(&claims, "azp")?,
-    };
-    let credential_id = name(&claims, "jti")?;
     let claims = Claims::new(claims);
+    let shape = &settings.shape;
+    let client_id = first_name(&claims, &shape.client_claims)?;
+    // What is there and malformed is refused, and nothing takes its place.
+    let subject = match (name(&claims, &shape.subject_claim)?, subject_from) {
+        // Not `azp`, which names the party a token was issued to, never whom it is about.
+        (None, SubjectFrom::ClientId) => name(&claims, "client_id")?,
+        (subject, _) => subject,
+    };
+    let subject = subject.ok_or_else(|| ClaimError::missing(&shape.subject_claim))?;
+    let credential_id = name(&claims, "jti")?;
     let scopes = scopes(settings, &claims)?;
     let names =
         settings.claim_headers.iter().map(|(claim, header)| (&**claim, header.as_field_name()));
-    let claim_headers = claims
-        .headers(names)
-        .map_err(|ClaimHeadersTooLarge| JwtError::ClaimBad("claims for headers, over 8 KiB"))?;
+    let claim_headers = claims.headers(names).map_err(|ClaimHeadersTooLarge| {
+        ClaimError::new("claims", "for headers have more than 8 KiB together")
+    })?;
     Ok(Established {
         subject,
         issuer: Arc::clone(&settings.issuer),
@@ -68,9 +67,11 @@ pub(super) fn describe(
 }
 
 /// An ID token proves a login to the client it was made for; taking it here would let every
-/// client of the issuer act as its users.
-fn refuse_id_token(claims: &Map<String, Value>) -> Result<(), JwtError> {
-    let marked = ["nonce", "at_hash", "c_hash"].into_iter().any(|name| claims.contains_key(name));
+/// client of the issuer act as its users. `token_use` says so outright, so that
+/// `id_tokens: insecure_accept` does not touch it.
+fn refuse_id_token(settings: &IssuerSettings, claims: &Map<String, Value>) -> Result<(), JwtError> {
+    let marked = !settings.shape.accepts_id_tokens
+        && ["nonce", "at_hash", "c_hash"].into_iter().any(|name| claims.contains_key(name));
     let named = claims.get("token_use").is_some_and(|token_use| token_use == "id");
     if marked || named { Err(JwtError::IdToken) } else { Ok(()) }
 }
@@ -92,12 +93,32 @@ pub(super) fn check_audience(
     if accepted { Ok(()) } else { Err(JwtError::AudienceWrong) }
 }
 
-/// A claim that is a name: a non-empty string of bounded length without control characters.
-fn name(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<Arc<str>>, JwtError> {
-    match claims.get(claim) {
-        None => Ok(None),
+/// A claim that names a party: a non-empty string of bounded length without control characters.
+/// `null` is an absent one.
+fn name(claims: &Claims, claim: &str) -> Result<Option<Arc<str>>, ClaimError> {
+    match claims.find(claim) {
+        None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if is_name(text) => Ok(Some(Arc::from(text.as_str()))),
-        Some(_) => Err(JwtError::ClaimBad(claim)),
+        Some(Value::String(text)) => Err(ClaimError::new(claim, not_a_name(text))),
+        Some(other) => Err(ClaimError::of_type(claim, other, "a string")),
+    }
+}
+
+/// The first of several claims that is there.
+fn first_name(claims: &Claims, names: &[Box<str>]) -> Result<Option<Arc<str>>, ClaimError> {
+    for claim in names {
+        if let Some(name) = name(claims, claim)? {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+fn not_a_name(text: &str) -> String {
+    match text.len() {
+        0 => "is empty".to_owned(),
+        1..=NAME_BYTES_MAX => "has control characters".to_owned(),
+        bytes => format!("has {bytes} bytes, at most {NAME_BYTES_MAX} are accepted"),
     }
 }
 
@@ -105,28 +126,38 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control)
 }
 
-/// What the token grants, under the issuer's cap. A value that is not a scope token refuses the
-/// whole token: dropping it would grant something else than was signed.
+/// What the token grants, under the issuer's cap. A member of an array that is no scope token is
+/// ignored: it grants nothing under any reading. A string that is no list of scope tokens refuses
+/// the token, because dropping a part of it would grant something else than was signed.
 fn scopes(settings: &IssuerSettings, claims: &Claims) -> Result<ScopeSet, JwtError> {
-    const BAD: JwtError = JwtError::ClaimBad("scope");
     let mut tokens = Vec::new();
     for claim in &settings.scope_claims {
         match claims.find(claim) {
-            None => {}
-            Some(Value::String(text)) => tokens.extend(text.split(' ').filter(|t| !t.is_empty())),
-            Some(Value::Array(items)) => {
-                for item in items {
-                    tokens.push(item.as_str().ok_or(BAD)?);
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) => {
+                let listed = text.split(' ').filter(|token| !token.is_empty());
+                if !listed.clone().all(is_scope) {
+                    let found = "has characters that no scope has (RFC 6749 section 3.3)";
+                    return Err(ClaimError::new(claim, found).into());
                 }
+                tokens.extend(listed);
             }
-            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
-                return Err(BAD);
+            Some(Value::Array(items)) => {
+                tokens.extend(items.iter().filter_map(Value::as_str).filter(|one| is_scope(one)));
+            }
+            Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Object(_))) => {
+                return Err(ClaimError::of_type(claim, other, "a string or an array").into());
             }
         }
     }
-    let granted = ScopeSet::from_tokens(tokens).map_err(|_| BAD)?;
+    let granted = ScopeSet::from_tokens(tokens)
+        .map_err(|_| ClaimError::new("scope", "has too many scopes, or too long ones"))?;
     Ok(match &settings.scopes_cap {
         Some(cap) => granted.intersection(cap),
         None => granted,
     })
+}
+
+fn is_scope(token: &str) -> bool {
+    ScopeSet::from_tokens([token]).is_ok()
 }

@@ -8,9 +8,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::decide::jwt::JwtError;
 
-/// The longest token read, in bytes, checked before any decoding. Header fields in front
-/// of an API are limited to the same order.
-pub(super) const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// The longest accepted token of an issuer that configures no other, in bytes. Header fields in
+/// front of an API are limited to the same order.
+pub const TOKEN_BYTES_DEFAULT: usize = 8 * 1024;
+/// The most that an issuer may configure: the whole head of a request is not longer.
+pub const TOKEN_BYTES_MAX: usize = 64 * 1024;
 
 /// A token taken apart, not yet believed.
 pub(super) struct Compact<'a> {
@@ -25,9 +27,10 @@ pub(super) struct Compact<'a> {
 }
 
 impl<'a> Compact<'a> {
-    pub(super) fn parse(token: &'a str) -> Result<Self, JwtError> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return Err(JwtError::Malformed("longer than 8 KiB"));
+    /// Takes a token of at most `bytes_max` apart; a longer one is not decoded.
+    pub(super) fn parse(token: &'a str, bytes_max: usize) -> Result<Self, JwtError> {
+        if token.len() > bytes_max {
+            return Err(JwtError::TooLong(bytes_max));
         }
         let mut parts = token.split('.');
         let (Some(header), Some(payload), Some(signature)) =
@@ -62,14 +65,18 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
+    fn parse(token: &str) -> Result<Compact<'_>, JwtError> {
+        Compact::parse(token, TOKEN_BYTES_DEFAULT)
+    }
+
     #[track_caller]
     fn check(token: &str, expected: &'static str) {
-        assert_eq!(Compact::parse(token).err(), Some(JwtError::Malformed(expected)), "{token:.80}");
+        assert_eq!(parse(token).err(), Some(JwtError::Malformed(expected)), "{token:.80}");
     }
 
     #[test]
     fn r301_r309_exactly_three_parts_and_a_signature() {
-        let Ok(parsed) = Compact::parse("e30.e30.AA") else { panic!("three parts") };
+        let Ok(parsed) = parse("e30.e30.AA") else { panic!("three parts") };
         assert_eq!(parsed.signed, b"e30.e30");
         assert_eq!(
             (parsed.header, parsed.payload, parsed.signature),
@@ -96,9 +103,10 @@ mod tests {
     #[test]
     fn r314_a_long_token_is_refused_before_decoding() {
         let token = |bytes: usize| format!("e30.{}.AA", "!".repeat(bytes - 7));
-        assert_eq!(TOKEN_BYTES_MAX, 8_192);
-        check(&token(TOKEN_BYTES_MAX), "the payload is not base64url");
-        check(&token(TOKEN_BYTES_MAX + 1), "longer than 8 KiB");
-        check(&token(1 << 20), "longer than 8 KiB");
+        assert_eq!(TOKEN_BYTES_DEFAULT, 8_192);
+        check(&token(TOKEN_BYTES_DEFAULT), "the payload is not base64url");
+        for long in [TOKEN_BYTES_DEFAULT + 1, 1 << 20] {
+            assert_eq!(parse(&token(long)).err(), Some(JwtError::TooLong(8_192)));
+        }
     }
 }

@@ -34,6 +34,7 @@ static ISSUERS: LazyLock<Issuers> = LazyLock::new(|| {
         leeway: Duration::from_secs(30),
         max_lifetime: None,
         claim_headers: Vec::new(),
+        shape: Default::default(),
         introspection: None,
     };
     Issuers::new(vec![(Arc::new(settings), Arc::new(keys))])

@@ -15,7 +15,7 @@ use crate::base::clock::UnixTime;
 use crate::decide::jwt::json::{self, Origin};
 use crate::decide::jwt::validity::Validity;
 use crate::decide::jwt::verifier::{Issuer, Verified};
-use crate::decide::jwt::{IssuerSettings, Issuers, JwtError, VerifiedToken, claims};
+use crate::decide::jwt::{ClaimError, IssuerSettings, Issuers, JwtError, VerifiedToken, claims};
 use crate::decide::principal::Principal;
 
 /// How the answers of an issuer's endpoint are taken. Part of the issuer's settings: another
@@ -136,7 +136,8 @@ fn check_issuer(issuer: &Issuer, answer: &Map<String, Value>) -> Result<(), JwtE
     match answer.get("iss") {
         None => Ok(()),
         Some(Value::String(iss)) if **iss == *issuer.settings.issuer => Ok(()),
-        Some(_) => Err(JwtError::ClaimBad("iss")),
+        Some(Value::String(_)) => Err(ClaimError::new("iss", "names another issuer").into()),
+        Some(other) => Err(ClaimError::of_type("iss", other, "a string").into()),
     }
 }
 
@@ -147,12 +148,14 @@ fn check_use(answer: &Map<String, Value>) -> Result<(), JwtError> {
         let said = match answer.get(name) {
             None => continue,
             Some(Value::String(said)) => said.to_ascii_lowercase(),
-            Some(_) => return Err(JwtError::ClaimBad(name)),
+            Some(other) => return Err(ClaimError::of_type(name, other, "a string").into()),
         };
         let short = said.strip_prefix("urn:ietf:params:oauth:token-type:").unwrap_or(&said);
         match short {
             "id" | "id_token" => return Err(JwtError::IdToken),
-            "refresh" | "refresh_token" | "offline" => return Err(JwtError::ClaimBad(name)),
+            "refresh" | "refresh_token" | "offline" => {
+                return Err(ClaimError::new(name, "names a refresh token").into());
+            }
             _ => {}
         }
     }

@@ -7,6 +7,7 @@
 //! signature holds.
 
 pub mod algorithm;
+mod claim_error;
 mod claims;
 mod compact;
 mod der;
@@ -30,6 +31,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use algorithm::{Algorithm, KeyKind};
+pub use claim_error::ClaimError;
+pub use compact::{TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX};
 pub use introspection::{IntrospectionRules, SubjectFrom};
 pub use key::VerifyingKey;
 pub use key_file::{KeyFileFormat, KeyMistake};
@@ -66,8 +69,36 @@ pub struct IssuerSettings {
     pub max_lifetime: Option<Duration>,
     /// Claims that become headers, by claim name.
     pub claim_headers: Vec<(Box<str>, IdentityHeaderName)>,
+    /// How its tokens differ from those of RFC 9068.
+    pub shape: TokenShape,
     /// How it is asked about opaque tokens; `None` when it is not.
     pub introspection: Option<IntrospectionRules>,
+}
+
+/// How the tokens of an issuer differ from those of RFC 9068. The default is that they do not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenShape {
+    /// The claim that holds the subject; dots step into objects.
+    pub subject_claim: Box<str>,
+    /// The claims that may hold the client, for identity, limits and revocation alike: the first
+    /// one that is there counts. Dots step into objects.
+    pub client_claims: Vec<Box<str>>,
+    /// The longest accepted token, in bytes.
+    pub token_bytes: usize,
+    /// Whether tokens with `nonce`, `at_hash` or `c_hash` are accepted
+    /// (`id_tokens: insecure_accept`).
+    pub accepts_id_tokens: bool,
+}
+
+impl Default for TokenShape {
+    fn default() -> Self {
+        Self {
+            subject_claim: "sub".into(),
+            client_claims: vec!["client_id".into(), "azp".into()],
+            token_bytes: TOKEN_BYTES_DEFAULT,
+            accepts_id_tokens: false,
+        }
+    }
 }
 
 impl IssuerSettings {
@@ -82,7 +113,10 @@ impl IssuerSettings {
 /// come from the token unverified, so they are shown only escaped and shortened.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum JwtError {
-    /// Not three parts of canonical base64url, not JSON, a duplicate name, too deep, too long.
+    /// Longer than its issuer's `token_bytes`, or than that of every issuer.
+    #[error("the token is longer than {0} bytes (`token_bytes` of its issuer)")]
+    TooLong(usize),
+    /// Not three parts of canonical base64url, not JSON, a duplicate name, too deep.
     #[error("not a well-formed compact JWS: {0}")]
     Malformed(&'static str),
     /// The header has something we refuse on sight: `crit`, `b64`, `zip`, a `typ` not accepted,
@@ -130,8 +164,8 @@ pub enum JwtError {
     #[error("audience not accepted")]
     AudienceWrong,
     /// A claim is missing or has a type or value it must not have.
-    #[error("claim {0:?} is missing or invalid")]
-    ClaimBad(&'static str),
+    #[error(transparent)]
+    ClaimBad(#[from] ClaimError),
     /// An ID token, which proves a login and grants nothing.
     #[error("ID token presented as an access token")]
     IdToken,

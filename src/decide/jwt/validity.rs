@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::base::clock::UnixTime;
-use crate::decide::jwt::{IssuerSettings, JwtError};
+use crate::decide::jwt::{ClaimError, IssuerSettings, JwtError};
 
 /// Up to here every integer is exact in every JSON reader (RFC 8259 section 6).
 const DATE_MAX: u64 = 1 << 53;
@@ -29,7 +29,7 @@ impl Validity {
         settings: &IssuerSettings,
         now: UnixTime,
     ) -> Result<Self, JwtError> {
-        let exp = date(claims, "exp")?.ok_or(JwtError::ClaimBad("exp"))?;
+        let exp = date(claims, "exp")?.ok_or_else(|| ClaimError::missing("exp"))?;
         let nbf = date(claims, "nbf")?;
         let iat = date(claims, "iat")?;
         let validity = Self {
@@ -40,10 +40,12 @@ impl Validity {
         };
         validity.check(now)?;
         if nbf.is_some_and(|nbf| exp.floor < nbf.ceil) {
-            return Err(JwtError::ClaimBad("nbf"));
+            return Err(ClaimError::new("nbf", "is later than `exp`").into());
         }
         if let Some(limit) = settings.max_lifetime {
-            let lifetime = exp.ceil.saturating_sub(iat.ok_or(JwtError::ClaimBad("iat"))?.floor);
+            let iat = iat
+                .ok_or_else(|| ClaimError::new("iat", "is missing, which max_lifetime requires"))?;
+            let lifetime = exp.ceil.saturating_sub(iat.floor);
             if lifetime > limit.as_secs() {
                 return Err(JwtError::LifetimeTooLong(lifetime));
             }
@@ -92,12 +94,15 @@ struct Date {
 }
 
 /// Only a JSON number from 0 to [`DATE_MAX`]: a date of another type was once taken for none and
-/// the token for eternal (CVE-2026-25537).
-fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Date>, JwtError> {
-    let Some(value) = claims.get(name) else { return Ok(None) };
+/// the token for eternal (CVE-2026-25537). `null` is an absent one.
+fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<Date>, ClaimError> {
+    let Some(value) = claims.get(name).filter(|value| !value.is_null()) else { return Ok(None) };
     let whole = value.as_u64().map(|whole| Date { floor: whole, ceil: whole });
     let date = whole.or_else(|| fraction(value)).filter(|date| date.ceil <= DATE_MAX);
-    date.map(Some).ok_or(JwtError::ClaimBad(name))
+    date.map(Some).ok_or_else(|| match value {
+        Value::Number(_) => ClaimError::new(name, "is not a time from 0 to 2^53 seconds"),
+        other => ClaimError::of_type(name, other, "a number"),
+    })
 }
 
 fn fraction(value: &Value) -> Option<Date> {

@@ -16,7 +16,9 @@ use crate::decide::jwt::header::Header;
 use crate::decide::jwt::json::{self, JsonFault, Origin};
 use crate::decide::jwt::key::VerifyingKey;
 use crate::decide::jwt::validity::Validity;
-use crate::decide::jwt::{IssuerSettings, JwtError, KeySet, claims};
+use crate::decide::jwt::{
+    ClaimError, IssuerSettings, JwtError, KeySet, TOKEN_BYTES_DEFAULT, claims,
+};
 use crate::decide::principal::Principal;
 
 /// Evidence from an unverified token is cut here, so that it cannot fill the log.
@@ -124,12 +126,25 @@ impl VerifiedToken {
 }
 
 /// All trusted issuers with their keys: immutable, compiled into a snapshot.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Issuers {
     by_identifier: HashMap<Arc<str>, Issuer>,
     by_epoch: HashMap<Epoch, Arc<IssuerSettings>>,
+    /// The longest token that any of them accepts.
+    token_bytes_max: usize,
     /// The youngest epoch of all, or of the reload that took an issuer away.
     latest: Epoch,
+}
+
+impl Default for Issuers {
+    fn default() -> Self {
+        Self {
+            by_identifier: HashMap::new(),
+            by_epoch: HashMap::new(),
+            token_bytes_max: TOKEN_BYTES_DEFAULT,
+            latest: Epoch::default(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -166,7 +181,9 @@ impl Issuers {
         let is_known = |epoch: &Epoch| self.by_epoch.contains_key(epoch);
         let unchanged = by_epoch.len() == self.by_epoch.len() && by_epoch.keys().all(is_known);
         let latest = if unchanged { self.latest } else { Epoch::next() };
-        Self { by_identifier, by_epoch, latest }
+        let lengths = by_epoch.values().map(|settings| settings.shape.token_bytes);
+        let token_bytes_max = lengths.max().unwrap_or(TOKEN_BYTES_DEFAULT);
+        Self { by_identifier, by_epoch, token_bytes_max, latest }
     }
 
     /// Changes whenever an issuer does: what was refused in one may be accepted in the next.
@@ -215,11 +232,15 @@ impl Issuers {
     /// # Errors
     /// [`JwtError`], the first check that failed.
     pub fn verify(&self, token: &str, now: UnixTime) -> Result<VerifiedToken, JwtError> {
-        let compact = Compact::parse(token)?;
+        let compact = Compact::parse(token, self.token_bytes_max)?;
         let header = Header::parse(&compact.header)?;
         let claims = json::parse_object(&compact.payload, Origin::Token)
             .map_err(|error| malformed(error.fault))?;
         let issuer = self.issuer(&claims)?;
+        let bytes_max = issuer.settings.shape.token_bytes;
+        if token.len() > bytes_max {
+            return Err(JwtError::TooLong(bytes_max));
+        }
         header.check(&issuer.settings)?;
         let key = issuer.key(&header)?;
         key.verify(compact.signed, &compact.signature)?;
@@ -243,7 +264,8 @@ impl Issuers {
                 .by_identifier
                 .get(iss.as_str())
                 .ok_or_else(|| JwtError::IssuerUnknown(shortened(iss))),
-            Some(_) | None => Err(JwtError::ClaimBad("iss")),
+            Some(Value::Null) | None => Err(ClaimError::missing("iss").into()),
+            Some(other) => Err(ClaimError::of_type("iss", other, "a string").into()),
         }
     }
 }

@@ -224,6 +224,9 @@ refusals! {
     TokenMalformed: Rejection::Token(JwtError::Malformed(_)),
         "token_malformed", "malformed token: not a well-formed JWT",
         step "token", INVALID_TOKEN, counts;
+    TokenTooLong: Rejection::Token(JwtError::TooLong(_)),
+        "token_too_long", "token longer than token_bytes of its issuer",
+        step "token", INVALID_TOKEN;
     TokenHeaderRefused: Rejection::Token(JwtError::HeaderRefused(_)),
         "token_header_refused", "token header not accepted",
         step "token", INVALID_TOKEN, counts;

@@ -41,6 +41,7 @@ fn asked(name: &str, rules: IntrospectionRules) -> (Arc<IssuerSettings>, Arc<Key
         leeway: Duration::ZERO,
         max_lifetime: None,
         claim_headers: Vec::new(),
+        shape: Default::default(),
         introspection: Some(rules),
     };
     (Arc::new(settings), Arc::new(KeySet::default()))

@@ -167,6 +167,7 @@ pub(super) fn settings(algorithms: &[Algorithm]) -> IssuerSettings {
         leeway: Duration::from_secs(30),
         max_lifetime: None,
         claim_headers: Vec::new(),
+        shape: Default::default(),
         introspection: None,
     }
 }

@@ -148,9 +148,14 @@ fn lets_in(segment: KeySegment, entries: &[KeyEntry]) {
     let peppers = Peppers::from([("p1".into(), Secret::new(PEPPER.to_vec()))]);
     let ring = KeyRing::of_segments(vec![Arc::new(segment)], &peppers, &[]);
     for presented in PRESENTED {
-        let digests = [Digest::sha256(presented), Digest::hmac_sha256(presented, "p1", PEPPER)];
+        let digests = [
+            Digest::sha256(presented),
+            Digest::hmac_sha256(presented, "p1", PEPPER),
+            Digest::sha512(presented),
+        ];
         let is_meant = |entry: &&KeyEntry| match &entry.digest {
             bare @ Digest::Sha256(_) => presented.len() >= 22 && *bare == digests[0],
+            bare @ Digest::Sha512(_) => presented.len() >= 22 && *bare == digests[2],
             peppered @ Digest::HmacSha256 { .. } => *peppered == digests[1],
         };
         let meant: Vec<_> = entries.iter().filter(is_meant).collect();

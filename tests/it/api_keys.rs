@@ -43,6 +43,49 @@ fn contract_key_files_an_existing_key_by_its_digest() {
 }
 
 #[test]
+fn contract_key_files_digests_of_other_systems_are_taken_as_they_are() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let digest = |algorithm: &str, key: &str| {
+        let bytes = crate::support::openssl(&["dgst", algorithm, "-binary"], key.as_bytes());
+        let encoded = crate::support::openssl(&["base64", "-A"], &bytes);
+        String::from_utf8(encoded).unwrap()
+    };
+    let (one, two) = ("one-key-of-another-system-0001", "two-key-of-another-system-0002");
+    let file = format!(
+        "keys:\n  - {{ id: one, digest: \"sha512:{}\", scopes: [read] }}\n\
+         \x20 - {{ id: two, digest: \"sha256:{}\", scopes: [read] }}\n",
+        digest("-sha512", one),
+        digest("-sha256", two)
+    );
+    sandbox.write("keys.yaml", &file);
+    let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
+    accepted(&sidecar, one);
+    accepted(&sidecar, two);
+    refused(&sidecar, &one[1..], "key_unknown");
+}
+
+#[test]
+fn contract_key_files_the_longest_key_that_is_imported_can_be_presented() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let key = |bytes: usize| "k".repeat(bytes);
+    let import = |key: &str| {
+        let arguments =
+            ["key", "import", "--name", "long", "--scope", "read", "--file", "keys.yaml"];
+        sandbox.run_with(&arguments, key)
+    };
+    let refused = import(&key(8_193));
+    assert_eq!(refused.exit, 1, "{refused:?}");
+    assert!(refused.stderr.contains("more than 8192 bytes"), "{refused:?}");
+    let imported = import(&key(8_192));
+    assert_eq!(imported.exit, 0, "{imported:?}");
+    let sidecar = sandbox.start(&format!("{config}{ROUTES}"));
+    accepted(&sidecar, &key(8_192));
+    assert_eq!(sidecar.get("/", &[("X-API-Key", &key(8_193))]).status, 400);
+}
+
+#[test]
 fn contract_key_files_states() {
     let upstream = Recorder::start();
     let (sandbox, config) = standard(upstream.url());

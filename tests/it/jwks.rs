@@ -302,7 +302,7 @@ fn contract_keys_of_a_jwt_a_file_is_read_like_a_fetched_set() {
     }
     let sidecar = sandbox.start(&config);
     accepted(&sidecar, &rsa_token());
-    assert!(sidecar.stderr().contains("member of a key file is not used"), "{}", sidecar.stderr());
+    assert!(sidecar.stderr().contains("warning about a key file"), "{}", sidecar.stderr());
     // A job replaces the file by the set of the next day.
     sidecar.sandbox.replace("jwks.json", &published("p256", "ES256"));
     assert_eq!(sidecar.reload().status, 200);

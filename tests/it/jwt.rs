@@ -160,6 +160,43 @@ fn r314_the_longest_token_is_the_issuers() {
 }
 
 #[test]
+fn r302_a_publicly_known_secret_is_a_mistake_and_a_weak_one_gets_a_warning() {
+    let check = |file: &str, content: &str, keys: &str| {
+        let sandbox = Sandbox::new();
+        let path = sandbox.write(file, content);
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
+        let config = format!(
+            "listeners: [{{ address: 127.0.0.1:8080 }}]\n\
+             upstreams: {{ app: {{ url: \"http://127.0.0.1:1\" }} }}\n\
+             issuers: [{{ issuer: a, audiences: [a], algorithms: HS256, keys: {keys} }}]\n\
+             defaults: {{ upstream: app }}\n{ROUTES}"
+        );
+        sandbox.write("gatepost.yaml", &config);
+        sandbox.run(&["check", "--config", "gatepost.yaml"])
+    };
+    // RFC 7515 A.1 and jwt.io.
+    let rfc =
+        "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
+    let jwk = json!({ "kty": "oct", "k": rfc }).to_string();
+    for (file, content, keys) in [
+        ("hs.key", rfc, "{ secret_file: hs.key }"),
+        ("hs.key", "a-string-secret-at-least-256-bits-long\n", "{ secret_file: hs.key }"),
+        ("oct.json", &*jwk, "{ file: oct.json }"),
+    ] {
+        let run = check(file, content, keys);
+        assert_eq!(run.exit, 78, "{run:?}");
+        assert!(run.stderr.contains("publicly known"), "{run:?}");
+    }
+    let weak = check("hs.key", "a very long secret of the orders api", "{ secret_file: hs.key }");
+    assert_eq!(weak.exit, 0, "{weak:?}");
+    assert!(weak.stderr.contains("warning: ") && weak.stderr.contains("low entropy"), "{weak:?}");
+    let random = openssl(&["rand", "-base64", "48"], b"");
+    let strong = check("hs.key", &String::from_utf8(random).unwrap(), "{ secret_file: hs.key }");
+    assert_eq!((strong.exit, &*strong.stderr), (0, ""));
+}
+
+#[test]
 fn r313_id_tokens_insecure_accept_takes_a_nonce_and_says_so() {
     let (sidecar, _upstream) = shaped("id_tokens: insecure_accept", ROUTES);
     accepted(&sidecar, &rsa(&with(&[("nonce", json!("n"))])));

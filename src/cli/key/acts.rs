@@ -62,7 +62,7 @@ pub(super) fn import(session: &mut Session<'_, '_>, arguments: &Import) -> Resul
     let fill = &mut *session.fill_random;
     let name = arguments.name.as_deref();
     let entry = store::update(path, Missing::Create, |keys| {
-        let same = [digest.clone(), Digest::sha256(key)];
+        let same = [digest.clone(), Digest::sha256(key), Digest::sha512(key)];
         if let Some(there) = keys.iter().find(|key| same.contains(&key.entry.digest)) {
             let (id, path) = (&there.entry.id, path.display());
             return Err(Failure::No(format!("{path}: this key is there already, as {id:?}")));
@@ -88,7 +88,7 @@ pub(super) fn find(session: &mut Session<'_, '_>, arguments: &Find) -> Result<()
     let mut digests = Vec::new();
     // As when a key is presented: a short one never matches its bare digest.
     if key.len() >= BARE_KEY_BYTES_MIN {
-        digests.push(Digest::sha256(key));
+        digests.extend([Digest::sha256(key), Digest::sha512(key)]);
     }
     for (name, file) in &arguments.peppers {
         digests.push(Digest::hmac_sha256(key, name, read_pepper(file)?.expose()));

@@ -50,7 +50,7 @@ pub struct Materials {
 }
 
 impl Materials {
-    /// The members of local key files that are not used, but for files that read as one of the
+    /// The members of local key files that are not used or weak, but for files that read as one of the
     /// `known` sets. A fetched set is not among them: its refresh tells of it.
     #[must_use]
     pub fn warnings(&self, dynamic: &Dynamic, known: &[Arc<KeySet>]) -> Vec<Mistake> {
@@ -59,7 +59,7 @@ impl Materials {
         let sets = sources.zip(&self.key_sets).filter(|(_, keys)| is_new(keys));
         let in_files = sets.flat_map(|(source, keys)| match source {
             KeySource::File(file) | KeySource::SecretFile(file) => {
-                in_file(&file.path, keys.skipped().to_vec())
+                in_file(&file.path, keys.warnings().cloned().collect())
             }
             KeySource::Remote(_) | KeySource::Nowhere => Vec::new(),
         });

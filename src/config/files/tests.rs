@@ -38,7 +38,7 @@ impl Disk for Files {
 }
 
 const EC: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"k1","alg":"ES256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
-const HMAC_JWK: &str = r#"{"kty":"oct","kid":"s","alg":"HS256","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}"#;
+const HMAC_JWK: &str = r#"{"kty":"oct","kid":"s","alg":"HS256","k":"EgzZWswDh1oSxtyi_TSo0o3IxGCDtJebGpVtFRDHs6jW5jOE5D9tz8OgVmAzRb5Y"}"#;
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 fn keys(entries: &[(&str, &str)]) -> String {

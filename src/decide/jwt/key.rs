@@ -12,7 +12,7 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaPublicKeyComponents};
 
 use crate::decide::jwt::algorithm::KeyKind;
-use crate::decide::jwt::{Algorithm, JwtError};
+use crate::decide::jwt::{Algorithm, JwtError, secret_strength};
 
 /// Shorter moduli are within reach of the patient (RFC 7518 section 3.3).
 const RSA_BITS_MIN: usize = 2048;
@@ -24,6 +24,7 @@ pub struct VerifyingKey {
     algorithm: Algorithm,
     kid: Option<Box<str>>,
     thumbprints: Thumbprints,
+    has_low_entropy: bool,
     material: Material,
 }
 
@@ -97,6 +98,7 @@ impl VerifyingKey {
             algorithm,
             kid,
             thumbprints: Thumbprints::default(),
+            has_low_entropy: false,
             material: Material::Public(parsed),
         })
     }
@@ -129,10 +131,18 @@ impl VerifyingKey {
                 secret.len()
             ));
         }
+        if secret_strength::is_known(secret) {
+            return Err(
+                "is a secret that is publicly known, as an example in documentation or in \
+                 public code: generate one with `openssl rand -base64 48`"
+                    .to_owned(),
+            );
+        }
         Ok(Self {
             algorithm,
             kid,
             thumbprints: Thumbprints::default(),
+            has_low_entropy: secret_strength::has_low_entropy(secret),
             material: Material::Secret(Box::new(hmac::Key::new(hash, secret))),
         })
     }
@@ -156,6 +166,11 @@ impl VerifyingKey {
 
     pub(super) fn thumbprints(&self) -> &Thumbprints {
         &self.thumbprints
+    }
+
+    /// Whether it is a secret that looks made up.
+    pub(super) fn has_low_entropy(&self) -> bool {
+        self.has_low_entropy
     }
 
     pub(super) fn has_thumbprint(&self) -> bool {

@@ -18,6 +18,7 @@ pub struct KeySet {
     /// One `kid` may name several keys, each of another algorithm.
     by_kid: HashMap<Box<str>, Vec<usize>>,
     skipped: Vec<KeyMistake>,
+    weak: Vec<KeyMistake>,
 }
 
 impl KeySet {
@@ -71,7 +72,13 @@ impl KeySet {
                 by_kid.entry(Box::from(kid)).or_default().push(index);
             }
         }
-        Self { keys, by_kid, skipped }
+        let weak = keys.iter().filter(|key| key.has_low_entropy()).map(weak).collect();
+        Self { keys, by_kid, skipped, weak }
+    }
+
+    /// The members of the file or set that are not used, and secrets that look made up.
+    pub fn warnings(&self) -> impl Iterator<Item = &KeyMistake> {
+        self.skipped.iter().chain(&self.weak)
     }
 
     /// The members of the file or set that are not used, and why.
@@ -159,6 +166,17 @@ impl KeySet {
         let keys = || self.keys.iter().filter(|key| is_of(key, header));
         let without_kid = || keys().filter(|key| key.kid().is_none() && !key.has_thumbprint());
         only(keys()).or_else(|| only(without_kid()))
+    }
+}
+
+fn weak(key: &VerifyingKey) -> KeyMistake {
+    KeyMistake {
+        line: None,
+        place: key.kid().unwrap_or_default().to_owned(),
+        message:
+            "is a secret of low entropy, a phrase or a repetition: generate one with `openssl \
+             rand -base64 48`"
+                .to_owned(),
     }
 }
 

@@ -22,6 +22,7 @@ pub mod key_file;
 pub mod key_set;
 mod member;
 mod pem;
+mod secret_strength;
 mod validity;
 pub mod verifier;
 

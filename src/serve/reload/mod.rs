@@ -93,7 +93,7 @@ impl Reloader {
         shared.observers.metrics.publish(&snapshot);
         shared.observers.metrics.standing(&report);
         warn_of_insecure(&[], &snapshot);
-        warn_of_unused_keys(&[], &snapshot);
+        warn_of_key_files(&[], &snapshot);
         Self {
             file: corridor.file().to_owned(),
             corridor: Mutex::new(corridor),
@@ -190,7 +190,7 @@ impl Reloader {
     fn publish(&self, snapshot: Snapshot, time: UnixMillis) {
         let old = self.shared.snapshots.load_full();
         warn_of_insecure(&old.dynamic.insecure, &snapshot);
-        warn_of_unused_keys(&old.materials.key_sets, &snapshot);
+        warn_of_key_files(&old.materials.key_sets, &snapshot);
         if !Arc::ptr_eq(&old.gate.keys, &snapshot.gate.keys) {
             snapshot.gate.keys.carry_last_use(&old.gate.keys);
         }
@@ -211,10 +211,10 @@ fn warn_of_insecure(known: &[String], snapshot: &Snapshot) {
     }
 }
 
-/// Names the members of a local key file that are not used, once for each version of the file.
-fn warn_of_unused_keys(known: &[Arc<KeySet>], snapshot: &Snapshot) {
+/// Names the members of a local key file that are not used or weak, once for each version of the file.
+fn warn_of_key_files(known: &[Arc<KeySet>], snapshot: &Snapshot) {
     for warning in snapshot.materials.warnings(&snapshot.dynamic, known) {
-        tracing::warn!(%warning, "member of a key file is not used");
+        tracing::warn!(%warning, "warning about a key file");
     }
 }
 

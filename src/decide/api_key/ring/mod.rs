@@ -1,8 +1,9 @@
 //! All keys of all files, found by digest.
 //!
-//! Owns the look-up: one SHA-256 and one HMAC per pepper in use, then a hash table per file,
-//! independent of the number of keys. The tables are hashed with a random key of this
-//! process and the digests are compared in constant time, so that response times reveal nothing
+//! Owns the look-up: one SHA-256, one SHA-512 and one HMAC per pepper, as far as they are in use,
+//! then a hash table per file, independent of the number of keys. The tables are hashed with
+//! a random key of this process and the digests are compared in constant time, so that response
+//! times reveal nothing
 //! about which digests exist. The keys themselves are in [`KeySegment`]s, which rings share. A key
 //! may have several entries, one for each digest method: a key that one of them refuses is refused.
 //! Never stores a key, never reads a file or the clock.
@@ -77,6 +78,7 @@ struct Method {
 
 enum Digesting {
     Sha256,
+    Sha512,
     Hmac(Box<hmac::Key>),
 }
 
@@ -218,8 +220,9 @@ impl Digesting {
     fn tag(&self, presented: &str) -> Option<[u8; 32]> {
         match self {
             // A short key could be found from its bare digest by brute force, so it never matches.
-            Self::Sha256 if presented.len() < BARE_KEY_BYTES_MIN => None,
+            Self::Sha256 | Self::Sha512 if presented.len() < BARE_KEY_BYTES_MIN => None,
             Self::Sha256 => Some(digest::sha256_tag(presented)),
+            Self::Sha512 => Some(digest::sha512_tag(presented)),
             Self::Hmac(pepper) => Some(digest::hmac_tag(presented, pepper)),
         }
     }
@@ -234,12 +237,13 @@ fn methods(segments: &[Arc<KeySegment>], peppers: &Peppers) -> Box<[Method]> {
         }
     }
     let method = |name: Option<&str>| {
-        let digesting = match name.map(|name| peppers.get(name)) {
+        let digesting = match name {
             None => Digesting::Sha256,
-            Some(Some(secret)) => {
-                Digesting::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret.expose())))
+            Some(digest::SHA512) => Digesting::Sha512,
+            Some(pepper) => {
+                let secret = peppers.get(pepper)?.expose();
+                Digesting::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)))
             }
-            Some(None) => return None,
         };
         let numbers = segments.iter().map(|segment| segment.method(name)).collect();
         Some(Method { digesting, numbers })

@@ -155,6 +155,14 @@ fn r901_a_digest_that_differs_in_one_bit_never_matches() {
 }
 
 #[test]
+fn contract_key_files_a_key_is_found_by_its_sha_512_unless_it_is_short() {
+    let ring = ring(vec![entry("a", Digest::sha512(LONG)), entry("b", Digest::sha512("short"))]);
+    check(&ring, LONG, Ok("a"));
+    check(&ring, "short", Err(KeyError::Unknown));
+    check(&ring, &LONG[1..], Err(KeyError::Unknown));
+}
+
+#[test]
 fn a_key_of_enormous_length_is_not_hashed() {
     assert_eq!(KEY_BYTES_MAX, 8_192);
     let longest = "k".repeat(KEY_BYTES_MAX);

@@ -75,7 +75,7 @@ impl SegmentBuilder {
         if let Some(before) = self.find_id(&entry.id) {
             return Err(Refused::Id(before.id().into(), before.line()));
         }
-        let method = self.method(entry.digest.pepper()).ok_or(Refused::Full)?;
+        let method = self.method(entry.digest.method()).ok_or(Refused::Full)?;
         let tag = *entry.digest.tag();
         let hash = TagHash::of(&tag);
         if let Some(before) = self.segment.find(hash, method, &tag) {
@@ -121,12 +121,12 @@ impl SegmentBuilder {
     }
 
     /// The number of a digest method; `None` when there are too many.
-    fn method(&mut self, pepper: Option<&str>) -> Option<u8> {
-        if let Some(number) = self.segment.method(pepper) {
+    fn method(&mut self, name: Option<&str>) -> Option<u8> {
+        if let Some(number) = self.segment.method(name) {
             return Some(number);
         }
         let number = u8::try_from(self.segment.methods.len()).ok()?;
-        self.segment.methods.push(pepper.map(Box::from));
+        self.segment.methods.push(name.map(Box::from));
         Some(number)
     }
 

@@ -52,7 +52,7 @@ pub struct KeySegment {
     keys: Vec<Key>,
     texts: TextChunks,
     grants: Vec<Arc<Grant>>,
-    /// Digest methods, by [`Key::method`]: bare, or under the pepper of that name.
+    /// Digest methods, by [`Key::method`], as [`Digest::method`](super::Digest) names them.
     methods: Vec<Option<Box<str>>>,
     /// Positions in `keys`, by [`TagHash`].
     index: HashTable<u32>,
@@ -144,14 +144,14 @@ impl KeySegment {
         self.keys.get(slot as usize).map(|key| KeyView { segment: self, key })
     }
 
-    /// The names of the peppers of all digests; `None` is a bare digest.
+    /// How the keys are digested: the names of peppers, that of SHA-512, and `None` for SHA-256.
     pub(super) fn methods(&self) -> &[Option<Box<str>>] {
         &self.methods
     }
 
     /// The number of a digest method, if any key here uses it.
-    pub(super) fn method(&self, pepper: Option<&str>) -> Option<u8> {
-        let found = self.methods.iter().position(|name| name.as_deref() == pepper)?;
+    pub(super) fn method(&self, name: Option<&str>) -> Option<u8> {
+        let found = self.methods.iter().position(|known| known.as_deref() == name)?;
         u8::try_from(found).ok()
     }
 
@@ -168,7 +168,7 @@ impl KeySegment {
     /// The key with the same digest as that of another segment.
     #[must_use]
     pub fn same_digest(&self, other: KeyView<'_>) -> Option<KeyView<'_>> {
-        let method = self.method(other.pepper())?;
+        let method = self.method(other.method())?;
         self.find(TagHash::of(&other.key.tag), method, &other.key.tag)
     }
 
@@ -214,22 +214,21 @@ impl<'a> KeyView<'a> {
         self.texts().id
     }
 
-    /// The pepper of its digest, if it has one.
-    #[must_use]
-    pub fn pepper(self) -> Option<&'a str> {
+    /// How it is digested.
+    fn method(self) -> Option<&'a str> {
         self.segment.methods[usize::from(self.key.method)].as_deref()
     }
 
     /// A hash of the whole digest, for comparing segments.
     #[must_use]
     pub fn digest_hash(self) -> u64 {
-        HASHING.hash_one((self.pepper(), &self.key.tag))
+        HASHING.hash_one((self.method(), &self.key.tag))
     }
 
     /// Returns whether two keys have the same digest under the same pepper.
     #[must_use]
     pub fn has_digest_of(self, other: KeyView<'_>) -> bool {
-        self.key.tag == other.key.tag && self.pepper() == other.pepper()
+        self.key.tag == other.key.tag && self.method() == other.method()
     }
 
     /// Its line in the file, from 1.

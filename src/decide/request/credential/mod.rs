@@ -124,8 +124,9 @@ pub struct CredentialSources {
     folded: Vec<Box<str>>,
 }
 
-/// The longest key that is looked up; hashing longer ones would only cost time.
-const KEY_BYTES_MAX: usize = 4096;
+/// The longest API key, in bytes, presented or imported: as long as the longest token unless
+/// configured. Longer ones only cost time to hash.
+pub const KEY_BYTES_MAX: usize = 8 * 1024;
 
 const BEARER: &str = "Bearer";
 const BASIC: &str = "Basic";

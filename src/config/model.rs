@@ -171,6 +171,8 @@ pub struct RemoteKeys {
     pub location: KeyLocation,
     /// The certificates that the server's must come from; `None` is the system's.
     pub ca_file: Option<FileReference>,
+    /// The file with the bearer token that the server demands.
+    pub bearer_file: Option<FileReference>,
     /// How long one refresh may take as a whole.
     pub timeout: Duration,
     /// The longest time between two refreshes.

@@ -185,6 +185,7 @@ fn contract_configuration_every_example_passes_check() {
     sandbox
         .write("partner.key", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
     sandbox.write("admin.token", "0123456789abcdef0123456789abcdef\n");
+    sandbox.write("token", "a.bearer.token\n");
     sandbox.write("introspection.secret", "0123456789abcdef\n");
     sandbox.write("partners.jsonl", "");
     sandbox.write("revoked.yaml", "revoked: []\n");

@@ -313,6 +313,47 @@ fn contract_keys_of_a_jwt_a_file_is_read_like_a_fetched_set() {
     accepted(&sidecar, &p256_token());
 }
 
+#[test]
+fn contract_remote_key_sets_a_bearer_token_is_sent_and_read_again() {
+    let server = KeyServer::with("");
+    let jwks = rsa();
+    server.answer(move |request| match request.field("authorization") {
+        Some("Bearer first" | "Bearer second") => Reply::text(&jwks),
+        _ => Reply::Bytes(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_vec()),
+    });
+    let sandbox = Sandbox::new();
+    sandbox.write("token", "first\n");
+    let keys = format!("{{ url: \"{}\", bearer_file: token }}", server.url());
+    let sidecar = sandbox.start(&config(&Recorder::start(), ISSUER, &keys));
+    accepted(&sidecar, &rsa_token());
+    sidecar.sandbox.replace("token", "second");
+    refreshed(&sidecar, "unchanged");
+    assert_eq!(server.last().field("authorization"), Some("Bearer second"));
+    sidecar.sandbox.replace("token", " ");
+    assert_eq!(refresh(&sidecar).status, 502, "{}", refresh(&sidecar).text());
+    assert!(!sidecar.stderr().contains("second"), "the token is in no log");
+}
+
+#[test]
+fn contract_remote_key_sets_kubernetes_stands_for_the_values_of_the_cluster() {
+    let check = |keys: &str| {
+        let sandbox = Sandbox::new();
+        let listeners = "listeners: [{ address: 127.0.0.1:8080 }]\n";
+        sandbox
+            .write("c.yaml", &format!("{listeners}{}", config(&Recorder::start(), ISSUER, keys)));
+        sandbox.run(&["check", "--config", "c.yaml"]).stderr
+    };
+    let outside = check("{ kubernetes: true }");
+    for file in ["ca.crt", "token"] {
+        let path = format!("cannot read /var/run/secrets/kubernetes.io/serviceaccount/{file}");
+        assert!(outside.contains(&path), "{outside}");
+    }
+    assert!(check("{ kubernetes: true, file: a }").contains("stands for url"));
+    assert!(check("{ discovery: true, bearer_file: token }").contains("not to a discovered one"));
+    assert!(check("{ url: \"https://a.example/j\", bearer_file: token }").contains("cannot read"));
+    assert!(check("{ file: a, bearer_file: token }").contains("keys that are fetched"));
+}
+
 /// Failures of a key server, each with a word of the message to the operator.
 fn bad_days(good: &str) -> Vec<(Reply, &'static str)> {
     let with = |head: &str, body: &str| {

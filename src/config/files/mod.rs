@@ -177,6 +177,10 @@ impl<'a> Loading<'a> {
 
     fn key_authorities(&mut self, issuer: &'a IssuerSource) -> Option<Option<Arc<Vec<u8>>>> {
         let KeySource::Remote(remote) = &issuer.keys else { return Some(None) };
+        // Read for each refresh; here, only that it can be read.
+        let bearer = remote.bearer_file.as_ref();
+        let bearer = bearer.map(|file| read(file, SECRET_BYTES_MAX, self.disk));
+        self.mistakes.extend(bearer.and_then(Result::err));
         self.authorities(remote.ca_file.as_ref())
     }
 

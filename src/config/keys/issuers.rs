@@ -78,6 +78,17 @@ pub static ISSUER_KEYS: Section = Section {
             Shape::Text,
             "the certificates, in PEM, that a key server's must come from; absent means the system's",
         ),
+        Key::new(
+            "bearer_file",
+            Shape::Text,
+            "the bearer token that the key server of `url` demands; read again for each refresh",
+        ),
+        Key::new(
+            "kubernetes",
+            Shape::Truth,
+            "the key set of the cluster, with the certificates and the token of the service account",
+        )
+        .or("false"),
         Key::new("timeout", Shape::Duration, "one refresh as a whole, 100ms to 30s").or("5s"),
         Key::new(
             "refresh",

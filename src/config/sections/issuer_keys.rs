@@ -14,7 +14,13 @@ use crate::config::sections::issuers::is_symmetric;
 use crate::decide::jwt::Algorithm;
 
 /// What is said about keys that are fetched, and makes no sense for others.
-const REMOTE_ONLY: [&str; 5] = ["ca_file", "timeout", "refresh", "stale_for", "insecure_http"];
+const REMOTE_ONLY: [&str; 6] =
+    ["ca_file", "bearer_file", "timeout", "refresh", "stale_for", "insecure_http"];
+/// The key set of the cluster that a pod runs in.
+const CLUSTER_URL: &str = "https://kubernetes.default.svc/openid/v1/jwks";
+/// Where a pod finds the certificates of the cluster and its token.
+const CLUSTER_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+const CLUSTER_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 /// A refresh is in the background: longer than this only keeps a connection.
 const TIMEOUT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// More often than each minute asks too much of a key server; less often than each day leaves a
@@ -34,6 +40,9 @@ pub(super) fn key_source(
     let discovery = section.find("discovery").and_then(|value| value.truth()).unwrap_or(false);
     let (file, secret, url) =
         (section.find("file"), section.find("secret_file"), section.find("url"));
+    if let Some(cluster) = section.find("kubernetes").filter(|value| value.truth() == Some(true)) {
+        return cluster_keys(&section, &cluster, reading, algorithms);
+    }
     let is_remote = url.is_some() || discovery;
     match (file, secret, url, discovery) {
         (Some(file), None, None, false) => {
@@ -51,8 +60,8 @@ pub(super) fn key_source(
         }
         (None, None, None, false) => {
             value.mistake(
-                "names no keys; write { file: FILE }, { secret_file: FILE }, { url: URL } or \
-                 { discovery: true }",
+                "names no keys; write { file: FILE }, { secret_file: FILE }, { url: URL }, \
+                 { discovery: true } or { kubernetes: true }",
             );
             None
         }
@@ -63,12 +72,57 @@ pub(super) fn key_source(
     }
 }
 
+/// `{ kubernetes: true }`: the values of the cluster, which nothing else may stand beside but how
+/// often it is asked.
+fn cluster_keys(
+    section: &Mapping<'_>,
+    cluster: &Value<'_>,
+    reading: &Reading<'_>,
+    algorithms: &[Algorithm],
+) -> Option<KeySource> {
+    let others =
+        ["file", "secret_file", "url", "discovery", "ca_file", "bearer_file", "insecure_http"];
+    for value in others.into_iter().filter_map(|name| section.find(name)) {
+        value.mistake(
+            "kubernetes: true stands for url, ca_file and bearer_file; remove one of them",
+        );
+    }
+    check_public_algorithms(cluster, algorithms);
+    let file = |path: &str| reading.file_at(cluster, path);
+    let location = KeyLocation::Url(KeyUrl::parse(CLUSTER_URL, false).ok()?);
+    let (ca_file, bearer_file) = (Some(file(CLUSTER_CA)), Some(file(CLUSTER_TOKEN)));
+    let times = times(section);
+    let remote = RemoteKeys { location, ca_file, bearer_file, insecure_http: false, ..times };
+    Some(KeySource::Remote(Arc::new(remote)))
+}
+
 fn remote(section: &Mapping<'_>, reading: &Reading<'_>, iss: Option<&str>) -> Option<RemoteKeys> {
     let insecure_http = reading.insecure_switch(section.find("insecure_http")).unwrap_or(false);
     let location = match section.find("url") {
         Some(url) => url.parse(|text| KeyUrl::parse(text, insecure_http)).map(KeyLocation::Url),
         None => discovered(section, iss, insecure_http),
     };
+    let ca_file = section.find("ca_file").map(|value| reading.file(&value));
+    let ca_file = match ca_file {
+        Some(file) => Some(file?),
+        None => None,
+    };
+    let bearer_file = match section.find("bearer_file") {
+        Some(value) if !section.has("url") => {
+            value.mistake(
+                "a bearer token is sent to a url that is configured, not to a discovered one",
+            );
+            None
+        }
+        Some(value) => Some(reading.file(&value)?),
+        None => None,
+    };
+    let times = times(section);
+    Some(RemoteKeys { location: location?, ca_file, bearer_file, insecure_http, ..times })
+}
+
+/// How often and how long a key server is asked.
+fn times(section: &Mapping<'_>) -> RemoteKeys {
     let duration = |name, (low, high), default_s| {
         let read = section.find(name).and_then(|value| value.duration(low..=high));
         read.unwrap_or(Duration::from_secs(default_s))
@@ -83,12 +137,15 @@ fn remote(section: &Mapping<'_>, reading: &Reading<'_>, iss: Option<&str>) -> Op
              again",
         );
     }
-    let ca_file = section.find("ca_file").map(|value| reading.file(&value));
-    let ca_file = match ca_file {
-        Some(file) => Some(file?),
-        None => None,
-    };
-    Some(RemoteKeys { location: location?, ca_file, timeout, refresh, stale_for, insecure_http })
+    RemoteKeys {
+        location: KeyLocation::Discovery,
+        ca_file: None,
+        bearer_file: None,
+        timeout,
+        refresh,
+        stale_for,
+        insecure_http: false,
+    }
 }
 
 fn discovered(section: &Mapping<'_>, iss: Option<&str>, allows_http: bool) -> Option<KeyLocation> {

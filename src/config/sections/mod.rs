@@ -47,6 +47,11 @@ impl<'r> Reading<'r> {
             value.mistake("a file name has no control characters");
             return None;
         }
+        Some(self.file_at(value, name))
+    }
+
+    /// A file that a value stands for.
+    pub fn file_at(&self, value: &Value<'_>, name: &str) -> FileReference {
         let path = self.folder.join(name);
         let named_at = Mistake {
             file: value.report().file().to_owned(),
@@ -55,7 +60,7 @@ impl<'r> Reading<'r> {
             path: value.path(),
             message: String::new(),
         };
-        Some(FileReference { path, named_at: Arc::new(named_at) })
+        FileReference { path, named_at: Arc::new(named_at) }
     }
 
     /// The folder of the file.

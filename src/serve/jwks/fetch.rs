@@ -5,13 +5,15 @@
 //! answer in its place), no cookies, no compression. Never decides whether a set is good.
 
 use std::error::Error;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, USER_AGENT};
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::header::{ACCEPT, AGE, AUTHORIZATION, CACHE_CONTROL, ETAG, IF_NONE_MATCH, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
@@ -24,6 +26,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error as ThisError;
+use zeroize::Zeroizing;
 
 use crate::config::{KeyLocation, KeyUrl, RemoteKeys};
 use crate::serve::jwks::discovery;
@@ -33,6 +36,8 @@ use crate::serve::observe::line::shorten;
 const BODY_BYTES_MAX: usize = 1 << 20;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEAD_FIELDS_MAX: usize = 100;
+/// A bearer token is shorter.
+const BEARER_BYTES_MAX: u64 = 64 << 10;
 /// Longer ones are not kept.
 const ETAG_BYTES_MAX: usize = 256;
 /// What the system says about a broken connection is cut here.
@@ -50,6 +55,9 @@ pub enum FetchError {
     /// The certificates it should be verified with.
     #[error("the certificates to verify it with: {0}")]
     Authorities(String),
+    /// The bearer token that the server demands.
+    #[error("bearer_file {0}")]
+    Bearer(&'static str),
     /// A proxy that cannot be used.
     #[error("the proxy of the environment is not an http:// one")]
     Proxy,
@@ -104,7 +112,8 @@ pub(super) async fn fetch(question: Question<'_>) -> Result<Fetched, FetchError>
 }
 
 async fn fetch_set(question: Question<'_>) -> Result<Fetched, FetchError> {
-    let asking = Asking { tls: tls(question.authorities)?, proxies: Matcher::from_env() };
+    let bearer = question.remote.bearer_file.as_ref().map(|file| bearer(&file.path)).transpose()?;
+    let asking = Asking { tls: tls(question.authorities)?, proxies: Matcher::from_env(), bearer };
     let url = match &question.remote.location {
         KeyLocation::Url(url) => url.clone(),
         KeyLocation::Discovery => asking.discover(question).await?,
@@ -138,7 +147,8 @@ const IDLE_MAX: Duration = Duration::from_secs(20);
 impl Link {
     /// Connects when it is first used. `authorities` as in a question.
     pub(crate) fn new(url: &KeyUrl, authorities: Option<&[u8]>) -> Result<Self, FetchError> {
-        let asking = Asking { tls: tls(authorities)?, proxies: Matcher::from_env() };
+        let proxies = Matcher::from_env();
+        let asking = Asking { tls: tls(authorities)?, proxies, bearer: None };
         Ok(match asking.proxy(url) {
             Some(proxy) => Self::Proxied(pooled(asking.over_tls(tunnel(&proxy, direct())?))),
             None => Self::Direct(pooled(asking.over_tls(direct()))),
@@ -181,6 +191,25 @@ fn direct() -> HttpConnector {
 struct Asking {
     tls: ClientConfig,
     proxies: Matcher,
+    /// For the one configured address.
+    bearer: Option<HeaderValue>,
+}
+
+/// Reads the token for each refresh, so that one that is replaced counts from the next one on.
+fn bearer(path: &Path) -> Result<HeaderValue, FetchError> {
+    let file = File::open(path).map_err(|_| FetchError::Bearer("cannot be read"))?;
+    let mut text = Zeroizing::new(String::new());
+    let read = file.take(BEARER_BYTES_MAX).read_to_string(&mut text);
+    read.map_err(|_| FetchError::Bearer("cannot be read"))?;
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(FetchError::Bearer("holds no token: visible ASCII is accepted"));
+    }
+    let field = Zeroizing::new(format!("Bearer {token}"));
+    let mut value = HeaderValue::from_str(&field)
+        .map_err(|_| FetchError::Bearer("holds no token: visible ASCII is accepted"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 impl Asking {
@@ -213,9 +242,9 @@ impl Asking {
         match self.proxy(url) {
             Some(proxy) => {
                 let tunnel = tunnel(&proxy, direct)?;
-                send(self.over_tls(tunnel), url.uri(), etag).await
+                send(self.over_tls(tunnel), url.uri(), etag, self.bearer.as_ref()).await
             }
-            None => send(self.over_tls(direct), url.uri(), etag).await,
+            None => send(self.over_tls(direct), url.uri(), etag, self.bearer.as_ref()).await,
         }
     }
 
@@ -247,6 +276,7 @@ async fn send<C>(
     connector: C,
     uri: &Uri,
     etag: Option<&str>,
+    bearer: Option<&HeaderValue>,
 ) -> Result<Response<Incoming>, FetchError>
 where
     C: Connect + Clone + Send + Sync + 'static,
@@ -263,6 +293,9 @@ where
         .header(USER_AGENT, concat!("gatepost/", env!("CARGO_PKG_VERSION")));
     if let Some(etag) = etag {
         request = request.header(IF_NONE_MATCH, etag);
+    }
+    if let Some(bearer) = bearer {
+        request = request.header(AUTHORIZATION, bearer);
     }
     let request = request.body(Empty::new()).map_err(|error| broken(&error))?;
     client.request(request).await.map_err(|error| broken(&error))
@@ -356,7 +389,7 @@ mod tests {
         let read = |fields: &[(http::HeaderName, &'static str)]| {
             let mut headers = HeaderMap::new();
             for (name, value) in fields {
-                headers.append(name, http::HeaderValue::from_static(value));
+                headers.append(name, HeaderValue::from_static(value));
             }
             lifetime(&headers).map(|lifetime| lifetime.as_secs())
         };

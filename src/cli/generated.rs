@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use crate::cli::{Exit, Failure, Outcome, print};
 
 pub(super) fn schema() -> Outcome {
-    print(&format!("{:#}\n", crate::config::language::schema::schema()))?;
+    print(&format!("{:#}\n", crate::config::schema::schema()))?;
     Ok(Exit::Success)
 }
 

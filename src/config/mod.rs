@@ -18,6 +18,7 @@ pub mod language;
 pub mod model;
 pub mod parse;
 pub mod revocation_file;
+pub mod schema;
 pub mod sections;
 pub mod snapshot;
 

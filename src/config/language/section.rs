@@ -1,7 +1,7 @@
 //! What a section of a file may contain, as data.
 //!
 //! Owns [`Section`], [`Key`] and [`Shape`]. The same tables say which keys are accepted
-//! ([`crate::config::language::walk`]), what the JSON Schema says ([`crate::config::language::schema`]) and what
+//! ([`crate::config::language::walk`]), what the JSON Schema says ([`crate::config::schema`]) and what
 //! `config/reference.yaml` must document, so that the three cannot drift apart. Never reads.
 
 /// A mapping with a fixed set of keys.

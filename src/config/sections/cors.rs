@@ -10,7 +10,7 @@ use http::{HeaderName, Method};
 
 use crate::config::keys;
 use crate::config::language::walk::{Mapping, Value};
-use crate::config::sections::routes::method;
+use crate::config::sections::method;
 use crate::decide::policy::{Methods, Preflight};
 use crate::decide::request::cors::Cors;
 

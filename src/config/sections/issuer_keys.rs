@@ -10,7 +10,6 @@ use crate::config::keys;
 use crate::config::language::walk::{Mapping, Value};
 use crate::config::model::{KeyLocation, KeySource, RemoteKeys};
 use crate::config::sections::Reading;
-use crate::config::sections::issuers::is_symmetric;
 use crate::decide::jwt::Algorithm;
 
 /// What is said about keys that are fetched, and makes no sense for others.
@@ -187,4 +186,9 @@ fn check_public_algorithms(value: &Value<'_>, algorithms: &[Algorithm]) {
              `algorithms`, or write {{ secret_file: FILE }}"
         ));
     }
+}
+
+/// True for HMAC algorithms, where the verification key can also sign.
+fn is_symmetric(algorithm: Algorithm) -> bool {
+    matches!(algorithm, Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512)
 }

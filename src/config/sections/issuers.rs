@@ -224,12 +224,6 @@ pub fn scope_set(items: &[Value<'_>]) -> ScopeSet {
     ScopeSet::from_tokens(tokens).unwrap_or_default()
 }
 
-/// Whether whoever can verify can also sign.
-#[must_use]
-pub fn is_symmetric(algorithm: Algorithm) -> bool {
-    matches!(algorithm, Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use http::Method;
+
 use crate::config::Mistake;
 use crate::config::language::walk::Value;
 use crate::config::model::FileReference;
@@ -135,4 +137,19 @@ pub fn size(text: &str) -> Result<Option<u64>, String> {
     };
     let number: u64 = number.parse().map_err(|_| wrong())?;
     number.checked_mul(factor).map(Some).ok_or_else(wrong)
+}
+
+/// Methods are compared byte for byte (RFC 9110 section 9.1), so `get` would match nothing.
+fn method(text: &str) -> Result<Method, String> {
+    if text != text.to_ascii_uppercase() {
+        return Err(format!(
+            "{text:?} is not a method; methods are upper case: {}",
+            text.to_ascii_uppercase()
+        ));
+    }
+    match Method::from_bytes(text.as_bytes()) {
+        Ok(Method::TRACE | Method::CONNECT) => Err(format!("{text} is refused on every route")),
+        Ok(method) => Ok(method),
+        Err(_) => Err(format!("{text:?} is not a method, such as GET or POST")),
+    }
 }

@@ -16,7 +16,7 @@ use crate::config::model::IssuerSource;
 use crate::config::sections::access::{Authenticators, access};
 use crate::config::sections::cors::{cors, preflight};
 use crate::config::sections::upstreams::{TimeoutSettings, timeouts};
-use crate::config::sections::{Reading, size};
+use crate::config::sections::{Reading, method, size};
 use crate::decide::policy::upstream::{Upstream, UpstreamAddress};
 use crate::decide::policy::{
     Access, HostPattern, InsecurePath, Methods, PathPattern, Route, RouteTable, Upgrade,
@@ -311,21 +311,6 @@ fn methods(value: &Value<'_>) -> Option<Methods> {
         }
     }
     Some(Methods::Only(unique))
-}
-
-/// Methods are compared byte for byte (RFC 9110 section 9.1), so `get` would match nothing.
-pub(super) fn method(text: &str) -> Result<Method, String> {
-    if text != text.to_ascii_uppercase() {
-        return Err(format!(
-            "{text:?} is not a method; methods are upper case: {}",
-            text.to_ascii_uppercase()
-        ));
-    }
-    match Method::from_bytes(text.as_bytes()) {
-        Ok(Method::TRACE | Method::CONNECT) => Err(format!("{text} is refused on every route")),
-        Ok(method) => Ok(method),
-        Err(_) => Err(format!("{text:?} is not a method, such as GET or POST")),
-    }
 }
 
 fn limits(value: &Value<'_>, known: &[Arc<LimitPolicy>]) -> Option<Vec<Arc<LimitPolicy>>> {

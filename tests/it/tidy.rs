@@ -187,7 +187,8 @@ fn r112_r113_the_lock_file_keeps_the_floors_of_deny_toml() {
         let versions = versions.filter_map(|(_, rest)| rest.split('"').next());
         versions.map(str::to_owned).collect::<Vec<_>>()
     };
-    let denied = deny.lines().filter_map(|line| line.split("crate = \"").nth(1)?.split('"').next());
+    let whole = deny.lines().filter(|line| !line.contains("wrappers = ["));
+    let denied = whole.filter_map(|line| line.split("crate = \"").nth(1)?.split('"').next());
     let denied: Vec<_> = denied.map(|one| one.split_once(":<").unwrap_or((one, ""))).collect();
     assert!(["h2", "rsa"].iter().all(|name| denied.iter().any(|(one, _)| one == name)));
     assert!(!locked("h2").is_empty());
@@ -197,4 +198,31 @@ fn r112_r113_the_lock_file_keeps_the_floors_of_deny_toml() {
         bad.map(|one| format!("{name} {one}")).collect::<Vec<_>>()
     });
     none(below, "Cargo.lock has what .deny.toml denies: update it with `cargo update -p`");
+}
+
+#[test]
+fn wrapped_crates_come_in_through_their_wrappers_alone() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let (deny, lock) = (read(".deny.toml"), read("Cargo.lock"));
+    let quoted = |text: &str| text.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    let mut found = Vec::new();
+    let mut rules = 0;
+    for line in deny.lines().filter(|line| line.contains("wrappers = [")) {
+        let krate = line.split('"').nth(1).unwrap();
+        let wrappers = line.split("wrappers = [").nth(1).unwrap().split(']').next().unwrap();
+        let wrappers: Vec<String> = quoted(wrappers);
+        rules += 1;
+        for package in lock.split("[[package]]").skip(1) {
+            let name = package.split('"').nth(1).unwrap();
+            // A dependency is `"NAME"`, or `"NAME VERSION"` where several versions are locked.
+            let dependencies = package.split_once("dependencies = [").map_or("", |(_, rest)| rest);
+            let dependencies: Vec<String> = quoted(dependencies);
+            let depends = dependencies.iter().any(|one| one.split(' ').next() == Some(krate));
+            if depends && !wrappers.iter().any(|one| one == name) {
+                found.push(format!("{name} depends on {krate}"));
+            }
+        }
+    }
+    assert!(rules > 0, "no rule with wrappers in .deny.toml");
+    none(found.into_iter(), "allowed through the `wrappers` in .deny.toml alone");
 }

@@ -360,7 +360,7 @@ macro_rules! route_keys {
             Key::new("hosts", TEXT_OR_TEXTS, "exact hosts, or *.DOMAIN; empty means any").or("[]"),
             Key::new("methods", TEXT_OR_TEXTS, "GET covers HEAD; absent means any method"),
             Key::new("limits", TEXT_OR_TEXTS, "names of limits that apply, in order").or("[]"),
-            Key::new("upstream", Shape::Text, "the name of the upstream; needed here or in defaults"),
+            Key::new("upstream", Shape::Text, "the name of the upstream, here or in defaults; default: the only upstream, if there is one"),
             Key::new(
                 "forward_credential",
                 Shape::Truth,

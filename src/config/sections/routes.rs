@@ -162,8 +162,12 @@ fn route(
         let _ = section.require("path");
     }
     let access = section.require("access").and_then(|value| access(&value, known.authenticators));
+    let unnamed = !section.has("upstream") && !defaults.has("upstream");
     let upstream = own.upstream.or_else(|| inherited.upstream.clone()).or_else(|| {
-        if !section.has("upstream") && !defaults.has("upstream") {
+        if unnamed && let [only] = known.upstreams {
+            return Some(only.clone());
+        }
+        if unnamed {
             let names = known.upstreams.iter().map(|upstream| upstream.name.as_ref());
             section.value().mistake(format!(
                 "\"upstream\" is missing, here and in defaults; {}",

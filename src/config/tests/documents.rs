@@ -19,7 +19,7 @@ const EXAMPLE: &str = include_str!("../../../config/example.yaml");
 #[test]
 fn every_mistake_is_reported_at_once_in_the_order_of_the_file() {
     let mistakes = parse(
-        "listeners: []\nupstreams: { app: { url: 'https://x' } }\nlimit: {}\n\
+        "listeners: []\nupstreams: { app: { url: 'https://x' }, b: { url: 'http://b' } }\nlimit: {}\n\
          routes:\n  - path: /a\n  - { access: { scopes: [a b] } }\ncors: 1\n",
     )
     .unwrap_err();

@@ -34,6 +34,26 @@ fn contract_access_says_who_may() {
 }
 
 #[test]
+fn contract_with_one_upstream_routes_need_not_name_it() {
+    let one = "upstreams: { only: { url: 'http://only' } }\n";
+    let routes = "routes: [{ path: /, access: anonymous }]";
+    for defaults in ["", "defaults: {}\n"] {
+        let text: String = with(one)
+            .lines()
+            .filter(|line| !line.starts_with("defaults:"))
+            .fold(String::new(), |text, line| text + line + "\n");
+        let config = parse(&(text + defaults)).unwrap();
+        assert_eq!(config.dynamic.routes.routes()[0].upstream.name.as_ref(), "only");
+    }
+    // A name that is there and wrong is a mistake, not a missing name.
+    bad(
+        &format!("{one}defaults: {{ upstream: gone }}\n{routes}"),
+        &["defaults.upstream|there is no upstream \"gone\""],
+    );
+    bad("defaults: {}", &["routes[0]|\"upstream\" is missing"]);
+}
+
+#[test]
 fn contract_access_that_is_missing_or_contradicts_itself_is_a_mistake() {
     let access = |text: &str, expected: &[&str]| {
         bad_route(&format!("path: /, access: {text}"), expected);

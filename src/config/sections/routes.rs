@@ -162,21 +162,8 @@ fn route(
         let _ = section.require("path");
     }
     let access = section.require("access").and_then(|value| access(&value, known.authenticators));
-    let unnamed = !section.has("upstream") && !defaults.has("upstream");
-    let upstream = own.upstream.or_else(|| inherited.upstream.clone()).or_else(|| {
-        if unnamed && let [only] = known.upstreams {
-            return Some(only.clone());
-        }
-        if unnamed {
-            let names = known.upstreams.iter().map(|upstream| upstream.name.as_ref());
-            section.value().mistake(format!(
-                "\"upstream\" is missing, here and in defaults; {}",
-                suggest("", names)
-            ));
-        }
-        // Any stand-in will do: a configuration with a mistake is never published.
-        Some(nowhere())
-    })?;
+    let upstream = own.upstream.clone().or_else(|| inherited.upstream.clone());
+    let upstream = upstream.unwrap_or_else(|| upstream_by_default(section, known, defaults));
     let path = own.path.or_else(|| inherited.path.clone())?;
     let hosts = own.hosts.or_else(|| inherited.hosts.clone()).unwrap_or_default();
     let methods = own.methods.or_else(|| inherited.methods.clone()).unwrap_or(Methods::Any);
@@ -184,12 +171,8 @@ fn route(
     let timeouts = own.timeouts.or(inherited.timeouts).unwrap_or_default();
     let passes_authorization =
         own.passes_authorization.or(inherited.passes_authorization).unwrap_or(false);
-    if passes_authorization && access.as_ref().is_some_and(|access| !has_other_place(access, known))
-    {
-        section.value().mistake(
-            "authorization: pass leaves no field to read a credential from; API keys in a header of \
-             their own are accepted beside it",
-        );
+    if passes_authorization && let Some(access) = &access {
+        check_other_place(section, access, known);
     }
     // A default `cors` takes the methods of the route that inherits it.
     let source = [Some(section), defaults.section].into_iter().flatten();
@@ -227,13 +210,38 @@ fn route(
     })
 }
 
-/// Whether a credential of the route can be elsewhere than in `Authorization`.
-fn has_other_place(access: &Access, known: Known<'_>) -> bool {
+/// The only upstream there is, for a route that names none.
+fn upstream_by_default(
+    section: &Mapping<'_>,
+    known: Known<'_>,
+    defaults: Inherited<'_>,
+) -> Arc<Upstream> {
+    if !section.has("upstream") && !defaults.has("upstream") {
+        if let [only] = known.upstreams {
+            return Arc::clone(only);
+        }
+        let names = known.upstreams.iter().map(|upstream| upstream.name.as_ref());
+        section.value().mistake(format!(
+            "\"upstream\" is missing, here and in defaults; {}",
+            suggest("", names)
+        ));
+    }
+    // A stand-in: a configuration with a mistake is never published.
+    nowhere()
+}
+
+/// `authorization: pass` needs a place for credentials other than `Authorization`.
+fn check_other_place(section: &Mapping<'_>, access: &Access, known: Known<'_>) {
     let (Access::Authenticated(requirement) | Access::Optional(requirement)) = access else {
-        return true;
+        return;
     };
-    requirement.credentials.contains(&CredentialKind::ApiKey)
-        && known.key_places.iter().any(|place| place.header != AUTHORIZATION)
+    let reads_keys = requirement.credentials.contains(&CredentialKind::ApiKey);
+    if !reads_keys || known.key_places.iter().all(|place| place.header == AUTHORIZATION) {
+        section.value().mistake(
+            "authorization: pass leaves no field to read a credential from; API keys in a header of \
+             their own are accepted beside it",
+        );
+    }
 }
 
 fn nowhere() -> Arc<Upstream> {

@@ -118,7 +118,8 @@ impl Connections {
     /// Whether more than three quarters of the connections that may be open are.
     #[must_use]
     pub fn are_scarce(&self) -> bool {
-        self.open() > self.caps.total / 4 * 3
+        // In this form a small cap is not scarce from its first connection on.
+        self.open().saturating_mul(4) > self.caps.total.saturating_mul(3)
     }
 
     /// Waits until none is open.
@@ -164,6 +165,18 @@ mod tests {
 
     fn address(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn connections_are_scarce_above_three_quarters_of_any_cap() {
+        for (total, enough) in [(1, 0), (3, 2), (4, 3), (10, 7)] {
+            let (_metrics, connections) = connections(total, total);
+            let open: Vec<_> = (0..enough).map(|_| connections.enter(None).unwrap()).collect();
+            assert!(!connections.are_scarce(), "{enough} of {total}");
+            let _one_more = connections.enter(None).unwrap();
+            assert!(connections.are_scarce(), "{} of {total}", enough + 1);
+            drop(open);
+        }
     }
 
     #[test]

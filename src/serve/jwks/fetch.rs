@@ -5,8 +5,7 @@
 //! answer in its place), no cookies, no compression. Never decides whether a set is good.
 
 use std::error::Error;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +27,7 @@ use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error as ThisError;
 use zeroize::Zeroizing;
 
+use crate::config::files::disk::{Disk, LocalDisk};
 use crate::config::{KeyLocation, KeyUrl, RemoteKeys};
 use crate::serve::jwks::discovery;
 use crate::serve::observe::line::shorten;
@@ -37,7 +37,7 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEAD_FIELDS_MAX: usize = 100;
 /// A bearer token is shorter.
-const BEARER_BYTES_MAX: u64 = 64 << 10;
+const BEARER_BYTES_MAX: usize = 64 << 10;
 /// Longer ones are not kept.
 const ETAG_BYTES_MAX: usize = 256;
 /// What the system says about a broken connection is cut here.
@@ -197,17 +197,16 @@ struct Asking {
 
 /// Reads the token for each refresh, so that one that is replaced counts from the next one on.
 fn bearer(path: &Path) -> Result<HeaderValue, FetchError> {
-    let file = File::open(path).map_err(|_| FetchError::Bearer("cannot be read"))?;
-    let mut text = Zeroizing::new(String::new());
-    let read = file.take(BEARER_BYTES_MAX).read_to_string(&mut text);
-    read.map_err(|_| FetchError::Bearer("cannot be read"))?;
-    let token = text.trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(FetchError::Bearer("holds no token: visible ASCII is accepted"));
+    const NO_TOKEN: FetchError = FetchError::Bearer("holds no token: visible ASCII is accepted");
+    let content = LocalDisk.read(path, BEARER_BYTES_MAX);
+    let bytes = content.map_err(|_| FetchError::Bearer("cannot be read"))?.bytes;
+    let bytes = Zeroizing::new(bytes);
+    let token = bytes.trim_ascii();
+    if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+        return Err(NO_TOKEN);
     }
-    let field = Zeroizing::new(format!("Bearer {token}"));
-    let mut value = HeaderValue::from_str(&field)
-        .map_err(|_| FetchError::Bearer("holds no token: visible ASCII is accepted"))?;
+    let field = Zeroizing::new([b"Bearer ", token].concat());
+    let mut value = HeaderValue::from_bytes(&field).map_err(|_| NO_TOKEN)?;
     value.set_sensitive(true);
     Ok(value)
 }

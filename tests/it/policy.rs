@@ -175,8 +175,19 @@ routes:
     for target in ["/public//admin/x", "/public/Admin/x", "/public/admin;x/y", "/public/admin./x"] {
         check(&sidecar, ("GET", target, &[]), 400, "path_ambiguous");
     }
-    for target in ["/public/%09", "/public/a%0Ab", "/public/a%0db", "/public/%2e./x"] {
-        check(&sidecar, ("GET", target, &[]), 400, "path_invalid");
+    for (target, explanation) in [
+        ("/public/%09", "percent-encoded control character"),
+        ("/public/a%0Ab", "percent-encoded control character"),
+        ("/public/a%0db", "percent-encoded control character"),
+        ("/public/a%zz", "`%` without two hexadecimal digits"),
+        ("/public/a%ff", "not UTF-8"),
+        ("/public/%2e./x", "encoded dot segment"),
+    ] {
+        let response = sidecar.get(target, &[]);
+        let why = sidecar.why(&response);
+        assert_eq!((response.status, &why["reason"]), (400, &"path_invalid".into()), "{target}");
+        let why = why.to_string();
+        assert!(why.contains(explanation), "{target}: {why}");
     }
     check(&sidecar, ("GET", "/public/adm%2Ein/x", &[]), 200, "");
     assert_eq!(upstream.requests().len(), 1);

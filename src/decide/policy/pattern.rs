@@ -172,7 +172,7 @@ fn refusal(error: PathError) -> &'static str {
         PathError::Byte => {
             "has a control character, `\\`, `?` or `#`; a pattern matches the path only, never the query or the fragment"
         }
-        PathError::Encoding => {
+        PathError::Encoding | PathError::Control | PathError::Utf8 => {
             "has a bad percent-encoding; accepted is `%` and two hexadecimal digits, of UTF-8 without control characters"
         }
         PathError::EncodedSeparator | PathError::EncodedSlash => {

@@ -25,9 +25,15 @@ pub enum PathError {
     /// A byte that no path has: control, space, non-ASCII, backslash, `#`, `<`, `>`, `"`.
     #[error("has a byte that no path may have")]
     Byte,
-    /// `%` without two hexadecimal digits, or that decodes to NUL, a control or bad UTF-8.
-    #[error("has an invalid percent-encoding")]
+    /// `%` without two hexadecimal digits.
+    #[error("has `%` without two hexadecimal digits")]
     Encoding,
+    /// A percent-encoded NUL or other control: `%00`, `%09`, `%0A`, `%0D`, `%7F`.
+    #[error("has a percent-encoded control character")]
+    Control,
+    /// Percent-encodings that decode to bytes that are not UTF-8.
+    #[error("has percent-encoded bytes that are not UTF-8")]
+    Utf8,
     /// `%5C`, or `%2E` in a dot segment; or `%2F`, `%5C`, `%2E`, a control or overlong UTF-8, encoded
     /// twice.
     #[error("has an encoded backslash, an encoded dot segment or a doubly encoded separator")]
@@ -156,7 +162,7 @@ fn check_percent(raw: &[u8]) -> Result<bool, PathError> {
         }
         let value = triplet(tail).ok_or(PathError::Encoding)?;
         match value {
-            0..=0x1f | 0x7f => return Err(PathError::Encoding),
+            0..=0x1f | 0x7f => return Err(PathError::Control),
             b'\\' => return Err(PathError::EncodedSeparator),
             b'/' => has_encoded_slash = true,
             b'.' => has_encoded_dot = true,
@@ -166,7 +172,7 @@ fn check_percent(raw: &[u8]) -> Result<bool, PathError> {
         rest = &tail[2..];
     }
     if str::from_utf8(&decoded).is_err() {
-        return Err(PathError::Encoding);
+        return Err(PathError::Utf8);
     }
     if hides_separator(&decoded) || (has_encoded_dot && has_dots_alone(&decoded)) {
         return Err(PathError::EncodedSeparator);

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | [`base`] | types without domain knowledge: clock, secrets, bytes, header text | knows configuration or logging |
 //! | [`decide`] | the decision and its reasons: request parsing, policy, credentials, limits, the gate | waits, reads a clock or a file |
+//! | [`issue`] | minting and ending credentials: intents map rows that were read to rows to write | waits, speaks SQL, reads a clock |
 //! | [`config`] | text to a configuration, files at their last good version, the snapshot | touches what runs |
 //! | `serve` (feature `server`) | sockets, tasks, signals, metrics, logs, the admin listener | decides |
 //! | `cli` (feature `server`) | one file per command | logic of its own |
@@ -56,5 +57,6 @@ pub mod base;
 pub mod cli;
 pub mod config;
 pub mod decide;
+pub mod issue;
 #[cfg(feature = "server")]
 pub mod serve;

@@ -8,7 +8,7 @@ use gatepost::decide::rejection::Reason;
 use crate::support::{files_below, root};
 
 /// The layers, each a folder of `src/`: a module uses its own layer and those before it.
-const LAYERS: [&str; 6] = ["base", "decide", "config", "serve", "cli", "main"];
+const LAYERS: [&str; 7] = ["base", "decide", "issue", "config", "serve", "cli", "main"];
 
 /// What a layer before the shell never touches; `config` reads the files it names.
 const IO: &str = "pingora tokio axum hyper tracing prometheus std::fs std::net::Tcp std::env";

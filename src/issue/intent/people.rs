@@ -1,0 +1,194 @@
+//! People: add, disable, enable, delete.
+//!
+//! Owns what ends with a person. Disabling ends OAuth grants for good, and keeps keys and tokens
+//! for `enable`: the gate refuses them while their owner is disabled. Deleting ends everything.
+//! Never checks a password.
+
+use crate::base::clock::UnixTime;
+use crate::issue::intent::{Act, Decision, Intent, Need, Refusal, Rows, Thing, or_refuse, refuse};
+use crate::issue::rows::{Application, Credential, Grant, Id, Person, Words};
+
+/// Adds a local person.
+#[derive(Clone, Debug)]
+pub struct AddPerson {
+    /// The new id.
+    pub id: Id,
+    /// The name at sign-in.
+    pub login: Box<str>,
+    /// The full name.
+    pub name: Option<Box<str>>,
+    /// E-mail address.
+    pub email: Option<Box<str>>,
+    /// Roles.
+    pub roles: Words,
+}
+
+impl Intent for AddPerson {
+    type Answer = Person;
+    const NAME: &'static str = "add_person";
+
+    fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Person>, Need> {
+        // A login that is another person's id would name two people.
+        let same_id = rows.get::<Person>(&self.id)?.is_some();
+        if same_id || find(rows, &self.login)?.is_ok() {
+            return refuse(Refusal::Exists(Thing::Person, self.login.clone()));
+        }
+        let row = Person {
+            id: self.id.clone(),
+            login: Some(self.login.clone()),
+            name: self.name.clone(),
+            email: self.email.clone(),
+            roles: self.roles.clone(),
+            created: now,
+            disabled: None,
+            ended: None,
+        };
+        Ok(Decision::ok(row.clone()).write(&row).act(Act::new("person.add").subject(&row.id)))
+    }
+}
+
+/// Gives a person other roles.
+#[derive(Clone, Debug)]
+pub struct SetRoles {
+    /// The person, by login or id.
+    pub person: Box<str>,
+    /// All roles from now on.
+    pub roles: Words,
+}
+
+impl Intent for SetRoles {
+    type Answer = Person;
+    const NAME: &'static str = "set_roles";
+
+    fn decide(&self, rows: &Rows, _now: UnixTime) -> Result<Decision<Person>, Need> {
+        let mut row = or_refuse!(find(rows, &self.person)?);
+        if row.roles == self.roles {
+            return Ok(Decision::ok(row));
+        }
+        row.roles = self.roles.clone();
+        Ok(Decision::ok(row.clone()).write(&row).act(Act::new("person.roles").subject(&row.id)))
+    }
+}
+
+/// Disables a person: everything of theirs is refused, and their OAuth grants end for good.
+#[derive(Clone, Debug)]
+pub struct DisablePerson {
+    /// The person, by login or id.
+    pub person: Box<str>,
+}
+
+impl Intent for DisablePerson {
+    type Answer = Person;
+    const NAME: &'static str = "disable_person";
+    const ENDS: bool = true;
+
+    fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Person>, Need> {
+        let mut row = or_refuse!(find(rows, &self.person)?);
+        let grants = ended_grants(rows, &row.id, now)?;
+        let changes = row.disabled.is_none() || !grants.is_empty();
+        row.disabled = row.disabled.or(Some(now));
+        let mut decision = Decision::ok(row.clone()).write_all(&grants);
+        if changes {
+            decision = decision.write(&row).act(Act::new("person.disable").subject(&row.id));
+        }
+        Ok(decision)
+    }
+}
+
+/// Enables a person again: their keys and personal access tokens are accepted again.
+#[derive(Clone, Debug)]
+pub struct EnablePerson {
+    /// The person, by login or id.
+    pub person: Box<str>,
+}
+
+impl Intent for EnablePerson {
+    type Answer = Person;
+    const NAME: &'static str = "enable_person";
+
+    fn decide(&self, rows: &Rows, _now: UnixTime) -> Result<Decision<Person>, Need> {
+        let mut row = or_refuse!(find(rows, &self.person)?);
+        if row.disabled.take().is_none() {
+            return Ok(Decision::ok(row));
+        }
+        Ok(Decision::ok(row.clone()).write(&row).act(Act::new("person.enable").subject(&row.id)))
+    }
+}
+
+/// What becomes of a deleted person's applications.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applications {
+    /// There must be none.
+    Refuse,
+    /// They end.
+    End,
+    /// This person, by login or id, owns them from now on.
+    Give(Box<str>),
+}
+
+/// Deletes a person with all credentials of theirs.
+#[derive(Clone, Debug)]
+pub struct DeletePerson {
+    /// The person, by login or id.
+    pub person: Box<str>,
+    /// The applications that they own.
+    pub applications: Applications,
+}
+
+impl Intent for DeletePerson {
+    type Answer = Person;
+    const NAME: &'static str = "delete_person";
+    const ENDS: bool = true;
+
+    fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Person>, Need> {
+        let mut row = or_refuse!(find(rows, &self.person)?);
+        let mut owned = rows.live::<Application>("owner", &row.id)?;
+        match &self.applications {
+            Applications::Refuse if !owned.is_empty() => {
+                return refuse(Refusal::OwnsApplications(owned.len()));
+            }
+            Applications::Refuse => {}
+            Applications::End => owned.iter_mut().for_each(|one| one.ended = Some(now)),
+            Applications::Give(other) => {
+                let heir = or_refuse!(active(rows, other)?);
+                if heir.id == row.id {
+                    return refuse(Refusal::OwnsApplications(owned.len()));
+                }
+                owned.iter_mut().for_each(|one| one.owner = Some(heir.id.clone()));
+            }
+        }
+        let mut credentials = rows.live::<Credential>("owner", &row.id)?;
+        credentials.iter_mut().for_each(|one| one.ended = Some(now));
+        let grants = ended_grants(rows, &row.id, now)?;
+        row.ended = Some(now);
+        let decision = Decision::ok(row.clone()).write_all(&owned).write_all(&credentials);
+        let decision = decision.write_all(&grants).write(&row);
+        Ok(decision.act(Act::new("person.delete").subject(&row.id)))
+    }
+}
+
+/// The person of this login, or of this id, who has not been deleted.
+pub(crate) fn find(rows: &Rows, who: &str) -> Result<Result<Person, Refusal>, Need> {
+    let mut by_login = rows.live::<Person>("login", &Box::<str>::from(who))?;
+    if let Some(row) = by_login.pop() {
+        return Ok(Ok(row));
+    }
+    let by_id = rows.get::<Person>(&Id::from(who))?;
+    let by_id = by_id.filter(|row| row.ended.is_none());
+    Ok(by_id.ok_or_else(|| Refusal::Unknown(Thing::Person, who.into())))
+}
+
+/// The same, who is not disabled either.
+pub(crate) fn active(rows: &Rows, who: &str) -> Result<Result<Person, Refusal>, Need> {
+    Ok(find(rows, who)?.and_then(|row| match row.disabled {
+        None => Ok(row),
+        Some(_) => Err(Refusal::Disabled(Thing::Person, who.into())),
+    }))
+}
+
+/// The person's grants, ended now: those that were alive.
+fn ended_grants(rows: &Rows, person: &Id, now: UnixTime) -> Result<Vec<Grant>, Need> {
+    let mut grants = rows.live::<Grant>("person", person)?;
+    grants.iter_mut().for_each(|grant| grant.ended = Some(now));
+    Ok(grants)
+}

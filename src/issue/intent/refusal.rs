@@ -1,0 +1,96 @@
+//! Refusals of intents.
+//!
+//! Owns the closed list of reasons, for people and for OAuth clients. Never names a secret, and
+//! never carries text of the caller but the id that was asked for.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// A kind of thing that a refusal names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words of the contract")]
+pub enum Thing {
+    Person,
+    Application,
+    Secret,
+    Key,
+    Pat,
+    Plugin,
+    Grant,
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Person => "person",
+            Self::Application => "application",
+            Self::Secret => "client secret",
+            Self::Key => "API key",
+            Self::Pat => "personal access token",
+            Self::Plugin => "plugin",
+            Self::Grant => "grant",
+        })
+    }
+}
+
+/// A limit on the number of things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Of these.
+    pub thing: Thing,
+    /// At most so many.
+    pub most: usize,
+    /// Each of these has.
+    pub of: Thing,
+}
+
+/// A refused intent.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Refusal {
+    /// No row of that id that has not ended.
+    #[error("no {0} {1:?}")]
+    Unknown(Thing, Box<str>),
+    /// The id or the name is taken.
+    #[error("the {0} {1:?} exists already")]
+    Exists(Thing, Box<str>),
+    /// A limit on the number of things.
+    #[error("limit reached: at most {} {}s for each {}", .0.most, .0.thing, .0.of)]
+    Limit(Limit),
+    /// The thing is disabled.
+    #[error("the {0} {1:?} is disabled")]
+    Disabled(Thing, Box<str>),
+    /// Its lifetime exceeds what is configured.
+    #[error("the lifetime exceeds the configured maximum of {0} s")]
+    Lifetime(u64),
+    /// It must have an end.
+    #[error("an end is required: forever is off")]
+    Forever,
+    /// A scope that may not be granted here.
+    #[error("scope not allowed: {0}")]
+    Scope(Box<str>),
+    /// The person owns applications.
+    #[error("the person owns {0} applications: give them to another person or end them as well")]
+    OwnsApplications(usize),
+    /// RFC 6749 section 5.2: `invalid_client`.
+    #[error("client authentication failed")]
+    InvalidClient,
+    /// RFC 6749 section 5.2: `unauthorized_client`.
+    #[error("the application may not use this grant type")]
+    UnauthorizedClient,
+    /// RFC 6749 section 5.2: `invalid_grant`.
+    #[error("{0}")]
+    InvalidGrant(&'static str),
+    /// RFC 8628 section 3.5: `authorization_pending`.
+    #[error("no person has decided yet")]
+    AuthorizationPending,
+    /// RFC 8628 section 3.5: `slow_down`, with the new interval in seconds.
+    #[error("asked again before {0} s have passed")]
+    SlowDown(u64),
+    /// RFC 8628 section 3.5: `expired_token`.
+    #[error("the device code expired")]
+    ExpiredToken,
+    /// RFC 6749 section 4.1.2.1: `access_denied`.
+    #[error("the person refused the request")]
+    AccessDenied,
+}

@@ -1,0 +1,7 @@
+//! Minting and ending credentials: the issuer's rules as pure functions.
+//!
+//! Owns the rows of the store and the intents that read and write them. Never waits, never speaks
+//! SQL or HTTP, never reads the clock; a secret is an argument and is kept as a digest only.
+
+pub mod intent;
+pub mod rows;

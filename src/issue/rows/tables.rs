@@ -1,0 +1,314 @@
+//! The columns of every table.
+//!
+//! Owns one type a table. Adding a column needs a migration; none is ever removed, because the
+//! previous release runs on the result. Never decides what a row means: that is for the intents.
+
+use crate::base::clock::UnixTime;
+use crate::decide::scope::ScopeSet;
+use crate::issue::rows::column::{Column, Id, Sealed, SecretDigest, Words, kept_as};
+use crate::issue::rows::{DamagedRow, Row, Table, Value};
+
+/// A struct for each table, with the conversion of its columns.
+macro_rules! rows {
+    ($($(#[$doc:meta])* $Row:ident: $Table:ident {
+        $($(#[$about:meta])* $column:ident: $type:ty,)*
+    })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $Row {
+            $($(#[$about])* pub $column: $type,)*
+        }
+
+        impl Row for $Row {
+            const TABLE: Table = Table::$Table;
+            const COLUMNS: &'static [&'static str] = &[$(stringify!($column)),*];
+
+            fn values(&self) -> Vec<Value> {
+                vec![$(Column::to_value(&self.$column)),*]
+            }
+
+            fn of(values: Vec<Value>) -> Result<Self, DamagedRow> {
+                let mut values = values.into_iter();
+                let damaged = |column| DamagedRow { table: Table::$Table.name(), column };
+                Ok(Self {
+                    $($column: values
+                        .next()
+                        .and_then(Column::of)
+                        .ok_or(damaged(stringify!($column)))?,)*
+                })
+            }
+        }
+    )*};
+}
+
+/// Enumerations that are kept as a word.
+macro_rules! words {
+    ($($(#[$doc:meta])* $Name:ident { $($(#[$about:meta])* $Variant:ident = $word:literal,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $Name {
+            $($(#[$about])* $Variant,)*
+        }
+
+        impl $Name {
+            /// The word in the store and in answers.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$Variant => $word,)*
+                }
+            }
+        }
+
+        kept_as! {
+            $Name, Box<str>, |one| Box::<str>::from(one.as_str()), |text| match &*text {
+                $($word => Some(Self::$Variant),)*
+                _ => None,
+            };
+        }
+    )*};
+}
+
+words! {
+    /// The kinds of credential with a row of their own.
+    CredentialKind {
+        /// `gp_key_`.
+        Key = "key",
+        /// `gp_pat_`.
+        Pat = "pat",
+    }
+    /// The rules that an application follows in the code flow.
+    Profile {
+        /// PKCE with S256 is required.
+        Strict = "strict",
+        /// Confidential clients as in the guides: PKCE and `state` are optional.
+        Compat = "compat",
+    }
+    /// The progress of a device code.
+    DeviceState {
+        /// No person has decided.
+        Pending = "pending",
+        /// A person approved it; not redeemed yet.
+        Approved = "approved",
+        /// A person refused it.
+        Denied = "denied",
+        /// Redeemed.
+        Used = "used",
+    }
+}
+
+rows! {
+    /// A person, local or known to the application in front of which gatepost stands.
+    Person: People {
+        /// `usr_...`, or the id of `sign_in.app`.
+        id: Id,
+        /// The name at sign-in, unique among people that have not ended.
+        login: Option<Box<str>>,
+        /// The full name.
+        name: Option<Box<str>>,
+        /// E-mail address.
+        email: Option<Box<str>>,
+        /// Roles.
+        roles: Words,
+        /// Time of creation.
+        created: UnixTime,
+        /// Since then everything of theirs is refused.
+        disabled: Option<UnixTime>,
+        /// Deleted then.
+        ended: Option<UnixTime>,
+    }
+    /// An OAuth client.
+    Application: Applications {
+        /// `app_...`, or a declared id.
+        id: Id,
+        /// Who registered it; `None` for declared ones and plugins.
+        owner: Option<Id>,
+        /// Name on the consent page.
+        name: Box<str>,
+        /// Home page.
+        site: Option<Box<str>>,
+        /// Has a secret.
+        confidential: bool,
+        /// Rules of the code flow.
+        profile: Profile,
+        /// Registered redirect URIs.
+        redirect_uris: Words,
+        /// Grant types that it may use.
+        grants: Words,
+        /// The most that it may get; `None` is every scope.
+        scopes: Option<ScopeSet>,
+        /// No consent page.
+        first_party: bool,
+        /// May ask the introspection endpoint.
+        introspect: bool,
+        /// Lifetime of its access tokens in seconds, where an operator set one.
+        access_lifetime: Option<u64>,
+        /// The plugin that it was made for.
+        plugin: Option<Box<str>>,
+        /// An operator approved it then.
+        approved: Option<UnixTime>,
+        /// The `jti` prefix of its client-credentials tokens: ending it ends all of them.
+        generation: Id,
+        /// Time of creation.
+        created: UnixTime,
+        /// Since then it gets no tokens and its tokens are refused.
+        disabled: Option<UnixTime>,
+        /// Deleted then.
+        ended: Option<UnixTime>,
+    }
+    /// A client secret.
+    Secret: Secrets {
+        /// Not the secret: a name for commands.
+        id: Id,
+        /// Its application.
+        application: Id,
+        /// Digest of the secret.
+        digest: SecretDigest,
+        /// The secret for the owner or the plugin, sealed.
+        sealed: Option<Sealed>,
+        /// Time of creation.
+        created: UnixTime,
+        /// Good until then.
+        ended: Option<UnixTime>,
+        /// Time of last use.
+        last_used: Option<UnixTime>,
+    }
+    /// An API key or a personal access token.
+    Credential: Credentials {
+        /// `key_...` or `pat_...`.
+        id: Id,
+        /// Which of the two.
+        kind: CredentialKind,
+        /// The person it acts for.
+        owner: Id,
+        /// A label for people.
+        name: Box<str>,
+        /// Digest of the credential.
+        digest: SecretDigest,
+        /// Its last four characters, for lists.
+        hint: Box<str>,
+        /// Granted scopes; what the owner's roles allow of them counts.
+        scopes: ScopeSet,
+        /// Time of creation.
+        created: UnixTime,
+        /// Not at or after this instant.
+        expires: Option<UnixTime>,
+        /// Since then it is refused, until it is enabled.
+        disabled: Option<UnixTime>,
+        /// Revoked then, for good.
+        ended: Option<UnixTime>,
+        /// The one that this replaces.
+        replaces: Option<Id>,
+        /// Time of last use.
+        last_used: Option<UnixTime>,
+    }
+    /// One authorization: the family of tokens that one code or device code gave.
+    Grant: Grants {
+        /// The `jti` of its access tokens begins with it.
+        id: Id,
+        /// The application.
+        application: Id,
+        /// The person who allowed it.
+        person: Id,
+        /// The granted scopes.
+        scopes: ScopeSet,
+        /// When the person signed in.
+        auth_time: UnixTime,
+        /// Time of creation.
+        created: UnixTime,
+        /// No access token of it lives longer.
+        live_until: UnixTime,
+        /// Ended then, with every token of it.
+        ended: Option<UnixTime>,
+    }
+    /// A refresh token.
+    RefreshToken: RefreshTokens {
+        /// Digest of the token.
+        digest: SecretDigest,
+        /// Its family.
+        grant_id: Id,
+        /// Time of creation.
+        created: UnixTime,
+        /// The end that no use extends.
+        expires: UnixTime,
+        /// The end unless it is used.
+        idle_until: UnixTime,
+        /// Used then, for a successor.
+        used: Option<UnixTime>,
+        /// Digest of the successor.
+        successor: Option<SecretDigest>,
+        /// The successor, sealed, while grace lasts.
+        sealed: Option<Sealed>,
+    }
+    /// An authorization code.
+    Code: Codes {
+        /// Digest of the code.
+        digest: SecretDigest,
+        /// The application that it was given to.
+        application: Id,
+        /// The person who consented.
+        person: Id,
+        /// The redirect URI of the request, if it named one.
+        redirect_uri: Option<Box<str>>,
+        /// The PKCE challenge (S256).
+        challenge: Option<Box<str>>,
+        /// Scopes that the person allowed.
+        scopes: ScopeSet,
+        /// When the person signed in.
+        auth_time: UnixTime,
+        /// Not at or after this instant.
+        expires: UnixTime,
+        /// The family that it gave.
+        grant_id: Option<Id>,
+        /// Redeemed, or ended by a wrong attempt.
+        ended: Option<UnixTime>,
+    }
+    /// A device code (RFC 8628).
+    Device: Devices {
+        /// Digest of the device code.
+        digest: SecretDigest,
+        /// Keyed digest of the user code.
+        user_code: SecretDigest,
+        /// The application that asked.
+        application: Id,
+        /// Requested scopes, then those allowed.
+        scopes: ScopeSet,
+        /// Its progress.
+        state: DeviceState,
+        /// The person who decided.
+        person: Option<Id>,
+        /// When that person signed in.
+        auth_time: Option<UnixTime>,
+        /// Seconds that the device waits between two questions.
+        interval: u64,
+        /// The last question.
+        polled: Option<UnixTime>,
+        /// Not at or after this instant.
+        expires: UnixTime,
+        /// The family that it gave.
+        grant_id: Option<Id>,
+    }
+    /// One line of the audit log.
+    Audit: Audit {
+        /// Number of the transaction that wrote it.
+        number: u64,
+        /// Position within the transaction.
+        position: u64,
+        /// Time of the act.
+        at: UnixTime,
+        /// The act.
+        act: Box<str>,
+        /// Who acted: a person, an application, or the operator.
+        actor: Box<str>,
+        /// The person concerned.
+        subject: Option<Id>,
+        /// The application concerned.
+        application: Option<Id>,
+        /// The credential or grant concerned.
+        credential: Option<Id>,
+        /// Address of the caller.
+        address: Option<Box<str>>,
+        /// Request id.
+        request: Option<Box<str>>,
+    }
+}

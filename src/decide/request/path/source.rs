@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::decide::request::path::{triplet, view};
+use crate::decide::request::path::triplet;
 
 /// The text that a reading starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,9 +226,14 @@ pub(super) fn wide(text: &[u8]) -> Option<char> {
 
 fn cut(text: &str) -> Option<String> {
     text.contains(';').then(|| {
-        let segments: Vec<&str> = text.split('/').map(view::cut_parameters).collect();
+        let segments: Vec<&str> = text.split('/').map(cut_parameters).collect();
         segments.join("/")
     })
+}
+
+/// The segment without its parameters: everything before the first `;`.
+pub(super) fn cut_parameters(segment: &str) -> &str {
+    segment.find(';').map_or(segment, |at| &segment[..at])
 }
 
 /// NFKC without invisible characters, which many comparisons of names drop.

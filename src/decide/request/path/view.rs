@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 
+use crate::decide::request::path::source::cut_parameters;
 pub(crate) use crate::decide::request::path::source::{SOURCES, Source, TEXTS_MAX, Texts};
 
 /// `;` and what follows it in a segment is cut.
@@ -160,10 +161,6 @@ fn is_query(letter: char) -> bool {
 
 fn cut_query(text: &str) -> &str {
     text.find(is_query).map_or(text, |at| &text[..at])
-}
-
-pub(super) fn cut_parameters(segment: &str) -> &str {
-    segment.find(';').map_or(segment, |at| &segment[..at])
 }
 
 /// Cuts dots and white space from the end; what is a dot segment without its spaces stays one.

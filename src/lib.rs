@@ -59,4 +59,4 @@ pub mod config;
 pub mod decide;
 pub mod issue;
 #[cfg(feature = "server")]
-pub mod serve;
+mod serve;

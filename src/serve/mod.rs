@@ -6,10 +6,15 @@
 
 pub mod admin;
 pub mod downstream;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod introspection;
 pub mod jwks;
 pub mod observe;
+mod outbound;
 pub mod process;
+mod published;
+mod readiness;
 pub mod reload;
 pub mod revocation_log;
 pub mod shared;
@@ -36,11 +41,12 @@ use crate::base::clock::Clock;
 use crate::base::secret::Secret;
 use crate::config::snapshot::Snapshot;
 use crate::config::{ListenAddress, Mistake, Startup};
-use crate::serve::admin::AdminHandle;
+use crate::serve::admin::{AdminHandle, Process};
 use crate::serve::downstream::connections::Connections;
 use crate::serve::downstream::front::Front;
 use crate::serve::downstream::listen::{Keepalives, ListenError, Place};
 use crate::serve::downstream::proxy::Proxy;
+use crate::serve::jwks::Followers;
 use crate::serve::observe::Observers;
 use crate::serve::observe::access_log::AccessLog;
 use crate::serve::observe::line::LineFormat;
@@ -49,6 +55,7 @@ use crate::serve::observe::metrics::Metrics;
 use crate::serve::observe::why::WhyRing;
 use crate::serve::process::signals::Signals;
 use crate::serve::process::systemd::{Standing, notify};
+use crate::serve::published::Published;
 use crate::serve::reload::{Corridor, Opened, Reloader, Sources};
 use crate::serve::revocation_log::{LogError, RevocationLog};
 use crate::serve::shared::Shared;
@@ -118,20 +125,17 @@ fn serve(options: &Options) -> Result<(), ServeError> {
     say_who_is_exempt(&snapshot);
     let clock = Clock::start();
     let revocations = revocations(&startup, &corridor, &observers, clock)?;
-    let shared = Arc::new(Shared::new(snapshot, clock, observers, revocations));
-    let reloader = Arc::new(Reloader::new(corridor, Arc::clone(&shared)));
+    let published = Arc::new(Published::new(snapshot, observers));
+    let shared = Arc::new(Shared::new(&published, clock, revocations));
+    let reloader = Arc::new(Reloader::new(corridor, published));
+    let process = Process { shared: Arc::clone(&shared), reloader };
     let places = places(&startup)?;
-    let signals = Signals::catch(Arc::clone(&shared), startup.lame_duck)
-        .map_err(|error| ServeError::System("signals", error))?;
-    reload::follow_sighup(Arc::clone(&reloader))
-        .map_err(|error| ServeError::System("SIGHUP", error))?;
-    let admin = serve_admin(&startup, admin_token, &reloader)?;
-    let metrics = serve_metrics(&startup, &reloader)?;
-    let forget = introspection::forget_the_gone(Arc::clone(&shared), reloader.generations());
-    jwks::start(Arc::clone(&reloader), &startup.state_dir, forget)
-        .map_err(|error| ServeError::System("a thread for key servers", error))?;
-    let _watching =
-        reload::watch(reloader).map_err(|error| ServeError::System("watching files", error))?;
+    let signals = catch_signals(&startup, &process)?;
+    let admin = serve_admin(&startup, admin_token, &process)?;
+    let metrics = serve_metrics(&startup, &process)?;
+    start_background(&startup, &process)?;
+    let _watching = reload::watch(process.reloader)
+        .map_err(|error| ServeError::System("watching files", error))?;
     let running = Running::start(&startup, &places, &shared, signals)?;
     let sockets: Vec<_> = places.iter().filter_map(Place::socket_file).collect();
     notify(Standing::Ready);
@@ -180,26 +184,54 @@ fn revocations(
     })
 }
 
-/// Started first, so that `/readyz` says no before the listeners are open.
+/// SIGHUP opens the access log again and reloads.
+fn catch_signals(startup: &Startup, process: &Process) -> Result<Signals, ServeError> {
+    let Process { shared, reloader } = process.clone();
+    let readiness = Arc::clone(&shared.readiness);
+    let on_hangup = move || {
+        shared.observers.access_log.reopen();
+        reloader.reload();
+    };
+    Signals::catch(readiness, startup.lame_duck, on_hangup)
+        .map_err(|error| ServeError::System("signals", error))
+}
+
+/// One thread for the work beside requests: key refreshes, and clients of removed issuers.
+fn start_background(startup: &Startup, process: &Process) -> Result<(), ServeError> {
+    let Process { shared, reloader } = process.clone();
+    let (introspection, published) = (&shared.introspection, reloader.published());
+    let forget =
+        introspection::forget_removed_issuers(Arc::clone(introspection), Arc::clone(published));
+    let (servers, readiness) = (Arc::clone(&shared.key_servers), Arc::clone(&shared.readiness));
+    let followers = Followers::begin(reloader, servers, readiness, &startup.state_dir);
+    let start = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let run = async {
+            tokio::spawn(forget);
+            followers.run().await;
+        };
+        thread::Builder::new().name("background".to_owned()).spawn(move || runtime.block_on(run))
+    };
+    start().map(drop).map_err(|error| ServeError::System("a thread for key servers", error))
+}
+
+/// Started before the listeners are open, so that `/readyz` fails until they are.
 fn serve_admin(
     startup: &Startup,
     token: Option<Secret<String>>,
-    reloader: &Arc<Reloader>,
+    process: &Process,
 ) -> Result<Option<AdminHandle>, ServeError> {
     let Some(settings) = &startup.admin else { return Ok(None) };
     let admin = admin::Admin { address: settings.address.clone(), token };
-    let handle = admin::serve(admin, Arc::clone(reloader))
+    let handle = admin::serve(admin, process.clone())
         .map_err(|error| ServeError::System("admin listener", error))?;
     say(handle.address(), "admin");
     Ok(Some(handle))
 }
 
-fn serve_metrics(
-    startup: &Startup,
-    reloader: &Arc<Reloader>,
-) -> Result<Option<AdminHandle>, ServeError> {
+fn serve_metrics(startup: &Startup, process: &Process) -> Result<Option<AdminHandle>, ServeError> {
     let Some(address) = &startup.metrics else { return Ok(None) };
-    let handle = admin::serve_metrics(address, Arc::clone(reloader))
+    let handle = admin::serve_metrics(address, process.clone())
         .map_err(|error| ServeError::System("metrics listener", error))?;
     say(handle.address(), "metrics");
     Ok(Some(handle))

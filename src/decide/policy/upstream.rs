@@ -1,7 +1,7 @@
 //! The address and the timeouts of an upstream.
 //!
 //! Owns the parsed address and the timeouts. Never resolves, never connects: that is
-//! [`crate::serve::upstream`]'s.
+//! `serve::upstream`'s.
 
 use std::sync::Arc;
 use std::time::Duration;

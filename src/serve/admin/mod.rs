@@ -29,6 +29,7 @@ use crate::config::ListenAddress;
 use crate::serve::admin::guard::Guard;
 use crate::serve::admin::listener::Listening;
 use crate::serve::reload::Reloader;
+use crate::serve::shared::Shared;
 
 /// The admin listener as `run` starts it.
 #[derive(Debug)]
@@ -37,6 +38,15 @@ pub struct Admin {
     pub address: ListenAddress,
     /// The bearer token it demands.
     pub token: Option<Secret<String>>,
+}
+
+/// The process that the pages show and change.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Its state.
+    pub shared: Arc<Shared>,
+    /// Its reloads.
+    pub reloader: Arc<Reloader>,
 }
 
 /// Connections at a time: a few people, a scraper and its probes.
@@ -86,19 +96,17 @@ impl Drop for AdminHandle {
 ///
 /// # Errors
 /// When the address cannot be had, somebody else listens there, or no thread can be started.
-pub fn serve(admin: Admin, reloader: Arc<Reloader>) -> io::Result<AdminHandle> {
+pub fn serve(admin: Admin, process: Process) -> io::Result<AdminHandle> {
     let Admin { address, token } = admin;
-    start("admin", &address, |address| {
-        pages::router(reloader, &Guard::new(address, token.as_ref()))
-    })
+    start("admin", &address, |address| pages::router(process, &Guard::new(address, token.as_ref())))
 }
 
 /// Binds now and serves `/metrics`, `/livez` and `/readyz` to everybody, on a thread of its own.
 ///
 /// # Errors
 /// Those of [`serve`].
-pub fn serve_metrics(address: &ListenAddress, reloader: Arc<Reloader>) -> io::Result<AdminHandle> {
-    start("metrics", address, |_| pages::metrics_router(reloader))
+pub fn serve_metrics(address: &ListenAddress, process: Process) -> io::Result<AdminHandle> {
+    start("metrics", address, |_| pages::metrics_router(process))
 }
 
 fn start(

@@ -1,9 +1,6 @@
 //! The pages of the admin listener and what each demands.
 //!
-//! Owns the table of pages. Never changes anything but through [`Reloader`] and the log of
-//! revocations.
-
-use std::sync::Arc;
+//! Owns the table of pages. Changes the process only through reloads and the log of revocations.
 
 use axum::Router;
 use axum::body::Body;
@@ -17,21 +14,21 @@ use serde_json::{Value, json};
 
 use crate::base::clock::Clock;
 use crate::decide::gate::address_text;
+use crate::serve::admin::Process;
 use crate::serve::admin::explain;
 use crate::serve::admin::guard::{Demand, Guard};
 use crate::serve::admin::problem::Problem;
 use crate::serve::admin::respond::{Answer, Context, fault, pretty, read_body, step};
 use crate::serve::admin::revocations;
 use crate::serve::admin::status;
-use crate::serve::jwks::NoRefresh;
 use crate::serve::observe::metrics::Metrics;
 use crate::serve::observe::record::Outcome;
+use crate::serve::observe::report::NoRefresh;
 use crate::serve::observe::why::WhyEntry;
-use crate::serve::reload::Reloader;
-use crate::serve::shared::Ready;
+use crate::serve::readiness::Ready;
 
-pub(super) fn router(reloader: Arc<Reloader>, guard: &Guard) -> Router {
-    let guarded = |router: Router<Arc<Reloader>>, demand| {
+pub(super) fn router(process: Process, guard: &Guard) -> Router {
+    let guarded = |router: Router<Process>, demand| {
         router.route_layer(middleware::from_fn_with_state((guard.clone(), demand), admit))
     };
     let open = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz));
@@ -52,11 +49,11 @@ pub(super) fn router(reloader: Arc<Reloader>, guard: &Guard) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(method_unknown)
         .layer(middleware::map_response(harden))
-        .with_state(reloader)
+        .with_state(process)
 }
 
 /// Metrics and probes, for everybody: they tell nothing about callers.
-pub(super) fn metrics_router(reloader: Arc<Reloader>) -> Router {
+pub(super) fn metrics_router(process: Process) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -64,7 +61,7 @@ pub(super) fn metrics_router(reloader: Arc<Reloader>) -> Router {
         .fallback(unknown_here)
         .method_not_allowed_fallback(method_unknown)
         .layer(middleware::map_response(harden))
-        .with_state(reloader)
+        .with_state(process)
 }
 
 async fn admit(
@@ -89,16 +86,16 @@ async fn livez() -> &'static str {
     "alive\n"
 }
 
-async fn readyz(State(reloader): Context) -> (StatusCode, &'static str) {
-    match reloader.shared().readiness.state() {
+async fn readyz(State(process): Context) -> (StatusCode, &'static str) {
+    match process.shared.readiness.state() {
         Ready::Yes => (StatusCode::OK, "ready\n"),
         Ready::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
         Ready::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     }
 }
 
-async fn metrics(State(reloader): Context) -> Response {
-    let shared = reloader.shared();
+async fn metrics(State(process): Context) -> Response {
+    let shared = &process.shared;
     let now = Clock::unix_millis();
     for server in shared.key_servers.all() {
         shared.observers.metrics.key_server_stands(server.name(), &server.standing(), now);
@@ -107,21 +104,21 @@ async fn metrics(State(reloader): Context) -> Response {
     ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response()
 }
 
-async fn status_page(State(reloader): Context) -> Answer {
-    pretty(&status::of(&reloader))
+async fn status_page(State(process): Context) -> Answer {
+    pretty(&status::of(&process))
 }
 
-async fn why(State(reloader): Context, Path(id): Path<String>) -> Answer {
-    let entry = reloader.shared().observers.why.find(&id).ok_or_else(|| {
+async fn why(State(process): Context, Path(id): Path<String>) -> Answer {
+    let entry = process.shared.observers.why.find(&id).ok_or_else(|| {
         let detail = "no recent refusal or fault has this request id";
         Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
     })?;
     pretty(&WhyPage::of(&entry))
 }
 
-async fn reload(State(reloader): Context) -> Answer {
+async fn reload(State(process): Context) -> Answer {
     // Reading files blocks; everything else here must go on.
-    let report = tokio::task::spawn_blocking(move || reloader.reload()).await;
+    let report = tokio::task::spawn_blocking(move || process.reloader.reload()).await;
     let report = report.map_err(|_| fault("the reload ended in a fault"))?;
     let generation = report.generation;
     if report.is_success() {
@@ -141,8 +138,8 @@ async fn reload(State(reloader): Context) -> Answer {
 }
 
 /// Fetches the keys of an issuer now. Waits as long as its `timeout` says.
-async fn refresh(State(reloader): Context, Path(name): Path<String>) -> Answer {
-    let shared = reloader.shared();
+async fn refresh(State(process): Context, Path(name): Path<String>) -> Answer {
+    let shared = &process.shared;
     let snapshot = shared.snapshots.load_full();
     let is_known = snapshot.dynamic.issuers.iter().any(|source| *source.settings.name == *name);
     drop(snapshot);
@@ -157,21 +154,20 @@ async fn refresh(State(reloader): Context, Path(name): Path<String>) -> Answer {
             no(StatusCode::CONFLICT, "not_fetched", error)
         }
         Err(error @ NoRefresh::Unknown) => no(StatusCode::NOT_FOUND, "not_found", error),
-        Err(error @ NoRefresh::GivenUp) => no(StatusCode::SERVICE_UNAVAILABLE, "busy", error),
+        Err(error @ NoRefresh::Aborted) => no(StatusCode::SERVICE_UNAVAILABLE, "busy", error),
         Err(NoRefresh::Failed(error)) => {
-            let error = error.to_string();
-            let detail = "the keys could not be refreshed; those in force are as before";
+            let detail = "the key refresh failed; the keys in force stay";
             Err(Problem::new(StatusCode::BAD_GATEWAY, "refresh_failed", detail)
                 .with("error", json!(error)))
         }
     }
 }
 
-async fn explain_page(State(reloader): Context, body: Body) -> Answer {
+async fn explain_page(State(process): Context, body: Body) -> Answer {
     let body = read_body(body).await?;
     let wrong = |detail| Problem::new(StatusCode::BAD_REQUEST, "invalid_request", detail);
     let question = explain::Question::parse(&body).map_err(wrong)?;
-    pretty(&question.ask(reloader.shared()))
+    pretty(&question.ask(&process.shared))
 }
 
 async fn unknown() -> Problem {

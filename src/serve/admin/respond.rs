@@ -2,7 +2,6 @@
 //!
 //! Owns the bounds on request bodies and the form of JSON answers. Never routes a request.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::base::clock::{Clock, UnixMillis};
 use crate::decide::gate::Step;
+use crate::serve::admin::Process;
 use crate::serve::admin::problem::Problem;
-use crate::serve::reload::Reloader;
 
 /// Size limit of a request body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -25,7 +24,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(5);
 
 /// State that each page receives.
-pub(super) type Context = State<Arc<Reloader>>;
+pub(super) type Context = State<Process>;
 /// Result of a page.
 pub(super) type Answer = Result<Response, Problem>;
 

@@ -16,7 +16,6 @@ use crate::decide::jwt::IssuerSettings;
 use crate::decide::revocation::{Draft, DraftError, Entry, EntryId, Kind, Moment};
 use crate::serve::admin::problem::Problem;
 use crate::serve::admin::respond::{Answer, Context, fault, pretty, read_body};
-use crate::serve::reload::Reloader;
 use crate::serve::revocation_log::{LogError, PAGE_MAX};
 use crate::serve::shared::Shared;
 
@@ -68,18 +67,17 @@ pub(super) struct Wanted {
     limit: Option<usize>,
 }
 
-pub(super) async fn revoke(State(reloader): Context, body: Body) -> Answer {
+pub(super) async fn revoke(State(process): Context, body: Body) -> Answer {
     let body = read_body(body).await?;
     let draft = Draft::from_json(&body).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, "invalid_request", format!("the body: {error}"))
     })?;
     // Syncing blocks; everything else here must go on.
-    let change = tokio::task::spawn_blocking(move || act(&reloader, &draft)).await;
+    let change = tokio::task::spawn_blocking(move || act(&process.shared, &draft)).await;
     change.map_err(|_| fault("the revocation ended in a fault"))?
 }
 
-fn act(reloader: &Reloader, draft: &Draft) -> Answer {
-    let shared = reloader.shared();
+fn act(shared: &Shared, draft: &Draft) -> Answer {
     let snapshot = shared.snapshots.load_full();
     let issuers = issuers(&snapshot);
     let moment = Moment { now: shared.clock.now(), issuers: &issuers };
@@ -122,12 +120,12 @@ fn warning(entry: &Entry, shared: &Shared) -> Option<&'static str> {
     }
 }
 
-pub(super) async fn list(State(reloader): Context, Query(wanted): Query<Wanted>) -> Answer {
+pub(super) async fn list(State(process): Context, Query(wanted): Query<Wanted>) -> Answer {
     let after = wanted.after.as_deref().map(id).transpose()?;
     let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-    let snapshot = reloader.shared().snapshots.load_full();
+    let snapshot = process.shared.snapshots.load_full();
     let page = tokio::task::spawn_blocking(move || {
-        let shared = reloader.shared();
+        let shared = process.shared;
         shared.revocations.page(after, limit, shared.clock.now().unix)
     });
     let page = page.await.map_err(|_| fault("the list ended in a fault"))?.ok_or_else(unknown)?;
@@ -137,12 +135,12 @@ pub(super) async fn list(State(reloader): Context, Query(wanted): Query<Wanted>)
     pretty(&json!({ "revocations": entries, "next": next }))
 }
 
-pub(super) async fn delete(State(reloader): Context, Path(text): Path<String>) -> Answer {
+pub(super) async fn delete(State(process): Context, Path(text): Path<String>) -> Answer {
     let id = id(&text)?;
-    let snapshot = reloader.shared().snapshots.load_full();
+    let snapshot = process.shared.snapshots.load_full();
     let context = Arc::clone(&snapshot);
     let change = tokio::task::spawn_blocking(move || {
-        let shared = reloader.shared();
+        let shared = process.shared;
         let issuers = issuers(&context);
         shared.revocations.delete(id, &Moment { now: shared.clock.now(), issuers: &issuers })
     });

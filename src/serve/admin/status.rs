@@ -12,10 +12,12 @@ use crate::config::{IssuerSource, KeySource};
 use crate::decide::jwt::VerifyingKey;
 use crate::decide::policy::upstream::{Upstream, UpstreamAddress};
 use crate::decide::rate_limit::{LimitBy, LimitPolicy};
+use crate::serve::admin::Process;
 use crate::serve::admin::respond::seconds_since;
 use crate::serve::jwks::KeyServer;
-use crate::serve::reload::{LoadedKeySet, Reloader};
-use crate::serve::shared::{Ready, Shared};
+use crate::serve::readiness::Ready;
+use crate::serve::reload::LoadedKeySet;
+use crate::serve::shared::Shared;
 
 /// Members of a list that are shown; how many there are is always said.
 const LISTED_MAX: usize = 1000;
@@ -135,8 +137,8 @@ struct AccessLogStatus {
 }
 
 /// The page as of now.
-pub(super) fn of(reloader: &Reloader) -> Status {
-    let shared: &Shared = reloader.shared();
+pub(super) fn of(process: &Process) -> Status {
+    let Process { shared, reloader } = process;
     let snapshot = shared.snapshots.load_full();
     let last = reloader.last();
     let dynamic = &snapshot.dynamic;

@@ -11,12 +11,12 @@ use hyper::service::Service;
 use serde_json::Value;
 
 use super::*;
-use crate::serve::reload::fixture::{self, ADMIN_TOKEN, CONFIG, KEY, MemoryDisk, SECRET, TOKEN};
+use crate::serve::fixture::{self, ADMIN_TOKEN, CONFIG, KEY, MemoryDisk, SECRET, TOKEN};
 
 /// The pages of a process, without a socket.
 struct Pages {
     disk: MemoryDisk,
-    reloader: Arc<Reloader>,
+    process: Process,
     service: TowerToHyperService<axum::Router>,
     runtime: tokio::runtime::Runtime,
 }
@@ -36,12 +36,12 @@ impl Page {
 impl Pages {
     fn new(token: Option<&str>) -> Self {
         let disk = MemoryDisk::filled();
-        let reloader = fixture::reloader(&disk);
+        let process = fixture::process(&disk);
         let address = ListenAddress::Tcp(([127, 0, 0, 1], 9090).into());
         let token = token.map(|token| Secret::new(token.to_owned()));
-        let router = pages::router(Arc::clone(&reloader), &Guard::new(&address, token.as_ref()));
+        let router = pages::router(process.clone(), &Guard::new(&address, token.as_ref()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { disk, reloader, service: TowerToHyperService::new(router), runtime }
+        Self { disk, process, service: TowerToHyperService::new(router), runtime }
     }
 
     fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)], body: &str) -> Page {
@@ -75,10 +75,10 @@ fn contract_admin_readiness_follows_the_process() {
     assert_eq!(pages.get("/livez").status, 200);
     let page = pages.get("/readyz");
     assert_eq!((page.status.as_u16(), &*page.text), (503, "starting\n"));
-    pages.reloader.shared().readiness.serve();
+    pages.process.shared.readiness.serve();
     let page = pages.get("/readyz");
     assert_eq!((page.status.as_u16(), &*page.text), (200, "ready\n"));
-    pages.reloader.shared().readiness.drain();
+    pages.process.shared.readiness.drain();
     let page = pages.get("/readyz");
     assert_eq!((page.status.as_u16(), &*page.text), (503, "draining\n"));
     assert_eq!(pages.get("/livez").status, 200);
@@ -118,7 +118,7 @@ fn contract_admin_what_each_page_demands() {
         let page = open.ask("GET", path, &[("host", "localhost"), ("x-gatepost-admin", "1")], "");
         assert_eq!(page.status, 405, "{path}");
     }
-    assert_eq!(open.reloader.last().generation, 1);
+    assert_eq!(open.process.reloader.last().generation, 1);
     assert_eq!(open.get("/").status, 404);
     assert_eq!(open.get("/").json()["code"], "not_found");
 }
@@ -172,7 +172,7 @@ fn contract_admin_status_says_what_is_in_force() {
     assert_eq!(status["api_keys"]["listed"][0]["last_use"], Value::Null);
     assert_eq!(status["limits"]["policies"][0]["by"], "principal");
     assert_eq!(status["upstreams"][0]["address"], "127.0.0.1:3000");
-    let snapshot = pages.reloader.shared().snapshots.load_full();
+    let snapshot = pages.process.shared.snapshots.load_full();
     drop(fixture::decide(&snapshot, "/api/a", &[("x-api-key", KEY)]));
     // The use of a key outlives a reload of another file.
     pages.disk.write("keys.yaml", &fixture::keys_yaml(&["read", "write"], "k1"));
@@ -184,7 +184,7 @@ fn contract_admin_status_says_what_is_in_force() {
 #[test]
 fn contract_admin_why_tells_the_steps_of_a_refusal() {
     let pages = Pages::new(None);
-    let shared = pages.reloader.shared();
+    let shared = &pages.process.shared;
     let snapshot = shared.snapshots.load_full();
     let decision = fixture::decide(&snapshot, "/admin/a", &[("x-api-key", KEY)]);
     shared.observers.record(&fixture::record(&decision, "/admin/a"));
@@ -229,7 +229,7 @@ fn contract_commands_explain_live_decides_as_the_process_would_and_charges_nothi
 #[test]
 fn r902_no_page_shows_a_secret() {
     let pages = Pages::new(None);
-    let shared = pages.reloader.shared();
+    let shared = &pages.process.shared;
     let snapshot = shared.snapshots.load_full();
     let bearer = format!("Bearer {TOKEN}");
     let fields = [("authorization", &*bearer), ("x-api-key", KEY)];
@@ -249,7 +249,7 @@ fn r902_no_page_shows_a_secret() {
 }
 
 fn serving(address: ListenAddress) -> AdminHandle {
-    serve(Admin { address, token: None }, fixture::reloader(&MemoryDisk::filled())).unwrap()
+    serve(Admin { address, token: None }, fixture::process(&MemoryDisk::filled())).unwrap()
 }
 
 fn converse(mut stream: impl Read + Write, request: &str) -> String {
@@ -266,7 +266,7 @@ fn contract_admin_it_listens_on_tcp_and_on_a_unix_socket() {
     let ListenAddress::Tcp(address) = *handle.address() else { panic!("not TCP") };
     assert!(converse(TcpStream::connect(address).unwrap(), request).starts_with("HTTP/1.1 200 "));
     let second = Admin { address: ListenAddress::Tcp(address), token: None };
-    assert!(serve(second, fixture::reloader(&MemoryDisk::filled())).is_err(), "taken");
+    assert!(serve(second, fixture::process(&MemoryDisk::filled())).is_err(), "taken");
     drop(handle);
     assert!(TcpStream::connect(address).is_err(), "closed with its handle");
 

@@ -1,7 +1,7 @@
-//! One question over HTTP: what is asked, as whom, and what an endpoint may do to us.
+//! One introspection request over HTTP.
 //!
 //! Owns the request (RFC 7662 section 2.1), the client's authentication (RFC 6749 section 2.3.1)
-//! and the bounds: one deadline, 64 KiB of answer, TLS verified, no redirects. The secret and the
+//! and the bounds: one deadline, 64 KiB of response, TLS verified, no redirects. The secret and the
 //! token are in the request and nowhere else.
 
 use std::fmt::Write as _;
@@ -13,48 +13,47 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::base::secret::Secret;
 use crate::config::{ClientAuthentication, IntrospectionEndpoint, IntrospectionFiles};
-use crate::serve::jwks::fetch::{self, FetchError, Link};
+use crate::serve::outbound::{self, FetchError, PooledClient};
 
-/// An answer describes one token.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// A response describes one token.
+const RESPONSE_BYTES_MAX: usize = 64 << 10;
 
-/// How long a client is kept at least, however often it fails.
+/// The shortest time a client is kept, however often it fails.
 const KEPT_MIN: Duration = Duration::from_secs(10);
 
-/// Asks one endpoint.
-pub(super) struct Asker {
+/// The client of one endpoint.
+pub(super) struct EndpointClient {
     endpoint: Arc<IntrospectionEndpoint>,
     files: Arc<IntrospectionFiles>,
-    /// Connections are kept: a question is part of a request.
-    link: Result<Link, FetchError>,
+    /// Pooled, because a client request waits for the introspection.
+    client: Result<PooledClient, FetchError>,
     made: Instant,
     has_failed: AtomicBool,
 }
 
-impl Asker {
+impl EndpointClient {
     pub(super) fn new(
         endpoint: Arc<IntrospectionEndpoint>,
         files: Arc<IntrospectionFiles>,
     ) -> Self {
         let authorities = files.authorities.as_ref().map(|pem| pem.as_slice());
-        let link = Link::new(&endpoint.url, authorities);
-        Self { endpoint, files, link, made: Instant::now(), has_failed: AtomicBool::new(false) }
+        let client = PooledClient::new(&endpoint.url, authorities);
+        Self { endpoint, files, client, made: Instant::now(), has_failed: AtomicBool::new(false) }
     }
 
-    /// Whether this failure is its first, which is said; a flood of them is not.
+    /// Returns whether this failure is its first: only that one is logged.
     pub(super) fn fails_first(&self) -> bool {
         !self.has_failed.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether another may take its place when it fails.
+    /// Returns whether a failure may replace it.
     pub(super) fn is_old(&self) -> bool {
         self.made.elapsed() >= KEPT_MIN
     }
@@ -70,21 +69,17 @@ impl Asker {
     /// The body of a 200, within the deadline.
     pub(super) async fn ask(&self, token: &Secret<Box<str>>) -> Result<Bytes, FetchError> {
         let patience = self.endpoint.timeout;
-        let heard = tokio::time::timeout(patience, self.exchange(token)).await;
-        heard.unwrap_or(Err(FetchError::Timeout(patience)))
+        let response = tokio::time::timeout(patience, self.exchange(token)).await;
+        response.unwrap_or(Err(FetchError::Timeout(patience)))
     }
 
     async fn exchange(&self, token: &Secret<Box<str>>) -> Result<Bytes, FetchError> {
-        let link = self.link.as_ref().map_err(Clone::clone)?;
-        let response = link.send(self.request(token)).await?;
+        let client = self.client.as_ref().map_err(Clone::clone)?;
+        let response = client.send(self.request(token)).await?;
         match response.status() {
-            StatusCode::OK => Self::body(response).await,
-            status => Err(fetch::refused(status)),
+            StatusCode::OK => outbound::body(response, RESPONSE_BYTES_MAX).await,
+            status => Err(outbound::unexpected(status)),
         }
-    }
-
-    async fn body(response: Response<Incoming>) -> Result<Bytes, FetchError> {
-        fetch::body(response, ANSWER_BYTES_MAX).await
     }
 
     fn request(&self, token: &Secret<Box<str>>) -> Request<Full<Bytes>> {
@@ -139,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_is_encoded_as_the_rfc_says() {
+    fn form_encoding_of_rfc_6749_appendix_b() {
         let mut out = String::new();
         encode(" %&+\u{a3}\u{20ac}=:a~".as_bytes(), &mut out);
         assert_eq!(out, "+%25%26%2B%C2%A3%E2%82%AC%3D%3Aa%7E");

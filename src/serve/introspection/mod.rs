@@ -1,11 +1,10 @@
-//! Asking issuers about opaque tokens (RFC 7662).
+//! Token introspection (RFC 7662).
 //!
-//! Owns who is asked how often at once: requests with the same token share one question, and an
-//! issuer that is slow gets no more than 64 at a time. Never decides: the gate made
-//! the question and reads the answer. An attacker would want a flood of made-up tokens to become a
-//! flood at the issuer, or to take away everybody's turn: their address has a budget and no
-//! more than its share of the questions (`shares`), the same token is asked about once, and beyond
-//! the bounds a request is refused at once.
+//! Owns the requests to introspection endpoints: callers with the same token share one, and a slow
+//! issuer gets at most 64 at a time. Never decides: the gate states the need and reads the
+//! response. An attacker would want a flood of made-up tokens to become a flood at the issuer, or
+//! to take up all of its capacity: an address has a budget and no more than its share of
+//! the requests (`shares`), and beyond the bounds a request is refused at once.
 
 mod client;
 mod shares;
@@ -22,30 +21,31 @@ use crate::base::sha256::sha256;
 use crate::config::snapshot::Snapshot;
 use crate::config::{IntrospectionEndpoint, IntrospectionFiles};
 use crate::decide::gate::Need;
-use crate::serve::introspection::client::Asker;
+use crate::serve::introspection::client::EndpointClient;
 use crate::serve::introspection::shares::{Caller, Shares};
-use crate::serve::jwks::FetchError;
+use crate::serve::observe::Observers;
 use crate::serve::observe::metrics::IntrospectionResult;
-use crate::serve::shared::Shared;
+use crate::serve::outbound::FetchError;
+use crate::serve::published::Published;
 
-/// What came of asking; `None` where there was no answer.
-type Heard = Option<Bytes>;
+/// The body of a response; `None` where there was none.
+type Response = Option<Bytes>;
 
-/// A token, its issuer and the endpoint: none of them is kept.
+/// A hash of token, issuer and endpoint: none of them is kept.
 type QuestionId = [u8; 32];
 
 /// One per process.
-#[derive(Default)]
-pub struct Introspection {
+pub(crate) struct Introspection {
     questions: Arc<Mutex<Questions>>,
-    /// Held while one is made, on another thread.
-    askers: tokio::sync::Mutex<HashMap<Arc<str>, Arc<Asker>>>,
+    /// Held while a client is made, on another thread.
+    clients: tokio::sync::Mutex<HashMap<Arc<str>, Arc<EndpointClient>>>,
+    observers: Arc<Observers>,
 }
 
 #[derive(Default)]
 struct Questions {
-    /// As many for each issuer as its [`Shares`] give.
-    open: HashMap<QuestionId, watch::Receiver<Option<Heard>>>,
+    /// For each issuer at most what its [`Shares`] allow.
+    open: HashMap<QuestionId, watch::Receiver<Option<Response>>>,
     by_issuer: HashMap<Arc<str>, Shares>,
 }
 
@@ -55,77 +55,43 @@ impl std::fmt::Debug for Introspection {
     }
 }
 
-/// Asks what a decision needs, for a request from `address`. `None` when there is no answer in time,
-/// or too many wait already.
-pub async fn ask(
-    shared: &Arc<Shared>,
-    snapshot: &Snapshot,
-    need: &Need,
-    address: Option<IpAddr>,
-) -> Heard {
-    let at =
-        snapshot.dynamic.issuers.iter().position(|one| one.settings.issuer == *need.issuer())?;
-    let source = &snapshot.dynamic.issuers[at];
-    let endpoint = source.introspection.as_ref()?;
-    let files = snapshot.materials.introspection.get(at)?.as_ref()?;
-    let name = &source.settings.name;
-    let id = question_id(endpoint, need);
-    let asking = &shared.introspection;
-    let caller = Caller::of(address, need.is_known());
-    let mut told = match asking.join(id, name, caller) {
-        Joined::Waits(told) => told,
-        Joined::Full => {
-            shared.observers.metrics.introspected(name, IntrospectionResult::Busy);
-            return None;
-        }
-        Joined::Asks(open, told) => {
-            let (endpoint, files) = (Arc::clone(endpoint), Arc::clone(files));
-            let token = need.token().clone();
-            let (shared, name) = (Arc::clone(shared), Arc::clone(name));
-            // A task of its own: whoever asked first may leave, and others wait for the answer.
-            tokio::spawn(async move {
-                let heard = shared.introspection.hear(&name, endpoint, files, &token).await;
-                shared.observers.metrics.introspected(&name, IntrospectionResult::of(&heard));
-                open.tell(heard.ok());
-            });
-            told
-        }
-    };
-    let heard = told.wait_for(Option::is_some).await.ok()?;
-    heard.clone().flatten()
-}
-
-/// Drops the clients of issuers that are no longer introspected, after each reload, until the
-/// sender of `generations` is gone.
-pub async fn forget_the_gone(shared: Arc<Shared>, mut generations: watch::Receiver<u64>) {
+/// Drops the clients of issuers that are no longer introspected, after each reload. Never ends.
+pub(in crate::serve) async fn forget_removed_issuers(
+    introspection: Arc<Introspection>,
+    published: Arc<Published>,
+) {
+    let mut generations = published.generations();
     while generations.changed().await.is_ok() {
-        let snapshot = shared.snapshots.load_full();
+        let snapshot = published.snapshots.load_full();
         let issuers = snapshot.dynamic.issuers.iter();
-        let asked = issuers.filter(|source| source.introspection.is_some());
-        let names: HashSet<&str> = asked.map(|source| &*source.settings.name).collect();
-        shared.introspection.forget_others(&names).await;
+        let introspected = issuers.filter(|source| source.introspection.is_some());
+        let names: HashSet<&str> = introspected.map(|source| &*source.settings.name).collect();
+        introspection.keep_only(&names).await;
     }
 }
 
+/// The role of a caller among those with the same token.
 enum Joined {
-    Asks(Open, watch::Receiver<Option<Heard>>),
-    Waits(watch::Receiver<Option<Heard>>),
-    Full,
+    /// Sends the request.
+    Leads(Open, watch::Receiver<Option<Response>>),
+    /// Waits for the response to a request that was sent.
+    Follows(watch::Receiver<Option<Response>>),
+    /// Is refused: the issuer's share is used up.
+    Busy,
 }
 
-/// A question that is asked. Closed when it is dropped, whatever became of it: one that stayed open
-/// would count for ever.
+/// An open question. Closed on drop: one that stayed open would count against the share for ever.
 struct Open {
     id: QuestionId,
     issuer: Arc<str>,
     caller: Caller,
-    tell: watch::Sender<Option<Heard>>,
+    sender: watch::Sender<Option<Response>>,
     questions: Arc<Mutex<Questions>>,
 }
 
 impl Open {
-    fn tell(self, heard: Heard) {
-        let _ = self.tell.send(Some(heard));
+    fn close(self, response: Response) {
+        let _ = self.sender.send(Some(response));
     }
 }
 
@@ -143,64 +109,114 @@ impl Drop for Open {
 }
 
 impl Introspection {
-    fn join(&self, id: QuestionId, issuer: &Arc<str>, caller: Caller) -> Joined {
-        let mut asked = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(told) = asked.open.get(&id) {
-            return Joined::Waits(told.clone());
-        }
-        if !asked.by_issuer.entry(Arc::clone(issuer)).or_default().take(&caller) {
-            return Joined::Full;
-        }
-        let (tell, told) = watch::channel(None);
-        asked.open.insert(id, told.clone());
-        let (issuer, questions) = (Arc::clone(issuer), Arc::clone(&self.questions));
-        Joined::Asks(Open { id, issuer, caller, tell, questions }, told)
+    /// Without open requests and clients.
+    pub(crate) fn new(observers: Arc<Observers>) -> Self {
+        Self { questions: Arc::default(), clients: tokio::sync::Mutex::default(), observers }
     }
 
-    /// Asks. An endpoint that failed is connected to anew, with the certificates of then; not for
-    /// each question, though, for then whoever makes up tokens would have them read each time.
-    async fn hear(
+    /// Introspects a token that a decision needs, for a request from `address`. `None` when there is
+    /// no response within the deadline, or too many requests are open.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        need: &Need,
+        address: Option<IpAddr>,
+    ) -> Response {
+        let issuers = &snapshot.dynamic.issuers;
+        let at = issuers.iter().position(|one| one.settings.issuer == *need.issuer())?;
+        let endpoint = issuers[at].introspection.as_ref()?;
+        let files = snapshot.materials.introspection.get(at)?.as_ref()?;
+        let name = &issuers[at].settings.name;
+        let caller = Caller::of(address, need.is_known());
+        let mut receiver = match self.join(question_id(endpoint, need), name, caller) {
+            Joined::Follows(receiver) => receiver,
+            Joined::Busy => {
+                self.observers.metrics.introspected(name, IntrospectionResult::Busy);
+                return None;
+            }
+            Joined::Leads(open, receiver) => {
+                let (endpoint, files) = (Arc::clone(endpoint), Arc::clone(files));
+                let (name, token) = (Arc::clone(name), need.token().clone());
+                // A task of its own: the first caller may leave while others wait for the response.
+                tokio::spawn(Arc::clone(self).lead(open, name, endpoint, files, token));
+                receiver
+            }
+        };
+        let response = receiver.wait_for(Option::is_some).await.ok()?;
+        response.clone().flatten()
+    }
+
+    async fn lead(
+        self: Arc<Self>,
+        open: Open,
+        issuer: Arc<str>,
+        endpoint: Arc<IntrospectionEndpoint>,
+        files: Arc<IntrospectionFiles>,
+        token: Secret<Box<str>>,
+    ) {
+        let result = self.send(&issuer, endpoint, files, &token).await;
+        self.observers.metrics.introspected(&issuer, IntrospectionResult::of(&result));
+        open.close(result.ok());
+    }
+
+    fn join(&self, id: QuestionId, issuer: &Arc<str>, caller: Caller) -> Joined {
+        let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(receiver) = questions.open.get(&id) {
+            return Joined::Follows(receiver.clone());
+        }
+        if !questions.by_issuer.entry(Arc::clone(issuer)).or_default().take(&caller) {
+            return Joined::Busy;
+        }
+        let (sender, receiver) = watch::channel(None);
+        questions.open.insert(id, receiver.clone());
+        let (issuer, questions) = (Arc::clone(issuer), Arc::clone(&self.questions));
+        Joined::Leads(Open { id, issuer, caller, sender, questions }, receiver)
+    }
+
+    /// Sends one request. After a failure the next one uses a new client, which reads the
+    /// certificates again; at most every 10 s, or made-up tokens would have them read each time.
+    async fn send(
         &self,
         issuer: &Arc<str>,
         endpoint: Arc<IntrospectionEndpoint>,
         files: Arc<IntrospectionFiles>,
         token: &Secret<Box<str>>,
     ) -> Result<Bytes, FetchError> {
-        let asker = self.asker(issuer, endpoint, files).await?;
-        let heard = asker.ask(token).await;
-        if let Err(error) = &heard {
-            if asker.fails_first() {
-                tracing::warn!(issuer = %issuer, %error, "an issuer could not be asked about a token");
+        let client = self.client(issuer, endpoint, files).await?;
+        let response = client.ask(token).await;
+        if let Err(error) = &response {
+            if client.fails_first() {
+                tracing::warn!(issuer = %issuer, %error, "token introspection failed");
             }
-            let mut askers = self.askers.lock().await;
-            let is_it = askers.get(issuer).is_some_and(|known| Arc::ptr_eq(known, &asker));
-            if is_it && asker.is_old() {
-                askers.remove(issuer);
+            let mut clients = self.clients.lock().await;
+            let is_it = clients.get(issuer).is_some_and(|known| Arc::ptr_eq(known, &client));
+            if is_it && client.is_old() {
+                clients.remove(issuer);
             }
         }
-        heard
+        response
     }
 
-    async fn forget_others(&self, names: &HashSet<&str>) {
-        self.askers.lock().await.retain(|name, _| names.contains(&**name));
+    async fn keep_only(&self, names: &HashSet<&str>) {
+        self.clients.lock().await.retain(|name, _| names.contains(&**name));
     }
 
-    /// The client for an endpoint, kept as long as nothing about it changes.
-    async fn asker(
+    /// The client of an endpoint, kept while its settings and files stay the same.
+    async fn client(
         &self,
         issuer: &Arc<str>,
         endpoint: Arc<IntrospectionEndpoint>,
         files: Arc<IntrospectionFiles>,
-    ) -> Result<Arc<Asker>, FetchError> {
-        let mut askers = self.askers.lock().await;
-        if let Some(known) = askers.get(issuer).filter(|known| known.is_for(&endpoint, &files)) {
+    ) -> Result<Arc<EndpointClient>, FetchError> {
+        let mut clients = self.clients.lock().await;
+        if let Some(known) = clients.get(issuer).filter(|known| known.is_for(&endpoint, &files)) {
             return Ok(Arc::clone(known));
         }
-        // Certificates are read from the disk and parsed: nothing for a thread of requests.
-        let made = tokio::task::spawn_blocking(move || Asker::new(endpoint, files)).await;
-        let asker = Arc::new(made.map_err(|_| FetchError::Fault)?);
-        askers.insert(Arc::clone(issuer), Arc::clone(&asker));
-        Ok(asker)
+        // Reads and parses certificates: too slow for a thread that serves requests.
+        let made = tokio::task::spawn_blocking(move || EndpointClient::new(endpoint, files)).await;
+        let client = Arc::new(made.map_err(|_| FetchError::Fault)?);
+        clients.insert(Arc::clone(issuer), Arc::clone(&client));
+        Ok(client)
     }
 }
 
@@ -215,12 +231,13 @@ mod tests {
 
     use super::*;
     use crate::config::{ClientAuthentication, FileReference, KeyUrl, Mistake};
+    use crate::serve::fixture;
 
     #[test]
     fn r801_one_question_for_one_token_and_a_bound_on_all() {
-        // Known tokens: no share of an address is less than all.
+        // Known tokens: no share of an address limits them.
         let caller = || Caller::of(None, true);
-        let asking = Introspection::default();
+        let asking = Introspection::new(Arc::new(fixture::observers()));
         let (corp, other): (Arc<str>, Arc<str>) = ("corp".into(), "other".into());
         let id = |number: usize| {
             let mut id = [0; 32];
@@ -228,22 +245,22 @@ mod tests {
             id
         };
         let asks = |number, issuer| match asking.join(id(number), issuer, caller()) {
-            Joined::Asks(open, told) => (open, told),
-            Joined::Waits(_) | Joined::Full => panic!("{number}"),
+            Joined::Leads(open, receiver) => (open, receiver),
+            Joined::Follows(_) | Joined::Busy => panic!("{number}"),
         };
         let mut open = vec![asks(0, &corp)];
         for _ in 0..100 {
-            assert!(matches!(asking.join(id(0), &corp, caller()), Joined::Waits(_)));
+            assert!(matches!(asking.join(id(0), &corp, caller()), Joined::Follows(_)));
         }
         open.extend((1..shares::QUESTIONS_MAX).map(|number| asks(number, &corp)));
-        assert!(matches!(asking.join(id(1000), &corp, caller()), Joined::Full));
+        assert!(matches!(asking.join(id(1000), &corp, caller()), Joined::Busy));
         asks(1001, &other);
-        // One that ends without an answer counts no longer, and neither does one that is answered.
+        // Closed without a response or with one, a question no longer counts.
         drop(open.pop());
         open.push(asks(1002, &corp));
-        let (first, told) = open.remove(0);
-        first.tell(None);
-        assert_eq!(*told.borrow(), Some(None));
+        let (first, receiver) = open.remove(0);
+        first.close(None);
+        assert_eq!(*receiver.borrow(), Some(None));
         drop(asks(0, &corp));
         drop(open);
         let asked = asking.questions.lock().unwrap();
@@ -252,7 +269,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn certificates_are_not_read_for_each_question_that_fails() {
-        let asking = Introspection::default();
+        let asking = Introspection::new(Arc::new(fixture::observers()));
         let issuer: Arc<str> = "corp".into();
         let token = Secret::new(Box::from("an-opaque-token"));
         let named_at = Arc::new(Mistake {
@@ -263,7 +280,7 @@ mod tests {
             message: String::new(),
         });
         let endpoint = Arc::new(IntrospectionEndpoint {
-            // Nobody listens there.
+            // Nothing listens there.
             url: KeyUrl::parse("http://127.0.0.1:1/introspect", false).unwrap(),
             client_id: "gatepost".into(),
             client_secret: FileReference { path: "secret".into(), named_at },
@@ -273,21 +290,21 @@ mod tests {
         });
         let client_secret = Arc::new(Secret::new(b"s".to_vec()));
         let files = Arc::new(IntrospectionFiles { client_secret, authorities: None });
-        let asker = async || {
+        let client = async || {
             let asked = (Arc::clone(&endpoint), Arc::clone(&files));
-            assert!(asking.hear(&issuer, asked.0, asked.1, &token).await.is_err());
-            asking.askers.lock().await.get(&issuer).cloned()
+            assert!(asking.send(&issuer, asked.0, asked.1, &token).await.is_err());
+            asking.clients.lock().await.get(&issuer).cloned()
         };
-        let first = asker().await.expect("kept for a while");
-        let second = asker().await.expect("kept for a while");
+        let first = client().await.expect("kept for a while");
+        let second = client().await.expect("kept for a while");
         assert!(Arc::ptr_eq(&first, &second));
-        asking.forget_others(&HashSet::from(["corp"])).await;
-        assert_eq!(asking.askers.lock().await.len(), 1);
-        asking.forget_others(&HashSet::from(["other"])).await;
-        assert_eq!(asking.askers.lock().await.len(), 0, "an issuer that left the configuration");
-        let third = asker().await.expect("kept for a while");
+        asking.keep_only(&HashSet::from(["corp"])).await;
+        assert_eq!(asking.clients.lock().await.len(), 1);
+        asking.keep_only(&HashSet::from(["other"])).await;
+        assert_eq!(asking.clients.lock().await.len(), 0, "an issuer that left the configuration");
+        let third = client().await.expect("kept for a while");
         assert!(!Arc::ptr_eq(&third, &second));
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert!(asker().await.is_none(), "made anew by the next question");
+        assert!(client().await.is_none(), "the next request makes another");
     }
 }

@@ -1,7 +1,7 @@
 //! The metadata of an issuer (OpenID Connect Discovery 1.0, RFC 8414).
 //!
-//! Owns what is believed of it: that it is about this issuer, byte for byte, and where its keys
-//! are. Never believes anything else it says.
+//! Owns the two members that are used: `issuer`, which must match byte for byte, and `jwks_uri`.
+//! Never uses another member.
 
 use serde::Deserialize;
 
@@ -13,10 +13,10 @@ struct Metadata {
     jwks_uri: String,
 }
 
-/// Where the keys of an issuer are, as its metadata says.
+/// The `jwks_uri` of an issuer's metadata.
 ///
 /// # Errors
-/// That it is not metadata, is about another issuer, or names an address that keys must not come
+/// The metadata is malformed, describes another issuer, or names an address that keys must not come
 /// from.
 pub(super) fn jwks_uri(body: &[u8], issuer: &str, allows_http: bool) -> Result<KeyUrl, String> {
     let metadata: Metadata = serde_json::from_slice(body)

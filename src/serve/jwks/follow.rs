@@ -1,8 +1,8 @@
 //! The task that follows the key server of one issuer.
 //!
-//! Owns what a refresh comes to: new keys, the same keys confirmed, or a failure that leaves the
-//! keys as they are until they are too old. One refresh at a time, whoever wants it. Never holds up
-//! a request.
+//! Owns the result of a refresh: new keys, the same keys confirmed, or a failure that leaves the
+//! keys in force until they are too old. One refresh at a time, for all who request it. Never
+//! delays a request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +13,20 @@ use tokio::time::{Instant, sleep_until};
 use crate::base::clock::{Clock, UnixMillis};
 use crate::config::{IssuerSource, RemoteKeys};
 use crate::decide::jwt::{KeyMistake, KeySet};
-use crate::serve::jwks::fetch::{self, FetchError, Fetched, Question};
+use crate::serve::jwks::fetch::{self, Fetched, Question};
 use crate::serve::jwks::kept::{Folder, Kept, Place};
 use crate::serve::jwks::schedule::Schedule;
-use crate::serve::jwks::server::{Answer, KeyServer, NoRefresh, Refreshed};
+use crate::serve::jwks::server::{Answer, KeyServer};
 use crate::serve::observe::line::shorten;
-use crate::serve::observe::report::{LastRefresh, RefreshResult, Standing};
+use crate::serve::observe::report::{LastRefresh, NoRefresh, RefreshResult, Refreshed, Standing};
+use crate::serve::outbound::FetchError;
 use crate::serve::reload::{FetchedKeys, Reloader};
 
 /// Skipped members that are named in a log line and on the status page.
 const SKIPPED_SHOWN_MAX: usize = 20;
 const SKIPPED_BYTES_MAX: usize = 300;
 
-/// Follows one key server.
+/// The task of one key server.
 pub(super) struct Follower {
     pub(super) source: IssuerSource,
     remote: Arc<RemoteKeys>,
@@ -39,7 +40,7 @@ pub(super) struct Follower {
     last: Option<LastRefresh>,
 }
 
-/// What wakes the task.
+/// The reasons to wake the task.
 enum Wake {
     /// A refresh may be due, or the keys too old.
     Time,
@@ -48,7 +49,7 @@ enum Wake {
 }
 
 impl Follower {
-    /// One that has no keys yet.
+    /// A task without keys.
     pub(super) fn new(
         source: IssuerSource,
         server: Arc<KeyServer>,
@@ -60,14 +61,14 @@ impl Follower {
         Self { source, remote, server, folder, reloader, kept, skipped, logged, last }
     }
 
-    /// Begins with a set that was had before, if it is young enough and still good.
+    /// Begins with an earlier set, if it is young enough and still good.
     pub(super) fn begin_with(&mut self, before: Option<Arc<Kept>>) {
         let is_young = |kept: &Arc<Kept>| age(kept.fetched) < self.remote.stale_for;
         let kept = before.filter(is_young).and_then(|kept| {
             let keys = self.in_force().refreshed(&kept.body, self.algorithms()).ok()?;
             Some((kept, shown(keys.skipped())))
         });
-        // Without one, nothing that is in force could ever be given up.
+        // Without a kept set, the keys in force could never be dropped as too old.
         match kept {
             Some((kept, skipped)) => {
                 self.skipped = skipped;
@@ -78,21 +79,21 @@ impl Follower {
                 self.publish(None);
             }
         }
-        self.stand(None);
+        self.show(None);
     }
 
-    /// What is kept on disk for it.
+    /// The set kept on disk.
     pub(super) fn on_disk(&self) -> Option<Arc<Kept>> {
         self.folder.load(self.place()).map(Arc::new)
     }
 
-    /// Follows it for ever.
+    /// Refreshes for ever.
     pub(super) async fn run(mut self) {
         let mut schedule = Schedule::new(self.remote.refresh, Instant::now());
         loop {
             let too_old = self.too_old();
             let due = too_old.map_or(schedule.next(), |too_old| too_old.min(schedule.next()));
-            self.stand(Some(schedule.next()));
+            self.show(Some(schedule.next()));
             let wake = tokio::select! {
                 Some(ask) = self.server.asked() => Wake::Ask(ask),
                 () = sleep_until(due) => Wake::Time,
@@ -102,11 +103,11 @@ impl Follower {
             match wake {
                 Wake::Ask(ask) => {
                     let answer = self.refresh(&mut schedule).await;
-                    // Whoever asked may be gone.
+                    // The operator may have left.
                     let _ = ask.send(answer);
                 }
                 Wake::Nudge => schedule.nudge(now),
-                Wake::Time if too_old.is_some_and(|too_old| too_old <= now) => self.give_up(),
+                Wake::Time if too_old.is_some_and(|too_old| too_old <= now) => self.expire(),
                 Wake::Time => {
                     let _ = self.refresh(&mut schedule).await;
                 }
@@ -129,16 +130,18 @@ impl Follower {
                 schedule.succeeded(now, lifetime, random());
             }
         }
-        self.tell(outcome, result.as_ref().err());
-        self.stand(Some(schedule.next()));
+        self.report(outcome, result.as_ref().err());
+        self.show(Some(schedule.next()));
         let keys = self.keys();
-        result.map(|(result, _)| Refreshed { result, keys }).map_err(NoRefresh::Failed)
+        result
+            .map(|(result, _)| Refreshed { result, keys })
+            .map_err(|error| NoRefresh::Failed(error.to_string()))
     }
 
     async fn fetch(&mut self) -> Result<(RefreshResult, Option<Duration>), FetchError> {
-        let snapshot = self.reloader.shared().snapshots.load_full();
+        let snapshot = self.reloader.published().snapshots.load_full();
         let index = snapshot.dynamic.issuers.iter().position(|source| *source == self.source);
-        // Without it nobody knows by which certificates the server would be known.
+        // No longer configured: the certificates of its server are unknown.
         let index = index.ok_or(FetchError::Fault)?;
         let authorities = snapshot.materials.authorities[index].clone();
         drop(snapshot);
@@ -154,7 +157,7 @@ impl Follower {
         Ok((self.take(fetched)?, lifetime))
     }
 
-    /// Takes over what was fetched, if it holds a usable key.
+    /// Puts a fetched set into force, if it has a usable key.
     fn take(&mut self, fetched: Fetched) -> Result<RefreshResult, FetchError> {
         let now = Clock::unix_millis();
         let Fetched { body, from, etag, .. } = fetched;
@@ -176,16 +179,16 @@ impl Follower {
         Ok(if changed { RefreshResult::Changed } else { RefreshResult::Unchanged })
     }
 
-    /// Nobody could confirm the keys for too long.
-    fn give_up(&mut self) {
+    /// Drops the keys: they have not been confirmed for `stale_for`.
+    fn expire(&mut self) {
         self.kept = None;
         self.skipped.clear();
         self.publish(None);
         let issuer = &*self.source.settings.name;
-        tracing::error!(issuer, "the keys are too old to be believed: its tokens get 503");
+        tracing::error!(issuer, "keys expired (stale_for): tokens of this issuer get 503");
     }
 
-    /// When the keys are too old.
+    /// The time at which the keys are too old.
     fn too_old(&self) -> Option<Instant> {
         let kept = self.kept.as_ref()?;
         Some(Instant::now() + self.remote.stale_for.saturating_sub(age(kept.fetched)))
@@ -199,8 +202,8 @@ impl Follower {
         })
     }
 
-    /// One line for each change of the outcome, one for what is skipped.
-    fn tell(&mut self, result: RefreshResult, error: Option<&FetchError>) {
+    /// Logs each change of the result and of the skipped members.
+    fn report(&mut self, result: RefreshResult, error: Option<&FetchError>) {
         let issuer = &*self.source.settings.name;
         let error = error.map(ToString::to_string);
         let before = self.last.as_ref();
@@ -208,26 +211,27 @@ impl Follower {
         let keys = self.keys();
         match (&error, result) {
             (Some(error), _) if is_news => {
-                tracing::warn!(issuer, error, keys, "keys could not be refreshed");
+                tracing::warn!(issuer, error, keys, "key refresh failed");
             }
             (None, RefreshResult::Changed) => tracing::info!(issuer, keys, "keys refreshed"),
             (None, _) if is_news && before.is_some() => {
-                tracing::info!(issuer, keys, "keys are refreshed again");
+                tracing::info!(issuer, keys, "key refresh works again");
             }
             (Some(_) | None, _) => {}
         }
         if self.skipped != self.logged {
             let skipped = shorten(&self.skipped.join("; "), 2_000);
             if !skipped.is_empty() {
-                tracing::warn!(issuer, skipped, "members of the key set are not used");
+                tracing::warn!(issuer, skipped, "unused members in the key set");
             }
             self.logged.clone_from(&self.skipped);
         }
-        self.reloader.shared().observers.metrics.refreshed(issuer, result);
+        self.reloader.published().observers.metrics.refreshed(issuer, result);
         self.last = Some(LastRefresh { time: Clock::unix_millis(), result, error });
     }
 
-    fn stand(&self, next: Option<Instant>) {
+    /// Shows the status to the rest of the process.
+    fn show(&self, next: Option<Instant>) {
         let pause = next.map(|next| next.saturating_duration_since(Instant::now()));
         let millis = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         let now = Clock::unix_millis();
@@ -241,14 +245,14 @@ impl Follower {
         });
     }
 
-    /// How many keys are in force.
+    /// The number of keys in force.
     fn keys(&self) -> usize {
         self.in_force().len()
     }
 
     /// The keys in force.
     fn in_force(&self) -> Arc<KeySet> {
-        let snapshot = self.reloader.shared().snapshots.load();
+        let snapshot = self.reloader.published().snapshots.load();
         let sources = snapshot.dynamic.issuers.iter().zip(&snapshot.materials.key_sets);
         let mut found = sources.filter(|(source, _)| **source == self.source);
         found.next().map(|(_, keys)| Arc::clone(keys)).unwrap_or_default()
@@ -277,10 +281,10 @@ fn shown(skipped: &[KeyMistake]) -> Vec<String> {
     shown.map(|one| shorten(&text(one), SKIPPED_BYTES_MAX)).collect()
 }
 
-/// From 0 to 1.
+/// A random number from 0 to 1.
 fn random() -> f64 {
     let mut bytes = [0; 2];
-    // Without randomness there is no jitter, which is a pity and no more.
+    // Without randomness there is no jitter, and nothing else is lost.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     f64::from(u16::from_ne_bytes(bytes)) / f64::from(u16::MAX)
 }

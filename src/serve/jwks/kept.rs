@@ -1,9 +1,9 @@
-//! The last good set of each issuer on disk, so that a restart while a key server is down still
-//! serves.
+//! The last good key set of each issuer on disk, so that a process restarted while a key server is
+//! down still serves.
 //!
-//! Owns the folder and the form of its files. What is read is checked by the very same rules as
-//! what is fetched, and only counts for the issuer and the place it was fetched for. An attacker who
-//! may write there is whoever he likes: a file or folder that others can write is not read.
+//! Owns the folder and the format of its files. A set is checked by the same rules as a fetched
+//! one, and only counts for the issuer and the location it was fetched for. An attacker who can
+//! write there could impersonate anyone: a file or folder that others can write is not read.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -21,25 +21,25 @@ use crate::config::KeyLocation;
 
 /// A body of 1 MiB, escaped.
 const FILE_BYTES_MAX: u64 = 8 << 20;
-/// The longest `stale_for` that can be configured: a set that is older is of no use to anybody.
+/// The longest `stale_for` that can be configured: an older set is useless.
 const USEFUL_MAX: Duration = Duration::from_secs(30 * 86_400);
-/// Entries of the folder that are looked at.
+/// Bound on the entries of the folder that are examined.
 const LOOKED_AT_MAX: usize = 10_000;
-/// Writing for the group or the world.
+/// Write permission of the group or of all.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// A set that was fetched, and what is needed to ask for it again.
+/// A fetched set, with what a conditional request needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kept {
     pub(super) body: Arc<[u8]>,
     /// The address of the set.
     pub(super) from: String,
     pub(super) etag: Option<String>,
-    /// When it was fetched or confirmed.
+    /// The time it was fetched or confirmed.
     pub(super) fetched: UnixMillis,
 }
 
-/// Whose set it is.
+/// The issuer and location that a set belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
     pub(super) issuer: &'a str,
@@ -56,34 +56,34 @@ struct Document {
     body: String,
 }
 
-/// The folder.
+/// The folder of kept sets.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    /// Said once.
+    /// Logged once.
     has_failed: AtomicBool,
 }
 
 impl Folder {
-    /// Made when something is first kept.
+    /// Created when the first set is kept.
     pub(super) fn new(state_dir: &Path) -> Self {
         Self { path: state_dir.join("jwks"), has_failed: AtomicBool::new(false) }
     }
 
-    /// What was kept for a place, if it can be read.
+    /// The set kept for a place, if it can be read.
     pub(super) fn load(&self, place: Place<'_>) -> Option<Kept> {
         match self.read(place) {
             Ok(kept) => kept,
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 let folder = self.path.display();
-                tracing::warn!(%error, %folder, issuer = place.issuer, "a kept key set is not used");
+                tracing::warn!(%error, %folder, issuer = place.issuer, "key set on disk is not used");
                 None
             }
         }
     }
 
-    /// Keeps a set. That it cannot is said once: everything goes on without.
+    /// Keeps a set. A failure is logged once and has no other effect.
     pub(super) fn store(&self, place: Place<'_>, kept: &Kept) {
         match self.write(place, kept) {
             Ok(()) => self.has_failed.store(false, Ordering::Relaxed),
@@ -91,30 +91,30 @@ impl Folder {
                 let folder = self.path.display();
                 tracing::warn!(
                     %error, %folder,
-                    "key sets cannot be kept: a restart while a key server is down will not serve its issuer"
+                    "cannot write key sets to disk: after a restart, an issuer has no keys until its key server answers"
                 );
             }
             Err(_) => {}
         }
     }
 
-    /// Forgets the set of a place that is no longer configured.
+    /// Removes the set of a place that is no longer configured.
     pub(super) fn forget(&self, place: Place<'_>) {
         let path = self.file(place);
         match fs::remove_file(&path) {
             Ok(()) => {
-                tracing::info!(file = %path.display(), issuer = place.issuer, "a kept key set was removed");
+                tracing::info!(file = %path.display(), issuer = place.issuer, "key set on disk removed");
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 let file = path.display();
-                tracing::warn!(%error, %file, "a kept key set could not be removed");
+                tracing::warn!(%error, %file, "cannot remove key set on disk");
             }
         }
     }
 
-    /// Forgets what issuers left behind that were gone at a start: sets of ours that are not
-    /// `wanted`, and too old for any configuration at `now`.
+    /// Removes the sets of issuers that left the configuration while the process was down: those
+    /// not `wanted` and at `now` too old for any configuration.
     pub(super) fn prune(&self, wanted: &[Place<'_>], now: UnixMillis) {
         let Ok(entries) = fs::read_dir(&self.path) else { return };
         let wanted: Vec<PathBuf> = wanted.iter().map(|place| self.file(*place)).collect();
@@ -123,12 +123,12 @@ impl Folder {
             if wanted.contains(&path) {
                 continue;
             }
-            // Only what we wrote: it reads as a set, and has the name of what it says.
+            // Only files written here: they parse, and their name matches their content.
             let Ok(document) = read_document(&path) else { continue };
-            let is_ours = path == self.path.join(name(&document.issuer, &document.location));
+            let is_own = path == self.path.join(name(&document.issuer, &document.location));
             let age = Duration::from_millis(now.0.saturating_sub(document.fetched_unix_ms));
-            if is_ours && age > USEFUL_MAX {
-                // Next time, then.
+            if is_own && age > USEFUL_MAX {
+                // A failure is retried at the next start.
                 let _ = fs::remove_file(&path);
             }
         }
@@ -146,7 +146,7 @@ impl Folder {
         }))
     }
 
-    /// Beside it, to the disk, then renamed over it: there is never half a file.
+    /// Writes a new file, syncs it and renames it: there is never a partial file.
     fn write(&self, place: Place<'_>, kept: &Kept) -> io::Result<()> {
         let body = String::from_utf8(kept.body.to_vec()).map_err(io::Error::other)?;
         let document = Document {
@@ -199,7 +199,7 @@ fn check_private(metadata: &fs::Metadata) -> io::Result<()> {
     if metadata.mode() & OTHERS_WRITE == 0 {
         return Ok(());
     }
-    Err(io::Error::other("others can write it"))
+    Err(io::Error::other("writable by group or others"))
 }
 
 fn text(location: &KeyLocation) -> String {
@@ -243,14 +243,14 @@ mod tests {
         let other = url("https://a.example/other");
         assert_eq!(folder.load(Place { location: &other, ..place }), None);
         assert_eq!(folder.load(Place { location: &KeyLocation::Discovery, ..place }), None);
-        // Not by its name alone: a file that was moved there is another issuer's.
+        // Not by its name alone: a moved file belongs to another issuer.
         let moved = Place { issuer: "https://b.example", ..place };
         fs::copy(folder.file(place), folder.file(moved)).unwrap();
         assert_eq!(folder.load(moved), None);
     }
 
     #[test]
-    fn only_sets_of_ours_that_nobody_can_use_are_pruned() {
+    fn only_own_sets_that_are_useless_are_pruned() {
         let state = tempfile::tempdir().unwrap();
         let folder = Folder::new(&state.path().join("state"));
         folder.prune(&[], UnixMillis(0));
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_on_disk_is_as_if_it_were_not_there() {
+    fn a_broken_file_is_ignored() {
         let state = tempfile::tempdir().unwrap();
         let folder = Folder::new(state.path());
         let place = Place { issuer: "i", location: &KeyLocation::Discovery };

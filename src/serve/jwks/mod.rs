@@ -1,20 +1,19 @@
-//! Key sets that are fetched: from the key server to the snapshot, in the background.
+//! Fetched key sets: from the key server to the snapshot, in the background.
 //!
-//! Owns the thread that follows the key servers of all issuers, one task each, and what others see
-//! of them ([`KeyServers`]). No request waits for it: a token whose `kid` is unknown is refused, and
-//! nudges the task of its issuer. An attacker would want to make us ask a key server for each token
-//! to answer in its place (TLS, no redirects, `discovery`), or to have it forget good keys
-//! by breaking it: what was good stays, on disk too, until it is too old.
+//! Owns the tasks that follow key servers, one for each issuer, and their status ([`KeyServers`]).
+//! No request waits for a fetch: a token with an unknown `kid` is refused and requests a refresh.
+//! An attacker would want a fetch for each token, to answer in place of the key server (TLS,
+//! no redirects, `discovery`), or to remove good keys by breaking the key server: a good set stays in
+//! force, and on disk, until it is too old.
 
 mod discovery;
-pub(crate) mod fetch;
+mod fetch;
 mod follow;
 mod kept;
 mod schedule;
 mod server;
 
 use std::collections::HashMap;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +23,11 @@ use tokio::task::AbortHandle;
 use crate::base::clock::Clock;
 use crate::config::snapshot::Snapshot;
 use crate::config::{IssuerSource, KeySource};
+use crate::serve::readiness::Readiness;
 use crate::serve::reload::Reloader;
 
-pub use fetch::FetchError;
-pub use server::{KeyServer, KeyServers, NoRefresh, Refreshed};
+pub(in crate::serve) use server::KeyServer;
+pub(crate) use server::KeyServers;
 
 use follow::Follower;
 use kept::{Folder, Place};
@@ -35,64 +35,36 @@ use kept::{Folder, Place};
 /// How long `/readyz` waits for first keys (the contract).
 const FIRST_KEYS_MAX: Duration = Duration::from_secs(30);
 
-/// Takes over what was kept on disk, and then follows the key servers on a thread of its own for as
-/// long as the process lives. `/readyz` says no until every issuer has had keys, for at most 30 s.
-/// `beside` runs on the same thread.
-///
-/// # Errors
-/// When the system has no thread or no timers.
-pub fn start(
+/// The tasks of all issuers whose keys are fetched.
+pub(in crate::serve) struct Followers {
+    folder: Arc<Folder>,
+    tasks: HashMap<Arc<str>, Task>,
     reloader: Arc<Reloader>,
-    state_dir: &Path,
-    beside: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let mut following = Following {
-        folder: Arc::new(Folder::new(state_dir)),
-        tasks: HashMap::new(),
-        reloader: Arc::clone(&reloader),
-    };
-    let followers = following.renew();
-    let shared = reloader.shared();
-    if !all_had(&shared.snapshots.load()) {
-        shared.readiness.await_keys();
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("jwks".to_owned()).spawn(move || {
-        runtime.block_on(async move {
-            following.spawn(followers);
-            tokio::spawn(first_keys(Arc::clone(&reloader)));
-            tokio::spawn(beside);
-            following.run().await;
-        });
-    })?;
-    Ok(())
+    key_servers: Arc<KeyServers>,
+    readiness: Arc<Readiness>,
+    /// Not spawned yet.
+    waiting: Vec<Follower>,
 }
 
-/// Whether no issuer waits for its first keys.
-fn all_had(snapshot: &Snapshot) -> bool {
+/// Returns whether every issuer has its first keys.
+fn all_have_keys(snapshot: &Snapshot) -> bool {
     let sources = snapshot.dynamic.issuers.iter().map(|source| &source.keys);
     let mut sets = sources.zip(&snapshot.materials.key_sets);
     sets.all(|(source, keys)| *source == KeySource::Nowhere || !keys.is_empty())
 }
 
-async fn first_keys(reloader: Arc<Reloader>) {
-    let mut generations = reloader.generations();
+/// Ends the wait for first keys when every issuer has some, or after [`FIRST_KEYS_MAX`].
+async fn first_keys(reloader: Arc<Reloader>, readiness: Arc<Readiness>) {
+    let published = reloader.published();
+    let mut generations = published.generations();
     let all = async {
-        while !all_had(&reloader.shared().snapshots.load()) && generations.changed().await.is_ok() {
-        }
+        while !all_have_keys(&published.snapshots.load()) && generations.changed().await.is_ok() {}
     };
     if tokio::time::timeout(FIRST_KEYS_MAX, all).await.is_err() {
         let seconds = FIRST_KEYS_MAX.as_secs();
         tracing::warn!("ready after {seconds} s without the keys of every issuer");
     }
-    reloader.shared().readiness.keys_had();
-}
-
-/// The tasks that run.
-struct Following {
-    folder: Arc<Folder>,
-    tasks: HashMap<Arc<str>, Task>,
-    reloader: Arc<Reloader>,
+    readiness.keys_awaited();
 }
 
 struct Task {
@@ -102,23 +74,43 @@ struct Task {
     abort: Option<AbortHandle>,
 }
 
-impl Following {
-    /// One task for each issuer whose keys are fetched, at all times.
-    async fn run(mut self) {
-        let mut generations = self.reloader.generations();
+impl Followers {
+    /// Puts the sets kept on disk into force. `/readyz` waits from here on until every issuer has
+    /// keys, for at most 30 s.
+    pub(in crate::serve) fn begin(
+        reloader: Arc<Reloader>,
+        key_servers: Arc<KeyServers>,
+        readiness: Arc<Readiness>,
+        state_dir: &Path,
+    ) -> Self {
+        let folder = Arc::new(Folder::new(state_dir));
+        let (tasks, waiting) = (HashMap::new(), Vec::new());
+        let mut followers = Self { folder, tasks, reloader, key_servers, readiness, waiting };
+        followers.renew();
+        if !all_have_keys(&followers.reloader.published().snapshots.load()) {
+            followers.readiness.await_keys();
+        }
+        followers
+    }
+
+    /// Runs one task for each issuer whose keys are fetched, as configured, for ever.
+    pub(in crate::serve) async fn run(mut self) {
+        self.spawn();
+        tokio::spawn(first_keys(Arc::clone(&self.reloader), Arc::clone(&self.readiness)));
+        let mut generations = self.reloader.published().generations();
         loop {
-            let followers = self.renew();
-            self.spawn(followers);
+            self.renew();
+            self.spawn();
             if generations.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    /// Ends the tasks of what is no longer configured so; the followers of what is new. One whose
-    /// settings changed goes on with the keys it had.
-    fn renew(&mut self) -> Vec<Follower> {
-        let snapshot = self.reloader.shared().snapshots.load_full();
+    /// Ends the tasks of issuers whose settings are gone or changed, and prepares those of new
+    /// settings. Where only other settings changed, the keys stay.
+    fn renew(&mut self) {
+        let snapshot = self.reloader.published().snapshots.load_full();
         let remote = |source: &IssuerSource| match &source.keys {
             KeySource::Remote(remote) => Some((source.clone(), Arc::clone(remote))),
             KeySource::File(_) | KeySource::SecretFile(_) | KeySource::Nowhere => None,
@@ -129,7 +121,6 @@ impl Following {
         for (_, task) in &ended {
             task.end();
         }
-        let mut followers = Vec::new();
         for (source, remote) in wanted {
             let name = Arc::clone(&source.settings.name);
             if self.tasks.contains_key(&name) {
@@ -141,15 +132,14 @@ impl Following {
             let before = ended.iter().find(|(_, task)| task.is_same_place(&source));
             let before = before.and_then(|(_, task)| task.server.kept());
             follower.begin_with(before.or_else(|| follower.on_disk()));
-            followers.push(follower);
+            self.waiting.push(follower);
             self.tasks.insert(name, Task { source, server, abort: None });
         }
-        self.tell(&ended);
+        self.show(&ended);
         self.prune(&ended);
-        followers
     }
 
-    /// What is kept on disk for sources that a good configuration no longer has.
+    /// Removes the sets on disk of sources that the configuration no longer has.
     fn prune(&self, ended: &[(Arc<str>, Task)]) {
         let wanted: Vec<_> = self.tasks.values().filter_map(Task::place).collect();
         for (_, task) in ended {
@@ -161,22 +151,22 @@ impl Following {
         self.folder.prune(&wanted, Clock::unix_millis());
     }
 
-    /// Lets the rest of the process see them.
-    fn tell(&self, ended: &[(Arc<str>, Task)]) {
-        let shared = self.reloader.shared();
+    /// Shows the tasks to the rest of the process.
+    fn show(&self, ended: &[(Arc<str>, Task)]) {
+        let metrics = &self.reloader.published().observers.metrics;
         let servers = self.tasks.iter();
         let servers = servers.map(|(name, task)| (Arc::clone(name), Arc::clone(&task.server)));
-        shared.key_servers.replace(servers.collect());
+        self.key_servers.replace(servers.collect());
         for name in self.tasks.keys() {
-            shared.observers.metrics.expect_key_server(name);
+            metrics.expect_key_server(name);
         }
         for (name, _) in ended.iter().filter(|(name, _)| !self.tasks.contains_key(name)) {
-            shared.observers.metrics.forget_key_server(name);
+            metrics.forget_key_server(name);
         }
     }
 
-    fn spawn(&mut self, followers: Vec<Follower>) {
-        for follower in followers {
+    fn spawn(&mut self) {
+        for follower in std::mem::take(&mut self.waiting) {
             let name = Arc::clone(&follower.source.settings.name);
             let abort = tokio::spawn(follower.run()).abort_handle();
             if let Some(task) = self.tasks.get_mut(&name) {
@@ -217,9 +207,9 @@ mod tests {
 
     use super::*;
     use crate::config::{KeyLocation, KeyUrl};
+    use crate::serve::fixture::{self, CONFIG, MemoryDisk};
+    use crate::serve::readiness::Ready;
     use crate::serve::reload::FetchedKeys;
-    use crate::serve::reload::fixture::{self, CONFIG, MemoryDisk};
-    use crate::serve::shared::Ready;
 
     const URL: &str = "https://127.0.0.1:1/jwks.json";
 
@@ -250,18 +240,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn contract_readyz_waits_30_s_for_first_keys_and_no_longer() {
         let reloader = reloader();
-        let readiness = &reloader.shared().readiness;
+        let readiness = Arc::new(Readiness::default());
         readiness.await_keys();
         readiness.serve();
         assert_eq!(readiness.state(), Ready::Starting);
         let began = Instant::now();
-        first_keys(Arc::clone(&reloader)).await;
+        first_keys(Arc::clone(&reloader), Arc::clone(&readiness)).await;
         assert_eq!(began.elapsed(), FIRST_KEYS_MAX);
         assert_eq!(readiness.state(), Ready::Yes);
         readiness.await_keys();
         assert!(reloader.take_remote_keys(&fetched(Some(&set("1")))));
         let began = Instant::now();
-        first_keys(Arc::clone(&reloader)).await;
+        first_keys(Arc::clone(&reloader), Arc::clone(&readiness)).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
         assert_eq!(readiness.state(), Ready::Yes);
     }
@@ -269,8 +259,8 @@ mod tests {
     #[test]
     fn r306_only_another_good_set_for_the_same_place_is_published() {
         let reloader = reloader();
-        let generation = || reloader.shared().snapshots.load().generation;
-        let keys = || Arc::clone(&reloader.shared().snapshots.load().materials.key_sets[0]);
+        let generation = || reloader.published().snapshots.load().generation;
+        let keys = || Arc::clone(&reloader.published().snapshots.load().materials.key_sets[0]);
         let (one, two) = (set("1"), set("2"));
         assert!(reloader.take_remote_keys(&fetched(Some(&one))));
         assert_eq!((generation(), keys().len()), (2, 1));

@@ -1,20 +1,20 @@
-//! When a key server is asked next.
+//! The schedule of key refreshes.
 //!
-//! Owns the bounds: at least a minute between two refreshes that succeed and at most what is
-//! configured, at most five minutes between tries that fail, at most one fetch in 30 s because of
-//! unknown keys. Time and randomness are arguments.
+//! Owns the bounds: between two successful refreshes at least a minute and at most the configured
+//! time, at most five minutes between failures, at most one fetch in 30 s because of unknown keys
+//! . Time and randomness are arguments.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// However short `Cache-Control` is.
+/// Lower bound, for a shorter `Cache-Control`.
 const REFRESH_MIN: Duration = Duration::from_secs(60);
-/// Between two fetches for unknown keys.
+/// Pause between two fetches for unknown keys.
 const NUDGE_PAUSE: Duration = Duration::from_secs(30);
-/// After a first failure.
+/// Pause after a first failure.
 const RETRY_MIN: Duration = Duration::from_secs(1);
-/// After many.
+/// Pause after many failures.
 const RETRY_MAX: Duration = Duration::from_secs(300);
 
 /// The schedule of one key server.
@@ -34,12 +34,12 @@ impl Schedule {
         Self { refresh, next: now, failures: 0, is_nudged: false, last_nudge: None }
     }
 
-    /// When the next refresh is due.
+    /// The time of the next refresh.
     pub(super) fn next(&self) -> Instant {
         self.next
     }
 
-    /// A token named an unknown key: a refresh as soon as one may be.
+    /// Brings the next refresh forward for an unknown `kid`, as early as the bounds allow.
     pub(super) fn nudge(&mut self, now: Instant) {
         let soon = self.last_nudge.map_or(now, |last| last + NUDGE_PAUSE).max(now);
         if soon < self.next {
@@ -48,22 +48,22 @@ impl Schedule {
         }
     }
 
-    /// A refresh begins.
+    /// Notes the begin of a refresh.
     pub(super) fn begin(&mut self, now: Instant) {
         if std::mem::take(&mut self.is_nudged) {
             self.last_nudge = Some(now);
         }
     }
 
-    /// A refresh succeeded; `lifetime` is what the server said. `random` is from 0 to 1.
+    /// Plans the next refresh after a success. `lifetime` is the server's; `random` is from 0 to 1.
     pub(super) fn succeeded(&mut self, now: Instant, lifetime: Option<Duration>, random: f64) {
         self.failures = 0;
         let lifetime = lifetime.unwrap_or(self.refresh).min(self.refresh).max(REFRESH_MIN);
-        // Earlier, never later: many sidecars that started together must not ask together.
+        // Earlier, never later: sidecars that started together must not all fetch at once.
         self.next = now + lifetime.mul_f64(0.9 + 0.1 * random);
     }
 
-    /// A refresh failed. `random` is from 0 to 1.
+    /// Plans the next refresh after a failure. `random` is from 0 to 1.
     pub(super) fn failed(&mut self, now: Instant, random: f64) {
         self.failures = self.failures.saturating_add(1);
         let doubled = RETRY_MIN * 2_u32.saturating_pow(self.failures.saturating_sub(1).min(16));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refresh_comes_within_bounds_whatever_the_server_says() {
+    async fn the_server_cannot_move_a_refresh_out_of_bounds() {
         let now = Instant::now();
         let mut schedule = Schedule::new(HOUR, now);
         assert_eq!(after(&schedule, now), Duration::ZERO);

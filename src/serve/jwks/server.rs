@@ -1,6 +1,6 @@
-//! What the rest of the process sees of the key servers.
+//! The key servers as the rest of the process sees them.
 //!
-//! Owns the nudge of a request, the wish of the operator, and how each server stands. Never
+//! Owns refresh requests (from traffic and operators) and the status of each key server. Never
 //! fetches: it wakes the task that does.
 
 use std::collections::HashMap;
@@ -8,48 +8,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use thiserror::Error;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{Mutex, Notify, oneshot};
 
 use crate::config::{KeyLocation, RemoteKeys};
-use crate::serve::jwks::fetch::FetchError;
 use crate::serve::jwks::kept::Kept;
-use crate::serve::observe::report::{RefreshResult, Standing};
+use crate::serve::observe::report::{NoRefresh, Refreshed, Standing};
 
-/// Operators who ask at the same time.
+/// Refreshes that operators request at the same time.
 const ASKS_MAX: usize = 16;
 
 /// The key servers of all issuers, by the issuer's short name.
 #[derive(Debug, Default)]
 pub struct KeyServers(ArcSwap<HashMap<Arc<str>, Arc<KeyServer>>>);
 
-/// Why there was no refresh.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum NoRefresh {
-    /// No issuer whose keys are fetched has this name.
-    #[error("no issuer of this name has keys that are fetched")]
-    Unknown,
-    /// Too many ask for it at the moment, or the configuration changed meanwhile.
-    #[error("the refresh was given up; ask again")]
-    GivenUp,
-    /// It failed; the keys are as before.
-    #[error(transparent)]
-    Failed(#[from] FetchError),
-}
-
-/// What a refresh came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refreshed {
-    /// How it ended.
-    pub result: RefreshResult,
-    /// How many keys are in force.
-    pub keys: usize,
-}
-
 pub(super) type Answer = Result<Refreshed, NoRefresh>;
 
-/// One of them.
+/// The key server of one issuer.
 #[derive(Debug)]
 pub struct KeyServer {
     name: Arc<str>,
@@ -64,32 +39,26 @@ pub struct KeyServer {
 }
 
 impl KeyServers {
-    /// A token named a key that the issuer does not have. Cheap, takes no lock, and comes to at
-    /// most one fetch in 30 s.
+    /// Requests a refresh for a token with an unknown `kid`. Cheap, takes no lock, and causes at most
+    /// one fetch in 30 s.
     pub fn nudge(&self, issuer: &str) {
         if let Some(server) = self.0.load().get(issuer) {
             server.nudge();
         }
     }
 
-    /// Fetches the keys of an issuer now, and waits for what comes of it.
+    /// Fetches the keys of an issuer now, and waits for the result.
     ///
     /// # Errors
     /// [`NoRefresh`].
     pub async fn refresh(&self, issuer: &str) -> Result<Refreshed, NoRefresh> {
         let server = self.0.load().get(issuer).cloned().ok_or(NoRefresh::Unknown)?;
-        let (tell, told) = oneshot::channel();
-        server.ask.try_send(tell).map_err(|_| NoRefresh::GivenUp)?;
-        told.await.map_err(|_| NoRefresh::GivenUp)?
+        let (sender, receiver) = oneshot::channel();
+        server.ask.try_send(sender).map_err(|_| NoRefresh::Aborted)?;
+        receiver.await.map_err(|_| NoRefresh::Aborted)?
     }
 
-    /// How the key server of an issuer stands; `None` for keys that are not fetched.
-    #[must_use]
-    pub fn standing(&self, issuer: &str) -> Option<Arc<Standing>> {
-        self.0.load().get(issuer).map(|server| server.standing())
-    }
-
-    /// All of them.
+    /// All key servers.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<KeyServer>> {
         self.0.load().values().cloned().collect()
@@ -121,7 +90,7 @@ impl KeyServer {
         &self.name
     }
 
-    /// Where the keys are, for people.
+    /// The location of the keys, for display: without its query.
     #[must_use]
     pub fn location(&self) -> String {
         match &self.remote.location {
@@ -130,7 +99,7 @@ impl KeyServer {
         }
     }
 
-    /// How it stands.
+    /// Its status.
     #[must_use]
     pub fn standing(&self) -> Arc<Standing> {
         self.standing.load_full()
@@ -143,17 +112,17 @@ impl KeyServer {
         }
     }
 
-    /// Waits for a nudge.
+    /// Waits for a refresh request from traffic.
     pub(super) async fn nudged(&self) {
         self.wake.notified().await;
     }
 
-    /// What was wanted has been fetched.
+    /// Clears the refresh request from traffic.
     pub(super) fn served(&self) {
         self.is_wanted.store(false, Ordering::Release);
     }
 
-    /// Waits for somebody who asks for a refresh.
+    /// Waits for a refresh request from an operator.
     pub(super) async fn asked(&self) -> Option<oneshot::Sender<Answer>> {
         self.asked.lock().await.recv().await
     }
@@ -167,7 +136,7 @@ impl KeyServer {
         self.kept.store(kept);
     }
 
-    /// How it is fetched.
+    /// The settings of the fetch.
     pub(super) fn remote(&self) -> &Arc<RemoteKeys> {
         &self.remote
     }

@@ -104,12 +104,6 @@ impl Line {
         self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
-    /// A field with a boolean.
-    pub fn truth(&mut self, name: &'static str, value: bool) {
-        self.name(name);
-        self.out.extend_from_slice(if value { b"true" } else { b"false" });
-    }
-
     /// A field with milliseconds, to the microsecond: `12.034`.
     pub fn millis(&mut self, name: &'static str, value: Duration) {
         self.name(name);

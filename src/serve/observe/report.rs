@@ -2,35 +2,37 @@
 //!
 //! Owns their words and the log lines of a reload. Never reloads or fetches.
 
+use thiserror::Error;
+
 use crate::base::clock::UnixMillis;
 use crate::config::Mistake;
 
 /// The outcome of one reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReloadReport {
-    /// When it was done.
+    /// The time of the reload.
     pub time: UnixMillis,
     /// The generation in force now.
     pub generation: u64,
-    /// Whether that generation is new.
+    /// True if the reload put that generation into force.
     pub published: bool,
-    /// Why files are in force at an older version than on disk; empty when none is.
+    /// The reasons why files are in force at an older version than on disk.
     pub mistakes: Vec<Mistake>,
-    /// The settings that changed on disk and wait for a restart.
+    /// The settings that changed on disk and need a restart.
     pub restart_needed: Vec<&'static str>,
 }
 
 impl ReloadReport {
-    /// Every word [`Self::result`] can say.
+    /// Every value of [`Self::result`].
     pub const RESULTS: [&'static str; 2] = ["success", "failure"];
 
-    /// Whether it succeeded, as the metric label `result`.
+    /// The metric label `result`.
     #[must_use]
     pub fn result(&self) -> &'static str {
         if self.is_success() { "success" } else { "failure" }
     }
 
-    /// Whether every file is in force as it is on disk.
+    /// Returns whether every file is in force as it is on disk.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.mistakes.is_empty()
@@ -38,7 +40,7 @@ impl ReloadReport {
 }
 
 impl ReloadReport {
-    /// Whether anything came of it that the report before did not say.
+    /// Returns whether it differs from the last report.
     pub(in crate::serve) fn is_news_after(&self, last: &Self) -> bool {
         self.published
             || self.mistakes != last.mistakes
@@ -53,7 +55,7 @@ impl ReloadReport {
         }
         if !self.restart_needed.is_empty() {
             let settings = self.restart_needed.join(", ");
-            tracing::warn!(settings, "changed settings wait for a restart");
+            tracing::warn!(settings, "changed settings need a restart");
         }
         if self.is_success() {
             tracing::info!(generation, published, "reloaded");
@@ -69,7 +71,7 @@ impl ReloadReport {
     }
 }
 
-/// How a refresh ended.
+/// The result of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshResult {
     /// Other keys are in force.
@@ -98,25 +100,48 @@ impl RefreshResult {
 /// Status of a key server, for `/status` and the metrics.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
-    /// When the keys in force were fetched or confirmed.
+    /// The time the keys in force were fetched or confirmed.
     pub fetched: Option<UnixMillis>,
     /// The last refresh.
     pub last: Option<LastRefresh>,
-    /// When the next one is due.
+    /// The time of the next refresh.
     pub next: Option<UnixMillis>,
-    /// How many keys are in force.
+    /// The number of keys in force.
     pub keys: usize,
-    /// Members of the set that are not used, and why.
+    /// The unused members of the set, with reasons.
     pub skipped: Vec<String>,
 }
 
-/// A refresh that is over.
+/// A finished refresh.
 #[derive(Clone, Debug)]
 pub struct LastRefresh {
-    /// When.
+    /// The time it ended.
     pub time: UnixMillis,
-    /// How it ended.
+    /// Its result.
     pub result: RefreshResult,
-    /// Why it failed.
+    /// The error of a failure.
     pub error: Option<String>,
+}
+
+/// A refresh that an operator requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refreshed {
+    /// Its result.
+    pub result: RefreshResult,
+    /// The number of keys in force.
+    pub keys: usize,
+}
+
+/// The reason why a requested refresh did not succeed.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum NoRefresh {
+    /// The keys of the named issuer are not fetched.
+    #[error("no issuer of this name has keys that are fetched")]
+    Unknown,
+    /// Too many requests at a time, or the configuration changed meanwhile.
+    #[error("refresh aborted, retry")]
+    Aborted,
+    /// It failed; the keys in force stay.
+    #[error("{0}")]
+    Failed(String),
 }

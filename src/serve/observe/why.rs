@@ -31,9 +31,8 @@ const ANSWER_BYTES_MAX: usize = 512;
 /// The most steps of one entry; a decision has fewer unless a route has very many limits.
 const STEPS_MAX: usize = 16;
 
-/// What is remembered of one refusal or fault.
+/// The record of one refusal or fault, shortened.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields of the record, shortened")]
 pub struct WhyEntry {
     pub time: UnixMillis,
     pub request_id: Box<str>,
@@ -153,7 +152,7 @@ fn bound(step: &mut Step) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::reload::fixture::{self, MemoryDisk};
+    use crate::serve::fixture::{self, MemoryDisk};
 
     fn ring_with(ids: impl Iterator<Item = String>) -> WhyRing {
         let opened = fixture::open(&MemoryDisk::filled());

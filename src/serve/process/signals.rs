@@ -1,7 +1,8 @@
-//! From signals to a process that ends with nothing lost.
+//! The signals of the process.
 //!
-//! Owns what the ending signals mean and waiting for the last connection (contract, "Commands":
-//! SIGTERM and SIGQUIT drain; SIGINT ends at once). SIGHUP is [`crate::serve::reload`]'s.
+//! Owns the one thread that receives them (contract, "Commands": SIGHUP reloads, SIGTERM and
+//! SIGQUIT drain, SIGINT ends at once), and the wait for the last connection. Never reloads: the
+//! wiring passes the action in.
 
 use std::io;
 use std::sync::Arc;
@@ -12,58 +13,68 @@ use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::serve::downstream::connections::Connections;
 use crate::serve::process::systemd::{Standing, notify};
-use crate::serve::shared::Shared;
+use crate::serve::readiness::Readiness;
 
-/// How a process was asked to end.
+/// The ways to end a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// SIGTERM, SIGQUIT: what is under way is finished.
+    /// SIGTERM, SIGQUIT: running requests finish.
     Drain,
-    /// SIGINT, or a second signal: nothing is waited for.
+    /// SIGINT, or a second signal: without waiting.
     AtOnce,
 }
 
-/// The signals that end the process. They are caught from the moment this exists, so that none is
+/// The signals that end the process. They are received from the moment this exists, so that none is
 /// lost while the process still starts.
 #[derive(Clone, Debug)]
 pub struct Signals {
-    asked: watch::Receiver<Option<Ending>>,
-    /// How long listeners stay open after the first signal.
+    received: watch::Receiver<Option<Ending>>,
+    /// The time that listeners stay open after the first signal.
     lame_duck: Duration,
 }
 
 impl Signals {
-    /// Starts catching. `/readyz` says no from the first signal on.
+    /// Starts receiving. `/readyz` fails from the first ending signal on; `on_hangup` runs after each
+    /// SIGHUP, one at a time, on a thread of its own.
     ///
     /// # Errors
-    /// When the system has no thread or no way to catch them.
-    pub fn catch(shared: Arc<Shared>, lame_duck: Duration) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    /// When no thread can be started or no handler registered.
+    pub fn catch(
+        readiness: Arc<Readiness>,
+        lame_duck: Duration,
+        on_hangup: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .max_blocking_threads(1)
+            .build()?;
         let caught = {
             let _inside = runtime.enter();
             Caught::register()?
         };
-        let (tell, told) = watch::channel(None);
+        let (sender, received) = watch::channel(None);
+        let on_hangup = Arc::new(on_hangup);
         thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || runtime.block_on(caught.follow(&shared, &tell)))?;
-        Ok(Self { asked: told, lame_duck })
+            .spawn(move || runtime.block_on(caught.follow(&readiness, &sender, on_hangup)))?;
+        Ok(Self { received, lame_duck })
     }
 
-    /// Waits for the process to be asked to end.
+    /// Waits for the first ending signal.
     pub async fn ending(&mut self) -> Ending {
-        match self.asked.wait_for(Option::is_some).await.as_deref() {
+        match self.received.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(ending)) => *ending,
-            // The thread is gone: a process that cannot be told to stop must not run.
+            // The thread is gone: a process that cannot receive signals must not run.
             Ok(None) | Err(_) => Ending::AtOnce,
         }
     }
 
-    /// Waits until the listeners are to be closed: the lame-duck delay after the process was asked
-    /// to end, in which balancers see `/readyz` and look elsewhere.
+    /// Waits until the listeners are to be closed: the lame-duck delay after the first signal, in
+    /// which balancers see that `/readyz` fails.
     async fn closing(&mut self) -> Ending {
         let ending = self.ending().await;
         if ending == Ending::AtOnce {
@@ -79,16 +90,16 @@ impl Signals {
 
     /// Waits until the process is to end at once.
     async fn insisted(&mut self) {
-        let _ = self.asked.wait_for(|ending| *ending == Some(Ending::AtOnce)).await;
+        let _ = self.received.wait_for(|ending| *ending == Some(Ending::AtOnce)).await;
     }
 
-    /// Waits until no connection is open, at most `patience`, or until somebody insists. Whether
-    /// none is open.
+    /// Waits until no connection is open, until `patience` is over, or for a second signal. Returns
+    /// whether no connection is open.
     pub async fn drained(&mut self, connections: &Connections, patience: Duration) -> bool {
         let all_closed = async {
             loop {
                 connections.all_closed().await;
-                // A connection that was accepted just now is not counted yet.
+                // A connection that was just accepted is not counted yet.
                 tokio::time::sleep(SETTLE).await;
                 if connections.open() == 0 {
                     return;
@@ -103,6 +114,7 @@ impl Signals {
     }
 }
 
+/// Time for an accepted connection to be counted.
 const SETTLE: Duration = Duration::from_millis(20);
 
 #[async_trait]
@@ -116,6 +128,7 @@ impl ShutdownSignalWatch for Signals {
 }
 
 struct Caught {
+    hangup: Signal,
     terminate: Signal,
     quit: Signal,
     interrupt: Signal,
@@ -124,28 +137,53 @@ struct Caught {
 impl Caught {
     fn register() -> io::Result<Self> {
         Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             quit: signal(SignalKind::quit())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    async fn follow(mut self, shared: &Shared, tell: &watch::Sender<Option<Ending>>) {
+    async fn follow(
+        mut self,
+        readiness: &Readiness,
+        sender: &watch::Sender<Option<Ending>>,
+        on_hangup: Arc<impl Fn() + Send + Sync + 'static>,
+    ) {
+        // One at a time: signals that arrive meanwhile are one, which is received afterwards.
+        let mut reloading: Option<JoinHandle<()>> = None;
         loop {
             let (signal, ending) = tokio::select! {
                 _ = self.terminate.recv() => ("SIGTERM", Ending::Drain),
                 _ = self.quit.recv() => ("SIGQUIT", Ending::Drain),
                 _ = self.interrupt.recv() => ("SIGINT", Ending::AtOnce),
+                _ = self.hangup.recv(), if reloading.is_none() => {
+                    let on_hangup = Arc::clone(&on_hangup);
+                    reloading = Some(spawn_blocking(move || on_hangup()));
+                    continue;
+                }
+                () = finished(&mut reloading) => {
+                    reloading = None;
+                    continue;
+                }
             };
-            // Before the listeners close, so that nothing new is sent here.
-            shared.readiness.drain();
+            // Before the listeners close, so that balancers send nothing new.
+            readiness.drain();
             notify(Standing::Stopping);
             tracing::info!(signal, "stopping");
-            // Whoever asks twice does not want to wait.
-            tell.send_modify(|asked| {
-                *asked = Some(if asked.is_some() { Ending::AtOnce } else { ending });
+            // A second signal does not wait.
+            sender.send_modify(|received| {
+                *received = Some(if received.is_some() { Ending::AtOnce } else { ending });
             });
         }
+    }
+}
+
+/// Waits for the end of a running reload; for ever without one. A panic in it was logged.
+async fn finished(reloading: &mut Option<JoinHandle<()>>) {
+    match reloading {
+        Some(running) => drop(running.await),
+        None => std::future::pending().await,
     }
 }
 
@@ -156,33 +194,33 @@ mod tests {
     use crate::serve::observe::metrics::Metrics;
 
     #[tokio::test(start_paused = true)]
-    async fn draining_ends_with_the_last_connection_the_patience_or_a_second_signal() {
+    async fn draining_ends_with_the_last_connection_the_timeout_or_a_second_signal() {
         let caps = ConnectionCaps { total: 10, per_address: 10 };
         let connections = Arc::new(Connections::new(caps, Metrics::new().connections()));
-        let (tell, told) = watch::channel(Some(Ending::Drain));
-        let mut signals = Signals { asked: told, lame_duck: Duration::ZERO };
+        let (sender, received) = watch::channel(Some(Ending::Drain));
+        let mut signals = Signals { received, lame_duck: Duration::ZERO };
         assert_eq!(signals.ending().await, Ending::Drain);
         let patience = Duration::from_secs(1);
         assert!(signals.drained(&connections, patience).await);
         let open = connections.enter(None).unwrap();
         assert!(!signals.drained(&connections, patience).await);
-        tell.send_replace(Some(Ending::AtOnce));
+        sender.send_replace(Some(Ending::AtOnce));
         assert!(!signals.drained(&connections, Duration::from_secs(u64::MAX / 4)).await);
         drop(open);
-        drop(tell);
+        drop(sender);
         assert_eq!(signals.ending().await, Ending::AtOnce);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn listeners_stay_open_for_the_lame_duck_delay_unless_somebody_insists() {
-        let (tell, told) = watch::channel(None);
-        let mut signals = Signals { asked: told, lame_duck: Duration::from_secs(60) };
+    async fn listeners_stay_open_for_the_lame_duck_delay_or_a_second_signal() {
+        let (sender, received) = watch::channel(None);
+        let mut signals = Signals { received, lame_duck: Duration::from_secs(60) };
         let long = Duration::from_secs(59);
-        assert!(tokio::time::timeout(long, signals.closing()).await.is_err(), "nobody asked");
-        tell.send_replace(Some(Ending::Drain));
+        assert!(tokio::time::timeout(long, signals.closing()).await.is_err(), "no signal");
+        sender.send_replace(Some(Ending::Drain));
         assert!(tokio::time::timeout(long, signals.closing()).await.is_err());
         assert_eq!(signals.closing().await, Ending::Drain);
-        tell.send_replace(Some(Ending::AtOnce));
+        sender.send_replace(Some(Ending::AtOnce));
         let began = tokio::time::Instant::now();
         assert_eq!(signals.closing().await, Ending::AtOnce);
         assert_eq!(began.elapsed(), Duration::ZERO);

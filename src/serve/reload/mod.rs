@@ -1,13 +1,10 @@
-//! From files to a published snapshot, again and again: five doors, one corridor.
+//! Reloads: from files to a published snapshot, for every trigger on the same path.
 //!
 //! Owns [`Reloader`], through which SIGHUP, file changes and `POST /reload` go one after the
-//! other, and the telling: one log line, one for each mistake, the metrics. Never changes a
-//! snapshot that is published, and never keeps one back because of a mistake elsewhere.
+//! other, and the report of each: one log line, one for each mistake, the metrics. Never changes a
+//! published snapshot, and never withholds one because of a mistake in another file.
 
 mod corridor;
-#[cfg(test)]
-pub(crate) mod fixture;
-mod sighup;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -15,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch::{Receiver, Sender};
 
 use crate::base::clock::{Clock, UnixMillis};
 use crate::config::files::disk::LocalDisk;
@@ -23,11 +19,10 @@ use crate::config::snapshot::Snapshot;
 use crate::config::{Config, Materials, Mistake};
 use crate::decide::jwt::KeySet;
 use crate::serve::observe::report::ReloadReport;
-use crate::serve::shared::Shared;
+use crate::serve::published::Published;
 
 pub use corridor::{Corridor, FetchedKeys, Opened, Sources};
-pub use sighup::follow_sighup;
-pub use watch::{Watching, watch};
+pub use watch::watch;
 
 impl Sources {
     /// The file system and the environment of the process.
@@ -37,8 +32,8 @@ impl Sources {
     }
 }
 
-/// Reads a configuration and every file it names, the very path that `run` takes, and stops
-/// before anything is published.
+/// Reads a configuration and every file it names, as `run` does, and stops before anything is
+/// published.
 ///
 /// # Errors
 /// Every mistake in every file.
@@ -47,29 +42,27 @@ pub fn load_for_check(file: &Path) -> Result<(Config, Materials), Vec<Mistake>> 
     Ok((loaded.config, loaded.materials))
 }
 
-/// The corridor of the running process.
+/// Reloads of the running process.
 #[derive(Debug)]
 pub struct Reloader {
     file: PathBuf,
     /// Reloads go one after the other.
     corridor: Mutex<Corridor>,
-    shared: Arc<Shared>,
+    published: Arc<Published>,
     last: ArcSwap<ReloadReport>,
     key_sets: ArcSwap<Vec<LoadedKeySet>>,
-    /// The generation in force, for those who follow what is configured.
-    generations: Sender<u64>,
 }
 
-/// When a reload is told to log and metrics.
+/// The reloads that log and metrics report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Telling {
-    /// Somebody asked for it.
+enum Reported {
+    /// One that an operator requested.
     Always,
-    /// A file looks different; only if something came of it.
-    News,
+    /// One after a file event: only when it changed something.
+    IfNews,
 }
 
-/// Since when the keys of an issuer are in force.
+/// The keys of an issuer, and the time they came into force.
 #[derive(Clone, Debug)]
 pub struct LoadedKeySet {
     /// The keys.
@@ -79,44 +72,42 @@ pub struct LoadedKeySet {
 }
 
 impl Reloader {
-    /// Takes over after the start. `shared` holds the snapshot that came with `corridor`.
+    /// Takes over after the start. `published` holds the snapshot that came with `corridor`.
     #[must_use]
-    pub fn new(corridor: Corridor, shared: Arc<Shared>) -> Self {
-        let snapshot = shared.snapshots.load_full();
+    pub fn new(corridor: Corridor, published: Arc<Published>) -> Self {
+        let snapshot = published.snapshots.load_full();
         let report = ReloadReport {
-            time: shared.started,
+            time: published.started,
             generation: snapshot.generation,
             published: true,
             mistakes: Vec::new(),
             restart_needed: Vec::new(),
         };
-        shared.observers.metrics.publish(&snapshot);
-        shared.observers.metrics.standing(&report);
+        published.observers.metrics.standing(&report);
         warn_of_insecure(&[], &snapshot);
         warn_of_key_files(&[], &snapshot);
         Self {
             file: corridor.file().to_owned(),
             corridor: Mutex::new(corridor),
-            key_sets: ArcSwap::from_pointee(renew_key_sets(&[], &snapshot, shared.started)),
+            key_sets: ArcSwap::from_pointee(renew_key_sets(&[], &snapshot, published.started)),
             last: ArcSwap::from_pointee(report),
-            generations: Sender::new(snapshot.generation),
-            shared,
+            published,
         }
     }
 
-    /// Reads everything again and publishes what is new. Waits for its turn; blocks for as long
-    /// as reading takes, so never on a thread that serves requests.
+    /// Reads everything again and publishes changes. Waits for its turn and blocks while files are
+    /// read: never called on a thread that serves requests.
     pub fn reload(&self) -> Arc<ReloadReport> {
-        self.walk(Telling::Always)
+        self.walk(Reported::Always)
     }
 
-    /// The same because a file looks different: not worth a word if that changed nothing.
+    /// [`Self::reload`] after a file event: silent if nothing changed.
     fn reload_if_changed(&self) -> Arc<ReloadReport> {
-        self.walk(Telling::News)
+        self.walk(Reported::IfNews)
     }
 
-    fn walk(&self, telling: Telling) -> Arc<ReloadReport> {
-        // A panic in an earlier reload left the last good versions as they were.
+    fn walk(&self, reported: Reported) -> Arc<ReloadReport> {
+        // A panic in an earlier reload left the last good versions unchanged.
         let mut corridor = self.corridor.lock().unwrap_or_else(PoisonError::into_inner);
         let walk = corridor.walk();
         let time = Clock::unix_millis();
@@ -126,22 +117,22 @@ impl Reloader {
         }
         let report = Arc::new(ReloadReport {
             time,
-            generation: self.shared.snapshots.load().generation,
+            generation: self.published.snapshots.load().generation,
             published,
             mistakes: walk.mistakes,
             restart_needed: walk.restart_needed,
         });
         let last = self.last.swap(Arc::clone(&report));
-        self.shared.observers.metrics.standing(&report);
-        if telling == Telling::Always || report.is_news_after(&last) {
-            self.shared.observers.metrics.reloaded(&report);
+        self.published.observers.metrics.standing(&report);
+        if reported == Reported::Always || report.is_news_after(&last) {
+            self.published.observers.metrics.reloaded(&report);
             report.log();
         }
         report
     }
 
-    /// Takes over keys that were fetched, or that those of an issuer are too old. Whether anything
-    /// changed. Waits for its turn as [`Self::reload`] does.
+    /// Puts fetched keys of an issuer into force, or none because they are too old. Returns whether
+    /// anything changed. Waits for its turn as [`Self::reload`] does.
     pub fn take_remote_keys(&self, fetched: &FetchedKeys) -> bool {
         let mut corridor = self.corridor.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = corridor.take_remote(fetched);
@@ -152,13 +143,7 @@ impl Reloader {
         changed
     }
 
-    /// Tells of each new generation after it came into force.
-    #[must_use]
-    pub fn generations(&self) -> Receiver<u64> {
-        self.generations.subscribe()
-    }
-
-    /// What the last reload, or the start, came to.
+    /// The report of the last reload, or of the start.
     #[must_use]
     pub fn last(&self) -> Arc<ReloadReport> {
         self.last.load_full()
@@ -176,38 +161,33 @@ impl Reloader {
         &self.file
     }
 
-    /// Where everything is that the process shares.
+    /// The configuration in force, with its observers.
     #[must_use]
-    pub fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub fn published(&self) -> &Arc<Published> {
+        &self.published
     }
 
-    /// The files a change of which is worth a reload.
+    /// The files whose changes cause a reload.
     fn watched(&self) -> BTreeSet<PathBuf> {
         self.corridor.lock().unwrap_or_else(PoisonError::into_inner).watched().clone()
     }
 
     fn publish(&self, snapshot: Snapshot, time: UnixMillis) {
-        let old = self.shared.snapshots.load_full();
+        let old = self.published.snapshots.load_full();
         warn_of_insecure(&old.dynamic.insecure, &snapshot);
         warn_of_key_files(&old.materials.key_sets, &snapshot);
         if !Arc::ptr_eq(&old.gate.keys, &snapshot.gate.keys) {
             snapshot.gate.keys.carry_last_use(&old.gate.keys);
         }
         self.key_sets.store(Arc::new(renew_key_sets(&self.key_sets.load(), &snapshot, time)));
-        let snapshot = Arc::new(snapshot);
-        // Metrics first: the first request of a new route finds its series.
-        self.shared.observers.metrics.publish(&snapshot);
-        let generation = snapshot.generation;
-        self.shared.snapshots.store(snapshot);
-        self.generations.send_replace(generation);
+        self.published.publish(snapshot);
     }
 }
 
 /// Names each setting that weakens a safe default once, when it comes into force.
 fn warn_of_insecure(known: &[String], snapshot: &Snapshot) {
     for setting in snapshot.dynamic.insecure.iter().filter(|setting| !known.contains(setting)) {
-        tracing::warn!(setting, "weaker than the safe default");
+        tracing::warn!(setting, "insecure setting enabled");
     }
 }
 
@@ -218,7 +198,7 @@ fn warn_of_key_files(known: &[Arc<KeySet>], snapshot: &Snapshot) {
     }
 }
 
-/// A key set that was there before keeps its time.
+/// Unchanged key sets keep their time.
 fn renew_key_sets(old: &[LoadedKeySet], new: &Snapshot, now: UnixMillis) -> Vec<LoadedKeySet> {
     let loaded = |keys: &Arc<KeySet>| {
         let before = old.iter().find(|before| Arc::ptr_eq(&before.keys, keys));

@@ -52,7 +52,6 @@ struct Looked {
 }
 
 /// The application pingora's listeners hand connections to.
-#[expect(missing_debug_implementations, reason = "pingora's proxy has none")]
 pub struct Front {
     proxy: Arc<HttpProxy<Proxy>>,
     shared: Arc<Shared>,

@@ -23,7 +23,6 @@ use crate::decide::request::address::Peer;
 use crate::decide::request::framing;
 use crate::decide::request::request_id;
 use crate::serve::downstream::connection::Patience;
-use crate::serve::introspection;
 
 /// How long the rest of a body may take that nobody needs.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -111,7 +110,8 @@ impl Proxy {
         let decision = match decision.verdict {
             Verdict::Need(need) => {
                 let address = decision.evidence.address;
-                let answer = introspection::ask(&self.shared, &ctx.snapshot, &need, address).await;
+                let asked = self.shared.introspection.ask(&ctx.snapshot, &need, address);
+                let answer = asked.await;
                 let answer = answer.as_deref().map_or(Introspected::Failed, Introspected::Answer);
                 self.resume(session, ctx, need, decision.evidence, answer)?
             }

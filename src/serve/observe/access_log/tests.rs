@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::queue::QUEUE_BYTES_MAX;
 use super::*;
 use crate::decide::rejection::Fault;
+use crate::serve::fixture::{self, MemoryDisk};
 use crate::serve::observe::line::naughty;
 use crate::serve::observe::record::Outcome;
-use crate::serve::reload::fixture::{self, MemoryDisk};
 
 /// Long enough for any disk; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::base::clock::UnixMillis;
 use crate::decide::rejection::{Fault, Reason};
+use crate::serve::fixture::{self, MemoryDisk};
 use crate::serve::observe::report::{RefreshResult, Standing};
-use crate::serve::reload::fixture::{self, MemoryDisk};
 
 fn report(mistakes: usize) -> ReloadReport {
     let mistake = crate::config::Mistake {

@@ -4,7 +4,7 @@ use super::*;
 use crate::decide::gate::Verdict;
 use crate::decide::principal::Principal;
 use crate::decide::rejection::Reason;
-use crate::serve::reload::fixture::{self, ADMIN_TOKEN, CONFIG, KEY, MemoryDisk, keys_yaml};
+use crate::serve::fixture::{self, ADMIN_TOKEN, CONFIG, KEY, MemoryDisk, keys_yaml};
 
 /// A file of the fixture and what is written into it.
 type Change = (&'static str, String);

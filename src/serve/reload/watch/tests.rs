@@ -5,14 +5,9 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 use crate::base::clock::Clock;
-use crate::serve::observe::Observers;
-use crate::serve::observe::access_log::AccessLog;
-use crate::serve::observe::metrics::Metrics;
-use crate::serve::observe::why::WhyRing;
-use crate::serve::reload::fixture::{CONFIG, SECRET, keys_yaml};
+use crate::serve::fixture::{self, CONFIG, SECRET, keys_yaml};
+use crate::serve::published::Published;
 use crate::serve::reload::{Corridor, Opened, Sources};
-use crate::serve::revocation_log::RevocationLog;
-use crate::serve::shared::Shared;
 
 /// Long enough for a machine that is busy with something else; a second is what is promised.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,16 +21,8 @@ impl Process {
     fn start(config: &Path) -> Self {
         let opened = Corridor::open(config, Sources::of_the_process(), [1, 2]);
         let Opened { snapshot, corridor, .. } = opened.unwrap();
-        let metrics = Metrics::new();
-        let access_log = AccessLog::off(metrics.access_log_dropped());
-        let observers = Observers { metrics, access_log, why: WhyRing::default() };
-        let writes = observers.metrics.revocation_writes();
-        let folder = Path::new("/dev/null/nowhere");
-        let clock = Clock::start();
-        let revoked = corridor.revoked();
-        let log = RevocationLog::open(folder, revoked, writes, clock.monotonic()).unwrap();
-        let shared = Arc::new(Shared::new(snapshot, clock, observers, log));
-        let reloader = Arc::new(Reloader::new(corridor, shared));
+        let published = Arc::new(Published::new(snapshot, fixture::observers()));
+        let reloader = Arc::new(Reloader::new(corridor, published));
         let watching = watch(Arc::clone(&reloader)).unwrap();
         Self { reloader, _watching: watching }
     }
@@ -135,14 +122,14 @@ fn contract_reload_a_change_without_content_is_not_worth_a_word() {
     let process = Process::start(&config);
     // The first look of the thread, then a new modification time.
     let wait_for_look = |before: u64| process.wait_for(|reloader| reloader.last().time.0 > before);
-    wait_for_look(process.reloader.shared().started.0);
+    wait_for_look(process.reloader.published().started.0);
     let before = process.reloader.last().time.0;
     let touched = fs::File::options().append(true).open(&config).unwrap();
     touched.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
     wait_for_look(before);
-    let snapshot = process.reloader.shared().snapshots.load_full();
+    let snapshot = process.reloader.published().snapshots.load_full();
     assert_eq!(snapshot.generation, 1);
-    let text = process.reloader.shared().observers.metrics.render(&snapshot, Default::default());
+    let text = process.reloader.published().observers.metrics.render(&snapshot, Default::default());
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains("gatepost_config_reloads_total{result=\"success\"} 0\n"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! A small configuration in memory, opened through the corridor, for the tests of the shell.
+//! A small configuration in memory, loaded as `run` loads it, for the tests of the shell.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,11 +15,13 @@ use crate::config::snapshot::Snapshot;
 use crate::decide::gate::{Charging, Decision, RequestHead, Verdict};
 use crate::decide::rejection::Rejection;
 use crate::decide::request::address::Peer;
+use crate::serve::admin::Process;
 use crate::serve::observe::Observers;
 use crate::serve::observe::access_log::AccessLog;
 use crate::serve::observe::metrics::Metrics;
 use crate::serve::observe::record::{Outcome, Record};
 use crate::serve::observe::why::WhyRing;
+use crate::serve::published::Published;
 use crate::serve::reload::{Corridor, Opened, Reloader, Sources};
 use crate::serve::revocation_log::RevocationLog;
 use crate::serve::shared::Shared;
@@ -103,7 +105,7 @@ pub(crate) fn keys_yaml(scopes: &[&str], id: &str) -> String {
     )
 }
 
-/// Through the corridor.
+/// Loads it.
 pub(crate) fn open(disk: &MemoryDisk) -> Opened {
     let sources = Sources { disk: Box::new(disk.clone()), environment: Box::new(|_| None) };
     match Corridor::open(&folder().join("gatepost.yaml"), sources, [1, 2]) {
@@ -115,26 +117,35 @@ pub(crate) fn open(disk: &MemoryDisk) -> Opened {
     }
 }
 
-/// A whole process without listeners.
+/// A process without listeners. Its log of revocations cannot be written.
+pub(crate) fn process(disk: &MemoryDisk) -> Process {
+    let Opened { snapshot, corridor, .. } = open(disk);
+    let published = Arc::new(Published::new(snapshot, observers()));
+    let folder = Path::new("/dev/null/nowhere");
+    let writes = published.observers.metrics.revocation_writes();
+    let revoked = corridor.revoked();
+    let revocations = RevocationLog::open(folder, revoked, writes, NOW.monotonic).unwrap();
+    let shared = Arc::new(Shared::new(&published, Clock::start(), revocations));
+    Process { reloader: Arc::new(Reloader::new(corridor, published)), shared }
+}
+
+/// The reloader of such a process.
 pub(crate) fn reloader(disk: &MemoryDisk) -> Arc<Reloader> {
-    let opened = open(disk);
+    process(disk).reloader
+}
+
+/// Metrics and `why`, without an access log.
+pub(crate) fn observers() -> Observers {
     let metrics = Metrics::new();
     let access_log = AccessLog::off(metrics.access_log_dropped());
-    let observers = Observers { metrics, access_log, why: WhyRing::default() };
-    let folder = Path::new("/dev/null/nowhere");
-    let writes = observers.metrics.revocation_writes();
-    let revoked = opened.corridor.revoked();
-    let revocations = RevocationLog::open(folder, revoked, writes, NOW.monotonic).unwrap();
-    let shared = Shared::new(opened.snapshot, Clock::start(), observers, revocations);
-    let shared = Arc::new(shared);
-    Arc::new(Reloader::new(opened.corridor, shared))
+    Observers { metrics, access_log, why: WhyRing::default() }
 }
 
 /// The instant of every decision in these tests.
 pub(crate) const NOW: Now =
     Now { unix: UnixTime(1_800_000_000), monotonic: Monotonic(3_600_000_000_000) };
 
-/// What the gate says to `GET path` with these fields.
+/// The decision about `GET path` with these fields.
 pub(crate) fn decide(snapshot: &Snapshot, path: &str, fields: &[(&str, &str)]) -> Decision {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
@@ -182,7 +193,7 @@ pub(crate) fn record<'a>(decision: &'a Decision, path: &'a str) -> Record<'a> {
     }
 }
 
-/// A counter that belongs to nobody.
+/// A counter that no registry has.
 pub(crate) fn counter() -> IntCounter {
     IntCounter::new("lines_total", "Lines.").unwrap()
 }

@@ -26,6 +26,7 @@ use crate::decide::revocation::RevocationSet;
 use key_files::NamedPeppers;
 pub use last_good::LastGood;
 use last_good::{FileUse, Parsed, read};
+pub use remote::FetchedSet;
 
 /// A JWK set of a thousand RSA keys is smaller.
 const KEY_SET_BYTES_MAX: usize = 4 << 20;

@@ -1,17 +1,53 @@
 //! Key sets that were fetched.
 //!
-//! Owns which fetched set is in force for an issuer: the last one that somebody else found good and
-//! young enough. Until there is one, the issuer has a set without keys. Never fetches anything.
+//! Owns which fetched set is in force for an issuer: the last good one that is young enough. Until
+//! there is one, the issuer has a set without keys. Never fetches anything.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::model::KeyLocation;
-use crate::decide::jwt::{Algorithm, IssuerSettings, KeySet};
+use crate::decide::jwt::{Algorithm, IssuerSettings, KeyMistake, KeySet};
 
 use super::LastGood;
 
-/// Fetched sets by issuer and location: what came from one place is never used for another.
+/// A fetched key set: its body, and the keys that the body was parsed to.
+#[derive(Clone, Debug)]
+pub struct FetchedSet {
+    body: Arc<[u8]>,
+    /// The algorithms that the keys were bound to.
+    algorithms: Vec<Algorithm>,
+    keys: Arc<KeySet>,
+}
+
+impl FetchedSet {
+    /// Parses a body that takes the place of the keys in force.
+    ///
+    /// # Errors
+    /// It is not a JWK set, or has no usable key.
+    pub fn parse(
+        body: Arc<[u8]>,
+        settings: &IssuerSettings,
+        in_force: &KeySet,
+    ) -> Result<Self, KeyMistake> {
+        let keys = in_force.refreshed(&body, &settings.algorithms)?;
+        Ok(Self { body, algorithms: settings.algorithms.clone(), keys: Arc::new(keys) })
+    }
+
+    /// The body as it was fetched.
+    #[must_use]
+    pub fn body(&self) -> &Arc<[u8]> {
+        &self.body
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &KeySet {
+        &self.keys
+    }
+}
+
+/// Fetched sets by issuer and location: a set from one location is never used for another.
 #[derive(Debug, Default)]
 pub(super) struct RemoteKeySets {
     sets: HashMap<(Arc<str>, KeyLocation), RemoteKeySet>,
@@ -20,10 +56,8 @@ pub(super) struct RemoteKeySets {
 
 #[derive(Debug)]
 struct RemoteKeySet {
-    body: Arc<[u8]>,
-    /// What the keys were bound to.
-    algorithms: Vec<Algorithm>,
-    keys: Arc<KeySet>,
+    fetched: FetchedSet,
+    /// The load that used it last.
     used: u64,
 }
 
@@ -34,7 +68,7 @@ impl RemoteKeySets {
 }
 
 impl LastGood {
-    /// The set of an issuer that has none: always the same one.
+    /// The set of an issuer without keys: always the same one.
     pub(super) fn no_keys(&self) -> Arc<KeySet> {
         Arc::clone(&self.remote.none)
     }
@@ -49,41 +83,36 @@ impl LastGood {
         let place = (Arc::clone(&settings.issuer), location.clone());
         let Some(set) = self.remote.sets.get_mut(&place) else { return none };
         set.used = self.load;
-        if set.algorithms != settings.algorithms {
-            // Other algorithms are another reading of the same set: no fetch is needed.
-            let read = set.keys.refreshed(&set.body, &settings.algorithms);
-            set.keys = read.map_or(none, Arc::new);
-            set.algorithms.clone_from(&settings.algorithms);
+        let fetched = &mut set.fetched;
+        if fetched.algorithms != settings.algorithms {
+            // Other algorithms read the same body differently: no fetch is needed.
+            let read = fetched.keys.refreshed(&fetched.body, &settings.algorithms);
+            fetched.keys = read.map_or(none, Arc::new);
+            fetched.algorithms.clone_from(&settings.algorithms);
         }
-        Arc::clone(&set.keys)
+        Arc::clone(&fetched.keys)
     }
 
-    /// Takes over what was fetched, or with `None` that what there was is too old. The same keys
-    /// stay the same set, and a set without a usable key never takes the place of another.
+    /// Takes over a fetched set; `None` means that the set in force is too old. The same keys stay
+    /// the same set.
     pub fn take_remote(
         &mut self,
         settings: &IssuerSettings,
         location: &KeyLocation,
-        body: Option<&Arc<[u8]>>,
+        fetched: Option<&FetchedSet>,
     ) -> Arc<KeySet> {
         let place = (Arc::clone(&settings.issuer), location.clone());
-        let is_same =
-            |body: &Arc<[u8]>| self.remote.sets.get(&place).is_some_and(|set| set.body == *body);
-        match body {
-            None => drop(self.remote.sets.remove(&place)),
-            Some(body) if is_same(body) => {}
-            Some(body) => {
-                let before = self.remote.sets.get(&place).map(|set| Arc::clone(&set.keys));
-                let in_force = before.as_ref().unwrap_or(&self.remote.none);
-                if let Ok(keys) = in_force.refreshed(body, &settings.algorithms) {
-                    let same = before.filter(|before| before.has_same_keys(&keys));
-                    let keys = same.unwrap_or_else(|| Arc::new(keys));
-                    let body = Arc::clone(body);
-                    let algorithms = settings.algorithms.clone();
-                    self.remote
-                        .sets
-                        .insert(place, RemoteKeySet { body, algorithms, keys, used: 0 });
+        let sets = &mut self.remote.sets;
+        match fetched {
+            None => drop(sets.remove(&place)),
+            Some(new) if sets.get(&place).is_some_and(|set| set.fetched.body == new.body) => {}
+            Some(new) => {
+                let mut fetched = new.clone();
+                let before = sets.get(&place).map(|set| &set.fetched.keys);
+                if let Some(same) = before.filter(|before| before.has_same_keys(&fetched.keys)) {
+                    fetched.keys = Arc::clone(same);
                 }
+                sets.insert(place, RemoteKeySet { fetched, used: 0 });
             }
         }
         self.remote_keys(settings, location)

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use crate::base::clock::{Clock, UnixMillis};
+use crate::config::files::FetchedSet;
 use crate::config::{IssuerSource, RemoteKeys};
 use crate::decide::jwt::{KeyMistake, KeySet};
 use crate::serve::jwks::fetch::{self, Fetched, Question};
@@ -33,11 +34,18 @@ pub(super) struct Follower {
     server: Arc<KeyServer>,
     folder: Arc<Folder>,
     reloader: Arc<Reloader>,
-    kept: Option<Arc<Kept>>,
+    current: Option<Current>,
     skipped: Vec<String>,
     /// The skipped members that the log names already.
     logged: Vec<String>,
     last: Option<LastRefresh>,
+}
+
+/// The set in force.
+struct Current {
+    /// On disk, and for the task that takes over.
+    kept: Arc<Kept>,
+    set: FetchedSet,
 }
 
 /// The reasons to wake the task.
@@ -56,29 +64,20 @@ impl Follower {
         folder: Arc<Folder>,
         reloader: Arc<Reloader>,
     ) -> Self {
-        let (kept, skipped, logged, last) = (None, Vec::new(), Vec::new(), None);
+        let (current, skipped, logged, last) = (None, Vec::new(), Vec::new(), None);
         let remote = Arc::clone(server.remote());
-        Self { source, remote, server, folder, reloader, kept, skipped, logged, last }
+        Self { source, remote, server, folder, reloader, current, skipped, logged, last }
     }
 
     /// Begins with an earlier set, if it is young enough and still good.
     pub(super) fn begin_with(&mut self, before: Option<Arc<Kept>>) {
         let is_young = |kept: &Arc<Kept>| age(kept.fetched) < self.remote.stale_for;
-        let kept = before.filter(is_young).and_then(|kept| {
-            let keys = self.in_force().refreshed(&kept.body, self.algorithms()).ok()?;
-            Some((kept, shown(keys.skipped())))
+        self.current = before.filter(is_young).and_then(|kept| {
+            let set = self.parse(Arc::clone(&kept.body)).ok()?;
+            Some(Current { kept, set })
         });
-        // Without a kept set, the keys in force could never be dropped as too old.
-        match kept {
-            Some((kept, skipped)) => {
-                self.skipped = skipped;
-                self.publish(Some(&kept.body));
-                self.kept = Some(kept);
-            }
-            None => {
-                self.publish(None);
-            }
-        }
+        // Without a set that it knows, the task could never drop the keys in force as too old.
+        self.publish();
         self.show(None);
     }
 
@@ -145,7 +144,8 @@ impl Follower {
         let index = index.ok_or(FetchError::Fault)?;
         let authorities = snapshot.materials.authorities[index].clone();
         drop(snapshot);
-        let known = self.kept.as_ref().and_then(|kept| Some((&*kept.from, kept.etag.as_deref()?)));
+        let kept = self.current.as_ref().map(|current| &current.kept);
+        let known = kept.and_then(|kept| Some((&*kept.from, kept.etag.as_deref()?)));
         let question = Question {
             issuer: &self.source.settings.issuer,
             remote: &self.remote,
@@ -157,48 +157,54 @@ impl Follower {
         Ok((self.take(fetched)?, lifetime))
     }
 
-    /// Puts a fetched set into force, if it has a usable key.
+    /// Puts a fetched set into force, if it has a usable key. A body is parsed once.
     fn take(&mut self, fetched: Fetched) -> Result<RefreshResult, FetchError> {
-        let now = Clock::unix_millis();
-        let Fetched { body, from, etag, .. } = fetched;
-        let kept = match (body, &self.kept) {
-            (None, Some(kept)) => {
-                let kept = Kept::clone(kept);
-                Kept { fetched: now, etag: etag.or(kept.etag), ..kept }
-            }
+        let Fetched { body, from, mut etag, .. } = fetched;
+        if let (None, None, Some(current)) = (&body, &etag, &self.current) {
+            // A 304 need not repeat the entity tag.
+            etag.clone_from(&current.kept.etag);
+        }
+        let body: Option<Arc<[u8]>> = body.map(|body| body.to_vec().into());
+        let set = match (&self.current, body) {
             (None, None) => return Err(FetchError::Status(304)),
-            (Some(body), _) => {
-                let read = self.in_force().refreshed(&body, self.algorithms());
-                self.skipped = shown(read.map_err(|mistake| unusable(&mistake))?.skipped());
-                Kept { body: body.to_vec().into(), from, etag, fetched: now }
-            }
+            (Some(current), None) => current.set.clone(),
+            (Some(current), Some(body)) if *current.set.body() == body => current.set.clone(),
+            (_, Some(body)) => self.parse(body).map_err(|mistake| unusable(&mistake))?,
         };
-        let changed = self.publish(Some(&kept.body));
+        let body = Arc::clone(set.body());
+        let kept = Arc::new(Kept { body, from, etag, fetched: Clock::unix_millis() });
         self.folder.store(self.place(), &kept);
-        self.kept = Some(Arc::new(kept));
+        self.current = Some(Current { kept, set });
+        let changed = self.publish();
         Ok(if changed { RefreshResult::Changed } else { RefreshResult::Unchanged })
+    }
+
+    fn parse(&self, body: Arc<[u8]>) -> Result<FetchedSet, KeyMistake> {
+        FetchedSet::parse(body, &self.source.settings, &self.in_force())
     }
 
     /// Drops the keys: they have not been confirmed for `stale_for`.
     fn expire(&mut self) {
-        self.kept = None;
-        self.skipped.clear();
-        self.publish(None);
+        self.current = None;
+        self.publish();
         let issuer = &*self.source.settings.name;
         tracing::error!(issuer, "keys expired (stale_for): tokens of this issuer get 503");
     }
 
     /// The time at which the keys are too old.
     fn too_old(&self) -> Option<Instant> {
-        let kept = self.kept.as_ref()?;
+        let kept = &self.current.as_ref()?.kept;
         Some(Instant::now() + self.remote.stale_for.saturating_sub(age(kept.fetched)))
     }
 
-    fn publish(&self, body: Option<&Arc<[u8]>>) -> bool {
+    /// Puts the current set into force, or none. Returns whether the keys changed.
+    fn publish(&mut self) -> bool {
+        let set = self.current.as_ref().map(|current| current.set.clone());
+        self.skipped = set.as_ref().map_or_else(Vec::new, |set| shown(set.keys().skipped()));
         self.reloader.take_remote_keys(&FetchedKeys {
             issuer: Arc::clone(&self.source.settings.issuer),
             location: self.remote.location.clone(),
-            body: body.cloned(),
+            set,
         })
     }
 
@@ -235,9 +241,10 @@ impl Follower {
         let pause = next.map(|next| next.saturating_duration_since(Instant::now()));
         let millis = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         let now = Clock::unix_millis();
-        self.server.keep(self.kept.clone());
+        let kept = self.current.as_ref().map(|current| &current.kept);
+        self.server.keep(kept.cloned());
         self.server.stand(Standing {
-            fetched: self.kept.as_ref().map(|kept| kept.fetched),
+            fetched: kept.map(|kept| kept.fetched),
             last: self.last.clone(),
             next: pause.map(|pause| UnixMillis(now.0.saturating_add(millis(pause)))),
             keys: self.keys(),
@@ -256,10 +263,6 @@ impl Follower {
         let sources = snapshot.dynamic.issuers.iter().zip(&snapshot.materials.key_sets);
         let mut found = sources.filter(|(source, _)| **source == self.source);
         found.next().map(|(_, keys)| Arc::clone(keys)).unwrap_or_default()
-    }
-
-    fn algorithms(&self) -> &[crate::decide::jwt::Algorithm] {
-        &self.source.settings.algorithms
     }
 
     fn place(&self) -> Place<'_> {

@@ -206,7 +206,9 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::config::files::FetchedSet;
     use crate::config::{KeyLocation, KeyUrl};
+    use crate::decide::jwt::{KeyMistake, KeySet};
     use crate::serve::fixture::{self, CONFIG, MemoryDisk};
     use crate::serve::readiness::Ready;
     use crate::serve::reload::FetchedKeys;
@@ -227,8 +229,14 @@ mod tests {
         FetchedKeys {
             issuer: "https://login.example.com".into(),
             location: KeyLocation::Url(KeyUrl::parse(URL, false).unwrap()),
-            body: body.map(|body| body.as_bytes().into()),
+            set: body.map(|body| parsed(body).unwrap()),
         }
+    }
+
+    fn parsed(body: &str) -> Result<FetchedSet, KeyMistake> {
+        let snapshot = reloader().published().snapshots.load_full();
+        let settings = &snapshot.dynamic.issuers[0].settings;
+        FetchedSet::parse(body.as_bytes().into(), settings, &KeySet::default())
     }
 
     fn set(kid: &str) -> String {
@@ -267,7 +275,7 @@ mod tests {
         assert!(!reloader.take_remote_keys(&fetched(Some(&one))), "the same bytes");
         assert!(!reloader.take_remote_keys(&fetched(Some(&format!(" {one}")))), "the same keys");
         for bad in ["", "{}", r#"{"keys":[]}"#] {
-            assert!(!reloader.take_remote_keys(&fetched(Some(bad))), "{bad}");
+            assert!(parsed(bad).is_err(), "{bad}");
         }
         let elsewhere = FetchedKeys { location: KeyLocation::Discovery, ..fetched(Some(&two)) };
         assert!(!reloader.take_remote_keys(&elsewhere));

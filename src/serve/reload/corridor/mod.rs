@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq;
 use crate::base::secret::Secret;
 use crate::base::sha256::sha256;
 use crate::config::files::disk::Disk;
-use crate::config::files::{self, LastGood};
+use crate::config::files::{self, FetchedSet, LastGood};
 use crate::config::language::yaml::Budget;
 use crate::config::snapshot::{Retained, Snapshot};
 use crate::config::{
@@ -65,15 +65,15 @@ pub struct Opened {
     pub corridor: Corridor,
 }
 
-/// What was fetched for an issuer.
+/// A key set that was fetched for an issuer.
 #[derive(Clone, Debug)]
 pub struct FetchedKeys {
     /// `iss`.
     pub issuer: Arc<str>,
-    /// Where it was fetched from.
+    /// The location it was fetched from.
     pub location: KeyLocation,
-    /// The set; `None` when there is none that may still be believed.
-    pub body: Option<Arc<[u8]>>,
+    /// The set; `None` when the last one is too old.
+    pub set: Option<FetchedSet>,
 }
 
 /// What one walk through the corridor came to.
@@ -192,8 +192,8 @@ impl Corridor {
                 && matches!(&source.keys, KeySource::Remote(remote) if remote.location == fetched.location)
         })?;
         let settings = &dynamic.issuers[index].settings;
-        let body = fetched.body.as_ref();
-        let keys = self.last_good.take_remote(settings, &fetched.location, body);
+        let set = fetched.set.as_ref();
+        let keys = self.last_good.take_remote(settings, &fetched.location, set);
         if Arc::ptr_eq(&keys, &self.materials.key_sets[index]) {
             return None;
         }
@@ -354,15 +354,17 @@ fn differences(started: &Startup, wanted: &Startup) -> Vec<&'static str> {
     compared.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
 }
 
-/// Unchanged files come back as the very same values.
+/// Unchanged files keep their values, so most comparisons are of pointers.
 fn same(a: &Materials, b: &Materials) -> bool {
-    a.key_sets.len() == b.key_sets.len()
-        && a.key_sets.iter().zip(&b.key_sets).all(|(a, b)| Arc::ptr_eq(a, b))
-        && a.authorities == b.authorities
-        && a.introspection.len() == b.introspection.len()
-        && a.introspection.iter().zip(&b.introspection).all(same_files)
-        && Arc::ptr_eq(&a.key_ring, &b.key_ring)
-        && Arc::ptr_eq(&a.revoked, &b.revoked)
+    // Named one by one, so that a new field cannot be forgotten here.
+    let Materials { key_sets, authorities, introspection, key_ring, revoked } = a;
+    key_sets.len() == b.key_sets.len()
+        && key_sets.iter().zip(&b.key_sets).all(|(a, b)| Arc::ptr_eq(a, b))
+        && *authorities == b.authorities
+        && introspection.len() == b.introspection.len()
+        && introspection.iter().zip(&b.introspection).all(same_files)
+        && Arc::ptr_eq(key_ring, &b.key_ring)
+        && Arc::ptr_eq(revoked, &b.revoked)
 }
 
 fn same_files(
@@ -370,7 +372,8 @@ fn same_files(
 ) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => {
-            Arc::ptr_eq(&a.client_secret, &b.client_secret) && a.authorities == b.authorities
+            let IntrospectionFiles { client_secret, authorities } = &**a;
+            Arc::ptr_eq(client_secret, &b.client_secret) && *authorities == b.authorities
         }
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,

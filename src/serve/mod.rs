@@ -18,6 +18,8 @@ mod readiness;
 pub mod reload;
 pub mod revocation_log;
 pub mod shared;
+#[cfg_attr(not(test), expect(dead_code, reason = "until the endpoints of the issuer run intents"))]
+pub mod store;
 pub mod upstream;
 
 use std::io;

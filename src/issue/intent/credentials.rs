@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::base::clock::UnixTime;
 use crate::decide::scope::ScopeSet;
 use crate::issue::intent::{
-    Act, Decision, Intent, Limit, Need, Refusal, Rows, Thing, or_refuse, people, refuse,
+    Act, Decision, Intent, Limit, Need, Refusal, Rows, Target, Thing, or_refuse, people, refuse,
 };
 use crate::issue::rows::{Credential, CredentialKind, Id, Person, SecretDigest};
 
@@ -214,7 +214,10 @@ pub struct TurnCredential {
 impl Intent for TurnCredential {
     type Answer = Credential;
     const NAME: &'static str = "turn_credential";
-    const ENDS: bool = true;
+
+    fn ends(&self) -> Option<Target> {
+        (self.turn != Turn::Enable).then(|| Target::Credential(self.id.clone()))
+    }
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Credential>, Need> {
         let mut row = or_refuse!(find(rows, self.kind, &self.id)?);

@@ -32,15 +32,30 @@ pub trait Intent: Send + 'static {
     /// Its name in metrics and logs.
     const NAME: &'static str;
 
-    /// It ends credentials: it may use the space that is kept back, and is in force at once where
-    /// it cannot be stored.
-    const ENDS: bool = false;
+    /// What it ends, if it does: such an intent may use the space that is kept back, and is in
+    /// force at once where it cannot be stored.
+    fn ends(&self) -> Option<Target> {
+        None
+    }
 
     /// Decides from the rows that were read.
     ///
     /// # Errors
     /// [`Need`]: rows that were not read yet, or that cannot be read.
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Self::Answer>, Need>;
+}
+
+/// What an intent ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A person, by login or id, with all that acts for them.
+    Person(Box<str>),
+    /// An application, with its tokens.
+    Application(Id),
+    /// An API key or a personal access token.
+    Credential(Id),
+    /// A grant, with its tokens.
+    Grant(Id),
 }
 
 /// Rows whose column has a value.

@@ -5,7 +5,9 @@
 //! Never checks a password.
 
 use crate::base::clock::UnixTime;
-use crate::issue::intent::{Act, Decision, Intent, Need, Refusal, Rows, Thing, or_refuse, refuse};
+use crate::issue::intent::{
+    Act, Decision, Intent, Need, Refusal, Rows, Target, Thing, or_refuse, refuse,
+};
 use crate::issue::rows::{Application, Credential, Grant, Id, Person, Words};
 
 /// Adds a local person.
@@ -80,7 +82,10 @@ pub struct DisablePerson {
 impl Intent for DisablePerson {
     type Answer = Person;
     const NAME: &'static str = "disable_person";
-    const ENDS: bool = true;
+
+    fn ends(&self) -> Option<Target> {
+        Some(Target::Person(self.person.clone()))
+    }
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Person>, Need> {
         let mut row = or_refuse!(find(rows, &self.person)?);
@@ -138,7 +143,10 @@ pub struct DeletePerson {
 impl Intent for DeletePerson {
     type Answer = Person;
     const NAME: &'static str = "delete_person";
-    const ENDS: bool = true;
+
+    fn ends(&self) -> Option<Target> {
+        Some(Target::Person(self.person.clone()))
+    }
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Person>, Need> {
         let mut row = or_refuse!(find(rows, &self.person)?);

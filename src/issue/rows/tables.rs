@@ -169,7 +169,7 @@ rows! {
         /// Time of creation.
         created: UnixTime,
         /// Good until then.
-        ended: Option<UnixTime>,
+        ends: Option<UnixTime>,
         /// Time of last use.
         last_used: Option<UnixTime>,
     }

@@ -1,0 +1,101 @@
+//! The operations that a database offers to the writer.
+//!
+//! Owns [`Backend`], which SQLite implements and PostgreSQL can: parameters are `$1`, and the
+//! number of a transaction comes from one counter row that is locked last, so that numbers become
+//! visible in their order. Never groups or retries: that is the writer's.
+
+use std::future::Future;
+
+use crate::base::clock::UnixTime;
+use crate::issue::intent::{Query, Write};
+use crate::issue::rows::{Audit, Table, Value};
+use crate::serve::store::Failure;
+
+/// A row of the change log: the table, and the key of the row that changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed {
+    /// Number of the transaction.
+    pub number: u64,
+    /// Position within it.
+    pub position: u64,
+    /// Time of the transaction.
+    pub at: UnixTime,
+    /// The row, whose first column is its key.
+    pub write: Write,
+}
+
+/// Some rows of a table.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The rows.
+    pub rows: Vec<Vec<Value>>,
+    /// There may be more behind the last one.
+    pub more: bool,
+}
+
+/// One connection that writes.
+pub trait Backend {
+    /// Begins a transaction that writes; returns number and time of the last commit.
+    fn begin(&mut self) -> impl Future<Output = Result<(u64, UnixTime), Failure>>;
+
+    /// Number and time of the last commit.
+    fn last(&mut self) -> impl Future<Output = Result<(u64, UnixTime), Failure>>;
+
+    /// The rows of a query.
+    fn find(&mut self, query: &Query) -> impl Future<Output = Result<Vec<Vec<Value>>, Failure>>;
+
+    /// Marks the point that [`Self::rollback_to_mark`] returns to.
+    fn mark(&mut self) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Undoes everything since the mark.
+    fn rollback_to_mark(&mut self) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Forgets the mark.
+    fn release_mark(&mut self) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Inserts or replaces a row.
+    fn write(&mut self, write: &Write) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Locks the counter row and returns the next number; `at` becomes the time of the last commit.
+    fn number(&mut self, at: UnixTime) -> impl Future<Output = Result<u64, Failure>>;
+
+    /// Adds a line to the audit log.
+    fn audit(&mut self, line: &Audit) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Adds a line to the change log.
+    fn log(&mut self, changed: &Changed) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Commits.
+    fn commit(&mut self) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Undoes the transaction, if there is one.
+    fn rollback(&mut self) -> impl Future<Output = ()>;
+
+    /// A number that changes when another connection commits.
+    fn version(&mut self) -> impl Future<Output = Result<u64, Failure>>;
+
+    /// The keys of followed rows that changed in later transactions than this.
+    fn changes_since(
+        &mut self,
+        number: u64,
+    ) -> impl Future<Output = Result<Vec<(Table, Value)>, Failure>>;
+
+    /// Rows of a followed table that take effect at the gate, in the order of their keys.
+    fn page(
+        &mut self,
+        table: Table,
+        after: Option<Value>,
+    ) -> impl Future<Output = Result<Page, Failure>>;
+
+    /// Frees the space that is kept back for ends; returns whether there was any.
+    fn release_reserve(&mut self) -> bool;
+
+    /// Keeps space back again, if it was freed; returns whether it is kept.
+    fn keep_reserve(&mut self) -> bool;
+
+    /// Deletes rows that ended before `ends`, a bounded number of them.
+    fn sweep(&mut self, ends: UnixTime) -> impl Future<Output = Result<u64, Failure>>;
+
+    /// Closes the connection.
+    fn close(self) -> impl Future<Output = ()>;
+}

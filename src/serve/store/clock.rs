@@ -1,0 +1,113 @@
+//! The time of transactions.
+//!
+//! Owns two rules of the contract: a transaction is never earlier than the last commit, and nothing
+//! is deleted for an hour after the clock stepped by more than five minutes. Never reads a clock.
+
+use std::time::Duration;
+
+use crate::base::clock::{Now, UnixTime};
+
+/// A larger difference is a step, not a correction.
+const STEP_MIN: Duration = Duration::from_secs(5 * 60);
+/// Nothing is deleted for so long after a step.
+const STILL: Duration = Duration::from_secs(60 * 60);
+/// What has ended is kept for so long.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// The clock of a store, by what was read from both clocks before.
+#[derive(Debug)]
+pub(crate) struct StoreClock {
+    last: Now,
+    /// Time of the last step, or of the start if the last commit is far from it.
+    stepped: Option<u64>,
+}
+
+/// A step of the wall clock, in seconds; negative if it went back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stepped(pub(crate) i64);
+
+impl StoreClock {
+    /// At the start: the clock has stepped if the last commit is far away, in either direction.
+    /// A store that nothing was written to for long looks the same, and waits as well.
+    pub(crate) fn start(now: Now, last_commit: UnixTime) -> Self {
+        let far = now.unix.0.abs_diff(last_commit.0) > STEP_MIN.as_secs();
+        Self { last: now, stepped: far.then_some(now.monotonic.0) }
+    }
+
+    /// Reads the clocks; returns a step if there was one.
+    pub(crate) fn observe(&mut self, now: Now) -> Option<Stepped> {
+        let passed = now.monotonic.0.saturating_sub(self.last.monotonic.0) / 1_000_000_000;
+        let expected = self.last.unix.0.saturating_add(passed);
+        self.last = now;
+        if now.unix.0.abs_diff(expected) <= STEP_MIN.as_secs() {
+            return None;
+        }
+        self.stepped = Some(now.monotonic.0);
+        let step = i128::from(now.unix.0) - i128::from(expected);
+        Some(Stepped(i64::try_from(step).unwrap_or(i64::MAX)))
+    }
+
+    /// The time of a transaction: the wall clock, but never before the last commit.
+    pub(crate) fn transaction(&self, last_commit: UnixTime) -> UnixTime {
+        self.last.unix.max(last_commit)
+    }
+
+    /// What ended before this instant may be deleted; `None` while nothing may be.
+    pub(crate) fn deletable(&self) -> Option<UnixTime> {
+        let still = u64::try_from(STILL.as_nanos()).unwrap_or(u64::MAX);
+        let since = |stepped: u64| self.last.monotonic.0.saturating_sub(stepped);
+        if self.stepped.is_some_and(|stepped| since(stepped) < still) {
+            return None;
+        }
+        self.last.unix.0.checked_sub(KEPT.as_secs()).map(UnixTime)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Monotonic;
+
+    fn at(unix: u64, monotonic: u64) -> Now {
+        Now { unix: UnixTime(unix), monotonic: Monotonic(monotonic * 1_000_000_000) }
+    }
+
+    const DAY: u64 = 24 * 60 * 60;
+    const START: u64 = 1_800_000_000;
+
+    #[test]
+    fn contract_time_is_never_earlier_than_the_last_commit() {
+        let mut clock = StoreClock::start(at(START, 0), UnixTime(START - 10));
+        assert_eq!(clock.transaction(UnixTime(START - 10)), UnixTime(START));
+        assert_eq!(clock.transaction(UnixTime(START + 10)), UnixTime(START + 10));
+        clock.observe(at(START - 60 * DAY, 1));
+        assert_eq!(clock.transaction(UnixTime(START)), UnixTime(START));
+    }
+
+    #[test]
+    fn contract_nothing_is_deleted_for_an_hour_after_a_step() {
+        let mut clock = StoreClock::start(at(START, 0), UnixTime(START - 300));
+        assert_eq!(clock.deletable(), Some(UnixTime(START - 7 * DAY)));
+        assert_eq!(clock.observe(at(START + 400, 100)), None, "five minutes are a correction");
+        for step in [60 * DAY as i64, -(60 * DAY as i64), 3_601, -301] {
+            let mut clock = StoreClock::start(at(START, 0), UnixTime(START));
+            let after = |seconds: u64| at((START + seconds).saturating_add_signed(step), seconds);
+            assert_eq!(clock.observe(after(1)), Some(Stepped(step)), "{step}");
+            assert_eq!(clock.deletable(), None);
+            assert_eq!(clock.observe(after(3_600)), None);
+            assert_eq!(clock.deletable(), None, "59 minutes later");
+            clock.observe(after(3_601));
+            assert!(clock.deletable().is_some(), "an hour later");
+        }
+    }
+
+    #[test]
+    fn a_start_far_from_the_last_commit_waits_as_well() {
+        for last in [START - 301, START + 301, 0] {
+            let mut clock = StoreClock::start(at(START, 7), UnixTime(last));
+            assert_eq!(clock.deletable(), None);
+            clock.observe(at(START + 3_600, 3_607));
+            assert!(clock.deletable().is_some());
+        }
+    }
+}

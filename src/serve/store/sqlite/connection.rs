@@ -1,0 +1,298 @@
+//! SQLite as a [`Backend`].
+//!
+//! Owns the settings of its connections and every statement. The writer begins with `BEGIN
+//! IMMEDIATE`: a transaction that reads first and writes later would fail without asking the busy
+//! handler. Column and table names come from [`Table`]; values are always bound.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::query::Query as Bound;
+use sqlx::sqlite::{
+    Sqlite as Driver, SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode,
+    SqliteRow, SqliteSynchronous,
+};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Executor, Row as _, TypeInfo, ValueRef, query,
+};
+
+use crate::base::clock::UnixTime;
+use crate::issue::intent::{Query, ROWS_MAX, Write};
+use crate::issue::rows::{Audit, Row, Table, Value};
+use crate::serve::store::Failure;
+use crate::serve::store::backend::{Backend, Changed, Page};
+use crate::serve::store::sqlite::file::Files;
+
+/// Another process that writes is waited for so long.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Rows of a table that one sweep deletes, and that are loaded at a time.
+const PAGE: u32 = 5_000;
+
+/// The connection that writes.
+pub(super) struct Sqlite {
+    connection: SqliteConnection,
+    files: Files,
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging()
+}
+
+pub(super) async fn writer(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    let options = options(path).journal_mode(SqliteJournalMode::Wal);
+    options.synchronous(SqliteSynchronous::Full).connect().await
+}
+
+pub(super) async fn reader(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    options(path).read_only(true).connect().await
+}
+
+/// The rows of a query: one more than an intent may read, so that it notices.
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    asked: &Query,
+) -> Result<Vec<Vec<Value>>, Failure> {
+    let (table, columns) = (asked.table.name(), asked.table.columns().join(", "));
+    let live = if asked.live { " AND ended IS NULL" } else { "" };
+    let column = asked.column;
+    let sql = format!(
+        "SELECT {columns} FROM {table} WHERE {column} = $1{live} LIMIT {}",
+        u64::from(ROWS_MAX) + 1
+    );
+    let found = bind(query(AssertSqlSafe(sql)), asked.value.clone()).fetch_all(connection).await;
+    found.map_err(failure)?.iter().map(values).collect()
+}
+
+type Statement<'q> = Bound<'q, Driver, SqliteArguments>;
+
+fn bind(statement: Statement<'_>, value: Value) -> Statement<'_> {
+    match value {
+        Value::Null => statement.bind(None::<i64>),
+        Value::Int(number) => statement.bind(number),
+        Value::Text(text) => statement.bind(String::from(text)),
+        Value::Bytes(bytes) => statement.bind(Vec::from(bytes)),
+    }
+}
+
+fn values(row: &SqliteRow) -> Result<Vec<Value>, Failure> {
+    (0..row.len()).map(|column| value(row, column).map_err(failure)).collect()
+}
+
+fn value(row: &SqliteRow, column: usize) -> Result<Value, sqlx::Error> {
+    let raw = row.try_get_raw(column)?;
+    if raw.is_null() {
+        return Ok(Value::Null);
+    }
+    let kind = raw.type_info().name().to_owned();
+    Ok(match kind.as_str() {
+        "INTEGER" => Value::Int(row.try_get(column)?),
+        "BLOB" => Value::Bytes(row.try_get::<Vec<u8>, _>(column)?.into()),
+        _ => Value::Text(row.try_get::<String, _>(column)?.into()),
+    })
+}
+
+/// An error of the driver as callers see it, by the primary result code of SQLite.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(super) fn failure(error: sqlx::Error) -> Failure {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    match code.map(|code| code & 0xff) {
+        Some(13) => Failure::Full,
+        Some(8) => Failure::ReadOnly,
+        Some(19) => Failure::Constraint(error.to_string().into()),
+        Some(_) | None => Failure::Down(error.to_string().into()),
+    }
+}
+
+fn placeholders(count: usize) -> String {
+    (1..=count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
+}
+
+impl Sqlite {
+    pub(super) fn new(connection: SqliteConnection, files: Files) -> Self {
+        Self { connection, files }
+    }
+
+    async fn execute(&mut self, sql: &'static str) -> Result<(), Failure> {
+        self.connection.execute(sql).await.map(drop).map_err(failure)
+    }
+
+    async fn insert(&mut self, table: Table, row: Vec<Value>, tail: &str) -> Result<(), Failure> {
+        let (name, columns) = (table.name(), table.columns().join(", "));
+        let places = placeholders(row.len());
+        let sql = format!("INSERT INTO {name} ({columns}) VALUES ({places}){tail}");
+        let statement = row.into_iter().fold(query(AssertSqlSafe(sql)), bind);
+        statement.execute(&mut self.connection).await.map(drop).map_err(failure)
+    }
+
+    async fn int(&mut self, sql: &'static str) -> Result<u64, Failure> {
+        let row = query(sql).fetch_one(&mut self.connection).await.map_err(failure)?;
+        let number: i64 = row.try_get(0).map_err(failure)?;
+        Ok(u64::try_from(number).unwrap_or(0))
+    }
+}
+
+impl Backend for Sqlite {
+    async fn begin(&mut self) -> Result<(u64, UnixTime), Failure> {
+        self.execute("BEGIN IMMEDIATE").await?;
+        self.last().await
+    }
+
+    async fn last(&mut self) -> Result<(u64, UnixTime), Failure> {
+        let sql = "SELECT number, at FROM counter WHERE id = 1";
+        let row = query(sql).fetch_one(&mut self.connection).await.map_err(failure)?;
+        let number = |column| row.try_get::<i64, _>(column).map_err(failure);
+        let known = |number| u64::try_from(number).unwrap_or(0);
+        Ok((known(number(0)?), UnixTime(known(number(1)?))))
+    }
+
+    async fn find(&mut self, query: &Query) -> Result<Vec<Vec<Value>>, Failure> {
+        find(&mut self.connection, query).await
+    }
+
+    async fn mark(&mut self) -> Result<(), Failure> {
+        self.execute("SAVEPOINT intent").await
+    }
+
+    async fn rollback_to_mark(&mut self) -> Result<(), Failure> {
+        self.execute("ROLLBACK TO intent").await
+    }
+
+    async fn release_mark(&mut self) -> Result<(), Failure> {
+        self.execute("RELEASE intent").await
+    }
+
+    async fn write(&mut self, write: &Write) -> Result<(), Failure> {
+        let columns = write.table.columns();
+        let sets: Vec<_> =
+            columns[1..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
+        let tail = format!(" ON CONFLICT ({}) DO UPDATE SET {}", columns[0], sets.join(", "));
+        self.insert(write.table, write.values.clone(), &tail).await
+    }
+
+    async fn number(&mut self, at: UnixTime) -> Result<u64, Failure> {
+        let sql = "UPDATE counter SET number = number + 1, at = max(at, $1) WHERE id = 1 \
+                   RETURNING number";
+        let statement = query(sql).bind(i64::try_from(at.0).unwrap_or(i64::MAX));
+        let row = statement.fetch_one(&mut self.connection).await.map_err(failure)?;
+        let number: i64 = row.try_get(0).map_err(failure)?;
+        u64::try_from(number).map_err(|_| Failure::Down("the counter is negative".into()))
+    }
+
+    async fn audit(&mut self, line: &Audit) -> Result<(), Failure> {
+        self.insert(Table::Audit, line.values(), "").await
+    }
+
+    async fn log(&mut self, changed: &Changed) -> Result<(), Failure> {
+        let Some(id) = changed.write.values.first() else { return Ok(()) };
+        let sql = "INSERT INTO changes (number, position, at, followed, id) \
+                   VALUES ($1, $2, $3, $4, $5)";
+        let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        let statement = query(sql).bind(number(changed.number)).bind(number(changed.position));
+        let statement = statement.bind(number(changed.at.0)).bind(changed.write.table.name());
+        let statement = bind(statement, id.clone());
+        statement.execute(&mut self.connection).await.map(drop).map_err(failure)
+    }
+
+    async fn commit(&mut self) -> Result<(), Failure> {
+        self.execute("COMMIT").await.map_err(|error| match error {
+            // Known: nothing was written.
+            Failure::Full | Failure::ReadOnly | Failure::Constraint(_) => error,
+            other => Failure::Unknown(other.to_string().into()),
+        })
+    }
+
+    async fn rollback(&mut self) {
+        // After some errors SQLite has rolled back by itself; then this one fails, and may.
+        let _ = self.execute("ROLLBACK").await;
+    }
+
+    async fn version(&mut self) -> Result<u64, Failure> {
+        self.int("PRAGMA data_version").await
+    }
+
+    async fn changes_since(&mut self, number: u64) -> Result<Vec<(Table, Value)>, Failure> {
+        let sql = "SELECT DISTINCT followed, id FROM changes WHERE number > $1";
+        let statement = query(sql).bind(i64::try_from(number).unwrap_or(i64::MAX));
+        let rows = statement.fetch_all(&mut self.connection).await.map_err(failure)?;
+        let change = |row: &SqliteRow| {
+            let name: String = row.try_get(0).map_err(failure)?;
+            // A table of a later version is not followed here.
+            Ok(Table::named(&name).zip(Some(value(row, 1).map_err(failure)?)))
+        };
+        rows.iter().filter_map(|row| change(row).transpose()).collect()
+    }
+
+    async fn page(&mut self, table: Table, after: Option<Value>) -> Result<Page, Failure> {
+        let (name, columns) = (table.name(), table.columns());
+        let (key, all) = (columns[0], columns.join(", "));
+        let live = if columns.contains(&"ended") { "ended IS NULL" } else { "true" };
+        let live = if table == Table::Grants { "ended IS NOT NULL" } else { live };
+        let later = if after.is_some() { format!(" AND {key} > $1") } else { String::new() };
+        let sql =
+            format!("SELECT {all} FROM {name} WHERE {live}{later} ORDER BY {key} LIMIT {PAGE}");
+        let statement = query(AssertSqlSafe(sql));
+        let statement = match after {
+            Some(after) => bind(statement, after),
+            None => statement,
+        };
+        let rows = statement.fetch_all(&mut self.connection).await.map_err(failure)?;
+        let rows: Vec<_> = rows.iter().map(values).collect::<Result<_, _>>()?;
+        let more = rows.len() == PAGE as usize;
+        Ok(Page { rows, more })
+    }
+
+    fn release_reserve(&mut self) -> bool {
+        self.files.release_reserve()
+    }
+
+    fn keep_reserve(&mut self) -> bool {
+        self.files.keep_reserve()
+    }
+
+    async fn sweep(&mut self, ends: UnixTime) -> Result<u64, Failure> {
+        let mut deleted = 0;
+        for sql in SWEEPS {
+            let statement = query(*sql).bind(i64::try_from(ends.0).unwrap_or(i64::MAX));
+            let done = statement.bind(i64::from(PAGE)).execute(&mut self.connection).await;
+            deleted += done.map_err(failure)?.rows_affected();
+        }
+        Ok(deleted)
+    }
+
+    async fn close(self) {
+        let _ = self.connection.close().await;
+    }
+}
+
+/// What may be deleted once it ended before `$1`, at most `$2` rows of each table, in the order of
+/// the references between them.
+const SWEEPS: &[&str] = &[
+    "DELETE FROM codes WHERE rowid IN (SELECT rowid FROM codes WHERE expires < $1 LIMIT $2)",
+    "DELETE FROM devices WHERE rowid IN (SELECT rowid FROM devices WHERE expires < $1 LIMIT $2)",
+    "DELETE FROM refresh_tokens WHERE rowid IN \
+     (SELECT rowid FROM refresh_tokens WHERE expires < $1 LIMIT $2)",
+    "DELETE FROM refresh_tokens WHERE rowid IN (SELECT r.rowid FROM refresh_tokens r \
+     JOIN grants g ON g.id = r.grant_id WHERE g.ended < $1 AND g.live_until < $1 LIMIT $2)",
+    "DELETE FROM grants WHERE rowid IN (SELECT rowid FROM grants g WHERE live_until < $1 \
+     AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = g.id) LIMIT $2)",
+    "DELETE FROM credentials WHERE rowid IN \
+     (SELECT rowid FROM credentials WHERE ended < $1 LIMIT $2)",
+    "DELETE FROM secrets WHERE rowid IN (SELECT rowid FROM secrets WHERE ends < $1 LIMIT $2)",
+    "DELETE FROM applications WHERE rowid IN (SELECT rowid FROM applications a WHERE ended < $1 \
+     AND NOT EXISTS (SELECT 1 FROM grants WHERE application = a.id) \
+     AND NOT EXISTS (SELECT 1 FROM codes WHERE application = a.id) \
+     AND NOT EXISTS (SELECT 1 FROM devices WHERE application = a.id) \
+     AND NOT EXISTS (SELECT 1 FROM secrets WHERE application = a.id) LIMIT $2)",
+    "DELETE FROM people WHERE rowid IN (SELECT rowid FROM people p WHERE ended < $1 \
+     AND NOT EXISTS (SELECT 1 FROM grants WHERE person = p.id) \
+     AND NOT EXISTS (SELECT 1 FROM codes WHERE person = p.id) \
+     AND NOT EXISTS (SELECT 1 FROM devices WHERE person = p.id) \
+     AND NOT EXISTS (SELECT 1 FROM credentials WHERE owner = p.id) \
+     AND NOT EXISTS (SELECT 1 FROM applications WHERE owner = p.id) LIMIT $2)",
+    "DELETE FROM changes WHERE number IN (SELECT number FROM changes WHERE at < $1 LIMIT $2)",
+];

@@ -1,0 +1,240 @@
+//! The store on SQLite: one file, one writer, one reader.
+//!
+//! Owns the thread of the store and the order of opening: file, lock, copy, migrations, rows. Only
+//! one `run` has a file at a time; commands write beside it, and what they write is in force within
+//! a second. Never decides.
+
+mod connection;
+mod file;
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnection;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use crate::serve::store::job::Job;
+use crate::serve::store::writer::Writer;
+use crate::serve::store::{BATCH_MAX, Clocks, Command, Followers, Store, WAITING_MAX};
+use connection::{Sqlite, find};
+use file::Files;
+
+pub use schema::VERSION;
+
+/// The name of the file in `state_dir`.
+pub const FILE: &str = "gatepost.db";
+/// Between two looks for changes of other processes: in force within a second.
+const LOOK: Duration = Duration::from_millis(250);
+/// Looks between two deletions of what ended long ago: a minute.
+const SWEEP_LOOKS: u32 = 240;
+/// Reads that wait for the reader.
+const READS_MAX: usize = 64;
+
+/// The process that opens a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `run`: at most one for a file.
+    Run,
+    /// A command beside it.
+    Command,
+}
+
+/// A store that cannot be opened: the file, the reason and the remedy.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum OpenError {
+    /// Another `run` has the file.
+    #[error("{}: another `gatepost run` uses this store; stop it, or give this one a state_dir of its own", .0.display())]
+    Taken(PathBuf),
+    /// The file is another user's.
+    #[error("{}: owned by uid {owner}, opened by uid {me}; run as its owner, for example `sudo -u '#{owner}' gatepost ..`", path.display())]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Who opens it.
+        me: u32,
+    },
+    /// A network file system: its locks and its memory maps do not hold.
+    #[error("{}: on a network file system ({kind}); SQLite needs a local disk: set state_dir to one, or use PostgreSQL", path.display())]
+    Network {
+        /// The file.
+        path: PathBuf,
+        /// The type of the file system.
+        kind: Box<str>,
+    },
+    /// A later version wrote it, and says that this one cannot read it.
+    #[error("{}: written by a later version (schema {found}, readable from {needs} on; this is {VERSION}): install that version, or restore the copy from before the upgrade", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u64,
+        /// The earliest version that reads it.
+        needs: u64,
+    },
+    /// Not written by gatepost, or damaged.
+    #[error("{}: {message}; restore a backup with `gatepost store restore`", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: Box<str>,
+    },
+    /// The system.
+    #[error("{}: {message}", path.display())]
+    System {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: Box<str>,
+    },
+}
+
+impl OpenError {
+    /// Returns whether another configuration is the remedy (exit code 78), not the system's state
+    /// (70).
+    #[must_use]
+    pub const fn is_mistake(&self) -> bool {
+        matches!(self, Self::Owner { .. } | Self::Network { .. } | Self::Newer { .. })
+    }
+
+    fn system(path: &Path, error: impl std::fmt::Display) -> Self {
+        Self::System { path: path.to_owned(), message: error.to_string().into() }
+    }
+}
+
+/// Opens the store in a folder, on a thread of its own. When this returns, `followers` have all
+/// rows that they follow.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open(
+    folder: &Path,
+    role: Role,
+    clocks: Clocks,
+    followers: Box<dyn Followers>,
+) -> Result<Store, OpenError> {
+    let path = folder.join(FILE);
+    let files = Files::open(&path, role)?;
+    let (commands, waiting) = mpsc::channel(WAITING_MAX);
+    let (opened, wait) = std::sync::mpsc::sync_channel(1);
+    let name: Arc<str> = path.display().to_string().into();
+    let thread = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(opened.send(Err(OpenError::system(&path, error)))),
+        };
+        runtime.block_on(tokio::task::LocalSet::new().run_until(async move {
+            match start(&path, files, clocks, followers).await {
+                Ok((writer, reader)) => {
+                    let _ = opened.send(Ok(()));
+                    serve(writer, reader, waiting).await;
+                }
+                Err(error) => drop(opened.send(Err(error))),
+            }
+        }));
+    };
+    let spawned = std::thread::Builder::new().name("store".to_owned()).spawn(thread);
+    spawned.map_err(|error| OpenError::system(Path::new(&*name), error))?;
+    let lost = || OpenError::system(Path::new(&*name), "the thread of the store ended");
+    wait.recv().unwrap_or_else(|_| Err(lost()))?;
+    Ok(Store::new(commands, name))
+}
+
+async fn start(
+    path: &Path,
+    files: Files,
+    clocks: Clocks,
+    followers: Box<dyn Followers>,
+) -> Result<(Writer<Sqlite>, SqliteConnection), OpenError> {
+    let system = |error: sqlx::Error| OpenError::system(path, error);
+    let mut connection = connection::writer(path).await.map_err(system)?;
+    schema::migrate(&mut connection, path, schema::MIGRATIONS).await?;
+    let reader = connection::reader(path).await.map_err(system)?;
+    let backend = Sqlite::new(connection, files);
+    let mut writer = Writer::new(backend, clocks, followers);
+    writer.load().await.map_err(|error| OpenError::system(path, error))?;
+    Ok((writer, reader))
+}
+
+/// Until it is closed, or no handle is left.
+async fn serve(
+    mut writer: Writer<Sqlite>,
+    reader: SqliteConnection,
+    mut waiting: mpsc::Receiver<Command>,
+) {
+    let (reads, asked) = mpsc::channel(READS_MAX);
+    let reading = tokio::task::spawn_local(read(reader, asked));
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut commands, mut batch) = (Vec::new(), Vec::new());
+    let mut count = 0_u32;
+    let closed = loop {
+        tokio::select! {
+            biased;
+            received = waiting.recv_many(&mut commands, BATCH_MAX) => {
+                let closed = sort(&mut commands, &mut batch, &reads);
+                writer.run(&mut batch).await;
+                if received == 0 || closed.is_some() {
+                    break closed;
+                }
+            }
+            _ = looks.tick() => {
+                count = count.wrapping_add(1);
+                writer.look().await;
+                if count.is_multiple_of(SWEEP_LOOKS) {
+                    writer.sweep().await;
+                }
+            }
+        }
+    };
+    drop(reads);
+    let _ = reading.await;
+    writer.close().await;
+    if let Some(closed) = closed {
+        let _ = closed.send(());
+    }
+}
+
+/// Takes the intents of a round, passes reads on, and returns whom to tell of the end.
+fn sort(
+    commands: &mut Vec<Command>,
+    batch: &mut Vec<Box<dyn Job>>,
+    reads: &mpsc::Sender<Read>,
+) -> Option<tokio::sync::oneshot::Sender<()>> {
+    let mut closed = None;
+    for command in commands.drain(..) {
+        match command {
+            Command::Run(job) => batch.push(job),
+            Command::Read(query, reply) => {
+                if let Err(error) = reads.try_send((query, reply)) {
+                    let (_, reply) = error.into_inner();
+                    let _ = reply.send(Err(crate::serve::store::Failure::Busy));
+                }
+            }
+            Command::Close(reply) => closed = Some(reply),
+        }
+    }
+    closed
+}
+
+type Read = (
+    crate::issue::intent::Query,
+    tokio::sync::oneshot::Sender<
+        Result<Vec<Vec<crate::issue::rows::Value>>, crate::serve::store::Failure>,
+    >,
+);
+
+async fn read(mut connection: SqliteConnection, mut asked: mpsc::Receiver<Read>) {
+    while let Some((query, reply)) = asked.recv().await {
+        // The caller may be gone.
+        let _ = reply.send(find(&mut connection, &query).await);
+    }
+    let _ = sqlx::Connection::close(connection).await;
+}

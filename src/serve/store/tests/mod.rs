@@ -1,0 +1,107 @@
+//! The writer on a database that fails as it is asked to, and the store on SQLite.
+
+mod fake;
+mod sqlite;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::*;
+use crate::base::clock::Monotonic;
+use crate::decide::scope::ScopeSet;
+use crate::issue::intent::credentials::{
+    CreateCredential, Ending, Lifetimes, NewSecret, Turn, TurnCredential,
+};
+use crate::issue::intent::people::AddPerson;
+use crate::issue::rows::{CredentialKind, Id, SecretDigest, Words};
+
+const START: u64 = 1_800_000_000;
+
+/// A clock that a test sets, in seconds since [`START`]; both clocks go together.
+#[derive(Clone, Default)]
+struct TestClock(Arc<AtomicU64>);
+
+impl TestClock {
+    fn clocks(&self) -> Clocks {
+        let seconds = Arc::clone(&self.0);
+        Box::new(move || {
+            let passed = seconds.load(Ordering::Relaxed);
+            Now { unix: UnixTime(START + passed), monotonic: Monotonic(passed * 1_000_000_000) }
+        })
+    }
+
+    fn advance(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+/// What took effect, as a line each.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Heard {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    fn add(&self, line: String) {
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+impl Followers for Heard {
+    fn reset(&mut self) {
+        self.add("reset".to_owned());
+    }
+
+    fn loaded(&mut self) {
+        self.add("loaded".to_owned());
+    }
+
+    fn apply(&mut self, writes: &[Write]) {
+        for write in writes {
+            let Value::Text(id) = &write.values[0] else { panic!("ids are texts") };
+            self.add(format!("{} {id}", write.table.name()));
+        }
+    }
+
+    fn end(&mut self, target: &Target, _at: UnixTime) {
+        self.add(format!("end {target:?}"));
+    }
+}
+
+fn person(login: &str) -> AddPerson {
+    AddPerson {
+        id: Id::from(&*format!("usr_{login}")),
+        login: login.into(),
+        name: None,
+        email: None,
+        roles: Words::default(),
+    }
+}
+
+fn key(owner: &str, number: usize) -> CreateCredential {
+    CreateCredential {
+        kind: CredentialKind::Key,
+        secret: NewSecret {
+            id: Id::from(&*format!("key_{number}")),
+            digest: SecretDigest::of_secret(&number.to_string()),
+            hint: "last".into(),
+        },
+        owner: owner.into(),
+        name: "nightly".into(),
+        scopes: ScopeSet::parse("read").unwrap(),
+        ending: Ending::Never,
+        lifetimes: Lifetimes {
+            default: Duration::from_secs(60),
+            max: Duration::from_secs(60),
+            forever: true,
+        },
+    }
+}
+
+fn revoke(number: usize) -> TurnCredential {
+    let id = Id::from(&*format!("key_{number}"));
+    TurnCredential { kind: CredentialKind::Key, id, turn: Turn::Revoke }
+}

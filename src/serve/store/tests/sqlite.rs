@@ -1,0 +1,160 @@
+//! The store on SQLite, in a folder of its own.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path;
+
+use super::*;
+use crate::issue::rows::{Audit, Credential, Person, Row, Table};
+use crate::serve::store::sqlite::{FILE, OpenError, Role, open};
+
+fn start(folder: &Path, role: Role) -> (Store, Heard) {
+    let heard = Heard::default();
+    let store = open(folder, role, TestClock::default().clocks(), Box::new(heard.clone()));
+    (store.unwrap(), heard)
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(future)
+}
+
+async fn all<R: Row>(store: &Store, column: &'static str, value: &str) -> Vec<R> {
+    let value = Value::Text(value.into());
+    let query = Query { table: R::TABLE, column, value, live: false };
+    let rows = store.read(query).await.unwrap();
+    rows.into_iter().map(|row| R::of(row).unwrap()).collect()
+}
+
+#[test]
+fn what_was_answered_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, heard) = start(folder.path(), Role::Run);
+    assert_eq!(heard.take(), ["reset", "loaded"]);
+    let key = block_on(async {
+        store.run(person("ada"), Caller::operator()).await.unwrap().outcome.unwrap();
+        let made = store.run(key("ada", 1), Caller::operator()).await.unwrap();
+        assert_eq!((made.number, made.at), (2, UnixTime(START)));
+        store.run(key("ada", 2), Caller::operator()).await.unwrap();
+        store.run(revoke(2), Caller::operator()).await.unwrap();
+        store.close().await;
+        made.outcome.unwrap()
+    });
+    let gone = block_on(store.run(person("bob"), Caller::operator())).unwrap_err();
+    assert_eq!(gone.failure, Failure::Closed);
+    let (store, heard) = start(folder.path(), Role::Run);
+    let expected = ["reset", "people usr_ada", "credentials key_1", "loaded"];
+    assert_eq!(heard.take(), expected, "what has ended is not loaded");
+    block_on(async {
+        let rows = all::<Credential>(&store, "owner", "usr_ada").await;
+        assert_eq!((rows.len(), &rows[0]), (2, &key));
+        let lines = all::<Audit>(&store, "subject", "usr_ada").await;
+        let lines: Vec<_> = lines.iter().map(|line| (line.number, &*line.act)).collect();
+        let expected = ["person.add", "key.create", "key.create", "key.revoke"];
+        assert_eq!(lines, (1..).zip(expected).collect::<Vec<_>>());
+        assert_eq!(all::<Audit>(&store, "actor", "operator").await.len(), 4);
+        store.close().await;
+    });
+}
+
+#[test]
+fn a_caller_that_goes_away_cancels_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = start(folder.path(), Role::Run);
+    block_on(async {
+        // Polled once, and dropped.
+        let asked = store.run(person("ada"), Caller::operator());
+        let no_time = tokio::time::timeout(Duration::ZERO, asked);
+        let _ = no_time.await;
+        store.run(person("bob"), Caller::operator()).await.unwrap();
+        assert_eq!(all::<Person>(&store, "login", "ada").await.len(), 1);
+        store.close().await;
+    });
+}
+
+#[test]
+fn two_keys_with_one_digest_are_not_stored_and_the_store_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = start(folder.path(), Role::Run);
+    block_on(async {
+        store.run(person("ada"), Caller::operator()).await.unwrap();
+        store.run(key("ada", 1), Caller::operator()).await.unwrap();
+        let mut twin = key("ada", 1);
+        twin.secret.id = Id::from("key_2");
+        let refused = store.run(twin, Caller::operator()).await.unwrap_err();
+        assert!(matches!(refused.failure, Failure::Constraint(_)), "{refused:?}");
+        store.run(key("ada", 3), Caller::operator()).await.unwrap();
+        assert_eq!(all::<Credential>(&store, "owner", "usr_ada").await.len(), 2);
+        store.close().await;
+    });
+}
+
+#[test]
+fn contract_another_process_that_writes_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, heard) = start(folder.path(), Role::Run);
+    let (command, _) = start(folder.path(), Role::Command);
+    heard.take();
+    block_on(async {
+        command.run(person("ada"), Caller::operator()).await.unwrap();
+        // Seen without a transaction of our own.
+        let mut seen = heard.take();
+        while seen.is_empty() {
+            tokio::task::yield_now().await;
+            seen = heard.take();
+        }
+        assert_eq!(seen, ["people usr_ada"]);
+        // And before a transaction of our own that comes sooner.
+        command.run(key("ada", 1), Caller::operator()).await.unwrap();
+        let revoked = store.run(revoke(1), Caller::operator()).await.unwrap();
+        assert!(revoked.outcome.unwrap().ended.is_some());
+        let seen = heard.take();
+        assert_eq!(seen, ["credentials key_1", "credentials key_1"], "created, then ended");
+        command.close().await;
+        store.close().await;
+    });
+}
+
+#[test]
+fn contract_a_store_that_cannot_be_opened_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let try_open = || {
+        let clocks = TestClock::default().clocks();
+        open(folder.path(), Role::Run, clocks, Box::new(Heard::default()))
+    };
+    let (store, _) = start(folder.path(), Role::Run);
+    assert_eq!(try_open().unwrap_err(), OpenError::Taken(path.clone()));
+    block_on(store.close());
+    // Another owner: only root can make one.
+    let me = fs::metadata(&path).unwrap().uid();
+    if chown(&path, Some(me + 1), None).is_ok() {
+        let refused = try_open().unwrap_err();
+        assert!(refused.to_string().contains(&format!("sudo -u '#{}'", me + 1)), "{refused}");
+        assert!(refused.is_mistake());
+        chown(&path, Some(me), None).unwrap();
+    }
+    fs::write(&path, "not a database, and longer than the header of one would be".repeat(20))
+        .unwrap();
+    let damaged = try_open().unwrap_err().to_string();
+    assert!(damaged.contains("file is not a database"), "{damaged}");
+    let nowhere = folder.path().join("nowhere");
+    let clocks = TestClock::default().clocks();
+    let missing = open(&nowhere, Role::Run, clocks, Box::new(Heard::default())).unwrap_err();
+    assert!(matches!(&missing, OpenError::System { .. }) && !missing.is_mistake(), "{missing}");
+}
+
+#[test]
+fn the_tables_have_the_columns_of_the_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = start(folder.path(), Role::Run);
+    block_on(async {
+        for table in Table::ALL {
+            for column in table.columns() {
+                let query = Query { table, column, value: Value::Null, live: false };
+                assert_eq!(store.read(query).await, Ok(Vec::new()), "{} {column}", table.name());
+            }
+        }
+        store.close().await;
+    });
+}

@@ -1,0 +1,353 @@
+//! The writer: every waiting intent in one transaction.
+//!
+//! Owns group commit. Each intent has a savepoint, so one that violates a constraint fails alone;
+//! any other error undoes the transaction, and its intents are tried again one by one. Answers
+//! leave after the commit, and after the followers have what was committed. Never decides.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::base::clock::{Monotonic, UnixTime};
+use crate::issue::intent::{Need, Query, Rows, Write};
+use crate::issue::rows::{Table, Value};
+use crate::serve::store::backend::{Backend, Changed, Page};
+use crate::serve::store::clock::StoreClock;
+use crate::serve::store::job::{Draft, Job};
+use crate::serve::store::{Clocks, Failure, Followers, NotStored};
+
+/// The most queries of one intent: a fault of ours would ask forever.
+const QUERIES_MAX: usize = 64;
+/// The longest value of a column.
+const VALUE_BYTES_MAX: usize = 1 << 20;
+/// The most ends that wait for a store that works again. Each is in force on this node; one more is
+/// forgotten at a restart.
+const OWED_MAX: usize = 10_000;
+/// Between two tries to keep space back again.
+const RESERVE_RETRY: Duration = Duration::from_secs(10);
+
+/// The one writer of a store.
+pub(crate) struct Writer<B> {
+    backend: B,
+    clocks: Clocks,
+    clock: StoreClock,
+    followers: Box<dyn Followers>,
+    /// Ends that are in force and not stored.
+    owed: VecDeque<Box<dyn Job>>,
+    /// No try to keep space back before then.
+    reserve_after: Monotonic,
+    /// The last transaction that the followers have.
+    seen: u64,
+    /// What [`Backend::version`] said at the last look.
+    version: u64,
+    /// The last look failed.
+    is_down: bool,
+}
+
+/// An intent of a transaction that is not committed yet.
+struct Done {
+    number: u64,
+    draft: Draft,
+}
+
+impl<B: Backend> Writer<B> {
+    pub(crate) fn new(backend: B, clocks: Clocks, followers: Box<dyn Followers>) -> Self {
+        let clock = StoreClock::start(clocks(), UnixTime(0));
+        let (owed, reserve_after) = (VecDeque::new(), Monotonic(0));
+        let (seen, version, is_down) = (0, 0, false);
+        Self { backend, clocks, clock, followers, owed, reserve_after, seen, version, is_down }
+    }
+
+    /// Gives the followers every row that they follow.
+    pub(crate) async fn load(&mut self) -> Result<(), Failure> {
+        self.version = self.backend.version().await?;
+        let (number, at) = self.backend.last().await?;
+        self.clock = StoreClock::start((self.clocks)(), at);
+        self.followers.reset();
+        for table in Table::ALL.into_iter().filter(|table| table.is_followed()) {
+            let mut after = None;
+            loop {
+                let Page { rows, more } = self.backend.page(table, after.take()).await?;
+                after = rows.last().and_then(|row| row.first().cloned());
+                let writes: Vec<_> =
+                    rows.into_iter().map(|values| Write { table, values }).collect();
+                self.followers.apply(&writes);
+                if !more {
+                    break;
+                }
+            }
+        }
+        self.followers.loaded();
+        self.seen = number;
+        Ok(())
+    }
+
+    /// Puts in force what other processes have committed.
+    pub(crate) async fn look(&mut self) {
+        let was_down = self.is_down;
+        let looked = self.try_look().await;
+        self.is_down = looked.is_err();
+        match looked {
+            Ok(()) if was_down => tracing::info!("store: available again"),
+            Err(error) if !was_down => {
+                tracing::error!(%error, "store: unavailable; enforcement continues from memory");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    async fn try_look(&mut self) -> Result<(), Failure> {
+        let version = self.backend.version().await?;
+        if version != self.version {
+            let (number, _) = self.backend.last().await?;
+            self.catch_up(number).await?;
+            self.version = version;
+        }
+        Ok(())
+    }
+
+    /// The rows of later transactions than the followers have, up to `number` and perhaps beyond.
+    async fn catch_up(&mut self, number: u64) -> Result<(), Failure> {
+        if number < self.seen {
+            tracing::warn!("store: an earlier state was restored; everything is loaded again");
+            return self.load().await;
+        }
+        for (table, key) in self.backend.changes_since(self.seen).await? {
+            let query = Query { table, column: table.columns()[0], value: key, live: false };
+            let rows = self.backend.find(&query).await?.into_iter();
+            let writes: Vec<_> = rows.map(|values| Write { table, values }).collect();
+            self.followers.apply(&writes);
+        }
+        self.seen = number;
+        Ok(())
+    }
+
+    /// Runs what waits, and what is owed.
+    pub(crate) async fn run(&mut self, batch: &mut Vec<Box<dyn Job>>) {
+        self.observe();
+        if self.owed.is_empty() || self.repay().await {
+            self.run_batch(batch).await;
+        } else {
+            self.run_one_by_one(batch).await;
+        }
+        batch.clear();
+    }
+
+    /// Deletes what ended long ago, while the clock can be trusted.
+    pub(crate) async fn sweep(&mut self) {
+        self.observe();
+        let Some(ends) = self.clock.deletable() else { return };
+        match self.backend.sweep(ends).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::debug!(rows, "store: deleted what ended more than 7 days ago"),
+            Err(error) => tracing::warn!(%error, "store: what has ended cannot be deleted"),
+        }
+        if !self.owed.is_empty() {
+            self.repay().await;
+        }
+    }
+
+    pub(crate) async fn close(mut self) {
+        if !self.owed.is_empty() && !self.repay().await {
+            let ends = self.owed.len();
+            tracing::error!(ends, "store: ends that could not be stored are lost at this exit");
+        }
+        self.backend.close().await;
+    }
+
+    fn observe(&mut self) {
+        if let Some(step) = self.clock.observe((self.clocks)()) {
+            tracing::warn!(
+                seconds = step.0,
+                "the clock stepped: nothing is deleted from the store for an hour"
+            );
+        }
+    }
+
+    /// Stores the ends that could not be stored before. Returns whether none is left.
+    async fn repay(&mut self) -> bool {
+        while let Some(mut job) = self.owed.pop_front() {
+            match self.transact(std::slice::from_mut(&mut job)).await {
+                Ok(_) => tracing::info!(intent = job.name(), "store: a pending end is stored"),
+                Err(_) => {
+                    self.owed.push_front(job);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    async fn run_batch(&mut self, batch: &mut Vec<Box<dyn Job>>) {
+        if !self.may_write(batch) {
+            return self.run_one_by_one(batch).await;
+        }
+        match self.transact(batch).await {
+            Ok(()) => {}
+            // Tried again, it could be done twice.
+            Err(failure @ Failure::Unknown(_)) => {
+                for job in batch.drain(..) {
+                    self.fail(job, failure.clone());
+                }
+            }
+            Err(_) => self.run_one_by_one(batch).await,
+        }
+    }
+
+    /// After an error that concerns the whole transaction.
+    async fn run_one_by_one(&mut self, batch: &mut Vec<Box<dyn Job>>) {
+        for mut job in batch.drain(..) {
+            let one = std::slice::from_mut(&mut job);
+            let may_write = self.may_write(one);
+            let mut result = if may_write { self.transact(one).await } else { Err(Failure::Full) };
+            let ends = job.ends().is_some();
+            if result == Err(Failure::Full) && ends && self.backend.release_reserve() {
+                tracing::warn!("store: the disk is full; the space kept back for ends is in use");
+                result = self.transact(std::slice::from_mut(&mut job)).await;
+            }
+            if let Err(failure) = result {
+                self.fail(job, failure);
+            }
+        }
+    }
+
+    /// Whether these may use the space of the disk: while the space kept back is in use, ends alone.
+    fn may_write(&mut self, jobs: &[Box<dyn Job>]) -> bool {
+        if jobs.iter().all(|job| job.ends().is_some()) {
+            return true;
+        }
+        let now = (self.clocks)().monotonic;
+        if now < self.reserve_after {
+            return false;
+        }
+        if self.backend.keep_reserve() {
+            return true;
+        }
+        let wait = u64::try_from(RESERVE_RETRY.as_nanos()).unwrap_or(u64::MAX);
+        self.reserve_after = Monotonic(now.0.saturating_add(wait));
+        false
+    }
+
+    /// Answers an intent that is not stored. What it ends is in force on this node all the same.
+    fn fail(&mut self, mut job: Box<dyn Job>, failure: Failure) {
+        tracing::error!(intent = job.name(), error = %failure, "store: not stored");
+        let Some(target) = job.ends() else { return job.answer(Err(failure.into())) };
+        self.followers.end(&target, self.clock.transaction(UnixTime(0)));
+        job.answer(Err(NotStored { failure, in_force: true }));
+        if self.owed.len() < OWED_MAX {
+            self.owed.push_back(job);
+        }
+    }
+
+    /// One transaction of these intents; answers them if it is committed.
+    async fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+        let done = match self.try_all(jobs).await {
+            Ok(done) => done,
+            Err(failure) => {
+                self.backend.rollback().await;
+                return Err(failure);
+            }
+        };
+        let (at, results) = done;
+        for (job, result) in jobs.iter_mut().zip(results) {
+            match result {
+                Ok(done) => {
+                    self.seen = self.seen.max(done.number);
+                    self.followers.apply(&done.draft.writes);
+                    job.answer(Ok((done.number, at)));
+                }
+                Err(failure) => {
+                    tracing::error!(intent = job.name(), error = %failure, "store: not stored");
+                    job.answer(Err(failure.into()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_all(
+        &mut self,
+        jobs: &mut [Box<dyn Job>],
+    ) -> Result<(UnixTime, Vec<Result<Done, Failure>>), Failure> {
+        let (number, last) = self.backend.begin().await?;
+        if number != self.seen {
+            // Another process was faster: its changes come first.
+            self.catch_up(number).await?;
+        }
+        let at = self.clock.transaction(last);
+        let mut results = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            self.backend.mark().await?;
+            let result = self.try_one(job.as_mut(), at).await;
+            if let Err(failure) = &result {
+                if !is_alone(failure) {
+                    return Err(failure.clone());
+                }
+                self.backend.rollback_to_mark().await?;
+            }
+            self.backend.release_mark().await?;
+            results.push(result);
+        }
+        let writes = results.iter().any(|result| result.as_ref().is_ok_and(|done| done.number > 0));
+        if writes {
+            self.backend.commit().await?;
+        } else {
+            self.backend.rollback().await;
+        }
+        Ok((at, results))
+    }
+
+    async fn try_one(&mut self, job: &mut dyn Job, at: UnixTime) -> Result<Done, Failure> {
+        let draft = self.decide(job, at).await?;
+        if draft.is_empty() {
+            return Ok(Done { number: 0, draft });
+        }
+        for write in &draft.writes {
+            if write.values.iter().any(is_too_long) {
+                return Err(Failure::Rows("a value exceeds 1 MiB".into()));
+            }
+            self.backend.write(write).await?;
+        }
+        let number = self.backend.number(at).await?;
+        for (position, act) in (0..).zip(&draft.acts) {
+            self.backend.audit(&job.line(act.clone(), (number, position, at))).await?;
+        }
+        let followed = draft.writes.iter().filter(|write| write.table.is_followed());
+        for (position, write) in (0..).zip(followed) {
+            let write = write.clone();
+            self.backend.log(&Changed { number, position, at, write }).await?;
+        }
+        Ok(Done { number, draft })
+    }
+
+    /// Asks the intent until it has all rows that it needs.
+    async fn decide(&mut self, job: &mut dyn Job, at: UnixTime) -> Result<Draft, Failure> {
+        let mut rows = Rows::default();
+        for _ in 0..QUERIES_MAX {
+            match job.decide(&rows, at) {
+                Ok(draft) => return Ok(draft),
+                Err(Need::Rows(query)) => {
+                    let found = self.backend.find(&query).await?;
+                    rows.insert(query, found);
+                }
+                Err(Need::Damaged(row)) => return Err(row.into()),
+                Err(need @ Need::TooMany(_)) => return Err(Failure::Rows(need.to_string().into())),
+            }
+        }
+        Err(Failure::Rows(format!("{} asks for the same rows again", job.name()).into()))
+    }
+}
+
+/// Longer values have smuggled SQL past a driver whose lengths overflowed (RUSTSEC-2024-0363).
+fn is_too_long(value: &Value) -> bool {
+    let bytes = match value {
+        Value::Null | Value::Int(_) => 0,
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+    };
+    bytes > VALUE_BYTES_MAX
+}
+
+/// Errors of one intent, which leave the others of its transaction alone.
+fn is_alone(failure: &Failure) -> bool {
+    matches!(failure, Failure::Constraint(_) | Failure::Damaged(_) | Failure::Rows(_))
+}

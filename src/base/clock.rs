@@ -15,7 +15,7 @@ pub struct UnixTime(pub u64);
 impl UnixTime {
     /// This instant plus `duration`, in whole seconds; saturates at the end of time.
     #[must_use]
-    pub fn plus(self, duration: Duration) -> Self {
+    pub(crate) fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.as_secs()))
     }
 }
@@ -162,7 +162,7 @@ pub enum TimeError {
 ///
 /// # Errors
 /// [`TimeError::Duration`] with the text, when it has another form or overflows.
-pub fn parse_duration(text: &str) -> Result<Duration, TimeError> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, TimeError> {
     let wrong = || TimeError::Duration(text.to_owned());
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -182,7 +182,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, TimeError> {
 ///
 /// # Errors
 /// [`TimeError::Instant`] with the text, when it is not one.
-pub fn parse_instant(text: &str) -> Result<UnixTime, TimeError> {
+pub(crate) fn parse_instant(text: &str) -> Result<UnixTime, TimeError> {
     let wrong = || TimeError::Instant(text.to_owned());
     let at = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339)
         .map_err(|_| wrong())?;

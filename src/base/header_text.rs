@@ -16,7 +16,10 @@ pub fn encode(text: &str) -> HeaderValue {
 }
 
 /// Encodes a list: each item as [`encode`] does, the separator inside an item too, joined by it.
-pub fn encode_list<'a>(items: impl IntoIterator<Item = &'a str>, separator: u8) -> HeaderValue {
+pub(crate) fn encode_list<'a>(
+    items: impl IntoIterator<Item = &'a str>,
+    separator: u8,
+) -> HeaderValue {
     let mut joined = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
         if index > 0 {

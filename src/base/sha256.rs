@@ -6,7 +6,7 @@
 use aws_lc_rs::digest::{self, Context};
 
 /// The bytes of a digest.
-pub const DIGEST_BYTES: usize = 32;
+pub(crate) const DIGEST_BYTES: usize = 32;
 
 /// The digest of `bytes`.
 #[must_use]

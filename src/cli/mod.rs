@@ -9,7 +9,7 @@ mod demo;
 mod explain;
 mod generated;
 mod issuer;
-pub mod key;
+mod key;
 mod loading;
 mod revoke;
 mod run;
@@ -31,7 +31,7 @@ use crate::serve::{Options, ServeError};
 /// The exit code of a command (contract, "Commands").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Success.
     Success = 0,
     /// A negative answer: refused, not found, not running.
@@ -52,7 +52,7 @@ impl From<Exit> for ExitCode {
 
 /// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// Printed as `gatepost: message`.
     Message(Exit, String),
     /// Printed one per line, each with its file, line and column.
@@ -61,17 +61,17 @@ pub enum Failure {
 
 impl Failure {
     /// An internal error, or an error of the operating system.
-    pub fn fault(message: impl Into<String>) -> Self {
+    pub(crate) fn fault(message: impl Into<String>) -> Self {
         Self::Message(Exit::Fault, message.into())
     }
 
     /// A negative answer.
-    pub fn negative(message: impl Into<String>) -> Self {
+    pub(crate) fn negative(message: impl Into<String>) -> Self {
         Self::Message(Exit::Negative, message.into())
     }
 
     /// Invalid arguments.
-    pub fn usage(message: impl Into<String>) -> Self {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Message(Exit::Usage, message.into())
     }
 
@@ -90,11 +90,11 @@ impl Failure {
 }
 
 /// The result of a command.
-pub type Outcome = Result<Exit, Failure>;
+pub(crate) type Outcome = Result<Exit, Failure>;
 
 /// Log format
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// Human-readable lines
     #[default]
     Text,
@@ -104,8 +104,7 @@ pub enum LogFormat {
 
 /// Minimum log level
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the usual words")]
-pub enum LogLevel {
+pub(crate) enum LogLevel {
     Error,
     Warn,
     #[default]
@@ -157,7 +156,7 @@ impl From<ServeError> for Failure {
 
 /// Arguments of every command.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Logging {
+pub(crate) struct Logging {
     /// Log format
     #[arg(long, value_enum, default_value_t, global = true, value_name = "FORMAT")]
     pub log_format: LogFormat,
@@ -184,7 +183,7 @@ Exit codes:  0 success, 1 refused, not found or not running, 2 invalid arguments
 
 /// The configuration file.
 #[derive(Clone, Debug, Args)]
-pub struct ConfigFile {
+pub(crate) struct ConfigFile {
     /// Configuration file
     #[arg(id = "config", long, short, value_name = "FILE")]
     pub path: PathBuf,

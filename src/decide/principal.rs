@@ -46,7 +46,7 @@ impl Claims {
 
     /// All of them, by name.
     #[must_use]
-    pub fn as_map(&self) -> &Map<String, Value> {
+    pub(crate) fn as_map(&self) -> &Map<String, Value> {
         &self.0
     }
 
@@ -214,7 +214,7 @@ impl Principal {
 
     /// The issuer's short name, fit for a metric label.
     #[must_use]
-    pub fn issuer_name(&self) -> &str {
+    pub(crate) fn issuer_name(&self) -> &str {
         &self.established.issuer_name
     }
 

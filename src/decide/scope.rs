@@ -23,7 +23,9 @@ impl ScopeSet {
     ///
     /// # Errors
     /// [`ScopeError`] with the first text that is not a scope token.
-    pub fn from_tokens<'a>(tokens: impl IntoIterator<Item = &'a str>) -> Result<Self, ScopeError> {
+    pub(crate) fn from_tokens<'a>(
+        tokens: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ScopeError> {
         let mut set = Vec::new();
         for token in tokens {
             if !is_scope_token(token) {
@@ -53,13 +55,13 @@ impl ScopeSet {
 
     /// Returns whether every scope of `wanted` is in this set.
     #[must_use]
-    pub fn contains_all(&self, wanted: &Self) -> bool {
+    pub(crate) fn contains_all(&self, wanted: &Self) -> bool {
         wanted.iter().all(|token| self.contains(token))
     }
 
     /// Returns whether at least one scope of `wanted` is in this set.
     #[must_use]
-    pub fn contains_any(&self, wanted: &Self) -> bool {
+    pub(crate) fn contains_any(&self, wanted: &Self) -> bool {
         wanted.iter().any(|token| self.contains(token))
     }
 

@@ -19,7 +19,7 @@ use crate::base::clock::Monotonic;
 use crate::decide::jwt::{Epoch, JwtError, VerifiedToken};
 
 /// The size unless configured: about 40,000 tokens.
-pub const SIZE_DEFAULT: u64 = 128 << 20;
+pub(crate) const SIZE_DEFAULT: u64 = 128 << 20;
 /// The size of a verified token besides three times its text and that of the issuer's answer:
 /// principal, header values, claims.
 const ENTRY_BYTES: u64 = 1024;

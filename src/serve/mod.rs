@@ -4,23 +4,23 @@
 //! the end (readiness, listeners, the last connection, the log), and pingora's settings. Never
 //! decides anything about a request.
 
-pub mod admin;
-pub mod downstream;
+pub(crate) mod admin;
+pub(crate) mod downstream;
 #[cfg(test)]
 pub(crate) mod fixture;
-pub mod introspection;
-pub mod jwks;
-pub mod observe;
+pub(crate) mod introspection;
+pub(crate) mod jwks;
+pub(crate) mod observe;
 mod outbound;
-pub mod process;
+pub(crate) mod process;
 mod published;
 mod readiness;
-pub mod reload;
-pub mod revocation_log;
-pub mod shared;
+pub(crate) mod reload;
+pub(crate) mod revocation_log;
+pub(crate) mod shared;
 #[cfg_attr(not(test), expect(dead_code, reason = "until the endpoints of the issuer run intents"))]
-pub mod store;
-pub mod upstream;
+pub(crate) mod store;
+pub(crate) mod upstream;
 
 use std::io;
 use std::num::NonZero;
@@ -72,7 +72,7 @@ const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 /// What `run` is told on the command line.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// The configuration.
     pub config: PathBuf,
     /// The form of log lines.
@@ -83,7 +83,7 @@ pub struct Options {
 
 /// Why the process did not start, or ended by itself.
 #[derive(Debug, Error)]
-pub enum ServeError {
+pub(crate) enum ServeError {
     /// Every mistake in the configuration and the files it names.
     #[error("the configuration has mistakes")]
     Mistakes(Vec<Mistake>),
@@ -106,7 +106,7 @@ pub enum ServeError {
 ///
 /// # Errors
 /// [`ServeError`], which has not been logged.
-pub fn run(options: &Options) -> Result<(), ServeError> {
+pub(crate) fn run(options: &Options) -> Result<(), ServeError> {
     match log::init(options.log_format, options.log_level) {
         // Set up before, in a process that runs several servers: the first one wins.
         Ok(()) | Err(log::LogError::Taken) => {}

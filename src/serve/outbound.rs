@@ -37,7 +37,7 @@ const IDLE_MAX: Duration = Duration::from_secs(20);
 
 /// Failure of a request to an issuer.
 #[derive(Clone, Debug, ThisError, PartialEq, Eq)]
-pub enum FetchError {
+pub(super) enum FetchError {
     /// The deadline passed.
     #[error("timed out after {0:?}")]
     Timeout(Duration),

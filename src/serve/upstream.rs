@@ -29,11 +29,11 @@ const REFRESH_EVERY: Duration = Duration::from_secs(5);
 /// The most addresses of one name that are kept.
 const ADDRESSES_MAX: usize = 16;
 /// The most addresses one request tries.
-pub const TRIES_MAX: usize = 3;
+pub(crate) const TRIES_MAX: usize = 3;
 
 /// The addresses of all upstreams.
 #[derive(Debug, Default)]
-pub struct Upstreams {
+pub(crate) struct Upstreams {
     /// By host name. Only names of the current configuration: the configuration bounds it.
     names: ArcSwap<HashMap<Box<str>, Arc<Resolved>>>,
     /// A request met a name that was never looked up.
@@ -53,7 +53,7 @@ struct Resolved {
 
 /// How often one request was sent on its way, and where it began.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tries {
+pub(crate) struct Tries {
     first: Option<usize>,
     made: usize,
     possible: usize,
@@ -62,7 +62,7 @@ pub struct Tries {
 impl Tries {
     /// Whether there is an address that was not tried.
     #[must_use]
-    pub fn can_go_on(&self) -> bool {
+    pub(crate) fn can_go_on(&self) -> bool {
         self.made < self.possible.min(TRIES_MAX)
     }
 
@@ -83,7 +83,7 @@ impl Upstreams {
     ///
     /// # Errors
     /// [`Fault::UpstreamConnect`] when the name has no address.
-    pub async fn peer(
+    pub(crate) async fn peer(
         &self,
         upstream: &Upstream,
         timeouts: &Timeouts,
@@ -200,7 +200,7 @@ fn pool_key(name: &str) -> u64 {
 
 /// The task that looks names up.
 #[derive(Debug)]
-pub struct Resolver {
+pub(crate) struct Resolver {
     /// Where the current configuration is.
     pub shared: Arc<Shared>,
     /// Where answers go.

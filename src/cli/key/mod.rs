@@ -24,11 +24,11 @@ use crate::decide::api_key::format::RandomFault;
 use crate::decide::scope::{ScopeError, ScopeSet};
 
 /// Fills a slice with random bytes, or fails.
-pub type FillRandom<'a> = dyn FnMut(&mut [u8]) -> Result<(), RandomFault> + 'a;
+pub(super) type FillRandom<'a> = dyn FnMut(&mut [u8]) -> Result<(), RandomFault> + 'a;
 
 /// `gatepost key ...`.
 #[derive(Clone, Debug, Subcommand)]
-pub enum KeyCommand {
+pub(super) enum KeyCommand {
     /// Create a key: print it once, and store only its digest
     #[command(after_help = "Example:\n  gatepost key create --file keys.yaml --name 'CI deploy' \
         --scope deploy --expires 90d\n\nThe first line of standard output is the key and nothing \
@@ -68,7 +68,7 @@ pub enum KeyCommand {
 
 /// The key file.
 #[derive(Clone, Debug, Args)]
-pub struct KeyFileArgument {
+pub(super) struct KeyFileArgument {
     /// Key file: YAML, or JSON Lines if its name ends in .jsonl
     #[arg(long = "file", short = 'f', value_name = "FILE")]
     pub path: PathBuf,
@@ -76,7 +76,7 @@ pub struct KeyFileArgument {
 
 /// The fields of a new entry.
 #[derive(Clone, Debug, Args)]
-pub struct Entry {
+pub(super) struct Entry {
     /// Subject of the key [default: key:ID]
     #[arg(long, value_parser = text)]
     pub subject: Option<String>,
@@ -93,7 +93,7 @@ pub struct Entry {
 
 /// `gatepost key create`.
 #[derive(Clone, Debug, Args)]
-pub struct Create {
+pub(super) struct Create {
     #[command(flatten)]
     file: KeyFileArgument,
     /// Human-readable label
@@ -105,7 +105,7 @@ pub struct Create {
 
 /// `gatepost key import`.
 #[derive(Clone, Debug, Args)]
-pub struct Import {
+pub(super) struct Import {
     #[command(flatten)]
     file: KeyFileArgument,
     /// Human-readable label
@@ -123,7 +123,7 @@ pub struct Import {
 
 /// `gatepost key list`.
 #[derive(Clone, Debug, Args)]
-pub struct List {
+pub(super) struct List {
     #[command(flatten)]
     file: KeyFileArgument,
     /// Print a JSON array
@@ -133,7 +133,7 @@ pub struct List {
 
 /// `gatepost key find`.
 #[derive(Clone, Debug, Args)]
-pub struct Find {
+pub(super) struct Find {
     #[command(flatten)]
     file: KeyFileArgument,
     /// Search the digests with this pepper as well; repeatable
@@ -146,7 +146,7 @@ pub struct Find {
 
 /// `gatepost key rotate`.
 #[derive(Clone, Debug, Args)]
-pub struct Rotate {
+pub(super) struct Rotate {
     /// Id of the key to replace
     id: String,
     #[command(flatten)]
@@ -164,7 +164,7 @@ pub struct Rotate {
 
 /// `gatepost key disable`, `enable`, `delete`.
 #[derive(Clone, Debug, Args)]
-pub struct One {
+pub(super) struct One {
     /// Id of the key
     id: String,
     #[command(flatten)]
@@ -173,7 +173,7 @@ pub struct One {
 
 /// The expiry argument of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiry {
+pub(super) enum Expiry {
     /// A duration from now.
     After(Duration),
     /// A time.
@@ -182,7 +182,7 @@ pub enum Expiry {
 
 /// Runs a command and returns its exit code: 0 success, 1 not found or refused, 2 invalid
 /// arguments, 70 internal or system error, 78 invalid key file.
-pub fn run(
+pub(super) fn run(
     command: &KeyCommand,
     stdin: &mut dyn Read,
     stdout: &mut dyn Write,

@@ -17,7 +17,7 @@ use crate::base::sha256::sha256;
 
 /// The shortest presented key that may match a bare SHA-256, in bytes: 22 base64 characters carry
 /// 128 bits. Anything shorter could be found from the key file by brute force.
-pub const BARE_KEY_BYTES_MIN: usize = 22;
+pub(crate) const BARE_KEY_BYTES_MIN: usize = 22;
 
 pub use crate::decide::request::credential::KEY_BYTES_MAX;
 
@@ -180,7 +180,7 @@ impl fmt::Debug for Digest {
 
 /// Returns whether a text is a valid pepper name.
 #[must_use]
-pub fn is_pepper_name(text: &str) -> bool {
+pub(crate) fn is_pepper_name(text: &str) -> bool {
     (1..=PEPPER_NAME_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }

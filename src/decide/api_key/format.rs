@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::base::secret::Secret;
 
 /// The beginning of every secret that gatepost issues; [`SecretKind::prefix`] goes on from here.
-pub const RESERVED_PREFIX: &str = "gp_";
+pub(crate) const RESERVED_PREFIX: &str = "gp_";
 
 /// Base62 digits in the order of their values.
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -28,10 +28,10 @@ const CHECKSUM_CHARS: usize = 6;
 const RANDOM_ROUNDS_MAX: usize = 16;
 
 /// Finds API keys: for secret scanners.
-pub const API_KEY_PATTERN: &str = r"\bgp_key_[0-9A-Za-z]{49}\b";
+pub(crate) const API_KEY_PATTERN: &str = r"\bgp_key_[0-9A-Za-z]{49}\b";
 
 /// Finds personal access tokens: for secret scanners.
-pub const PERSONAL_ACCESS_TOKEN_PATTERN: &str = r"\bgp_pat_[0-9A-Za-z]{49}\b";
+pub(crate) const PERSONAL_ACCESS_TOKEN_PATTERN: &str = r"\bgp_pat_[0-9A-Za-z]{49}\b";
 
 /// The kinds of secret that have this form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,7 +113,7 @@ pub fn generate(
 ///
 /// # Errors
 /// [`RandomFault`] as for [`generate`].
-pub fn push_random(
+pub(crate) fn push_random(
     text: &mut String,
     count: usize,
     alphabet: &[u8],

@@ -104,7 +104,7 @@ pub enum KeyError {
 /// Whether a bearer begins like the secrets that gatepost issues, of any kind. No issuer is asked
 /// about it, whatever is configured: the question would disclose the secret.
 #[must_use]
-pub fn is_reserved(bearer: &str) -> bool {
+pub(crate) fn is_reserved(bearer: &str) -> bool {
     bearer.starts_with(format::RESERVED_PREFIX)
 }
 
@@ -113,7 +113,7 @@ pub fn is_reserved(bearer: &str) -> bool {
 ///
 /// # Errors
 /// [`KeyError::Malformed`] or [`KeyError::Misplaced`].
-pub fn refuse_as_bearer(bearer: &str) -> Result<(), KeyError> {
+pub(crate) fn refuse_as_bearer(bearer: &str) -> Result<(), KeyError> {
     match format::check(bearer) {
         Form::Bad(_) => Err(KeyError::Malformed),
         Form::Good(_) => Err(KeyError::Misplaced),

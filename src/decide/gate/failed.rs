@@ -34,7 +34,7 @@ pub struct FailedCredentials {
 
 impl FailedCredentials {
     /// 5 failures a second, 100 at once.
-    pub const DEFAULT: Quota = Quota {
+    pub(crate) const DEFAULT: Quota = Quota {
         burst: NonZeroU32::new(100).unwrap(),
         per_request_ns: NonZeroU64::new(200_000_000).unwrap(),
     };

@@ -435,7 +435,7 @@ impl Gate {
 
 /// The client's address as logs show it.
 #[must_use]
-pub fn address_text(address: Option<IpAddr>) -> String {
+pub(crate) fn address_text(address: Option<IpAddr>) -> String {
     address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
 }
 

@@ -52,13 +52,13 @@ impl IdentityHeaders {
     /// `X-Auth-*` and every configured name, in every folding, less `pass_headers`. Trailer fields
     /// are checked in the same way.
     #[must_use]
-    pub fn is_stripped(&self, name: &HeaderName) -> bool {
+    pub(crate) fn is_stripped(&self, name: &HeaderName) -> bool {
         self.is_stripped_folded(name, &fold(name.as_str()))
     }
 
     /// As [`Self::is_stripped`], for a name whose [folded](fold) form is known.
     #[must_use]
-    pub fn is_stripped_folded(&self, name: &HeaderName, folded: &str) -> bool {
+    pub(crate) fn is_stripped_folded(&self, name: &HeaderName, folded: &str) -> bool {
         let looks_like_ours =
             is_x_auth(folded) || self.renamed.iter().any(|ours| ours.as_str() == folded);
         looks_like_ours && !self.passed.contains(name)

@@ -56,13 +56,13 @@ impl IdentityHeaderName {
 
     /// The name.
     #[must_use]
-    pub fn as_header_name(&self) -> &HeaderName {
+    pub(crate) fn as_header_name(&self) -> &HeaderName {
         self.0.name()
     }
 
     /// The name as configured.
     #[must_use]
-    pub fn as_field_name(&self) -> &FieldName {
+    pub(crate) fn as_field_name(&self) -> &FieldName {
         &self.0
     }
 }

@@ -69,13 +69,13 @@ impl Algorithm {
 
     /// The algorithm of a registered name, byte for byte: `none`, `None` and `rs256` are not registered.
     #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
     }
 
     /// The only kind of key that fits.
     #[must_use]
-    pub const fn key_kind(self) -> KeyKind {
+    pub(crate) const fn key_kind(self) -> KeyKind {
         match self {
             Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 => {
                 KeyKind::Rsa

@@ -75,7 +75,7 @@ impl Issuers {
     /// takes. `None` where there is none, and where there are several: a token is never shown to
     /// an issuer that may not be its own.
     #[must_use]
-    pub fn introspecting(&self, accepted: Option<&[Box<str>]>) -> Option<&Arc<str>> {
+    pub(crate) fn introspecting(&self, accepted: Option<&[Box<str>]>) -> Option<&Arc<str>> {
         let takes = |issuer: &&Issuer| {
             let accepts =
                 |list: &[Box<str>]| list.iter().any(|one| **one == *issuer.settings.issuer);
@@ -88,7 +88,7 @@ impl Issuers {
 
     /// What a request is refused with whose issuer could not be asked.
     #[must_use]
-    pub fn not_asked(&self, issuer: &Arc<str>) -> JwtError {
+    pub(crate) fn not_asked(&self, issuer: &Arc<str>) -> JwtError {
         let name = self.get(issuer).map_or(issuer, |issuer| &issuer.settings.name);
         JwtError::IntrospectionFailed { issuer: Arc::clone(name) }
     }

@@ -77,7 +77,7 @@ impl KeySet {
     }
 
     /// The members of the file or set that are not used, and secrets that look made up.
-    pub fn warnings(&self) -> impl Iterator<Item = &KeyMistake> {
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = &KeyMistake> {
         self.skipped.iter().chain(&self.weak)
     }
 

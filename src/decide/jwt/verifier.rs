@@ -120,7 +120,7 @@ impl VerifiedToken {
     ///
     /// # Errors
     /// [`JwtError::Expired`] or [`JwtError::NotYetValid`].
-    pub fn check_time(&self, now: UnixTime) -> Result<(), JwtError> {
+    pub(crate) fn check_time(&self, now: UnixTime) -> Result<(), JwtError> {
         self.0.validity.check(now)
     }
 }
@@ -165,7 +165,7 @@ impl Issuers {
     /// The issuers after a reload. One that has the very same key set and equal settings stays in
     /// its epoch, so that what was verified under it need not be verified again.
     #[must_use]
-    pub fn renew(&self, issuers: Vec<(Arc<IssuerSettings>, Arc<KeySet>)>) -> Self {
+    pub(crate) fn renew(&self, issuers: Vec<(Arc<IssuerSettings>, Arc<KeySet>)>) -> Self {
         let with_epoch = |(settings, keys): (Arc<IssuerSettings>, Arc<KeySet>)| {
             let before = self.by_identifier.get(&settings.issuer);
             let same = before

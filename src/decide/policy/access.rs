@@ -59,7 +59,7 @@ impl Requirement {
     ///
     /// # Errors
     /// [`AccessDenied::Kind`].
-    pub fn accepts(&self, kind: CredentialKind) -> Result<(), AccessDenied> {
+    pub(crate) fn accepts(&self, kind: CredentialKind) -> Result<(), AccessDenied> {
         if self.credentials.contains(&kind) { Ok(()) } else { Err(AccessDenied::Kind(kind)) }
     }
 
@@ -67,7 +67,7 @@ impl Requirement {
     ///
     /// # Errors
     /// The first condition that is not met, in the order kind, issuer, scopes, any scope, claims.
-    pub fn authorize(&self, principal: &Principal) -> Result<(), AccessDenied> {
+    pub(crate) fn authorize(&self, principal: &Principal) -> Result<(), AccessDenied> {
         self.accepts(principal.credential())?;
         if let Some(issuers) = &self.issuers
             && !issuers.iter().any(|issuer| **issuer == *principal.issuer())
@@ -124,7 +124,7 @@ impl Access {
     /// be admitted by `other` too. Detects a host-bound route that requires less than a hostless
     /// one.
     #[must_use]
-    pub fn demands_at_least(&self, other: &Self) -> bool {
+    pub(crate) fn demands_at_least(&self, other: &Self) -> bool {
         match (self, other) {
             (_, Self::Anonymous) => true,
             // Anonymous lets bad credentials pass, which Optional refuses; both let none pass.

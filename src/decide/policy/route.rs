@@ -23,7 +23,7 @@ impl Methods {
     /// Returns whether a request with `method` matches the route: never TRACE, which reflects
     /// credentials, and CONNECT, which makes a tunnel, even if they are listed.
     #[must_use]
-    pub fn covers(&self, method: &Method) -> bool {
+    pub(crate) fn covers(&self, method: &Method) -> bool {
         if *method == Method::TRACE || *method == Method::CONNECT {
             return false;
         }

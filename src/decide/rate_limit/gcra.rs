@@ -41,7 +41,7 @@ pub fn charge(tat: u64, now: u64, quota: &Quota) -> Outcome {
 }
 
 /// The state of a caller at `now`, charging nothing: `allowed` says whether a request would pass.
-pub fn inspect(tat: u64, now: u64, quota: &Quota) -> Outcome {
+pub(crate) fn inspect(tat: u64, now: u64, quota: &Quota) -> Outcome {
     let allowed = charge(tat, now, quota).allowed;
     standing(allowed, tat, now, quota)
 }
@@ -49,7 +49,7 @@ pub fn inspect(tat: u64, now: u64, quota: &Quota) -> Outcome {
 /// Undoes one charge that was made with the same quota. It returns at most what that charge took:
 /// later charges remain.
 #[must_use]
-pub fn refund(tat: u64, quota: &Quota) -> u64 {
+pub(crate) fn refund(tat: u64, quota: &Quota) -> u64 {
     tat.saturating_sub(quota.per_request_ns.get())
 }
 

@@ -15,10 +15,10 @@ use crate::decide::rate_limit::{LimitHeaders, Standing};
 const INTEGER_MAX: u64 = 999_999_999_999_999;
 
 /// The field with the remaining allowance.
-pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// The field with the quota.
-pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// [`limit_fields`] by name, for an answer; empty when no limit sends fields.
 pub fn fields(standings: &[Standing], refused: bool) -> Vec<(HeaderName, HeaderValue)> {

@@ -12,7 +12,7 @@ use crate::decide::rate_limit::{self, Standing};
 use crate::decide::rejection::{Reason, Rejection};
 
 /// The media type of the bodies (RFC 9457 section 3).
-pub const PROBLEM_JSON: &str = "application/problem+json";
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// `Retry-After` of a 503: unavailable keys are fetched at least this often in the first minutes.
 const UNAVAILABLE_SECS: u64 = 5;

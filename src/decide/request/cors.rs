@@ -102,7 +102,7 @@ impl Cors {
     /// The fields of the answer to a preflight. Where origin, method or a header is not allowed,
     /// the permission is absent and the browser refuses the request.
     #[must_use]
-    pub fn preflight_fields(&self, request: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    pub(crate) fn preflight_fields(&self, request: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
         let vary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
         let mut fields = vec![(VARY, HeaderValue::from_static(vary))];
         if self.takes_method(request) && self.takes_headers(request) {
@@ -167,7 +167,7 @@ impl Cors {
 /// The method a preflight asks for: `OPTIONS` with `Origin` and `Access-Control-Request-Method`,
 /// one of each. `None` when the request is not a preflight.
 #[must_use]
-pub fn preflight_method(method: &Method, fields: &HeaderMap) -> Option<Method> {
+pub(crate) fn preflight_method(method: &Method, fields: &HeaderMap) -> Option<Method> {
     if *method != Method::OPTIONS {
         return None;
     }

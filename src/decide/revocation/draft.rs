@@ -69,7 +69,7 @@ impl Draft {
     ///
     /// # Errors
     /// The mistake.
-    pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
+    pub(crate) fn from_json(bytes: &[u8]) -> Result<Self, String> {
         // A list would be taken for the fields in their order.
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Err("is not a JSON object".to_owned());

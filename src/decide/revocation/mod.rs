@@ -186,14 +186,14 @@ impl Entry {
 
     /// Until then; `None` for as long as it could hit anything.
     #[must_use]
-    pub fn ending(mut self, ends: Option<UnixTime>) -> Self {
+    pub(crate) fn ending(mut self, ends: Option<UnixTime>) -> Self {
         self.ends = ends;
         self
     }
 
     /// The reason, for people.
     #[must_use]
-    pub fn because(mut self, reason: Option<Box<str>>) -> Self {
+    pub(crate) fn because(mut self, reason: Option<Box<str>>) -> Self {
         self.reason = reason;
         self
     }
@@ -357,13 +357,13 @@ impl Revocations {
 
     /// The entry that revokes a token, if there is one.
     #[must_use]
-    pub fn find_token(&self, token: &VerifiedToken, now: UnixTime) -> Option<Hit> {
+    pub(crate) fn find_token(&self, token: &VerifiedToken, now: UnixTime) -> Option<Hit> {
         self.find(|set| set.find_token(&TokenFacts::of(token), now).map(Arc::clone))
     }
 
     /// The entry that revokes an API key, if there is one.
     #[must_use]
-    pub fn find_key(&self, id: &str, now: UnixTime) -> Option<Hit> {
+    pub(crate) fn find_key(&self, id: &str, now: UnixTime) -> Option<Hit> {
         self.find(|set| set.find_key(id, now).map(Arc::clone))
     }
 

@@ -73,7 +73,7 @@ impl Default for RevocationSet {
 impl RevocationSet {
     /// The first entry that revokes a token.
     #[must_use]
-    pub fn find_token(&self, token: &TokenFacts<'_>, now: UnixTime) -> Option<&Arc<Entry>> {
+    pub(crate) fn find_token(&self, token: &TokenFacts<'_>, now: UnixTime) -> Option<&Arc<Entry>> {
         if self.is_empty() {
             return None;
         }
@@ -93,7 +93,7 @@ impl RevocationSet {
 
     /// The entry that revokes an API key.
     #[must_use]
-    pub fn find_key(&self, id: &str, now: UnixTime) -> Option<&Arc<Entry>> {
+    pub(crate) fn find_key(&self, id: &str, now: UnixTime) -> Option<&Arc<Entry>> {
         let target = TargetRef { kind: Kind::Key, issuer: API_KEY_ISSUER, value: id };
         self.find(target).filter(|entry| entry.holds(now))
     }
@@ -132,7 +132,7 @@ impl RevocationSet {
 
     /// The merged entry; the present one itself if the new one adds nothing.
     #[must_use]
-    pub fn merge(&self, entry: Entry) -> Arc<Entry> {
+    pub(crate) fn merge(&self, entry: Entry) -> Arc<Entry> {
         let Some(before) = self.find(entry.target.as_ref()) else { return Arc::new(entry) };
         let merged = before.merged(&entry);
         if merged == **before { Arc::clone(before) } else { Arc::new(merged) }

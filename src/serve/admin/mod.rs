@@ -33,7 +33,7 @@ use crate::serve::shared::Shared;
 
 /// The admin listener as `run` starts it.
 #[derive(Debug)]
-pub struct Admin {
+pub(crate) struct Admin {
     /// Where it listens.
     pub address: ListenAddress,
     /// The bearer token it demands.
@@ -42,7 +42,7 @@ pub struct Admin {
 
 /// The process that the pages show and change.
 #[derive(Clone, Debug)]
-pub struct Process {
+pub(crate) struct Process {
     /// Its state.
     pub shared: Arc<Shared>,
     /// Its reloads.
@@ -68,7 +68,7 @@ const BLOCKING_THREADS_MAX: usize = 4;
 
 /// A running listener; stops when it is dropped.
 #[derive(Debug)]
-pub struct AdminHandle {
+pub(crate) struct AdminHandle {
     address: ListenAddress,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -77,7 +77,7 @@ pub struct AdminHandle {
 impl AdminHandle {
     /// Where it listens, with the port that was chosen.
     #[must_use]
-    pub fn address(&self) -> &ListenAddress {
+    pub(crate) fn address(&self) -> &ListenAddress {
         &self.address
     }
 }
@@ -96,7 +96,7 @@ impl Drop for AdminHandle {
 ///
 /// # Errors
 /// When the address cannot be had, somebody else listens there, or no thread can be started.
-pub fn serve(admin: Admin, process: Process) -> io::Result<AdminHandle> {
+pub(crate) fn serve(admin: Admin, process: Process) -> io::Result<AdminHandle> {
     let Admin { address, token } = admin;
     start("admin", &address, |address| pages::router(process, &Guard::new(address, token.as_ref())))
 }
@@ -105,7 +105,7 @@ pub fn serve(admin: Admin, process: Process) -> io::Result<AdminHandle> {
 ///
 /// # Errors
 /// Those of [`serve`].
-pub fn serve_metrics(address: &ListenAddress, process: Process) -> io::Result<AdminHandle> {
+pub(crate) fn serve_metrics(address: &ListenAddress, process: Process) -> io::Result<AdminHandle> {
     start("metrics", address, |_| pages::metrics_router(process))
 }
 

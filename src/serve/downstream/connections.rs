@@ -17,7 +17,7 @@ use crate::serve::observe::metrics::ConnectionSeries;
 
 /// The open connections of the process.
 #[derive(Debug)]
-pub struct Connections {
+pub(crate) struct Connections {
     caps: ConnectionCaps,
     open: AtomicUsize,
     /// An entry for each address with an open connection, so never more than `caps.total`.
@@ -28,7 +28,7 @@ pub struct Connections {
 
 /// Which cap is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CapReached {
+pub(crate) enum CapReached {
     /// Of all connections.
     Total,
     /// Of the connections of one address.
@@ -38,7 +38,7 @@ pub enum CapReached {
 impl Connections {
     /// None is open yet.
     #[must_use]
-    pub fn new(caps: ConnectionCaps, series: ConnectionSeries) -> Self {
+    pub(crate) fn new(caps: ConnectionCaps, series: ConnectionSeries) -> Self {
         Self {
             caps,
             open: AtomicUsize::new(0),
@@ -53,7 +53,10 @@ impl Connections {
     ///
     /// # Errors
     /// The cap that is reached. The connection must be closed at once.
-    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<OpenConnection, CapReached> {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+    ) -> Result<OpenConnection, CapReached> {
         let entered = self.count(address);
         match &entered {
             Ok(_) => {
@@ -111,19 +114,19 @@ impl Connections {
 
     /// How many there are.
     #[must_use]
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
     }
 
     /// Whether more than three quarters of the connections that may be open are.
     #[must_use]
-    pub fn are_scarce(&self) -> bool {
+    pub(crate) fn are_scarce(&self) -> bool {
         // In this form a small cap is not scarce from its first connection on.
         self.open().saturating_mul(4) > self.caps.total.saturating_mul(3)
     }
 
     /// Waits until none is open.
-    pub async fn all_closed(&self) {
+    pub(crate) async fn all_closed(&self) {
         loop {
             let closed = self.closed.notified();
             if self.open() == 0 {
@@ -136,7 +139,7 @@ impl Connections {
 
 /// One open connection.
 #[derive(Debug)]
-pub struct OpenConnection {
+pub(crate) struct OpenConnection {
     connections: Arc<Connections>,
     address: Option<Vec<u8>>,
 }

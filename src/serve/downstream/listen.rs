@@ -23,7 +23,7 @@ const PROBE_MAX: Duration = Duration::from_secs(1);
 
 /// Why an address cannot be listened on.
 #[derive(Debug, Error)]
-pub enum ListenError {
+pub(crate) enum ListenError {
     /// Another process listens there.
     #[error(
         "listener {0}: the address is in use: stop the process that listens there, or set another address"
@@ -39,7 +39,7 @@ pub enum ListenError {
 
 /// An address as the configuration spells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// TCP; the port is known even where the configuration left the choice to the system.
     Tcp(SocketAddr),
     /// A Unix socket.
@@ -48,12 +48,12 @@ pub enum Place {
 
 /// How long the connections of each listener may be idle.
 #[derive(Clone, Debug)]
-pub struct Keepalives(Vec<(Place, Duration)>);
+pub(crate) struct Keepalives(Vec<(Place, Duration)>);
 
 impl Keepalives {
     /// Those of the listeners, in the order of their places.
     #[must_use]
-    pub fn new(places: &[Place], listeners: &[Listener]) -> Self {
+    pub(crate) fn new(places: &[Place], listeners: &[Listener]) -> Self {
         let keepalives = listeners.iter().map(|listener| listener.keepalive);
         Self(places.iter().cloned().zip(keepalives).collect())
     }
@@ -61,7 +61,7 @@ impl Keepalives {
     /// The one for a connection that was accepted at `local`; the shortest when no listener is
     /// known to have accepted it.
     #[must_use]
-    pub fn at(&self, local: Option<&PeerAddress>) -> Duration {
+    pub(crate) fn at(&self, local: Option<&PeerAddress>) -> Duration {
         let accepted = |place: &Place| match (place, local) {
             (Place::Tcp(listener), Some(PeerAddress::Inet(local))) => {
                 let is_host = listener.ip().is_unspecified()
@@ -93,7 +93,7 @@ impl Place {
     ///
     /// # Errors
     /// [`ListenError`], with the address and the remedy.
-    pub fn check(address: &ListenAddress) -> Result<Self, ListenError> {
+    pub(crate) fn check(address: &ListenAddress) -> Result<Self, ListenError> {
         match address {
             ListenAddress::Tcp(address) => check_tcp(*address),
             ListenAddress::Unix(path) => check_unix(path),
@@ -102,7 +102,7 @@ impl Place {
 
     /// What pingora is to listen on.
     #[must_use]
-    pub fn endpoint(&self) -> ListenerConfig {
+    pub(crate) fn endpoint(&self) -> ListenerConfig {
         let endpoint = match self {
             Self::Tcp(address) => ListenerConfig::tcp(address.to_string()),
             // For the owner and the group: whoever may connect is believed to be a local peer.
@@ -116,7 +116,7 @@ impl Place {
 
     /// The name of a Unix socket that is listened on.
     #[must_use]
-    pub fn socket_file(&self) -> Option<SocketFile> {
+    pub(crate) fn socket_file(&self) -> Option<SocketFile> {
         match self {
             Self::Tcp(_) => None,
             Self::Unix(path) => SocketFile::of(path).ok(),
@@ -125,7 +125,7 @@ impl Place {
 
     /// Whether somebody listens there.
     #[must_use]
-    pub fn answers(&self) -> bool {
+    pub(crate) fn answers(&self) -> bool {
         match self {
             Self::Tcp(address) => {
                 TcpStream::connect_timeout(&reachable(*address), PROBE_MAX).is_ok()
@@ -137,7 +137,7 @@ impl Place {
 
 /// A socket's name in the file system, removed when it is no longer listened on.
 #[derive(Debug)]
-pub struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     /// Device and inode: by then the name may be another process's.
     identity: (u64, u64),
@@ -148,14 +148,14 @@ impl SocketFile {
     ///
     /// # Errors
     /// When there is none.
-    pub fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let metadata = std::fs::symlink_metadata(path)?;
         Ok(Self { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
     }
 
     /// Its name.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

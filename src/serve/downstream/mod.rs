@@ -3,8 +3,8 @@
 //! Owns listeners, connections and their bounds, and the HTTP exchange. Never decides: it asks the
 //! gate.
 
-pub mod connection;
-pub mod connections;
-pub mod front;
-pub mod listen;
-pub mod proxy;
+pub(crate) mod connection;
+pub(crate) mod connections;
+pub(crate) mod front;
+pub(crate) mod listen;
+pub(crate) mod proxy;

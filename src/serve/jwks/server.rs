@@ -20,13 +20,13 @@ const ASKS_MAX: usize = 16;
 
 /// The key servers of all issuers, by the issuer's short name.
 #[derive(Debug, Default)]
-pub struct KeyServers(ArcSwap<HashMap<Arc<str>, Arc<KeyServer>>>);
+pub(crate) struct KeyServers(ArcSwap<HashMap<Arc<str>, Arc<KeyServer>>>);
 
 pub(super) type Answer = Result<Refreshed, NoRefresh>;
 
 /// The key server of one issuer.
 #[derive(Debug)]
-pub struct KeyServer {
+pub(crate) struct KeyServer {
     name: Arc<str>,
     remote: Arc<RemoteKeys>,
     standing: ArcSwap<Standing>,
@@ -41,7 +41,7 @@ pub struct KeyServer {
 impl KeyServers {
     /// Requests a refresh for a token with an unknown `kid`. Cheap, takes no lock, and causes at most
     /// one fetch in 30 s.
-    pub fn nudge(&self, issuer: &str) {
+    pub(crate) fn nudge(&self, issuer: &str) {
         if let Some(server) = self.0.load().get(issuer) {
             server.nudge();
         }
@@ -51,7 +51,7 @@ impl KeyServers {
     ///
     /// # Errors
     /// [`NoRefresh`].
-    pub async fn refresh(&self, issuer: &str) -> Result<Refreshed, NoRefresh> {
+    pub(crate) async fn refresh(&self, issuer: &str) -> Result<Refreshed, NoRefresh> {
         let server = self.0.load().get(issuer).cloned().ok_or(NoRefresh::Unknown)?;
         let (sender, receiver) = oneshot::channel();
         server.ask.try_send(sender).map_err(|_| NoRefresh::Aborted)?;
@@ -60,7 +60,7 @@ impl KeyServers {
 
     /// All key servers.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<KeyServer>> {
+    pub(crate) fn all(&self) -> Vec<Arc<KeyServer>> {
         self.0.load().values().cloned().collect()
     }
 
@@ -86,13 +86,13 @@ impl KeyServer {
 
     /// The issuer's short name.
     #[must_use]
-    pub fn name(&self) -> &Arc<str> {
+    pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
     /// The location of the keys, for display: without its query.
     #[must_use]
-    pub fn location(&self) -> String {
+    pub(crate) fn location(&self) -> String {
         match &self.remote.location {
             KeyLocation::Url(url) => url.to_string(),
             KeyLocation::Discovery => "discovery".to_owned(),
@@ -101,7 +101,7 @@ impl KeyServer {
 
     /// Its status.
     #[must_use]
-    pub fn standing(&self) -> Arc<Standing> {
+    pub(crate) fn standing(&self) -> Arc<Standing> {
         self.standing.load_full()
     }
 

@@ -14,7 +14,7 @@ use crate::decide::request::address::push_address;
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LineFormat {
+pub(crate) enum LineFormat {
     /// `name=value` pairs; values that are not plain words stand in JSON quotes.
     #[default]
     Text,
@@ -30,7 +30,7 @@ const ESCAPE_BYTES_MAX: usize = 12;
 
 /// One line being written, field by field.
 #[derive(Debug)]
-pub struct Line {
+pub(crate) struct Line {
     out: Vec<u8>,
     format: LineFormat,
     empty: bool,
@@ -39,13 +39,13 @@ pub struct Line {
 impl Line {
     /// An empty line with room for `capacity` bytes.
     #[must_use]
-    pub fn new(format: LineFormat, capacity: usize) -> Self {
+    pub(crate) fn new(format: LineFormat, capacity: usize) -> Self {
         Self::within(format, Vec::with_capacity(capacity))
     }
 
     /// An empty line in the room of an older one.
     #[must_use]
-    pub fn within(format: LineFormat, mut out: Vec<u8>) -> Self {
+    pub(crate) fn within(format: LineFormat, mut out: Vec<u8>) -> Self {
         out.clear();
         if format == LineFormat::Json {
             out.push(b'{');
@@ -54,7 +54,7 @@ impl Line {
     }
 
     /// A field with any text; at most about `bytes_max` bytes of it are written.
-    pub fn text(&mut self, name: &'static str, value: &str, bytes_max: usize) {
+    pub(crate) fn text(&mut self, name: &'static str, value: &str, bytes_max: usize) {
         self.name(name);
         match self.format {
             LineFormat::Text if is_plain(value, bytes_max) => {
@@ -70,13 +70,13 @@ impl Line {
     }
 
     /// A field with a word of our own, which is plain.
-    pub fn word(&mut self, name: &'static str, value: &'static str) {
+    pub(crate) fn word(&mut self, name: &'static str, value: &'static str) {
         debug_assert!(is_plain(value, usize::MAX), "{value:?} needs quotes");
         self.plain(name, |out| out.extend_from_slice(value.as_bytes()));
     }
 
     /// A field with a point in time. Its spelling is plain.
-    pub fn time(&mut self, name: &'static str, value: UnixMillis) {
+    pub(crate) fn time(&mut self, name: &'static str, value: UnixMillis) {
         self.plain(name, |out| match value.digits() {
             Some(digits) => out.extend_from_slice(&digits),
             // Writing to a Vec cannot fail.
@@ -85,7 +85,7 @@ impl Line {
     }
 
     /// A field with an address. Its spelling is plain.
-    pub fn address(&mut self, name: &'static str, value: IpAddr) {
+    pub(crate) fn address(&mut self, name: &'static str, value: IpAddr) {
         self.plain(name, |out| push_address(out, value));
     }
 
@@ -99,13 +99,13 @@ impl Line {
     }
 
     /// A field with a whole number.
-    pub fn number(&mut self, name: &'static str, value: u64) {
+    pub(crate) fn number(&mut self, name: &'static str, value: u64) {
         self.name(name);
         self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     /// A field with milliseconds, to the microsecond: `12.034`.
-    pub fn millis(&mut self, name: &'static str, value: Duration) {
+    pub(crate) fn millis(&mut self, name: &'static str, value: Duration) {
         self.name(name);
         let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
         self.out.extend_from_slice(itoa::Buffer::new().format(micros / 1000).as_bytes());
@@ -116,7 +116,7 @@ impl Line {
 
     /// The whole line with its line end.
     #[must_use]
-    pub fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         if self.format == LineFormat::Json {
             self.out.push(b'}');
         }
@@ -146,7 +146,7 @@ impl Line {
 }
 
 /// Appends `value` as a JSON string of printable ASCII, shortened to about `bytes_max` bytes.
-pub fn push_quoted(out: &mut Vec<u8>, value: &str, bytes_max: usize) {
+pub(crate) fn push_quoted(out: &mut Vec<u8>, value: &str, bytes_max: usize) {
     out.push(b'"');
     push_escaped(out, value, bytes_max);
     out.push(b'"');
@@ -154,7 +154,7 @@ pub fn push_quoted(out: &mut Vec<u8>, value: &str, bytes_max: usize) {
 
 /// Appends `value` as it stands inside a JSON string: every control, quote, backslash and
 /// non-ASCII character escaped, so that no terminal and no parser sees anything but text.
-pub fn push_escaped(out: &mut Vec<u8>, value: &str, bytes_max: usize) {
+pub(crate) fn push_escaped(out: &mut Vec<u8>, value: &str, bytes_max: usize) {
     let end = out.len().saturating_add(bytes_max);
     for character in value.chars() {
         // What is written never passes `end` by more than the mark.
@@ -182,7 +182,7 @@ pub fn push_escaped(out: &mut Vec<u8>, value: &str, bytes_max: usize) {
 
 /// `text` up to `bytes_max` bytes, cut between characters, with a mark where something is missing.
 #[must_use]
-pub fn shorten(text: &str, bytes_max: usize) -> String {
+pub(crate) fn shorten(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text.to_owned();
     }

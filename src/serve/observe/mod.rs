@@ -3,13 +3,13 @@
 //! Owns that all three are told the same, once. Never decides, never waits, never sees a
 //! credential.
 
-pub mod access_log;
-pub mod line;
-pub mod log;
-pub mod metrics;
-pub mod record;
-pub mod report;
-pub mod why;
+pub(crate) mod access_log;
+pub(crate) mod line;
+pub(crate) mod log;
+pub(crate) mod metrics;
+pub(crate) mod record;
+pub(crate) mod report;
+pub(crate) mod why;
 
 use crate::serve::observe::access_log::AccessLog;
 use crate::serve::observe::metrics::Metrics;
@@ -18,7 +18,7 @@ use crate::serve::observe::why::WhyRing;
 
 /// Everything that watches.
 #[derive(Debug)]
-pub struct Observers {
+pub(crate) struct Observers {
     /// Counts and durations.
     pub metrics: Metrics,
     /// One line per request.
@@ -29,7 +29,7 @@ pub struct Observers {
 
 impl Observers {
     /// Tells all of them of one request.
-    pub fn record(&self, record: &Record<'_>) {
+    pub(crate) fn record(&self, record: &Record<'_>) {
         self.metrics.record(record);
         self.access_log.record(record);
         self.why.record(record);

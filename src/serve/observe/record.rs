@@ -11,7 +11,7 @@ use crate::decide::rejection::{Fault, Reason, Rejection};
 
 /// Why an admitted transfer ended before it was complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cut {
+pub(crate) enum Cut {
     /// The request body paused for longer than `timeouts.body` or stayed below `min_body_rate`.
     BodyTooSlow,
     /// The client took nothing of the response for longer than `timeouts.write`.
@@ -24,12 +24,12 @@ pub enum Cut {
 
 impl Cut {
     /// Every cut, in the order of its declaration.
-    pub const ALL: [Self; 4] =
+    pub(crate) const ALL: [Self; 4] =
         [Self::BodyTooSlow, Self::ReaderStalled, Self::ClientGone, Self::UpstreamGone];
 
     /// The word in log and metric.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::BodyTooSlow => "body_too_slow",
             Self::ReaderStalled => "reader_stalled",
@@ -40,7 +40,7 @@ impl Cut {
 
     /// A sentence for `why`.
     #[must_use]
-    pub const fn explanation(self) -> &'static str {
+    pub(crate) const fn explanation(self) -> &'static str {
         match self {
             Self::BodyTooSlow => {
                 "the request body was slower than timeouts.body or min_body_rate allows"
@@ -54,7 +54,7 @@ impl Cut {
 
 /// How a request ended, as the metric label `outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Forwarded, and the upstream answered.
     Admitted,
     /// Refused by us, for the reason.
@@ -69,11 +69,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every word [`Self::as_str`] can say, in the order of [`Self::index`].
-    pub const WORDS: [&'static str; 5] = ["admitted", "refused", "would_refuse", "cut", "fault"];
+    pub(crate) const WORDS: [&'static str; 5] =
+        ["admitted", "refused", "would_refuse", "cut", "fault"];
 
     /// Position of the word in [`Self::WORDS`].
     #[must_use]
-    pub const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         match self {
             Self::Admitted => 0,
             Self::Refused(_) => 1,
@@ -85,13 +86,13 @@ impl Outcome {
 
     /// The word in log and metric.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         Self::WORDS[self.index()]
     }
 
     /// The word for why, if it was not admitted.
     #[must_use]
-    pub const fn reason(self) -> Option<&'static str> {
+    pub(crate) const fn reason(self) -> Option<&'static str> {
         match self {
             Self::Admitted => None,
             Self::Refused(reason) | Self::WouldRefuse(reason) => Some(reason.as_str()),
@@ -103,7 +104,7 @@ impl Outcome {
 
 /// One finished request. Borrowed: it is written out while the request is still there.
 #[derive(Debug)]
-pub struct Record<'a> {
+pub(crate) struct Record<'a> {
     /// When it ended.
     pub time: UnixMillis,
     /// Our request id.
@@ -141,7 +142,7 @@ pub struct Record<'a> {
 impl Record<'_> {
     /// The path up to a query, should one have been left on it: queries hold secrets.
     #[must_use]
-    pub fn path_without_query(&self) -> &str {
+    pub(crate) fn path_without_query(&self) -> &str {
         self.path.split(['?', '#']).next().unwrap_or("")
     }
 }

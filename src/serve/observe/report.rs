@@ -9,7 +9,7 @@ use crate::config::Mistake;
 
 /// The outcome of one reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReloadReport {
+pub(crate) struct ReloadReport {
     /// The time of the reload.
     pub time: UnixMillis,
     /// The generation in force now.
@@ -24,17 +24,17 @@ pub struct ReloadReport {
 
 impl ReloadReport {
     /// Every value of [`Self::result`].
-    pub const RESULTS: [&'static str; 2] = ["success", "failure"];
+    pub(crate) const RESULTS: [&'static str; 2] = ["success", "failure"];
 
     /// The metric label `result`.
     #[must_use]
-    pub fn result(&self) -> &'static str {
+    pub(crate) fn result(&self) -> &'static str {
         if self.is_success() { "success" } else { "failure" }
     }
 
     /// Returns whether every file is in force as it is on disk.
     #[must_use]
-    pub fn is_success(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         self.mistakes.is_empty()
     }
 }
@@ -73,7 +73,7 @@ impl ReloadReport {
 
 /// The result of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefreshResult {
+pub(crate) enum RefreshResult {
     /// Other keys are in force.
     Changed,
     /// The same keys were confirmed.
@@ -84,11 +84,11 @@ pub enum RefreshResult {
 
 impl RefreshResult {
     /// Every result, for metrics declared in advance.
-    pub const ALL: [Self; 3] = [Self::Changed, Self::Unchanged, Self::Failure];
+    pub(crate) const ALL: [Self; 3] = [Self::Changed, Self::Unchanged, Self::Failure];
 
     /// The metric label `result`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Changed => "changed",
             Self::Unchanged => "unchanged",
@@ -99,7 +99,7 @@ impl RefreshResult {
 
 /// Status of a key server, for `/status` and the metrics.
 #[derive(Clone, Debug, Default)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// The time the keys in force were fetched or confirmed.
     pub fetched: Option<UnixMillis>,
     /// The last refresh.
@@ -114,7 +114,7 @@ pub struct Standing {
 
 /// A finished refresh.
 #[derive(Clone, Debug)]
-pub struct LastRefresh {
+pub(crate) struct LastRefresh {
     /// The time it ended.
     pub time: UnixMillis,
     /// Its result.
@@ -125,7 +125,7 @@ pub struct LastRefresh {
 
 /// A refresh that an operator requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refreshed {
+pub(crate) struct Refreshed {
     /// Its result.
     pub result: RefreshResult,
     /// The number of keys in force.
@@ -134,7 +134,7 @@ pub struct Refreshed {
 
 /// The reason why a requested refresh did not succeed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum NoRefresh {
+pub(crate) enum NoRefresh {
     /// The keys of the named issuer are not fetched.
     #[error("no issuer of this name has keys that are fetched")]
     Unknown,

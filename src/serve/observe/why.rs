@@ -17,7 +17,7 @@ use crate::serve::observe::record::{Outcome, Record};
 
 /// How many are remembered: some seconds of a flood, days of ordinary refusals. With the bounds
 /// below at most about 12 MiB, ordinarily one.
-pub const ENTRIES_MAX: usize = 1024;
+pub(crate) const ENTRIES_MAX: usize = 1024;
 
 /// The longest path, in bytes.
 const PATH_BYTES_MAX: usize = 1024;
@@ -33,7 +33,7 @@ const STEPS_MAX: usize = 16;
 
 /// The record of one refusal or fault, shortened.
 #[derive(Clone, Debug)]
-pub struct WhyEntry {
+pub(crate) struct WhyEntry {
     pub time: UnixMillis,
     pub request_id: Box<str>,
     pub peer_request_id: Option<Box<str>>,
@@ -52,13 +52,13 @@ pub struct WhyEntry {
 
 /// The ring.
 #[derive(Debug, Default)]
-pub struct WhyRing {
+pub(crate) struct WhyRing {
     entries: Mutex<VecDeque<Arc<WhyEntry>>>,
 }
 
 impl WhyRing {
     /// Remembers a refusal or fault; an admitted request costs nothing.
-    pub fn record(&self, record: &Record<'_>) {
+    pub(crate) fn record(&self, record: &Record<'_>) {
         match record.outcome {
             Outcome::Admitted => {}
             Outcome::Refused(_) | Outcome::WouldRefuse(_) | Outcome::Cut(_) | Outcome::Fault(_) => {
@@ -69,7 +69,7 @@ impl WhyRing {
 
     /// Finds an entry by our request id, or by the one a trusted peer sent; the newest wins.
     #[must_use]
-    pub fn find(&self, request_id: &str) -> Option<Arc<WhyEntry>> {
+    pub(crate) fn find(&self, request_id: &str) -> Option<Arc<WhyEntry>> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let ours = entries.iter().rev().find(|entry| *entry.request_id == *request_id);
         let found = ours.or_else(|| {
@@ -111,7 +111,7 @@ impl WhyEntry {
 
     /// The steps of the decision, in order; a fault comes after its last one.
     #[must_use]
-    pub fn steps(&self) -> Vec<Step> {
+    pub(crate) fn steps(&self) -> Vec<Step> {
         let mut steps = steps_to_route(self.address, self.route.as_deref());
         steps.iter_mut().for_each(bound);
         steps.extend_from_slice(&self.further);

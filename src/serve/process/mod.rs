@@ -2,5 +2,5 @@
 //!
 //! Owns how the process is asked to end and what the service manager is told. Never sees a request.
 
-pub mod signals;
-pub mod systemd;
+pub(crate) mod signals;
+pub(crate) mod systemd;

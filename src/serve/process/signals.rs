@@ -21,7 +21,7 @@ use crate::serve::readiness::Readiness;
 
 /// The ways to end a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// SIGTERM, SIGQUIT: running requests finish.
     Drain,
     /// SIGINT, or a second signal: without waiting.
@@ -31,7 +31,7 @@ pub enum Ending {
 /// The signals that end the process. They are received from the moment this exists, so that none is
 /// lost while the process still starts.
 #[derive(Clone, Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     received: watch::Receiver<Option<Ending>>,
     /// The time that listeners stay open after the first signal.
     lame_duck: Duration,
@@ -43,7 +43,7 @@ impl Signals {
     ///
     /// # Errors
     /// When no thread can be started or no handler registered.
-    pub fn catch(
+    pub(crate) fn catch(
         readiness: Arc<Readiness>,
         lame_duck: Duration,
         on_hangup: impl Fn() + Send + Sync + 'static,
@@ -65,7 +65,7 @@ impl Signals {
     }
 
     /// Waits for the first ending signal.
-    pub async fn ending(&mut self) -> Ending {
+    pub(crate) async fn ending(&mut self) -> Ending {
         match self.received.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(ending)) => *ending,
             // The thread is gone: a process that cannot receive signals must not run.
@@ -95,7 +95,7 @@ impl Signals {
 
     /// Waits until no connection is open, until `patience` is over, or for a second signal. Returns
     /// whether no connection is open.
-    pub async fn drained(&mut self, connections: &Connections, patience: Duration) -> bool {
+    pub(crate) async fn drained(&mut self, connections: &Connections, patience: Duration) -> bool {
         let all_closed = async {
             loop {
                 connections.all_closed().await;

@@ -13,7 +13,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// What there is to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// Every listener is open.
     Ready,
     /// The process was asked to end.
@@ -30,7 +30,7 @@ impl Standing {
 }
 
 /// Tells whoever started us, if they want to know.
-pub fn notify(standing: Standing) {
+pub(crate) fn notify(standing: Standing) {
     let Some(socket) = env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()) else {
         return;
     };

@@ -21,13 +21,13 @@ use crate::decide::jwt::KeySet;
 use crate::serve::observe::report::ReloadReport;
 use crate::serve::published::Published;
 
-pub use corridor::{Corridor, FetchedKeys, Opened, Sources};
-pub use watch::watch;
+pub(crate) use corridor::{Corridor, FetchedKeys, Opened, Sources};
+pub(crate) use watch::watch;
 
 impl Sources {
     /// The file system and the environment of the process.
     #[must_use]
-    pub fn of_the_process() -> Self {
+    pub(crate) fn of_the_process() -> Self {
         Self { disk: Box::new(LocalDisk), environment: Box::new(|name| std::env::var(name).ok()) }
     }
 }
@@ -37,14 +37,14 @@ impl Sources {
 ///
 /// # Errors
 /// Every mistake in every file.
-pub fn load_for_check(file: &Path) -> Result<(Config, Materials), Vec<Mistake>> {
+pub(crate) fn load_for_check(file: &Path) -> Result<(Config, Materials), Vec<Mistake>> {
     let loaded = corridor::load(file, &Sources::of_the_process())?;
     Ok((loaded.config, loaded.materials))
 }
 
 /// Reloads of the running process.
 #[derive(Debug)]
-pub struct Reloader {
+pub(crate) struct Reloader {
     file: PathBuf,
     /// Reloads go one after the other.
     corridor: Mutex<Corridor>,
@@ -64,7 +64,7 @@ enum Reported {
 
 /// The keys of an issuer, and the time they came into force.
 #[derive(Clone, Debug)]
-pub struct LoadedKeySet {
+pub(crate) struct LoadedKeySet {
     /// The keys.
     pub keys: Arc<KeySet>,
     /// Since when.
@@ -74,7 +74,7 @@ pub struct LoadedKeySet {
 impl Reloader {
     /// Takes over after the start. `published` holds the snapshot that came with `corridor`.
     #[must_use]
-    pub fn new(corridor: Corridor, published: Arc<Published>) -> Self {
+    pub(crate) fn new(corridor: Corridor, published: Arc<Published>) -> Self {
         let snapshot = published.snapshots.load_full();
         let report = ReloadReport {
             time: published.started,
@@ -97,7 +97,7 @@ impl Reloader {
 
     /// Reads everything again and publishes changes. Waits for its turn and blocks while files are
     /// read: never called on a thread that serves requests.
-    pub fn reload(&self) -> Arc<ReloadReport> {
+    pub(crate) fn reload(&self) -> Arc<ReloadReport> {
         self.walk(Reported::Always)
     }
 
@@ -133,7 +133,7 @@ impl Reloader {
 
     /// Puts fetched keys of an issuer into force, or none because they are too old. Returns whether
     /// anything changed. Waits for its turn as [`Self::reload`] does.
-    pub fn take_remote_keys(&self, fetched: &FetchedKeys) -> bool {
+    pub(crate) fn take_remote_keys(&self, fetched: &FetchedKeys) -> bool {
         let mut corridor = self.corridor.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = corridor.take_remote(fetched);
         let changed = snapshot.is_some();
@@ -145,25 +145,25 @@ impl Reloader {
 
     /// The report of the last reload, or of the start.
     #[must_use]
-    pub fn last(&self) -> Arc<ReloadReport> {
+    pub(crate) fn last(&self) -> Arc<ReloadReport> {
         self.last.load_full()
     }
 
     /// The key sets in force, in the order of the issuers.
     #[must_use]
-    pub fn key_sets(&self) -> Arc<Vec<LoadedKeySet>> {
+    pub(crate) fn key_sets(&self) -> Arc<Vec<LoadedKeySet>> {
         self.key_sets.load_full()
     }
 
     /// The configuration file.
     #[must_use]
-    pub fn file(&self) -> &Path {
+    pub(crate) fn file(&self) -> &Path {
         &self.file
     }
 
     /// The configuration in force, with its observers.
     #[must_use]
-    pub fn published(&self) -> &Arc<Published> {
+    pub(crate) fn published(&self) -> &Arc<Published> {
         &self.published
     }
 

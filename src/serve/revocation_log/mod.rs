@@ -21,15 +21,15 @@ use crate::decide::revocation::{Book, Change, Entry, EntryId, Moment, Published,
 use crate::serve::revocation_log::file::LogFile;
 
 /// The most entries that are kept.
-pub const ENTRIES_MAX: usize = 1_000_000;
+pub(crate) const ENTRIES_MAX: usize = 1_000_000;
 /// So many lines are never worth a new file.
 const LINES_MIN: usize = 1_000;
 /// The most entries on one page.
-pub const PAGE_MAX: usize = 1_000;
+pub(crate) const PAGE_MAX: usize = 1_000;
 
 /// Why a change was not made, or the log not opened.
 #[derive(Debug, Error)]
-pub enum LogError {
+pub(crate) enum LogError {
     /// A line that was synced once no longer reads.
     #[error("{0}")]
     Damaged(Mistake),
@@ -55,7 +55,7 @@ pub enum LogError {
 
 /// What became of a revocation.
 #[derive(Clone, Debug)]
-pub struct Acknowledged {
+pub(crate) struct Acknowledged {
     /// The entry in force for that target.
     pub entry: Arc<Entry>,
     /// Whether it says more than what was there before.
@@ -64,7 +64,7 @@ pub struct Acknowledged {
 
 /// One page of the list.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub(crate) struct Page {
     /// The newest first.
     pub entries: Vec<Arc<Entry>>,
     /// Whether there are older ones.
@@ -73,7 +73,7 @@ pub struct Page {
 
 /// Writes by their result.
 #[derive(Clone, Debug)]
-pub struct WriteSeries {
+pub(crate) struct WriteSeries {
     /// Synced.
     pub ok: IntCounter,
     /// Not synced, and so not acknowledged.
@@ -82,7 +82,7 @@ pub struct WriteSeries {
 
 /// One per process.
 #[derive(Debug)]
-pub struct RevocationLog {
+pub(crate) struct RevocationLog {
     folder: PathBuf,
     published: Arc<Published>,
     writes: WriteSeries,
@@ -105,7 +105,7 @@ impl RevocationLog {
     ///
     /// # Errors
     /// [`LogError`]: doubt about what is revoked refuses the start.
-    pub fn open(
+    pub(crate) fn open(
         folder: &Path,
         published: Arc<Published>,
         writes: WriteSeries,
@@ -121,7 +121,7 @@ impl RevocationLog {
 
     /// The file, whether or not it is there yet.
     #[must_use]
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         LogFile::path_in(&self.folder)
     }
 
@@ -129,7 +129,11 @@ impl RevocationLog {
     ///
     /// # Errors
     /// [`LogError`]; nothing was published.
-    pub fn revoke(&self, entry: Entry, moment: &Moment<'_>) -> Result<Acknowledged, LogError> {
+    pub(crate) fn revoke(
+        &self,
+        entry: Entry,
+        moment: &Moment<'_>,
+    ) -> Result<Acknowledged, LogError> {
         let mut state = self.lock();
         let state = &mut *state;
         self.counted(|| {
@@ -155,7 +159,11 @@ impl RevocationLog {
     ///
     /// # Errors
     /// [`LogError`]; nothing was published.
-    pub fn delete(&self, id: EntryId, moment: &Moment<'_>) -> Result<Option<Arc<Entry>>, LogError> {
+    pub(crate) fn delete(
+        &self,
+        id: EntryId,
+        moment: &Moment<'_>,
+    ) -> Result<Option<Arc<Entry>>, LogError> {
         let mut state = self.lock();
         let state = &mut *state;
         let Some(entry) = state.book.find(id).map(Arc::clone) else { return Ok(None) };
@@ -168,7 +176,7 @@ impl RevocationLog {
 
     /// Entries that hold, the newest first; `None` when `after` is not one of them.
     #[must_use]
-    pub fn page(&self, after: Option<EntryId>, limit: usize, now: UnixTime) -> Option<Page> {
+    pub(crate) fn page(&self, after: Option<EntryId>, limit: usize, now: UnixTime) -> Option<Page> {
         let state = self.lock();
         let mut older = state.book.page(after, now)?;
         let entries = older.by_ref().take(limit.min(PAGE_MAX)).map(Arc::clone).collect();
@@ -260,7 +268,7 @@ impl RevocationLog {
 ///
 /// # Errors
 /// [`LogError`].
-pub fn peek(folder: &Path) -> Result<Book, LogError> {
+pub(crate) fn peek(folder: &Path) -> Result<Book, LogError> {
     let mut book = Book::default();
     if LogFile::exists(folder)? {
         LogFile::read(folder, |change| book.apply(change, Monotonic::default()))?;

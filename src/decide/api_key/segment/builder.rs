@@ -53,7 +53,7 @@ pub struct SegmentBuilder {
 impl SegmentBuilder {
     /// Reserves room for this many keys: growing would take twice the memory.
     #[must_use]
-    pub fn with_capacity(keys: usize) -> Self {
+    pub(crate) fn with_capacity(keys: usize) -> Self {
         let keys = keys.min(KEYS_MAX);
         let mut builder = Self::default();
         builder.segment.keys.reserve_exact(keys);

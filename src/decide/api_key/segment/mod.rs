@@ -167,13 +167,13 @@ impl KeySegment {
 
     /// The key with the same digest as that of another segment.
     #[must_use]
-    pub fn same_digest(&self, other: KeyView<'_>) -> Option<KeyView<'_>> {
+    pub(crate) fn same_digest(&self, other: KeyView<'_>) -> Option<KeyView<'_>> {
         let method = self.method(other.method())?;
         self.find(TagHash::of(&other.key.tag), method, &other.key.tag)
     }
 
     /// Every key that has a quota for a limit which is not `known`, with the name of the limit.
-    pub fn unknown_limits<'a>(
+    pub(crate) fn unknown_limits<'a>(
         &'a self,
         known: impl Fn(&str) -> bool,
     ) -> impl Iterator<Item = (KeyView<'a>, &'a str)> {
@@ -221,13 +221,13 @@ impl<'a> KeyView<'a> {
 
     /// A hash of the whole digest, for comparing segments.
     #[must_use]
-    pub fn digest_hash(self) -> u64 {
+    pub(crate) fn digest_hash(self) -> u64 {
         HASHING.hash_one((self.method(), &self.key.tag))
     }
 
     /// Returns whether two keys have the same digest under the same pepper.
     #[must_use]
-    pub fn has_digest_of(self, other: KeyView<'_>) -> bool {
+    pub(crate) fn has_digest_of(self, other: KeyView<'_>) -> bool {
         self.key.tag == other.key.tag && self.method() == other.method()
     }
 

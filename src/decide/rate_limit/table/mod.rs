@@ -117,7 +117,7 @@ impl LimitTable {
     }
 
     /// The result of [`Self::charge`], charging nothing.
-    pub fn peek(&self, charges: &[Charge], now: Monotonic) -> Vec<Standing> {
+    pub(crate) fn peek(&self, charges: &[Charge], now: Monotonic) -> Vec<Standing> {
         let standings = self.inspect_all(charges, now);
         if !all_allowed(&standings) {
             return standings;
@@ -128,7 +128,7 @@ impl LimitTable {
     }
 
     /// The result of [`Self::peek`] for one charge alone.
-    pub fn peek_one(&self, charge: &Charge, now: Monotonic) -> Standing {
+    pub(crate) fn peek_one(&self, charge: &Charge, now: Monotonic) -> Standing {
         let inspected = charge.standing(gcra::inspect(self.tat(charge), now.0, &charge.quota));
         if !inspected.allowed {
             return inspected;
@@ -151,7 +151,7 @@ impl LimitTable {
 
     /// The most callers that the table holds.
     #[must_use]
-    pub fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.chunks.len() * CHUNK * WAYS
     }
 }

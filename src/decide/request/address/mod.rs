@@ -123,7 +123,7 @@ pub fn is_near(address: IpAddr) -> bool {
 /// Returns whether a peer is a balancer or a neighbor rather than a client on the Internet: on a Unix socket
 /// or at an address that [is near](is_near).
 #[must_use]
-pub fn is_near_peer(peer: Peer) -> bool {
+pub(crate) fn is_near_peer(peer: Peer) -> bool {
     match peer {
         Peer::Unix => true,
         Peer::Ip(address) => is_near(address),
@@ -132,7 +132,7 @@ pub fn is_near_peer(peer: Peer) -> bool {
 
 /// The bytes that a limit by address counts: an IPv4 address, or the /64 of an IPv6 one.
 #[must_use]
-pub fn limit_bytes(address: IpAddr) -> Vec<u8> {
+pub(crate) fn limit_bytes(address: IpAddr) -> Vec<u8> {
     match address.to_canonical() {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets()[..8].to_vec(),
@@ -145,13 +145,13 @@ pub fn limit_bytes(address: IpAddr) -> Vec<u8> {
 /// The contract's list in every folding, and the names by which CDNs and balancers pass on the
 /// client's address, from which frameworks read it in the same way.
 #[must_use]
-pub fn is_forwarding_field(name: &HeaderName) -> bool {
+pub(crate) fn is_forwarding_field(name: &HeaderName) -> bool {
     is_folded_forwarding_field(&fold(name.as_str()))
 }
 
 /// As [`is_forwarding_field`], for a name that was [folded](fold).
 #[must_use]
-pub fn is_folded_forwarding_field(folded: &str) -> bool {
+pub(crate) fn is_folded_forwarding_field(folded: &str) -> bool {
     FORWARDING.contains(&folded)
         || FORWARDING_FAMILIES.iter().any(|start| folded.starts_with(start))
 }
@@ -282,7 +282,7 @@ fn read_hop(entry: &str) -> Option<IpAddr> {
 
 /// Appends an address in its usual form (RFC 5952 for IPv6). For IPv4 this is several times faster
 /// than `fmt`.
-pub fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+pub(crate) fn push_address(out: &mut Vec<u8>, address: IpAddr) {
     match address {
         IpAddr::V4(address) => {
             for (index, octet) in address.octets().into_iter().enumerate() {

@@ -148,7 +148,7 @@ impl CredentialSources {
     /// API keys from each of `keys`, and no tokens, because no issuer is configured. Unless keys
     /// are read from it, `Authorization` is then the application's.
     #[must_use]
-    pub fn of_keys(keys: Vec<KeySource>) -> Self {
+    pub(crate) fn of_keys(keys: Vec<KeySource>) -> Self {
         Self::compile(keys, Vec::new())
     }
 
@@ -199,7 +199,7 @@ impl CredentialSources {
     /// Returns whether credentials are read from a field of this name; removed once its credential
     /// was consumed.
     #[must_use]
-    pub fn is_place(&self, name: &HeaderName) -> bool {
+    pub(crate) fn is_place(&self, name: &HeaderName) -> bool {
         self.headers.contains(name)
     }
 

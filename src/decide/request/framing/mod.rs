@@ -17,7 +17,7 @@ pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 /// The largest accepted head, in bytes: more is 431.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// The most fields a head may have: more is 431.
-pub const FIELDS_MAX: usize = 100;
+pub(crate) const FIELDS_MAX: usize = 100;
 
 /// A refused head.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

@@ -91,7 +91,7 @@ impl<'a> CanonicalPath<'a> {
     /// Returns whether it has `%2F`, which only a route with `insecure_path: [encoded_slash]`
     /// accepts.
     #[must_use]
-    pub fn has_encoded_slash(&self) -> bool {
+    pub(crate) fn has_encoded_slash(&self) -> bool {
         self.has_encoded_slash
     }
 

@@ -31,7 +31,7 @@ thread_local! {
 
 /// The access log of the process.
 #[derive(Debug)]
-pub struct AccessLog {
+pub(crate) struct AccessLog {
     running: Option<Running>,
     dropped: IntCounter,
 }
@@ -55,7 +55,7 @@ impl AccessLog {
     ///
     /// # Errors
     /// When the target cannot be opened or no thread can be started.
-    pub fn start(
+    pub(crate) fn start(
         settings: &config::AccessLog,
         fallback: LineFormat,
         dropped: IntCounter,
@@ -81,12 +81,12 @@ impl AccessLog {
 
     /// No access log.
     #[must_use]
-    pub fn off(dropped: IntCounter) -> Self {
+    pub(crate) fn off(dropped: IntCounter) -> Self {
         Self { running: None, dropped }
     }
 
     /// Queues the line of one request; drops and counts it when the queue is full.
-    pub fn record(&self, record: &Record<'_>) {
+    pub(crate) fn record(&self, record: &Record<'_>) {
         let Some(running) = &self.running else { return };
         if running.queue.is_full() {
             // Not worth formatting.
@@ -101,7 +101,7 @@ impl AccessLog {
     }
 
     /// Opens a file target again, after it was renamed away. Does not wait.
-    pub fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         if let Some(running) = &self.running {
             // Full means that an order to reopen already waits, or that the writer is stuck.
             let _ = running.queue.order(Order::Reopen);
@@ -110,7 +110,7 @@ impl AccessLog {
 
     /// Waits until all lines queued so far are written, at most `patience`. Whether they are.
     #[must_use]
-    pub fn flush(&self, patience: Duration) -> bool {
+    pub(crate) fn flush(&self, patience: Duration) -> bool {
         let Some(running) = &self.running else { return true };
         let (done, is_done) = sync_channel(1);
         running.queue.order(Order::Flush(done)) && is_done.recv_timeout(patience).is_ok()
@@ -118,7 +118,7 @@ impl AccessLog {
 
     /// Lines that were lost so far.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped.get()
     }
 }

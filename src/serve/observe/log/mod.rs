@@ -42,7 +42,7 @@ static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// Why there is no process log.
 #[derive(Debug, Error)]
-pub enum LogError {
+pub(crate) enum LogError {
     /// It was set up before.
     #[error("the process log is already set up")]
     Taken,
@@ -56,7 +56,7 @@ pub enum LogError {
 ///
 /// # Errors
 /// [`LogError`] when it was called before, or the system refuses what it needs.
-pub fn init(format: LineFormat, level: LevelFilter) -> Result<(), LogError> {
+pub(crate) fn init(format: LineFormat, level: LevelFilter) -> Result<(), LogError> {
     // <https://no-color.org>: set and not empty.
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let lines = OneLine { format, colour: !plain && io::stderr().is_terminal() };
@@ -70,13 +70,13 @@ pub fn init(format: LineFormat, level: LevelFilter) -> Result<(), LogError> {
 }
 
 /// Waits until all lines logged so far are written, at most `patience`. Whether they are.
-pub fn flush(patience: Duration) -> bool {
+pub(crate) fn flush(patience: Duration) -> bool {
     QUEUE.get().is_none_or(|queue| queue.flush(patience))
 }
 
 /// Lines that were lost since the start, because whoever reads standard error does not.
 #[must_use]
-pub fn dropped() -> u64 {
+pub(crate) fn dropped() -> u64 {
     queue::dropped()
 }
 

@@ -11,7 +11,7 @@ const KNOWN: [u16; 61] = [
 ];
 
 /// How many values the label has: the known codes, `none` and `other`.
-pub const COUNT: usize = KNOWN.len() + 2;
+pub(super) const COUNT: usize = KNOWN.len() + 2;
 
 /// Nothing was sent: the caller was gone.
 const NONE: usize = KNOWN.len();
@@ -21,13 +21,13 @@ const OTHER: usize = KNOWN.len() + 1;
 
 /// The position of a status in the set; 0 stands for no answer.
 #[must_use]
-pub fn index(status: u16) -> usize {
+pub(super) fn index(status: u16) -> usize {
     if status == 0 { NONE } else { KNOWN.binary_search(&status).unwrap_or(OTHER) }
 }
 
 /// The label's value at a position.
 #[must_use]
-pub fn label(index: usize) -> String {
+pub(super) fn label(index: usize) -> String {
     match KNOWN.get(index) {
         Some(known) => known.to_string(),
         None if index == NONE => "none".to_owned(),

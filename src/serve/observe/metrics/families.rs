@@ -34,7 +34,7 @@ const AUTH_BUCKETS_S: &[f64] = &[
 
 /// The families.
 #[derive(Debug)]
-pub struct Families {
+pub(super) struct Families {
     pub requests: IntCounterVec,
     pub rejections: IntCounterVec,
     pub transfers_cut: IntCounterVec,
@@ -55,7 +55,7 @@ pub struct Families {
 
 /// What is held against floods.
 #[derive(Debug)]
-pub struct FloodFamilies {
+pub(super) struct FloodFamilies {
     pub connections: IntGauge,
     pub connections_accepted: IntCounter,
     pub connections_refused: IntCounterVec,
@@ -126,7 +126,7 @@ impl Families {
 
 /// Published configurations and reloads.
 #[derive(Debug)]
-pub struct ConfigurationFamilies {
+pub(super) struct ConfigurationFamilies {
     pub config_generation: IntGauge,
     pub config_last_reload_successful: IntGauge,
     pub config_last_reload_success_timestamp: IntGauge,
@@ -160,7 +160,7 @@ impl ConfigurationFamilies {
 
 /// Tokens that were verified before.
 #[derive(Debug)]
-pub struct TokenCacheFamilies {
+pub(super) struct TokenCacheFamilies {
     pub hits: IntCounter,
     pub misses: IntCounter,
     pub entries: IntGauge,
@@ -183,7 +183,7 @@ impl TokenCacheFamilies {
 
 /// API keys, and key sets that are fetched.
 #[derive(Debug)]
-pub struct KeyFamilies {
+pub(super) struct KeyFamilies {
     pub api_keys: IntGaugeVec,
     pub jwks_age: IntGaugeVec,
     pub jwks_refreshes: IntCounterVec,
@@ -226,7 +226,7 @@ fn build_info(declare: &Declare<'_>) -> IntGaugeVec {
 
 /// What was revoked.
 #[derive(Debug)]
-pub struct RevocationFamilies {
+pub(super) struct RevocationFamilies {
     pub kept: IntGaugeVec,
     pub writes: IntCounterVec,
 }

@@ -10,7 +10,7 @@ use crate::serve::observe::report::{RefreshResult, Standing};
 
 /// What came of asking an issuer about an opaque token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IntrospectionResult {
+pub(crate) enum IntrospectionResult {
     /// It answered.
     Answered,
     /// It could not be reached, or gave no answer in time.
@@ -22,7 +22,7 @@ pub enum IntrospectionResult {
 impl IntrospectionResult {
     /// Of what was heard.
     #[must_use]
-    pub fn of<T, E>(heard: &Result<T, E>) -> Self {
+    pub(crate) fn of<T, E>(heard: &Result<T, E>) -> Self {
         if heard.is_ok() { Self::Answered } else { Self::Failed }
     }
 
@@ -42,7 +42,7 @@ const STATES: [&str; 2] = ["used", "skipped"];
 
 impl Metrics {
     /// Makes the series of a key server, so that its first failure is an increase.
-    pub fn expect_key_server(&self, issuer: &str) {
+    pub(crate) fn expect_key_server(&self, issuer: &str) {
         let families = &self.families.keys;
         for result in RefreshResult::ALL {
             families.jwks_refreshes.with_label_values(&[result.as_str(), issuer]);
@@ -50,7 +50,7 @@ impl Metrics {
     }
 
     /// Counts a refresh.
-    pub fn refreshed(&self, issuer: &str, result: RefreshResult) {
+    pub(crate) fn refreshed(&self, issuer: &str, result: RefreshResult) {
         let families = &self.families.keys;
         families.jwks_refreshes.with_label_values(&[result.as_str(), issuer]).inc();
     }
@@ -71,13 +71,13 @@ impl Metrics {
     }
 
     /// Counts a question to an issuer.
-    pub fn introspected(&self, issuer: &str, result: IntrospectionResult) {
+    pub(crate) fn introspected(&self, issuer: &str, result: IntrospectionResult) {
         let families = &self.families.keys;
         families.introspections.with_label_values(&[result.as_str(), issuer]).inc();
     }
 
     /// Takes over how a key server stands at a scrape.
-    pub fn key_server_stands(&self, issuer: &str, standing: &Standing, now: UnixMillis) {
+    pub(crate) fn key_server_stands(&self, issuer: &str, standing: &Standing, now: UnixMillis) {
         let families = &self.families.keys;
         match standing.fetched {
             Some(then) => {
@@ -94,7 +94,7 @@ impl Metrics {
     }
 
     /// Forgets an issuer whose keys are no longer fetched.
-    pub fn forget_key_server(&self, issuer: &str) {
+    pub(crate) fn forget_key_server(&self, issuer: &str) {
         let families = &self.families.keys;
         let _ = families.jwks_age.remove_label_values(&[issuer]);
         for result in RefreshResult::ALL {

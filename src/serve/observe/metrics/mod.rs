@@ -28,7 +28,7 @@ use crate::serve::observe::record::{Cut, Outcome, Record};
 use crate::serve::observe::report::ReloadReport;
 use crate::serve::revocation_log::WriteSeries;
 
-pub use key_server::IntrospectionResult;
+pub(crate) use key_server::IntrospectionResult;
 
 /// What a request without a route counts under.
 const ROUTE_NONE: &str = "none";
@@ -46,7 +46,7 @@ type Named<T> = std::collections::HashMap<Arc<str>, Arc<T>, RandomState>;
 
 /// All metrics of the process.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     families: Families,
     series: ArcSwap<Series>,
@@ -61,7 +61,7 @@ pub struct Metrics {
 
 /// What [`crate::serve::downstream::connections`] counts in.
 #[derive(Clone, Debug)]
-pub struct ConnectionSeries {
+pub(crate) struct ConnectionSeries {
     /// Open now.
     pub open: IntGauge,
     /// Let in since the start.
@@ -91,7 +91,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Declares every metric in a registry of its own.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let registry = Registry::new();
         let families = Families::declare(&Declare(&registry));
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -114,7 +114,7 @@ impl Metrics {
     }
 
     /// Counts one request.
-    pub fn record(&self, record: &Record<'_>) {
+    pub(crate) fn record(&self, record: &Record<'_>) {
         let families = &self.families;
         let evidence = record.evidence;
         let series = self.series.load();
@@ -155,7 +155,7 @@ impl Metrics {
 
     /// Counts an `X-Forwarded-Proto: https` that was dropped while no proxy is trusted. Whether it is
     /// the first one.
-    pub fn forwarded_proto_ignored(&self) -> bool {
+    pub(crate) fn forwarded_proto_ignored(&self) -> bool {
         let families = &self.families.floods;
         families.forwarded_proto_ignored.inc();
         !self.has_ignored_proto.swap(true, Ordering::Relaxed)
@@ -163,13 +163,13 @@ impl Metrics {
 
     /// The counter of access log lines that were lost; the log counts in it.
     #[must_use]
-    pub fn access_log_dropped(&self) -> IntCounter {
+    pub(crate) fn access_log_dropped(&self) -> IntCounter {
         self.families.access_log_dropped.clone()
     }
 
     /// The counters of writes to the log of revocations, at zero from the first call on.
     #[must_use]
-    pub fn revocation_writes(&self) -> WriteSeries {
+    pub(crate) fn revocation_writes(&self) -> WriteSeries {
         let families = &self.families.revocations;
         let writes = |result| families.writes.with_label_values(&[result]);
         WriteSeries { ok: writes("ok"), failed: writes("failed") }
@@ -177,7 +177,7 @@ impl Metrics {
 
     /// The series of connections, at zero from the first call on.
     #[must_use]
-    pub fn connections(&self) -> ConnectionSeries {
+    pub(crate) fn connections(&self) -> ConnectionSeries {
         let families = &self.families.floods;
         let refused = |reason| families.connections_refused.with_label_values(&[reason]);
         ConnectionSeries {
@@ -189,7 +189,7 @@ impl Metrics {
     }
 
     /// Makes room for what a new snapshot has and forgets the series of what it no longer has.
-    pub fn publish(&self, snapshot: &Snapshot) {
+    pub(crate) fn publish(&self, snapshot: &Snapshot) {
         let old = self.series.load_full();
         let dynamic = &snapshot.dynamic;
         let names = dynamic.routes.routes().iter().map(|route| &route.name);
@@ -216,13 +216,13 @@ impl Metrics {
     }
 
     /// Counts a reload.
-    pub fn reloaded(&self, report: &ReloadReport) {
+    pub(crate) fn reloaded(&self, report: &ReloadReport) {
         let families = &self.families.configuration;
         families.config_reloads.with_label_values(&[report.result()]).inc();
     }
 
     /// Takes over how the files in force stand to those on disk.
-    pub fn standing(&self, report: &ReloadReport) {
+    pub(crate) fn standing(&self, report: &ReloadReport) {
         let families = &self.families.configuration;
         families.config_last_reload_successful.set(i64::from(report.is_success()));
         if report.is_success() {
@@ -233,7 +233,7 @@ impl Metrics {
 
     /// The text a scrape gets. What changes with time alone is counted now.
     #[must_use]
-    pub fn render(&self, snapshot: &Snapshot, now: UnixTime) -> Vec<u8> {
+    pub(crate) fn render(&self, snapshot: &Snapshot, now: UnixTime) -> Vec<u8> {
         let counts = snapshot.gate.keys.count(now);
         let families = &self.families.keys;
         for (state, count) in KEY_STATES.iter().zip(counts) {
@@ -252,7 +252,7 @@ impl Metrics {
     }
 
     /// The media type of [`Self::render`].
-    pub const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
+    pub(crate) const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 
     fn text(&self) -> Vec<u8> {
         let mut text = Vec::new();

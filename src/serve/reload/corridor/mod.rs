@@ -25,10 +25,10 @@ use crate::config::{
 use crate::decide::revocation::Published;
 
 /// Answers what `${NAME}` stands for.
-pub type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+pub(super) type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Where files and `${NAME}` come from.
-pub struct Sources {
+pub(crate) struct Sources {
     /// Files.
     pub disk: Box<dyn Disk + Send + Sync>,
     /// The environment.
@@ -43,7 +43,7 @@ impl fmt::Debug for Sources {
 
 /// What was read when everything was good.
 #[derive(Debug)]
-pub struct Loaded {
+pub(super) struct Loaded {
     /// The configuration.
     pub config: Config,
     /// What its files hold.
@@ -54,7 +54,7 @@ pub struct Loaded {
 
 /// What the process starts with.
 #[derive(Debug)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// What needs a restart to change.
     pub startup: Startup,
     /// The token of the admin listener, where one is set.
@@ -67,7 +67,7 @@ pub struct Opened {
 
 /// A key set that was fetched for an issuer.
 #[derive(Clone, Debug)]
-pub struct FetchedKeys {
+pub(crate) struct FetchedKeys {
     /// `iss`.
     pub issuer: Arc<str>,
     /// The location it was fetched from.
@@ -87,7 +87,7 @@ pub(super) struct Walk {
 
 /// The versions in force.
 #[derive(Debug)]
-pub struct Corridor {
+pub(crate) struct Corridor {
     file: PathBuf,
     sources: Sources,
     last_good: LastGood,
@@ -110,7 +110,7 @@ pub struct Corridor {
 ///
 /// # Errors
 /// Every mistake in every file.
-pub fn load(file: &Path, sources: &Sources) -> Result<Loaded, Vec<Mistake>> {
+pub(super) fn load(file: &Path, sources: &Sources) -> Result<Loaded, Vec<Mistake>> {
     read(file, sources, &mut LastGood::default()).map(|(loaded, _)| loaded)
 }
 
@@ -119,7 +119,11 @@ impl Corridor {
     ///
     /// # Errors
     /// Every mistake in every file: a start takes no half measures.
-    pub fn open(file: &Path, sources: Sources, seed: [u64; 2]) -> Result<Opened, Vec<Mistake>> {
+    pub(crate) fn open(
+        file: &Path,
+        sources: Sources,
+        seed: [u64; 2],
+    ) -> Result<Opened, Vec<Mistake>> {
         let mut last_good = LastGood::default();
         let (loaded, fingerprint) = read(file, &sources, &mut last_good)?;
         let Loaded { config: Config { startup, dynamic }, materials, admin_token } = loaded;
@@ -145,7 +149,7 @@ impl Corridor {
 
     /// Where acknowledged revocations are published, for every snapshot.
     #[must_use]
-    pub fn revoked(&self) -> Arc<Published> {
+    pub(crate) fn revoked(&self) -> Arc<Published> {
         Arc::clone(&self.retained.revoked)
     }
 

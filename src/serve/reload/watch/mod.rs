@@ -34,7 +34,7 @@ const SETTLE_ROUNDS_MAX: usize = 3;
 
 /// Watching, until it is dropped.
 #[derive(Debug)]
-pub struct Watching {
+pub(crate) struct Watching {
     /// Closing this ends the thread.
     _stop: Sender<()>,
 }
@@ -43,7 +43,7 @@ pub struct Watching {
 ///
 /// # Errors
 /// When no thread can be started. Missing events are not an error: files are looked at anyway.
-pub fn watch(reloader: Arc<Reloader>) -> io::Result<Watching> {
+pub(crate) fn watch(reloader: Arc<Reloader>) -> io::Result<Watching> {
     let (hint, hints) = bounded(1);
     let (stop, stopped) = bounded(0);
     let events = Events::new(hint);

@@ -8,6 +8,7 @@ pub mod api_key;
 pub mod gate;
 pub mod identity;
 pub mod jwt;
+pub mod live;
 pub mod policy;
 pub mod principal;
 pub mod rate_limit;

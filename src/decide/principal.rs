@@ -1,7 +1,7 @@
 //! The authenticated caller.
 //!
 //! Owns [`Principal`] and its claims. Only the code that verified a credential
-//! ([`crate::decide::jwt`], [`crate::decide::api_key`]) builds one; gate and policy read it. Never
+//! ([`crate::decide::jwt`], [`crate::decide::api_key`], [`crate::decide::live`]) builds one; gate and policy read it. Never
 //! built from a header.
 
 use std::sync::{Arc, LazyLock};
@@ -176,8 +176,9 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Freezes the facts that a verifier established. Only [`crate::decide::jwt`] and
-    /// [`crate::decide::api_key`] call this: it asserts that a signature or a digest was checked.
+    /// Freezes the facts that a verifier established. Only [`crate::decide::jwt`],
+    /// [`crate::decide::api_key`] and [`crate::decide::live`] call this: it asserts that a signature
+    /// or a digest was checked.
     pub(crate) fn assertion(established: Established) -> Arc<Self> {
         let shared = SharedValues {
             issuer: header_text::encode(&established.issuer),

@@ -44,6 +44,11 @@ impl TagHash {
     pub fn of(tag: &[u8; 32]) -> Self {
         Self(HASHING.hash_one(tag))
     }
+
+    /// For tables of other segments.
+    pub(in crate::decide) fn get(self) -> u64 {
+        self.0
+    }
 }
 
 /// The keys of one file, indexed by digest.

@@ -1,0 +1,327 @@
+//! One version of everything that is live.
+//!
+//! Owns the look-up: recent changes first, then the base; then the owner. An ended credential of
+//! the base stays among the recent ones until the next packing, so that the base cannot bring it
+//! back. Never changes after it is published.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::base::clock::UnixTime;
+use crate::decide::live::segment::{self, Segment, SegmentBuilder, Size, View};
+use crate::decide::live::shards::{Keyed, Shards};
+use crate::decide::live::{Application, Change, Credential, Kind, LiveError, Person, State};
+use crate::decide::scope::ScopeSet;
+
+/// Recent changes beyond this part of the base are packed, and at least so many.
+const RECENT_PART: usize = 16;
+const RECENT_MIN: usize = 1_024;
+
+/// A recent credential.
+pub(super) struct Recent {
+    credential: Credential,
+    scopes: Arc<ScopeSet>,
+    last_use: AtomicU32,
+}
+
+impl Keyed for Recent {
+    type Key = [u8; 32];
+
+    fn key(&self) -> &[u8; 32] {
+        &self.credential.digest
+    }
+}
+
+impl Keyed for Person {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Keyed for Application {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Keyed for Box<str> {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        self
+    }
+}
+
+/// Credentials, people, applications and ended grants.
+#[derive(Clone, Default)]
+pub struct LiveSet {
+    base: Arc<Segment>,
+    recent: Shards<Recent>,
+    people: Shards<Person>,
+    applications: Shards<Application>,
+    ended: Shards<Box<str>>,
+}
+
+/// A credential that was found and is valid now.
+#[derive(Clone, Debug)]
+pub struct Found<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// The person it acts for.
+    pub owner: &'a Arc<Person>,
+    /// Its scopes, before the owner's roles cut them.
+    pub scopes: &'a Arc<ScopeSet>,
+}
+
+/// The base or a recent change.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Base(View<'a>),
+    Recent(&'a Recent),
+}
+
+impl<'a> Place<'a> {
+    fn id(self) -> &'a str {
+        match self {
+            Self::Base(view) => view.id(),
+            Self::Recent(recent) => &recent.credential.id,
+        }
+    }
+
+    fn owner(self) -> &'a str {
+        match self {
+            Self::Base(view) => view.owner(),
+            Self::Recent(recent) => &recent.credential.owner,
+        }
+    }
+
+    fn scopes(self) -> &'a Arc<ScopeSet> {
+        match self {
+            Self::Base(view) => view.scopes(),
+            Self::Recent(recent) => &recent.scopes,
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Base(view) => view.kind(),
+            Self::Recent(recent) => recent.credential.kind,
+        }
+    }
+
+    fn state(self) -> State {
+        match self {
+            Self::Base(view) => view.state(),
+            Self::Recent(recent) => recent.credential.state,
+        }
+    }
+
+    fn expires(self) -> Option<UnixTime> {
+        match self {
+            Self::Base(view) => view.expires(),
+            Self::Recent(recent) => recent.credential.expires,
+        }
+    }
+
+    fn last_use(self) -> &'a AtomicU32 {
+        match self {
+            Self::Base(view) => view.last_use(),
+            Self::Recent(recent) => &recent.last_use,
+        }
+    }
+
+    /// Checks its own state: revoked, disabled, expired, in this order.
+    fn check(self, now: UnixTime) -> Result<(), LiveError> {
+        let id = || Box::from(self.id());
+        match (self.state(), self.expires()) {
+            (State::Ended, _) => Err(LiveError::Ended(id())),
+            (State::Disabled, _) => Err(LiveError::Disabled(id())),
+            (State::Active, Some(at)) if now >= at => Err(LiveError::Expired { id: id(), at }),
+            (State::Active, _) => Ok(()),
+        }
+    }
+}
+
+impl LiveSet {
+    /// Starts from a segment that was built from all rows.
+    #[must_use]
+    pub fn of_base(base: SegmentBuilder) -> Self {
+        Self { base: Arc::new(base.finish()), ..Self::default() }
+    }
+
+    /// Returns whether there is no credential: nothing needs to be looked up.
+    #[must_use]
+    pub fn has_no_credentials(&self) -> bool {
+        self.base.len() == 0 && self.recent.len() == 0
+    }
+
+    /// The credential of this kind and digest: found and valid, refused, or `None` if there is
+    /// none.
+    #[must_use]
+    pub fn find(
+        &self,
+        kind: Kind,
+        digest: &[u8; 32],
+        now: UnixTime,
+    ) -> Option<Result<Found<'_>, LiveError>> {
+        let place = self.place(digest).filter(|place| place.kind() == kind)?;
+        Some(place.check(now).and_then(|()| {
+            let owner = self.person(place.owner())?;
+            segment::touch(place.last_use(), now);
+            Ok(Found { id: place.id(), owner, scopes: place.scopes() })
+        }))
+    }
+
+    /// Checks a token of ours: its application, its person and its grant. `jti` is GRANT.SERIAL;
+    /// for client credentials, whose subject is `app:` and the client id, GRANT is the generation
+    /// of the application.
+    ///
+    /// # Errors
+    /// [`LiveError`].
+    pub fn check_token(&self, subject: &str, client: &str, jti: &str) -> Result<(), LiveError> {
+        let application = self.applications.find(client);
+        let application =
+            application.ok_or_else(|| LiveError::ApplicationUnknown(client.into()))?;
+        if !application.enabled {
+            return Err(LiveError::ApplicationDisabled(client.into()));
+        }
+        let grant = jti.split_once('.').map_or(jti, |(grant, _)| grant);
+        if subject.strip_prefix("app:") == Some(client) {
+            return if *application.generation == *grant {
+                Ok(())
+            } else {
+                Err(LiveError::GrantEnded(grant.into()))
+            };
+        }
+        self.person(subject)?;
+        match self.ended.find(grant) {
+            Some(_) => Err(LiveError::GrantEnded(grant.into())),
+            None => Ok(()),
+        }
+    }
+
+    /// The person of this id, who must be enabled.
+    fn person(&self, id: &str) -> Result<&Arc<Person>, LiveError> {
+        match self.people.find(id) {
+            Some(person) if person.enabled => Ok(person),
+            Some(_) => Err(LiveError::PersonDisabled(id.into())),
+            None => Err(LiveError::PersonUnknown(id.into())),
+        }
+    }
+
+    fn place(&self, digest: &[u8; 32]) -> Option<Place<'_>> {
+        let recent = self.recent.find(digest).map(|recent| Place::Recent(recent));
+        recent.or_else(|| self.base.find(digest).map(Place::Base))
+    }
+
+    /// Applies one change.
+    pub(super) fn apply(&mut self, change: Change) {
+        match change {
+            Change::Credential(credential) => self.put(credential),
+            Change::EndCredential(id) => {
+                if let Some(known) = self.named(&id) {
+                    self.put(Credential { state: State::Ended, ..known });
+                }
+            }
+            Change::Person(person) => self.people.put(Arc::new(person)),
+            Change::EndPerson(id) => self.people.remove(&id),
+            Change::Application(application) => self.applications.put(Arc::new(application)),
+            Change::EndApplication(id) => self.applications.remove(&id),
+            Change::EndGrant(id) => self.ended.put(Arc::new(id)),
+        }
+    }
+
+    fn put(&mut self, credential: Credential) {
+        let used = self.place(&credential.digest).map(Place::last_use);
+        let used = used.map_or(0, |last_use| last_use.load(Ordering::Relaxed));
+        let scopes = Arc::new(credential.scopes.clone());
+        self.recent.put(Arc::new(Recent { credential, scopes, last_use: AtomicU32::new(used) }));
+    }
+
+    /// The credential of this id. Reads them all: there is no table for what is asked so seldom.
+    fn named(&self, id: &str) -> Option<Credential> {
+        let recent = self.recent.rows().find(|recent| *recent.credential.id == *id);
+        let recent = recent.map(|recent| recent.credential.clone());
+        recent.or_else(|| self.base.views().find(|view| view.id() == id).map(View::unpack))
+    }
+
+    /// Returns whether the recent changes are to be packed.
+    pub(super) fn is_due(&self) -> bool {
+        self.recent.len() > RECENT_MIN.max(self.base.len() / RECENT_PART)
+    }
+
+    /// The same credentials in one base. What has ended is left out.
+    pub(super) fn packed(&self) -> Self {
+        let most = self.base.len() + self.recent.len();
+        let mut builder = SegmentBuilder::with_capacity(most);
+        let used = |last_use: &AtomicU32| last_use.load(Ordering::Relaxed);
+        for view in self.base.views().filter(|view| self.recent.find(view.digest()).is_none()) {
+            builder.push(&view.unpack(), used(view.last_use()));
+        }
+        let live = |recent: &&Arc<Recent>| recent.credential.state != State::Ended;
+        for recent in self.recent.rows().filter(live) {
+            builder.push(&recent.credential, used(&recent.last_use));
+        }
+        Self { base: Arc::new(builder.finish()), ..self.clone() }
+    }
+
+    /// A packed set with the changes that `current` has had since `before` was packed.
+    pub(super) fn since(&self, before: &Self, current: &Self) -> Self {
+        let mut next =
+            Self { base: Arc::clone(&self.base), recent: Shards::default(), ..current.clone() };
+        let same = |row: &Arc<Recent>| {
+            before.recent.find(row.key()).is_some_and(|known| Arc::ptr_eq(known, row))
+        };
+        for row in current.recent.rows().filter(|row| !same(row)) {
+            next.recent.put(Arc::clone(row));
+        }
+        next
+    }
+
+    /// The ids of credentials that were used at or after `since`, and when.
+    pub fn used_since(&self, since: UnixTime) -> impl Iterator<Item = (&str, UnixTime)> {
+        let recent = self.recent.rows().map(|recent| Place::Recent(recent));
+        let base = self.base.views().filter(|view| self.recent.find(view.digest()).is_none());
+        let all = base.map(Place::Base).chain(recent);
+        all.filter_map(move |place| {
+            let at = UnixTime(place.last_use().load(Ordering::Relaxed).into());
+            (at.0 > 0 && at >= since).then(|| (place.id(), at))
+        })
+    }
+
+    /// The memory of the base.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        self.base.size()
+    }
+
+    /// The number of credentials that changed since the base was built.
+    #[must_use]
+    pub fn recent(&self) -> usize {
+        self.recent.len()
+    }
+
+    /// The number of parts of the recent table that two versions share.
+    #[cfg(test)]
+    pub(super) fn shared_with(&self, other: &Self) -> usize {
+        self.recent.shared_with(&other.recent)
+    }
+}
+
+/// Only numbers: digests are not for logs.
+impl fmt::Debug for LiveSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveSet")
+            .field("base", &self.base.len())
+            .field("recent", &self.recent.len())
+            .field("people", &self.people.len())
+            .field("applications", &self.applications.len())
+            .field("ended", &self.ended.len())
+            .finish()
+    }
+}

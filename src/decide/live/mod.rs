@@ -78,6 +78,8 @@ impl fmt::Debug for Credential {
 pub struct Person {
     /// The id.
     pub id: Box<str>,
+    /// The name at sign-in.
+    pub login: Option<Box<str>>,
     /// Roles.
     pub roles: Box<[Box<str>]>,
     /// Nothing of theirs is accepted while this is false.
@@ -104,7 +106,7 @@ pub enum Change {
     EndCredential(Box<str>),
     /// A person is added, or another than before.
     Person(Person),
-    /// A person is gone, with all that acts for them.
+    /// The person of this id, or of this login, is gone, with all that acts for them.
     EndPerson(Box<str>),
     /// An application is added, or another than before.
     Application(Application),
@@ -189,6 +191,12 @@ impl Live {
         let current = self.published.load();
         self.published.store(Arc::new(packed.since(&before, &current)));
         true
+    }
+
+    /// Returns whether [`Self::repack`] would do something.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.published.load().is_due()
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {

@@ -154,6 +154,13 @@ impl LiveSet {
         Self { base: Arc::new(base.finish()), ..Self::default() }
     }
 
+    /// Applies changes to a set that is not published yet.
+    #[must_use]
+    pub fn with(mut self, changes: impl IntoIterator<Item = Change>) -> Self {
+        changes.into_iter().for_each(|change| self.apply(change));
+        self
+    }
+
     /// Returns whether there is no credential: nothing needs to be looked up.
     #[must_use]
     pub fn has_no_credentials(&self) -> bool {
@@ -229,7 +236,11 @@ impl LiveSet {
                 }
             }
             Change::Person(person) => self.people.put(Arc::new(person)),
-            Change::EndPerson(id) => self.people.remove(&id),
+            Change::EndPerson(who) => {
+                let login = |one: &&Arc<Person>| one.login.as_deref() == Some(&*who);
+                let named = self.people.rows().find(login).map(|one| one.id.clone());
+                self.people.remove(named.as_ref().unwrap_or(&who));
+            }
             Change::Application(application) => self.applications.put(Arc::new(application)),
             Change::EndApplication(id) => self.applications.remove(&id),
             Change::EndGrant(id) => self.ended.put(Arc::new(id)),

@@ -27,7 +27,7 @@ fn credential(number: usize, owner: &str) -> Credential {
 
 fn person(id: &str, roles: &[&str]) -> Person {
     let roles = roles.iter().map(|role| Box::from(*role)).collect();
-    Person { id: id.into(), roles, enabled: true }
+    Person { id: id.into(), login: Some(format!("@{id}").into()), roles, enabled: true }
 }
 
 fn application(id: &str) -> Application {
@@ -74,8 +74,13 @@ fn contract_a_credential_is_refused_for_its_own_state_and_for_its_owners() {
     assert_eq!(outcome(&live, 0, NOW), Some(Err(LiveError::PersonDisabled("ada".into()))));
     live.change([Change::Person(person("ada", &[])), Change::EndCredential("key_0".into())]);
     assert_eq!(outcome(&live, 0, NOW), Some(Err(LiveError::Ended("key_0".into()))));
-    live.change([Change::EndCredential("key_77".into()), Change::EndPerson("ada".into())]);
-    assert_eq!(outcome(&live, 2, NOW), Some(Err(LiveError::PersonUnknown("ada".into()))));
+    live.change([Change::EndCredential("key_77".into())]);
+    for who in ["ada", "@ada"] {
+        live.change([Change::Person(person("ada", &[]))]);
+        assert_eq!(outcome(&live, 2, NOW), ok(2));
+        live.change([Change::EndPerson(who.into())]);
+        assert_eq!(outcome(&live, 2, NOW), Some(Err(LiveError::PersonUnknown("ada".into()))));
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::decide::scope::ScopeSet;
 use crate::issue::intent::{
     Act, Decision, Intent, Limit, Need, Refusal, Rows, Target, Thing, or_refuse, people, refuse,
 };
-use crate::issue::rows::{Credential, CredentialKind, Id, Person, SecretDigest};
+use crate::issue::rows::{Credential, CredentialKind, Id, Person, SecretDigest, Use};
 
 /// The most live credentials of one kind that a person has.
 pub const PER_PERSON_MAX: usize = 100;
@@ -127,7 +127,6 @@ impl Intent for CreateCredential {
             disabled: None,
             ended: None,
             replaces: None,
-            last_used: None,
         };
         let act = Act::new(self.kind.act("key.create", "pat.create"));
         let act = act.subject(&row.owner).credential(&row.id);
@@ -177,7 +176,6 @@ impl Intent for RotateCredential {
             expires,
             disabled: None,
             replaces: Some(old.id.clone()),
-            last_used: None,
             ..old.clone()
         };
         if let Some(end) = self.end_old {
@@ -241,6 +239,24 @@ impl Intent for TurnCredential {
         }
         let act = Act::new(act).subject(&row.owner).credential(&row.id);
         Ok(Decision::ok(row.clone()).write(&row).act(act))
+    }
+}
+
+/// Records uses, which the gate counts. Nothing at the gate changes, and nothing is audited.
+#[derive(Clone, Debug)]
+pub struct RecordUses {
+    /// Credentials or client secrets, and the times of their last use.
+    pub uses: Vec<(Id, UnixTime)>,
+}
+
+impl Intent for RecordUses {
+    type Answer = ();
+    const NAME: &'static str = "record_uses";
+
+    fn decide(&self, _rows: &Rows, _now: UnixTime) -> Result<Decision<()>, Need> {
+        let rows: Vec<_> =
+            self.uses.iter().map(|(id, at)| Use { id: id.clone(), at: *at }).collect();
+        Ok(Decision::ok(()).write_all(&rows))
     }
 }
 

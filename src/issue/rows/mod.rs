@@ -13,7 +13,7 @@ use thiserror::Error;
 pub use column::{Column, Id, Sealed, SecretDigest, Words};
 pub use tables::{
     Application, Audit, Code, Credential, CredentialKind, Device, DeviceState, Grant, Person,
-    Profile, RefreshToken, Secret,
+    Profile, RefreshToken, Secret, Use,
 };
 
 /// The content of one column.
@@ -60,13 +60,15 @@ pub enum Table {
     Codes,
     /// [`Device`].
     Devices,
+    /// [`Use`].
+    Uses,
     /// [`Audit`].
     Audit,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::People,
         Self::Applications,
         Self::Secrets,
@@ -75,6 +77,7 @@ impl Table {
         Self::RefreshTokens,
         Self::Codes,
         Self::Devices,
+        Self::Uses,
         Self::Audit,
     ];
 
@@ -90,6 +93,7 @@ impl Table {
             Self::RefreshTokens => "refresh_tokens",
             Self::Codes => "codes",
             Self::Devices => "devices",
+            Self::Uses => "uses",
             Self::Audit => "audit",
         }
     }
@@ -112,6 +116,7 @@ impl Table {
             Self::RefreshTokens => RefreshToken::COLUMNS,
             Self::Codes => Code::COLUMNS,
             Self::Devices => Device::COLUMNS,
+            Self::Uses => Use::COLUMNS,
             Self::Audit => Audit::COLUMNS,
         }
     }

@@ -170,8 +170,6 @@ rows! {
         created: UnixTime,
         /// Good until then.
         ends: Option<UnixTime>,
-        /// Time of last use.
-        last_used: Option<UnixTime>,
     }
     /// An API key or a personal access token.
     Credential: Credentials {
@@ -199,8 +197,6 @@ rows! {
         ended: Option<UnixTime>,
         /// The one that this replaces.
         replaces: Option<Id>,
-        /// Time of last use.
-        last_used: Option<UnixTime>,
     }
     /// One authorization: the family of tokens that one code or device code gave.
     Grant: Grants {
@@ -287,6 +283,14 @@ rows! {
         expires: UnixTime,
         /// The family that it gave.
         grant_id: Option<Id>,
+    }
+    /// The last use of a credential or a client secret, apart from its row: a use changes nothing
+    /// at the gate.
+    Use: Uses {
+        /// Its id.
+        id: Id,
+        /// Time of last use.
+        at: UnixTime,
     }
     /// One line of the audit log.
     Audit: Audit {

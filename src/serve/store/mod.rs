@@ -8,6 +8,7 @@
 
 mod backend;
 mod clock;
+pub mod follow;
 mod job;
 pub mod sqlite;
 #[cfg(test)]
@@ -22,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::base::clock::{Now, UnixTime};
 use crate::issue::intent::{Intent, Query, Refusal, Target, Write};
-use crate::issue::rows::{DamagedRow, Value};
+use crate::issue::rows::{DamagedRow, Id, Value};
 
 pub use backend::Backend;
 pub use job::Caller;
@@ -46,6 +47,9 @@ pub trait Followers: Send + 'static {
 
     /// Rows that were committed, or that must be in force although they cannot be.
     fn apply(&mut self, writes: &[Write]);
+
+    /// Uses of credentials since the last call, before `now`.
+    fn uses(&mut self, now: UnixTime) -> Vec<(Id, UnixTime)>;
 
     /// Ends that could not even be decided: the store does not read.
     fn end(&mut self, target: &Target, at: UnixTime);

@@ -7,12 +7,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::base::clock::{Monotonic, UnixTime};
+use crate::issue::intent::credentials::RecordUses;
 use crate::issue::intent::{Need, Query, Rows, Write};
 use crate::issue::rows::{Table, Value};
 use crate::serve::store::backend::{Backend, Changed, Page};
 use crate::serve::store::clock::StoreClock;
-use crate::serve::store::job::{Draft, Job};
+use crate::serve::store::job::{Caller, Draft, Job, Run};
 use crate::serve::store::{Clocks, Failure, Followers, NotStored};
 
 /// The most queries of one intent: a fault of ours would ask forever.
@@ -22,6 +25,8 @@ const VALUE_BYTES_MAX: usize = 1 << 20;
 /// The most ends that wait for a store that works again. Each is in force on this node; one more is
 /// forgotten at a restart.
 const OWED_MAX: usize = 10_000;
+/// Uses of credentials in one transaction.
+const USES_MAX: usize = 1_000;
 /// Between two tries to keep space back again.
 const RESERVE_RETRY: Duration = Duration::from_secs(10);
 
@@ -132,9 +137,16 @@ impl<B: Backend> Writer<B> {
         batch.clear();
     }
 
-    /// Deletes what ended long ago, while the clock can be trusted.
+    /// Writes what was used, and deletes what ended long ago while the clock can be trusted.
     pub(crate) async fn sweep(&mut self) {
         self.observe();
+        let now = (self.clocks)().unix;
+        for uses in self.followers.uses(now).chunks(USES_MAX) {
+            let (reply, _) = oneshot::channel();
+            let uses = RecordUses { uses: uses.to_vec() };
+            let job: Box<dyn Job> = Box::new(Run::new(uses, Caller::default(), reply));
+            self.run_batch(&mut vec![job]).await;
+        }
         let Some(ends) = self.clock.deletable() else { return };
         match self.backend.sweep(ends).await {
             Ok(0) => {}

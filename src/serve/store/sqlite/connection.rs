@@ -282,6 +282,9 @@ const SWEEPS: &[&str] = &[
      AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = g.id) LIMIT $2)",
     "DELETE FROM credentials WHERE rowid IN \
      (SELECT rowid FROM credentials WHERE ended < $1 LIMIT $2)",
+    "DELETE FROM uses WHERE id IN (SELECT id FROM uses WHERE at < $1 \
+     AND NOT EXISTS (SELECT 1 FROM credentials c WHERE c.id = uses.id) \
+     AND NOT EXISTS (SELECT 1 FROM secrets s WHERE s.id = uses.id) LIMIT $2)",
     "DELETE FROM secrets WHERE rowid IN (SELECT rowid FROM secrets WHERE ends < $1 LIMIT $2)",
     "DELETE FROM applications WHERE rowid IN (SELECT rowid FROM applications a WHERE ended < $1 \
      AND NOT EXISTS (SELECT 1 FROM grants WHERE application = a.id) \

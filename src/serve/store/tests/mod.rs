@@ -1,6 +1,7 @@
 //! The writer on a database that fails as it is asked to, and the store on SQLite.
 
 mod fake;
+mod follow;
 mod sqlite;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,6 +65,10 @@ impl Followers for Heard {
             let Value::Text(id) = &write.values[0] else { panic!("ids are texts") };
             self.add(format!("{} {id}", write.table.name()));
         }
+    }
+
+    fn uses(&mut self, _now: UnixTime) -> Vec<(Id, UnixTime)> {
+        Vec::new()
     }
 
     fn end(&mut self, target: &Target, _at: UnixTime) {

@@ -54,8 +54,7 @@ CREATE TABLE secrets (
     digest BLOB NOT NULL UNIQUE,
     sealed TEXT,
     created INTEGER NOT NULL,
-    ends INTEGER,
-    last_used INTEGER
+    ends INTEGER
 ) STRICT;
 CREATE INDEX secrets_application ON secrets (application);
 
@@ -71,8 +70,7 @@ CREATE TABLE credentials (
     expires INTEGER,
     disabled INTEGER,
     ended INTEGER,
-    replaces TEXT,
-    last_used INTEGER
+    replaces TEXT
 ) STRICT;
 CREATE INDEX credentials_owner ON credentials (owner);
 
@@ -128,6 +126,11 @@ CREATE TABLE devices (
     grant_id TEXT
 ) STRICT;
 CREATE INDEX devices_application ON devices (application);
+
+CREATE TABLE uses (
+    id TEXT NOT NULL PRIMARY KEY,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE audit (
     number INTEGER NOT NULL,

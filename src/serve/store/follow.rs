@@ -1,0 +1,168 @@
+//! Live credentials follow the store.
+//!
+//! Owns the conversion of rows to changes of [`Live`], the load at the start, and the thread that
+//! packs. Never decides whether a credential is valid.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::base::clock::UnixTime;
+use crate::decide::live::{
+    Application, Change, Credential, Kind, Live, LiveSet, Person, SegmentBuilder, State,
+};
+use crate::issue::intent::{Target, Write};
+use crate::issue::rows::{self, CredentialKind, DamagedRow, Id, Row, Table};
+use crate::serve::store::Followers;
+
+/// Keeps [`Live`] as the store is.
+pub struct LiveFollower {
+    live: Arc<Live>,
+    /// While everything is loaded: what has come so far.
+    loading: Option<Loading>,
+    packing: Arc<AtomicBool>,
+    /// Uses before this instant were handed over.
+    used: UnixTime,
+}
+
+#[derive(Default)]
+struct Loading {
+    base: SegmentBuilder,
+    changes: Vec<Change>,
+}
+
+impl LiveFollower {
+    /// Follows into `live`.
+    #[must_use]
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { live, loading: None, packing: Arc::default(), used: UnixTime(1) }
+    }
+
+    /// On a thread of its own: a million credentials take a second.
+    fn pack(&self) {
+        if !self.live.is_due() || self.packing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (live, packing) = (Arc::clone(&self.live), Arc::clone(&self.packing));
+        let spawned = std::thread::Builder::new().name("live".to_owned()).spawn(move || {
+            live.repack();
+            packing.store(false, Ordering::Release);
+        });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "recent credentials cannot be packed");
+            self.packing.store(false, Ordering::Release);
+        }
+    }
+}
+
+impl Followers for LiveFollower {
+    fn reset(&mut self) {
+        self.loading = Some(Loading::default());
+    }
+
+    fn loaded(&mut self) {
+        if let Some(Loading { base, changes }) = self.loading.take() {
+            self.live.replace(LiveSet::of_base(base).with(changes));
+        }
+    }
+
+    fn apply(&mut self, writes: &[Write]) {
+        let mut changes = Vec::with_capacity(writes.len());
+        for write in writes {
+            match change(write) {
+                Ok(change) => changes.extend(change),
+                // It stays as it was: what is in force does not depend on a row that is unreadable.
+                Err(error) => tracing::error!(%error, "store: a change is not in force"),
+            }
+        }
+        let Some(loading) = &mut self.loading else {
+            if !changes.is_empty() {
+                self.live.change(changes);
+                self.pack();
+            }
+            return;
+        };
+        for change in changes {
+            match change {
+                Change::Credential(one) => {
+                    loading.base.push(&one, 0);
+                }
+                other => loading.changes.push(other),
+            }
+        }
+    }
+
+    fn uses(&mut self, now: UnixTime) -> Vec<(Id, UnixTime)> {
+        let set = self.live.load();
+        // Those of this very second come next time, with what else is used in it.
+        let uses = set.used_since(self.used).filter(|(_, at)| *at < now);
+        let uses = uses.map(|(id, at)| (Id::from(id), at)).collect();
+        self.used = self.used.max(now);
+        uses
+    }
+
+    fn end(&mut self, target: &Target, _at: UnixTime) {
+        self.live.change([match target {
+            Target::Person(who) => Change::EndPerson(who.clone()),
+            Target::Application(id) => Change::EndApplication(id.0.clone()),
+            Target::Credential(id) => Change::EndCredential(id.0.clone()),
+            Target::Grant(id) => Change::EndGrant(id.0.clone()),
+        }]);
+    }
+}
+
+/// What a row changes; `None` if nothing at the gate.
+fn change(write: &Write) -> Result<Option<Change>, DamagedRow> {
+    let values = || write.values.clone();
+    Ok(match write.table {
+        Table::Credentials => Some(Change::Credential(credential(Row::of(values())?))),
+        Table::People => Some(person(Row::of(values())?)),
+        Table::Applications => Some(application(Row::of(values())?)),
+        Table::Grants => {
+            let grant: rows::Grant = Row::of(values())?;
+            grant.ended.map(|_| Change::EndGrant(grant.id.0))
+        }
+        Table::Secrets
+        | Table::RefreshTokens
+        | Table::Codes
+        | Table::Devices
+        | Table::Uses
+        | Table::Audit => None,
+    })
+}
+
+fn credential(row: rows::Credential) -> Credential {
+    let state = match (row.ended, row.disabled) {
+        (Some(_), _) => State::Ended,
+        (None, Some(_)) => State::Disabled,
+        (None, None) => State::Active,
+    };
+    let kind = match row.kind {
+        CredentialKind::Key => Kind::Key,
+        CredentialKind::Pat => Kind::Pat,
+    };
+    Credential {
+        id: row.id.0,
+        kind,
+        owner: row.owner.0,
+        digest: row.digest.0,
+        scopes: row.scopes,
+        expires: row.expires,
+        state,
+    }
+}
+
+fn person(row: rows::Person) -> Change {
+    if row.ended.is_some() {
+        return Change::EndPerson(row.id.0);
+    }
+    let enabled = row.disabled.is_none();
+    Change::Person(Person { id: row.id.0, login: row.login, roles: row.roles.0, enabled })
+}
+
+fn application(row: rows::Application) -> Change {
+    if row.ended.is_some() {
+        return Change::EndApplication(row.id.0);
+    }
+    let enabled = row.disabled.is_none();
+    Change::Application(Application { id: row.id.0, generation: row.generation.0, enabled })
+}

@@ -18,9 +18,10 @@ use crate::config::language::walk::{Mapping, Value};
 use crate::config::language::yaml::{self, Budget};
 use crate::config::model::{Config, Dynamic, IssuerSource};
 use crate::config::sections::{
-    Reading, api_keys, identity, issuers, limits, network, revocations, routes, upstreams,
+    Reading, api_keys, identity, issuers, limits, network, revocations, routes, token_places,
+    upstreams,
 };
-use crate::decide::request::credential::{CredentialSources, KeySource};
+use crate::decide::request::credential::{CredentialSources, KeySource, TokenPlace};
 
 impl Config {
     /// Reads the configuration in `file`.
@@ -98,7 +99,9 @@ fn dynamic(
         reading.insecure_switch(top.find("insecure_file_modes")).unwrap_or(false);
     let upstreams = upstreams::upstreams(top, &reading);
     let places = api_keys::places(top);
-    let (names, taken) = identity::names(top, &places);
+    let token_places = token_places::all(top);
+    token_places::check_keys(top, &token_places, &places);
+    let (names, taken) = identity::names(top, &places, &token_places);
     let issuers = issuers::issuers(top, &reading, &taken);
     check_bearers(top, &places, &issuers);
     let api_keys = api_keys::settings(top, &reading, &taken);
@@ -127,7 +130,7 @@ fn dynamic(
         revocation_files,
         credentials: match listed {
             0 => CredentialSources::of_keys(places),
-            _ => CredentialSources::new(places),
+            _ => CredentialSources::with_tokens(places, token_places),
         },
         failed_credentials: limits::failed_credentials(top),
         limits,
@@ -149,7 +152,10 @@ fn check_bearers(top: &Mapping<'_>, places: &[KeySource], issuers: &[IssuerSourc
         place.header == AUTHORIZATION
             && scheme.is_some_and(|one| one.eq_ignore_ascii_case("bearer"))
     };
-    let asked = issuers.iter().find(|issuer| issuer.introspection.is_some());
+    let asked = issuers.iter().find(|issuer| {
+        let places = &issuer.settings.shape.places;
+        issuer.introspection.is_some() && places.contains(&TokenPlace::default())
+    });
     if let (true, Some(asked), Some(value)) =
         (places.iter().any(is_bearer), asked, top.find("api_keys"))
     {

@@ -125,6 +125,8 @@ pub struct Established {
     pub subject: Arc<str>,
     /// `iss` byte for byte, or [`API_KEY_ISSUER`].
     pub issuer: Arc<str>,
+    /// The configured identifier, where `iss` matches it as a template.
+    pub issuer_template: Option<Arc<str>>,
     /// The issuer's short name from the configuration; `api-key` for keys.
     pub issuer_name: Arc<str>,
     /// `client_id`, else `azp`.
@@ -211,6 +213,12 @@ impl Principal {
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.established.issuer
+    }
+
+    /// The identifiers that stand for the issuer in `access.issuers` and in revocations: `iss`, and
+    /// the configured template that it matches.
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.issuer()).chain(self.established.issuer_template.as_deref())
     }
 
     /// The issuer's short name, fit for a metric label.

@@ -49,5 +49,6 @@ mod revocation;
 mod secrets;
 mod strangers;
 mod tidy;
+mod token_places;
 mod transfers;
 mod twins;

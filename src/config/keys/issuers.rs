@@ -57,6 +57,31 @@ pub static ISSUER: Section = Section {
             "what happens to tokens with nonce, at_hash or c_hash",
         )
         .or("refuse"),
+        Key::new(
+            "from",
+            Shape::List(&Shape::Section(&TOKEN_PLACE)),
+            "the places that its tokens are read from",
+        )
+        .or("[{ header: Authorization, scheme: Bearer }]"),
+    ],
+};
+
+/// `issuers[].from[]`.
+pub static TOKEN_PLACE: Section = Section {
+    name: "a place of tokens",
+    keys: &[
+        Key::new("header", Shape::Text, "a header; removed like every consumed credential"),
+        Key::new("scheme", Shape::Text, "the authentication scheme in that header"),
+        Key::new(
+            "cookie",
+            Shape::Text,
+            "a cookie; Origin must be that of the host or listed in cors with credentials: true",
+        ),
+        Key::new(
+            "subprotocol",
+            Shape::Text,
+            "the prefix of an element of Sec-WebSocket-Protocol, on routes with upgrade: websocket",
+        ),
     ],
 };
 

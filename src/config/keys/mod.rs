@@ -8,7 +8,7 @@ mod issuers;
 
 use crate::config::language::section::{Key, Section, Shape};
 
-pub use issuers::{INTROSPECTION, ISSUER, ISSUER_KEYS, ON_FAILURE};
+pub use issuers::{INTROSPECTION, ISSUER, ISSUER_KEYS, ON_FAILURE, TOKEN_PLACE};
 
 const TEXTS: Shape = Shape::List(&Shape::Text);
 const TEXT_OR_TEXTS: Shape = Shape::OneOrMany(&Shape::Text);

@@ -130,6 +130,9 @@ fn issuers(value: &Value<'_>, authenticators: Authenticators<'_>) -> Vec<Box<str
             .iter()
             .find(|source| source.settings.issuer.as_ref() == text)
             .or_else(|| known.iter().find(|source| source.settings.name.as_ref() == text));
+        if found.is_none() && known.iter().any(|source| source.settings.has_tenant(text)) {
+            return Some(text.into());
+        }
         if found.is_none() && !authenticators.issuers_incomplete {
             let names = known.iter().map(|source| source.settings.name.as_ref());
             item.mistake(format!("there is no issuer {text:?}; {}", suggest(text, names)));

@@ -2,6 +2,9 @@
 //!
 //! Owns where keys are read from and which files hold their digests. Never reads a key.
 
+use http::HeaderName;
+use http::header::{COOKIE, SEC_WEBSOCKET_PROTOCOL};
+
 use crate::config::keys;
 use crate::config::language::walk::{Mapping, Value};
 use crate::config::model::ApiKeySettings;
@@ -18,7 +21,7 @@ const PEPPERS_MAX: usize = 32;
 
 /// Headers that frame or route a message, or that our own answers and the JWTs depend on. A key
 /// in one of them would be forwarded, or would stop every request.
-const NO_PLACE: &[&str] = &[
+pub(in crate::config::sections) const NO_PLACE: &[&str] = &[
     "host",
     "connection",
     "content-length",
@@ -34,6 +37,9 @@ const NO_PLACE: &[&str] = &[
     "keep-alive",
     "proxy-connection",
 ];
+
+/// Fields that are lists, of which a key could only be one member.
+const LISTS: &[HeaderName] = &[COOKIE, SEC_WEBSOCKET_PROTOCOL];
 
 /// The places keys are read from; the default one when `api_keys` says nothing.
 pub fn places(top: &Mapping<'_>) -> Vec<KeySource> {
@@ -61,7 +67,7 @@ pub fn places(top: &Mapping<'_>) -> Vec<KeySource> {
         }
         (Some(short), Some(_)) => short.mistake("is short for `from`; remove one of the two"),
         (None, None) => {
-            places.push(KeySource::new(http::HeaderName::from_static("x-api-key"), None));
+            places.push(KeySource::new(HeaderName::from_static("x-api-key"), None));
         }
     }
     places
@@ -104,9 +110,9 @@ fn same_scheme(a: &KeySource, b: &KeySource) -> bool {
 
 fn place(value: &Value<'_>, has_scheme: bool, scheme: Option<Box<str>>) -> Option<KeySource> {
     let header = header(value)?;
-    if NO_PLACE.contains(&header.as_str()) {
+    if NO_PLACE.contains(&header.as_str()) || LISTS.contains(&header) {
         value.mistake(format!(
-            "{:?} cannot hold a key: it frames or routes messages",
+            "{:?} cannot hold a key: it frames or routes messages, or is a list",
             header.as_str()
         ));
     }
@@ -117,7 +123,7 @@ fn place(value: &Value<'_>, has_scheme: bool, scheme: Option<Box<str>>) -> Optio
 }
 
 /// An authentication scheme: a token (RFC 9110 section 11.1).
-fn scheme_token(text: &str) -> Result<Box<str>, String> {
+pub(in crate::config::sections) fn scheme_token(text: &str) -> Result<Box<str>, String> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if text.len() <= 64 && text.bytes().all(token) {
         return Ok(text.into());

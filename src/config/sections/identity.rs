@@ -11,7 +11,7 @@ use crate::base::field_name::fold;
 use crate::config::keys;
 use crate::config::language::walk::{Mapping, Value};
 use crate::decide::identity::{IdentityHeaderName, IdentityHeaders, IdentityNames};
-use crate::decide::request::credential::KeySource;
+use crate::decide::request::credential::{KeySource, TokenPlace};
 
 /// Claims of one issuer, or of keys: each is a header on every request.
 const CLAIMS_MAX: usize = 64;
@@ -54,11 +54,18 @@ pub fn claim_headers(section: &Mapping<'_>, taken: &Taken) -> ClaimHeaders {
 }
 
 /// `identity`: the six names, and with the headers of credentials what is taken.
-pub fn names(top: &Mapping<'_>, credentials: &[KeySource]) -> (IdentityNames, Taken) {
+pub fn names(
+    top: &Mapping<'_>,
+    credentials: &[KeySource],
+    tokens: &[TokenPlace],
+) -> (IdentityNames, Taken) {
     let mut names = IdentityNames::default();
     let mut taken = Taken::default();
     for source in credentials {
         taken.0.insert(fold(source.header.as_str()).into_owned(), "where API keys are read from");
+    }
+    for place in tokens.iter().filter(|place| **place != TokenPlace::default()) {
+        taken.0.insert(fold(place.header().as_str()).into_owned(), "where tokens are read from");
     }
     let value = top.find("identity");
     let section = value.as_ref().and_then(|value| value.section(&keys::IDENTITY));

@@ -11,8 +11,8 @@ use crate::config::model::{IssuerSource, KeySource};
 use crate::config::sections::identity::{Taken, claim_headers};
 use crate::config::sections::introspection::introspection;
 use crate::config::sections::issuer_keys::key_source;
-use crate::config::sections::{Reading, name, size};
-use crate::decide::jwt::{Algorithm, IssuerSettings, TOKEN_BYTES_MAX, TokenShape};
+use crate::config::sections::{Reading, name, size, token_places};
+use crate::decide::jwt::{Algorithm, IssuerSettings, IssuerTemplate, TOKEN_BYTES_MAX, TokenShape};
 use crate::decide::principal::API_KEY_ISSUER;
 use crate::decide::scope::ScopeSet;
 
@@ -44,7 +44,7 @@ pub fn issuers(top: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Vec<I
     for item in &items {
         let Some(section) = item.section(&keys::ISSUER) else { continue };
         let Some(source) = issuer(&section, reading, taken) else { continue };
-        if issuers.iter().any(|other| other.settings.issuer == source.settings.issuer) {
+        if issuers.iter().any(|other| is_same_issuer(&other.settings, &source.settings)) {
             item.mistake(format!("issuer {:?} is here twice", source.settings.issuer));
         } else if issuers.iter().any(|other| other.settings.name == source.settings.name) {
             item.mistake(format!(
@@ -57,6 +57,12 @@ pub fn issuers(top: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Vec<I
     issuers
 }
 
+/// The same identifier, or templates that differ in the name of the claim alone.
+fn is_same_issuer(a: &IssuerSettings, b: &IssuerSettings) -> bool {
+    let same_form = a.template().zip(b.template()).is_some_and(|(a, b)| a.has_form_of(&b));
+    a.issuer == b.issuer || same_form
+}
+
 fn issuer(section: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Option<IssuerSource> {
     let iss = section.require("issuer").and_then(|value| value.parse(identifier));
     let asked = section.find("introspection");
@@ -66,6 +72,9 @@ fn issuer(section: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Option
         true => (section.find("algorithms"), None),
         false => (section.require("algorithms"), section.require("keys")),
     };
+    if iss.is_some_and(|iss| matches!(IssuerTemplate::parse(iss), Ok(Some(_)))) {
+        check_template(section, is_asked);
+    }
     let is_keyless = is_asked && keys.is_none();
     let algorithms = algorithms
         .and_then(|value| value.each(1..=Algorithm::ALL.len(), |item| item.parse(algorithm)))
@@ -127,6 +136,23 @@ fn issuer(section: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Option
     Some(IssuerSource { settings: Arc::new(settings), keys: keys?, introspection })
 }
 
+/// Many tenants have one key set, but no one endpoint or metadata document.
+fn check_template(section: &Mapping<'_>, is_asked: bool) {
+    if is_asked {
+        section.value().mistake(
+            "an issuer template cannot be combined with introspection: opaque tokens do not name \
+             their tenant",
+        );
+    }
+    let keys = section.find("keys").filter(Value::is_mapping);
+    let table = keys.as_ref().and_then(Value::table).unwrap_or_default();
+    for (_, value) in table.iter().filter(|(key, _)| *key == "discovery") {
+        value.mistake(
+            "an issuer template has no metadata of its own: write keys: { url: URL OF THE KEY SET }",
+        );
+    }
+}
+
 /// How its tokens differ from those of RFC 9068.
 fn token_shape(section: &Mapping<'_>, reading: &Reading<'_>) -> TokenShape {
     let usual = TokenShape::default();
@@ -149,6 +175,7 @@ fn token_shape(section: &Mapping<'_>, reading: &Reading<'_>) -> TokenShape {
         client_claims: clients.unwrap_or(usual.client_claims),
         token_bytes: bytes.unwrap_or(usual.token_bytes),
         accepts_id_tokens,
+        places: token_places::places(section),
     }
 }
 
@@ -170,6 +197,7 @@ fn identifier(text: &str) -> Result<&str, String> {
     if text == API_KEY_ISSUER {
         return Err(format!("{text:?} stands for API keys; an issuer needs another identifier"));
     }
+    IssuerTemplate::parse(text).map_err(|form| format!("{text:?}: {form}"))?;
     if text.len() > ISSUER_BYTES_MAX || text.chars().any(char::is_control) {
         return Err(format!(
             "an issuer has at most {ISSUER_BYTES_MAX} bytes and no control characters"

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod network;
 pub mod revocations;
 pub mod routes;
+pub mod token_places;
 pub mod upstreams;
 
 use std::cell::RefCell;
@@ -141,6 +142,9 @@ pub fn size(text: &str) -> Result<Option<u64>, String> {
 
 /// Methods are compared byte for byte (RFC 9110 section 9.1), so `get` would match nothing.
 fn method(text: &str) -> Result<Method, String> {
+    if text == "*" {
+        return Err("\"*\" is not a method: without the key, every method is accepted".to_owned());
+    }
     if text != text.to_ascii_uppercase() {
         return Err(format!(
             "{text:?} is not a method; methods are upper case: {}",

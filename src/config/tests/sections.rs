@@ -8,6 +8,74 @@ use crate::config::{AccessLogTarget, KeyLocation, KeySource, ListenAddress, Remo
 use crate::decide::policy::upstream::UpstreamAddress;
 use crate::decide::policy::{Methods, Upgrade};
 use crate::decide::rate_limit::{LimitBy, LimitHeaders};
+use crate::decide::request::credential::TokenPlace;
+
+#[test]
+fn contract_issuers_from_lists_places_and_refuses_what_cannot_be_one() {
+    const ISSUER: &str =
+        "issuer: https://i.example, audiences: a, algorithms: RS256, keys: { file: jwks.json }";
+    let from = |places: &str| format!("issuers: [{{ {ISSUER}, from: {places} }}]");
+    let bad_place = |place: &str, why: &str| bad(&from(&format!("[{place}]")), &[why]);
+    let places = |text: &str| good(&from(text)).dynamic.issuers[0].settings.shape.places.clone();
+    let bearer = "[{ header: authorization, scheme: bearer }]";
+    assert_eq!(places(bearer), [TokenPlace::default()]);
+    assert_eq!(places("[{ cookie: sid }]"), [TokenPlace::Cookie("sid".into())]);
+    assert_eq!(places("[{ subprotocol: bearer. }]"), [TokenPlace::Subprotocol("bearer.".into())]);
+    assert_eq!(places("[{ header: X-Token }, { cookie: sid }]").len(), 2);
+    let at = "issuers[0].from[0]";
+    bad_place("{ header: Authorization }", &format!("{at}.header|always has a scheme"));
+    bad_place("{ header: Cookie }", &format!("{at}.header|is a list"));
+    bad_place("{ header: Sec-WebSocket-Protocol }", &format!("{at}.header|is a list"));
+    bad_place("{ header: Host }", &format!("{at}.header|frames or routes"));
+    bad_place("{ header: 'a b' }", &format!("{at}.header|not a header name"));
+    bad_place("{ cookie: 'a b' }", &format!("{at}.cookie|not a token"));
+    bad_place("{ cookie: '' }", &format!("{at}.cookie|is empty"));
+    bad_place("{ subprotocol: 'a,b' }", &format!("{at}.subprotocol|not a token"));
+    for other in ["{ }", "{ cookie: a, header: B }", "{ cookie: a, scheme: b }", "{ scheme: b }"] {
+        bad_place(other, &format!("{at}|is one of {{ header: NAME }}"));
+    }
+    bad(&from("[{ cookie: a }, { cookie: a }]"), &["issuers[0].from[1]|is here twice"]);
+    bad(&from("[]"), &["issuers[0].from|"]);
+    bad(&from("[{ header: X-API-Key }]"), &["api_keys|where tokens are read from"]);
+    bad(
+        &format!("{}\nidentity: {{ subject: X-Token }}", from("[{ header: X-Token }]")),
+        &["identity.subject|is where tokens are read from already"],
+    );
+}
+
+#[test]
+fn contract_issuers_a_template_has_keys_of_its_own() {
+    let issuer = |issuer: &str, keys: &str| {
+        format!(
+            "issuers: [{{ issuer: '{issuer}', name: i, audiences: a, algorithms: RS256, {keys} }}]"
+        )
+    };
+    const ENTRA: &str = "https://login.example.com/{tid}/v2.0";
+    good(&issuer(ENTRA, "keys: { file: jwks.json }"));
+    bad(
+        &issuer("https://{tid}.example.com/", "keys: { file: jwks.json }"),
+        &["issuers[0].issuer|one whole segment"],
+    );
+    bad(
+        &issuer(ENTRA, "keys: { discovery: true }"),
+        &["issuers[0].keys.discovery|no metadata of its own"],
+    );
+    bad(
+        &issuer(
+            ENTRA,
+            "introspection: { url: 'https://i.example/i', client_id: c, client_secret_file: s }",
+        ),
+        &["issuers[0]|cannot be combined with introspection"],
+    );
+}
+
+#[test]
+fn contract_routes_a_star_is_no_method() {
+    bad_route(
+        "path: /, access: anonymous, methods: ['*']",
+        &["routes[0].methods[0]|every method is accepted"],
+    );
+}
 
 #[test]
 fn defaults_are_those_of_the_contract() {

@@ -154,13 +154,14 @@ mod tests {
 
     #[test]
     fn r1005_our_own_keys_pass_when_the_budget_is_spent_and_all_else_needs_work() {
-        let ask = |jwt, key| needs_work(Presented { jwt, key }, false);
+        let ask = |jwt, key| needs_work(Presented { jwt, key, ..Presented::default() }, false);
         assert!(!ask(None, None));
         assert!(!ask(None, Some(OURS)));
         assert!(ask(None, Some("legacy-key")));
         assert!(ask(Some("e30.e30.AA"), None));
         assert!(ask(Some("e30.e30.AA"), Some(OURS)));
-        let cached = |key| needs_work(Presented { jwt: Some("e30.e30.AA"), key }, true);
+        let jwt = Some("e30.e30.AA");
+        let cached = |key| needs_work(Presented { jwt, key, ..Presented::default() }, true);
         assert!(!cached(None) && !cached(Some(OURS)));
         assert!(cached(Some("legacy-key")));
     }

@@ -20,7 +20,8 @@ use crate::base::secret::Secret;
 use crate::decide::api_key::{self, KeyRing, VerifiedKey};
 use crate::decide::jwt::{Issuers, JwtError, Recheck, VerifiedToken};
 use crate::decide::policy::{
-    Access, AccessDenied, Preflight, Requirement, Route, RouteMiss, RouteTable, normalize_host,
+    Access, AccessDenied, Preflight, Requirement, Route, RouteMiss, RouteTable, Upgrade,
+    normalize_host,
 };
 use crate::decide::principal::Principal;
 use crate::decide::rate_limit::LimitTable;
@@ -28,7 +29,7 @@ use crate::decide::rejection::Rejection;
 use crate::decide::request::address::{Peer, TrustedProxies};
 use crate::decide::request::cors;
 use crate::decide::request::credential::{
-    self, CredentialKind, CredentialSources, Presented, Reading,
+    self, CredentialKind, CredentialSources, Presented, Reading, TokenPlace,
 };
 use crate::decide::request::framing::FramingError;
 use crate::decide::request::path::{CanonicalPath, PathError};
@@ -226,14 +227,16 @@ impl Gate {
                 return Ok(Verdict::Permit(target.permit(None)));
             }
         }
-        let reading = Reading::new(route.passes_authorization);
-        let read = self.read_credentials(headers, &reading, route, evidence)?;
+        let is_websocket = route.upgrade == Upgrade::Websocket;
+        let reading = Reading::new(route.passes_authorization, is_websocket);
+        let read = self.read_credentials(ask.head, &reading, route, evidence)?;
         if let Some((presented, requirement)) = read {
             let stale = self.recall(presented, ask.now, evidence)?;
             self.check_failed(ask, presented, evidence)?;
             self.verify(ask, presented, requirement, evidence)?;
+            self.check_place(presented, evidence)?;
             if let (Some(token), None) = (presented.jwt, &evidence.token) {
-                let query = self.query(token, requirement, stale)?;
+                let query = self.query(token, presented.place, requirement, stale)?;
                 return Ok(Verdict::Need(Need::new(query, Arc::clone(route), target.rewritten())));
             }
             self.check_revoked(ask.now, evidence)?;
@@ -284,13 +287,13 @@ impl Gate {
     /// must be valid and of an accepted kind (R-210: never "any passes").
     fn read_credentials<'h, 'r>(
         &self,
-        headers: &'h HeaderMap,
+        head: &RequestHead<'h>,
         reading: &'h Reading,
         route: &'r Route,
         evidence: &mut Evidence,
     ) -> Result<Option<(Presented<'h>, &'r Requirement)>, Rejection> {
         let Some(requirement) = route.access.requirement() else { return Ok(None) };
-        let presented = self.credentials.read(headers, reading)?;
+        let presented = self.credentials.read(head.headers, reading)?;
         evidence.presented_jwt = presented.jwt.is_some();
         evidence.presented_key = presented.key.is_some();
         if presented == Presented::default() {
@@ -301,11 +304,43 @@ impl Gate {
         }
         if presented.jwt.is_some() {
             requirement.accepts(CredentialKind::Jwt)?;
+            self.check_origin(head, presented.place, route)?;
         }
         if presented.key.is_some() {
             requirement.accepts(CredentialKind::ApiKey)?;
         }
         Ok(Some((presented, requirement)))
+    }
+
+    /// Refuses a token that a browser added by itself to the request of another site (CSRF).
+    fn check_origin(
+        &self,
+        head: &RequestHead<'_>,
+        place: usize,
+        route: &Route,
+    ) -> Result<(), Rejection> {
+        if !self.credentials.token_place(place).is_some_and(TokenPlace::is_ambient) {
+            return Ok(());
+        }
+        let host = head.host.and_then(normalize_host);
+        let is_own =
+            |authority: &str| host.is_some() && normalize_host(authority.as_bytes()) == host;
+        let cors = route.cors.as_deref();
+        match cors::accepts_ambient_credential(head.method, head.headers, cors, is_own) {
+            true => Ok(()),
+            false => Err(Rejection::OriginRefused),
+        }
+    }
+
+    /// Checks that the issuer of the token accepts tokens from where it was found.
+    fn check_place(&self, presented: Presented<'_>, evidence: &Evidence) -> Result<(), JwtError> {
+        let place = self.credentials.token_place(presented.place);
+        match (place, &evidence.token) {
+            (Some(place), Some(token)) if !self.credentials.has_one_token_place() => {
+                self.issuers.check_place(token, place)
+            }
+            (Some(_) | None, _) => Ok(()),
+        }
     }
 
     /// Checks the token's principal, else the key's, against the route's requirement.
@@ -367,11 +402,15 @@ impl Gate {
     fn query(
         &self,
         token: &str,
+        place: usize,
         requirement: &Requirement,
         stale: Option<VerifiedToken>,
     ) -> Result<Query, Rejection> {
         let issuer = self.introspecting(token, requirement);
         let issuer = issuer.ok_or(Rejection::Token(JwtError::Malformed("not a JWT")))?;
+        if let Some(place) = self.credentials.token_place(place) {
+            self.issuers.check_opaque_place(issuer, place)?;
+        }
         let known = self.tokens.find(token);
         // The issuer of a known token is established: no other issuer gets to see it.
         if known.as_ref().is_some_and(|known| known.principal().issuer() != &**issuer) {

@@ -142,6 +142,7 @@ fn principal(claim_headers: &[(&str, &'static str)], full: bool) -> Arc<Principa
     Principal::assertion(Established {
         subject: "user-1 \u{e9}".into(),
         issuer: "https://login.example.com".into(),
+        issuer_template: None,
         issuer_name: "corp".into(),
         client_id: full.then(|| "app".into()),
         scopes: Arc::new(ScopeSet::parse(if full { "write read" } else { "" }).unwrap()),

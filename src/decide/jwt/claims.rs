@@ -23,7 +23,29 @@ pub(super) fn establish(
     claims: Map<String, Value>,
 ) -> Result<Established, JwtError> {
     refuse_id_token(settings, &claims)?;
-    describe(settings, claims, true, SubjectFrom::Sub)
+    let tenant = tenant_issuer(settings, &claims)?;
+    let established = describe(settings, claims, true, SubjectFrom::Sub)?;
+    let Some(issuer) = tenant else { return Ok(established) };
+    Ok(Established { issuer, issuer_template: Some(Arc::clone(&settings.issuer)), ..established })
+}
+
+/// The `iss` of a tenant, where the issuer is a template: the claim that the template names must
+/// agree with it.
+fn tenant_issuer(
+    settings: &IssuerSettings,
+    claims: &Map<String, Value>,
+) -> Result<Option<Arc<str>>, JwtError> {
+    let Some(template) = settings.template() else { return Ok(None) };
+    let iss = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
+    let tenant = template.tenant(iss).ok_or_else(|| ClaimError::missing("iss"))?;
+    match claims.get(template.claim()) {
+        Some(Value::String(claimed)) if claimed == tenant => Ok(Some(iss.into())),
+        Some(Value::String(_)) => {
+            Err(ClaimError::new(template.claim(), "differs from the one in `iss`").into())
+        }
+        Some(Value::Null) | None => Err(ClaimError::missing(template.claim()).into()),
+        Some(other) => Err(ClaimError::of_type(template.claim(), other, "a string").into()),
+    }
 }
 
 /// Reads who a token speaks for that its issuer describes.
@@ -56,6 +78,7 @@ pub(super) fn describe(
     Ok(Established {
         subject,
         issuer: Arc::clone(&settings.issuer),
+        issuer_template: None,
         issuer_name: Arc::clone(&settings.name),
         client_id,
         scopes: Arc::new(scopes),

@@ -17,6 +17,8 @@ pub(super) struct Jwk {
     pub(super) kid: Option<Box<str>>,
     pub(super) stated: Option<Algorithm>,
     pub(super) thumbprints: Thumbprints,
+    /// The `issuer` member, a convention of providers with many tenants.
+    pub(super) issuer: Option<Box<str>>,
     pub(super) material: JwkMaterial,
 }
 
@@ -49,7 +51,8 @@ impl Jwk {
             return Err(format!("kid is longer than {KID_BYTES_MAX} bytes"));
         }
         let (thumbprints, material) = (thumbprints(members), material(members)?);
-        Ok(Self { kid: kid.map(Box::from), stated, thumbprints, material })
+        let issuer = string(members, "issuer").ok().flatten().map(Box::from);
+        Ok(Self { kid: kid.map(Box::from), stated, thumbprints, issuer, material })
     }
 }
 

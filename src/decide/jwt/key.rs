@@ -24,6 +24,7 @@ pub struct VerifyingKey {
     algorithm: Algorithm,
     kid: Option<Box<str>>,
     thumbprints: Thumbprints,
+    stated_issuer: Option<Box<str>>,
     has_low_entropy: bool,
     material: Material,
 }
@@ -98,6 +99,7 @@ impl VerifyingKey {
             algorithm,
             kid,
             thumbprints: Thumbprints::default(),
+            stated_issuer: None,
             has_low_entropy: false,
             material: Material::Public(parsed),
         })
@@ -142,6 +144,7 @@ impl VerifyingKey {
             algorithm,
             kid,
             thumbprints: Thumbprints::default(),
+            stated_issuer: None,
             has_low_entropy: secret_strength::has_low_entropy(secret),
             material: Material::Secret(Box::new(hmac::Key::new(hash, secret))),
         })
@@ -157,6 +160,16 @@ impl VerifyingKey {
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
+    }
+
+    /// The key with the issuer its JWK states.
+    pub(super) fn with_issuer(self, stated_issuer: Option<Box<str>>) -> Self {
+        Self { stated_issuer, ..self }
+    }
+
+    /// The `issuer` member of its JWK, which sets for many tenants have.
+    pub(super) fn stated_issuer(&self) -> Option<&str> {
+        self.stated_issuer.as_deref()
     }
 
     /// The key with the thumbprints its JWK states.

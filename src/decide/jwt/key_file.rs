@@ -204,7 +204,7 @@ fn jwk_key(members: &Map<String, Value>, algorithms: &[Algorithm]) -> Result<Ver
             VerifyingKey::secret(&secret, algorithm, jwk.kid)?
         }
     };
-    Ok(key.with_thumbprints(jwk.thumbprints))
+    Ok(key.with_thumbprints(jwk.thumbprints).with_issuer(jwk.issuer))
 }
 
 fn pem_members(text: &str, algorithms: &[Algorithm]) -> Vec<Member> {

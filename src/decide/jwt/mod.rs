@@ -23,6 +23,7 @@ pub mod key_set;
 mod member;
 mod pem;
 mod secret_strength;
+mod template;
 mod validity;
 pub mod verifier;
 
@@ -38,16 +39,18 @@ pub use introspection::{IntrospectionRules, SubjectFrom};
 pub use key::VerifyingKey;
 pub use key_file::{KeyFileFormat, KeyMistake};
 pub use key_set::KeySet;
+pub use template::IssuerTemplate;
 pub use verifier::{Epoch, Issuers, Recheck, VerifiedToken};
 
 use crate::decide::identity::IdentityHeaderName;
+use crate::decide::request::credential::TokenPlace;
 use crate::decide::scope::ScopeSet;
 
 /// One issuer whose tokens are trusted, as configured. Keys come beside it, because they are
 /// reloaded on their own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IssuerSettings {
-    /// `iss`, compared byte for byte.
+    /// `iss`, compared byte for byte, or an [`IssuerTemplate`].
     pub issuer: Arc<str>,
     /// Short name for metrics and commands.
     pub name: Arc<str>,
@@ -89,6 +92,8 @@ pub struct TokenShape {
     /// Whether tokens with `nonce`, `at_hash` or `c_hash` are accepted
     /// (`id_tokens: insecure_accept`).
     pub accepts_id_tokens: bool,
+    /// The places that its tokens are read from (`from`). Never empty.
+    pub places: Vec<TokenPlace>,
 }
 
 impl Default for TokenShape {
@@ -98,11 +103,31 @@ impl Default for TokenShape {
             client_claims: vec!["client_id".into(), "azp".into()],
             token_bytes: TOKEN_BYTES_DEFAULT,
             accepts_id_tokens: false,
+            places: vec![TokenPlace::default()],
         }
     }
 }
 
 impl IssuerSettings {
+    /// The template that the identifier is; `None` for one that is compared byte for byte.
+    #[must_use]
+    pub fn template(&self) -> Option<IssuerTemplate<'_>> {
+        IssuerTemplate::parse(&self.issuer).ok().flatten()
+    }
+
+    /// Returns whether the issuer's tokens may have this `iss` by its template.
+    #[must_use]
+    pub fn has_tenant(&self, iss: &str) -> bool {
+        self.template().is_some_and(|template| template.tenant(iss).is_some())
+    }
+
+    fn check_place(&self, place: &TokenPlace) -> Result<(), JwtError> {
+        match self.shape.places.contains(place) {
+            true => Ok(()),
+            false => Err(JwtError::Misplaced { issuer: Arc::clone(&self.name) }),
+        }
+    }
+
     /// How long a token of this issuer can live, if that is known: nothing bounds the opaque ones.
     #[must_use]
     pub fn longest_lifetime(&self) -> Option<Duration> {
@@ -161,6 +186,12 @@ pub enum JwtError {
     /// `exp` - `iat` is over the issuer's limit.
     #[error("lifetime of {0} s exceeds max_lifetime")]
     LifetimeTooLong(u64),
+    /// Found in a place that its issuer does not list (`from`).
+    #[error("issuer {issuer} does not accept tokens from this place; see `from`")]
+    Misplaced {
+        /// The issuer's short name.
+        issuer: Arc<str>,
+    },
     /// No accepted audience.
     #[error("audience not accepted")]
     AudienceWrong,

@@ -17,9 +17,10 @@ use crate::decide::jwt::json::{self, JsonFault, Origin};
 use crate::decide::jwt::key::VerifyingKey;
 use crate::decide::jwt::validity::Validity;
 use crate::decide::jwt::{
-    ClaimError, IssuerSettings, JwtError, KeySet, TOKEN_BYTES_DEFAULT, claims,
+    ClaimError, IssuerSettings, IssuerTemplate, JwtError, KeySet, TOKEN_BYTES_DEFAULT, claims,
 };
 use crate::decide::principal::Principal;
+use crate::decide::request::credential::TokenPlace;
 
 /// Evidence from an unverified token is cut here, so that it cannot fill the log.
 const EVIDENCE_BYTES_MAX: usize = 256;
@@ -130,6 +131,8 @@ impl VerifiedToken {
 pub struct Issuers {
     by_identifier: HashMap<Arc<str>, Issuer>,
     by_epoch: HashMap<Epoch, Arc<IssuerSettings>>,
+    /// The identifiers that are templates, in the order of the configuration.
+    templates: Vec<Arc<str>>,
     /// The longest token that any of them accepts.
     token_bytes_max: usize,
     /// The youngest epoch of all, or of the reload that took an issuer away.
@@ -141,6 +144,7 @@ impl Default for Issuers {
         Self {
             by_identifier: HashMap::new(),
             by_epoch: HashMap::new(),
+            templates: Vec::new(),
             token_bytes_max: TOKEN_BYTES_DEFAULT,
             latest: Epoch::default(),
         }
@@ -173,6 +177,9 @@ impl Issuers {
             let epoch = same.map_or_else(Epoch::next, |before| before.epoch);
             (Arc::clone(&settings.issuer), Issuer { settings, keys, epoch })
         };
+        let is_template = |settings: &IssuerSettings| settings.template().is_some();
+        let templates = issuers.iter().filter(|(settings, _)| is_template(settings));
+        let templates = templates.map(|(settings, _)| Arc::clone(&settings.issuer)).collect();
         let by_identifier: HashMap<_, _> = issuers.into_iter().map(with_epoch).collect();
         let by_epoch: HashMap<_, _> = by_identifier
             .values()
@@ -183,7 +190,34 @@ impl Issuers {
         let latest = if unchanged { self.latest } else { Epoch::next() };
         let lengths = by_epoch.values().map(|settings| settings.shape.token_bytes);
         let token_bytes_max = lengths.max().unwrap_or(TOKEN_BYTES_DEFAULT);
-        Self { by_identifier, by_epoch, token_bytes_max, latest }
+        Self { by_identifier, by_epoch, templates, token_bytes_max, latest }
+    }
+
+    /// Checks that the issuer of a token accepts tokens from the place it was found in.
+    ///
+    /// # Errors
+    /// [`JwtError::Misplaced`].
+    pub(in crate::decide) fn check_place(
+        &self,
+        token: &VerifiedToken,
+        place: &TokenPlace,
+    ) -> Result<(), JwtError> {
+        match self.by_epoch.get(&token.0.epoch) {
+            Some(settings) => settings.check_place(place),
+            None => Err(JwtError::Misplaced { issuer: token.principal().issuer_name().into() }),
+        }
+    }
+
+    /// Checks that an opaque token from this place may be shown to the issuer.
+    ///
+    /// # Errors
+    /// [`JwtError::Misplaced`].
+    pub(in crate::decide) fn check_opaque_place(
+        &self,
+        issuer: &str,
+        place: &TokenPlace,
+    ) -> Result<(), JwtError> {
+        self.get(issuer).map_or(Ok(()), |issuer| issuer.settings.check_place(place))
     }
 
     /// Changes whenever an issuer does: what was refused in one may be accepted in the next.
@@ -244,6 +278,7 @@ impl Issuers {
         header.check(&issuer.settings)?;
         let key = issuer.key(&header)?;
         key.verify(compact.signed, &compact.signature)?;
+        issuer.check_key_issuer(key, &claims)?;
         // From here on the claims are the issuer's word.
         let validity = Validity::parse(&claims, &issuer.settings, now)?;
         let established = claims::establish(&issuer.settings, claims)?;
@@ -260,17 +295,49 @@ impl Issuers {
     /// `iss` chooses where to look for the key, and nothing else.
     fn issuer(&self, claims: &Map<String, Value>) -> Result<&Issuer, JwtError> {
         match claims.get("iss") {
-            Some(Value::String(iss)) => self
-                .by_identifier
-                .get(iss.as_str())
-                .ok_or_else(|| JwtError::IssuerUnknown(shortened(iss))),
+            Some(Value::String(iss)) => {
+                self.named(iss).ok_or_else(|| JwtError::IssuerUnknown(shortened(iss)))
+            }
             Some(Value::Null) | None => Err(ClaimError::missing("iss").into()),
             Some(other) => Err(ClaimError::of_type("iss", other, "a string").into()),
         }
     }
+
+    /// The issuer of this very `iss`, else one whose template it matches. No `iss` is the text of a
+    /// template: braces are no part of a tenant.
+    fn named(&self, iss: &str) -> Option<&Issuer> {
+        let exact = self.by_identifier.get(iss).filter(|one| one.settings.template().is_none());
+        exact.or_else(|| {
+            let issuers = self.templates.iter().filter_map(|one| self.by_identifier.get(one));
+            issuers.into_iter().find(|issuer| issuer.settings.has_tenant(iss))
+        })
+    }
 }
 
 impl Issuer {
+    /// A set for many tenants may say which of them a key signs for (the `issuer` member of Entra's
+    /// keys): a key of one tenant proves nothing about another. Looked at for templates alone.
+    fn check_key_issuer(
+        &self,
+        key: &VerifyingKey,
+        claims: &Map<String, Value>,
+    ) -> Result<(), JwtError> {
+        let (Some(_), Some(stated)) = (self.settings.template(), key.stated_issuer()) else {
+            return Ok(());
+        };
+        let iss = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
+        let agrees = match IssuerTemplate::parse(stated) {
+            Ok(Some(template)) => template.tenant(iss).is_some(),
+            Ok(None) => stated == iss,
+            Err(_) => false,
+        };
+        if agrees {
+            return Ok(());
+        }
+        let issuer = Arc::clone(&self.settings.name);
+        Err(JwtError::KeyUnknown { issuer, kid: key.kid().map(shortened) })
+    }
+
     /// The key by (issuer, `kid`); the header's `alg` can only confirm it.
     fn key(&self, header: &Header) -> Result<&VerifyingKey, JwtError> {
         if self.keys.is_empty() {

@@ -107,6 +107,7 @@ impl Principals {
         let established = Established {
             subject: found.owner.id.as_ref().into(),
             issuer: Arc::clone(&issuer.identifier),
+            issuer_template: None,
             issuer_name: Arc::clone(&issuer.name),
             client_id: None,
             scopes,

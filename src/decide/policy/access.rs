@@ -70,7 +70,7 @@ impl Requirement {
     pub(crate) fn authorize(&self, principal: &Principal) -> Result<(), AccessDenied> {
         self.accepts(principal.credential())?;
         if let Some(issuers) = &self.issuers
-            && !issuers.iter().any(|issuer| **issuer == *principal.issuer())
+            && !principal.issuers().any(|one| issuers.iter().any(|issuer| **issuer == *one))
         {
             return Err(AccessDenied::Issuer);
         }
@@ -175,6 +175,7 @@ mod tests {
         let principal = Principal::assertion(Established {
             subject: "alice".into(),
             issuer: "https://a.example".into(),
+            issuer_template: None,
             issuer_name: "a".into(),
             client_id: None,
             scopes: std::sync::Arc::new(scopes(granted)),

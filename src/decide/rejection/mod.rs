@@ -61,6 +61,9 @@ pub enum Rejection {
     /// The credential fields cannot be parsed.
     #[error("{0}")]
     Credential(#[from] CredentialError),
+    /// A cookie holds the credential and the request comes from another origin (CSRF).
+    #[error("credential in a cookie from another origin, or without Origin where it is required")]
+    OriginRefused,
     /// The bearer token is not valid.
     #[error("token: {0}")]
     Token(#[from] JwtError),
@@ -215,6 +218,9 @@ refusals! {
     CredentialSchemeUnknown: Rejection::Credential(CredentialError::SchemeUnknown),
         "credential_scheme_unknown", "unknown authentication scheme",
         step "credential", INVALID_TOKEN;
+    OriginRefused: Rejection::OriginRefused,
+        "origin_refused", "credential in a cookie from another origin",
+        step "credential", FORBIDDEN;
     CredentialKindRefused: Rejection::Denied(AccessDenied::Kind(_)),
         "credential_kind_refused", "kind of credential not accepted by the route",
         step "access", INVALID_TOKEN;
@@ -253,6 +259,9 @@ refusals! {
         step "token", INVALID_TOKEN;
     TokenLifetimeTooLong: Rejection::Token(JwtError::LifetimeTooLong(_)),
         "token_lifetime_too_long", "token lifetime exceeds max_lifetime",
+        step "token", INVALID_TOKEN;
+    TokenMisplaced: Rejection::Token(JwtError::Misplaced { .. }),
+        "token_misplaced", "token in a place that its issuer does not list in `from`",
         step "token", INVALID_TOKEN;
     TokenAudienceWrong: Rejection::Token(JwtError::AudienceWrong),
         "token_audience_wrong", "token audience not accepted",

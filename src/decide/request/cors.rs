@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, UPGRADE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use thiserror::Error;
@@ -114,6 +114,12 @@ impl Cors {
         fields
     }
 
+    /// Whether scripts of this origin may send the credentials of the browser.
+    fn trusts(&self, origin: &HeaderValue) -> bool {
+        let Origins::Listed(listed) = &self.origins else { return false };
+        self.credentials && listed.iter().any(|one| one.as_bytes() == origin.as_bytes())
+    }
+
     fn allow_origin(
         &self,
         request: &HeaderMap,
@@ -162,6 +168,25 @@ impl Cors {
             })
         })
     }
+}
+
+/// Returns whether a request may use a credential that its browser added without being asked to: it
+/// comes from the origin of its own host, or from one that the route's `cors` lists with
+/// `credentials`. Without `Origin` only what changes nothing and opens no tunnel may (RFC 9110
+/// section 9.2.1). `is_own` compares an authority with the request's host.
+pub(in crate::decide) fn accepts_ambient_credential(
+    method: &Method,
+    fields: &HeaderMap,
+    cors: Option<&Cors>,
+    is_own: impl Fn(&str) -> bool,
+) -> bool {
+    if !fields.contains_key(ORIGIN) {
+        return method.is_safe() && !fields.contains_key(UPGRADE);
+    }
+    let Some(origin) = single(fields, &ORIGIN) else { return false };
+    let text = origin.to_str().unwrap_or_default();
+    let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    authority.is_some_and(is_own) || cors.is_some_and(|cors| cors.trusts(origin))
 }
 
 /// The method a preflight asks for: `OPTIONS` with `Origin` and `Access-Control-Request-Method`,
@@ -253,6 +278,39 @@ mod tests {
             check_origin(&listed, almost, None);
         }
         check_origin(&["*"], "https://anyone.test", Some("*"));
+    }
+
+    #[test]
+    fn r209_an_ambient_credential_needs_an_origin_of_ours() {
+        let own = |fields: &[(&'static str, &str)], method, cors: Option<&Cors>| {
+            let is_own = |authority: &str| authority == "app.example";
+            accepts_ambient_credential(&method, &request(fields), cors, is_own)
+        };
+        let (get, post) = (Method::GET, Method::POST);
+        assert!(own(&[], get.clone(), None));
+        assert!(!own(&[], post.clone(), None) && !own(&[("upgrade", "websocket")], get, None));
+        for good in ["https://app.example", "http://app.example"] {
+            assert!(own(&[("origin", good)], post.clone(), None), "{good}");
+        }
+        for bad in [
+            "null",
+            "",
+            "app.example",
+            "https://evil.example",
+            "https://app.example.evil",
+            "https://app.example/",
+            "ftp://app.example",
+            "https://APP.example",
+        ] {
+            assert!(!own(&[("origin", bad)], Method::GET, None), "{bad}");
+        }
+        let twice = [("origin", "https://app.example"), ("origin", "https://app.example")];
+        assert!(!own(&twice, Method::GET, None));
+        let page = [("origin", "https://page.example")];
+        assert!(own(&page, post.clone(), Some(&cors(&["https://page.example"], true))));
+        for other in [&cors(&["https://page.example"], false), &cors(&["*"], false)] {
+            assert!(!own(&page, post.clone(), Some(other)));
+        }
     }
 
     #[test]

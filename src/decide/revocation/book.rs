@@ -124,9 +124,14 @@ impl Book {
         let lifetimes = moment.issuers.iter();
         let lifetimes: HashMap<&str, Option<Duration>> =
             lifetimes.map(|one| (&*one.issuer, one.longest_lifetime())).collect();
+        let of_tenant = |issuer: &str| {
+            let template = moment.issuers.iter().find(|one| one.has_tenant(issuer))?;
+            template.longest_lifetime()
+        };
         let is_over = |held: &&Held| {
             let issuer = held.entry.target().as_ref().issuer;
-            held.is_over(lifetimes.get(issuer).copied().flatten(), moment.now, sweep)
+            let lifetime = lifetimes.get(issuer).copied().unwrap_or_else(|| of_tenant(issuer));
+            held.is_over(lifetime, moment.now, sweep)
         };
         let over = self.by_age.values().filter(is_over);
         let over: Vec<_> = over.map(|held| Arc::clone(&held.entry)).collect();

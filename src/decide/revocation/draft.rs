@@ -105,11 +105,13 @@ impl Draft {
             }
             return Ok(Entry::new(Target::key(value), revoked).ending(until).because(reason));
         }
-        let issuer = self.issuer(issuers)?;
+        let settings = self.issuer(issuers)?;
+        let tenant = self.issuer.as_deref().filter(|iss| settings.has_tenant(iss));
+        let issuer = tenant.map_or_else(|| Arc::clone(&settings.issuer), Arc::from);
         let before = self.issued_before.as_deref();
         let before = before.map(|text| instant("issued_before", text)).transpose()?;
         let ends = until.or_else(|| expires.map(|last| last.plus(MARGIN)));
-        let target = Target::token(kind, Arc::clone(&issuer.issuer), value);
+        let target = Target::token(kind, issuer, value);
         Ok(Entry::new(target, revoked).before(before).ending(ends).because(reason))
     }
 
@@ -137,7 +139,7 @@ impl Draft {
         bounded(field, value, VALUE_BYTES_MAX).map(|value| (kind, value))
     }
 
-    /// The issuer by name or identifier; the only one if none is given.
+    /// The issuer by name, identifier or tenant; the only one if none is given.
     fn issuer<'i>(&self, issuers: &[&'i IssuerSettings]) -> Result<&'i IssuerSettings, DraftError> {
         let names = || {
             let names: Vec<_> = issuers.iter().map(|issuer| issuer.name.as_ref()).collect();
@@ -166,8 +168,11 @@ impl Draft {
                 Err(DraftError::new("issuer", message))
             }
             (None, _) => {
-                let message = format!("no issuer {wanted:?} is configured; accepted: {}", names());
-                Err(DraftError::new("issuer", message))
+                issuers.iter().copied().find(|one| one.has_tenant(wanted)).ok_or_else(|| {
+                    let message =
+                        format!("no issuer {wanted:?} is configured; accepted: {}", names());
+                    DraftError::new("issuer", message)
+                })
             }
         }
     }

@@ -24,6 +24,8 @@ const SHARDS: usize = 256;
 pub struct TokenFacts<'a> {
     /// `iss`.
     pub issuer: &'a str,
+    /// The configured template that `iss` matches.
+    pub template: Option<&'a str>,
     /// `sub`.
     pub subject: &'a str,
     /// `client_id`, else `azp`.
@@ -43,6 +45,7 @@ impl<'a> TokenFacts<'a> {
         let principal = token.principal();
         Self {
             issuer: principal.issuer(),
+            template: principal.issuers().nth(1),
             subject: principal.subject(),
             client: principal.client_id(),
             jti: principal.credential_id(),
@@ -85,9 +88,12 @@ impl RevocationSet {
             (Kind::IssuedBefore, Some(token.subject)),
             (Kind::IssuedBefore, Some("")),
         ];
-        asked.into_iter().find_map(|(kind, value)| {
-            let entry = self.find(TargetRef { kind, issuer: token.issuer, value: value? })?;
-            entry.hits(token.issued, now).then_some(entry)
+        let mut issuers = std::iter::once(token.issuer).chain(token.template);
+        issuers.find_map(|issuer| {
+            asked.into_iter().find_map(|(kind, value)| {
+                let entry = self.find(TargetRef { kind, issuer, value: value? })?;
+                entry.hits(token.issued, now).then_some(entry)
+            })
         })
     }
 

@@ -15,6 +15,7 @@ const OTHER: &str = "https://other.example.com";
 fn facts() -> TokenFacts<'static> {
     TokenFacts {
         issuer: CORP,
+        template: None,
         subject: "ada",
         client: Some("shop"),
         jti: Some("t-1"),
@@ -50,6 +51,16 @@ fn check(kind: Kind, value: &str, nothing: TokenFacts<'_>) {
 #[test]
 fn r804_by_jti() {
     check(Kind::Jti, "t-1", TokenFacts { jti: None, ..facts() });
+}
+
+#[test]
+fn r804_by_tenant_and_by_the_template_of_its_issuer() {
+    let tenant = |issuer| TokenFacts { issuer, template: Some(CORP), ..facts() };
+    for entry in [entry(Kind::Subject, CORP, "ada"), entry(Kind::Subject, "a1", "ada")] {
+        assert!(refuses(&entry, &tenant("a1"), NOW));
+        assert_eq!(refuses(&entry, &tenant("b2"), NOW), entry.target().as_ref().issuer == CORP);
+        assert!(!refuses(&entry, &TokenFacts { issuer: OTHER, ..facts() }, NOW));
+    }
 }
 
 #[test]
@@ -247,7 +258,7 @@ proptest! {
         }
         let [client, jti, kid] = texts;
         let issued = issued.map(UnixTime);
-        let token = TokenFacts { issuer: CORP, subject, client, jti, kid, issued };
+        let token = TokenFacts { issuer: CORP, template: None, subject, client, jti, kid, issued };
         let found = book.set().find_token(&token, UnixTime(now));
         prop_assert_eq!(found.is_some(), listed(&list, &token, UnixTime(now)));
         prop_assert_eq!(book.len(), list.len());

@@ -294,6 +294,7 @@ fn issuer(max_lifetime: Option<u64>) -> IssuerSettings {
 fn refuses(log: &RevocationLog, jti: &str, issued: UnixTime, now: UnixTime) -> bool {
     let facts = TokenFacts {
         issuer: "https://login.example.com",
+        template: None,
         subject: "ada",
         client: None,
         jti: Some(jti),

@@ -108,6 +108,7 @@ impl Principals {
         let established = Established {
             subject: texts.subject.map_or_else(|| default_subject(texts.id), Arc::from),
             issuer: Arc::clone(&ISSUER),
+            issuer_template: None,
             issuer_name: Arc::clone(&ISSUER_NAME),
             client_id: None,
             scopes: Arc::clone(&grant.scopes),

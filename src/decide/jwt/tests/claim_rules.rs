@@ -158,6 +158,27 @@ fn r312_the_issuer_is_compared_byte_for_byte() {
 }
 
 #[test]
+fn r312_a_template_binds_the_tenant_of_iss_to_its_claim() {
+    let mut entra = hs256();
+    entra.issuer = "https://login.example.com/{tid}/v2.0".into();
+    let check = |changes: &Value, expected| check_with(entra.clone(), changes, expected);
+    let iss = |tenant: &str| format!("https://login.example.com/{tenant}/v2.0");
+    check(&json!({ "iss": iss("a1"), "tid": "a1" }), Ok(()));
+    check(&json!({ "iss": iss("a1"), "tid": "b2" }), Err(bad("tid")));
+    check(&json!({ "iss": iss("a1"), "tid": "A1" }), Err(bad("tid")));
+    check(&json!({ "iss": iss("a1"), "tid": ["a1"] }), Err(bad("tid")));
+    check(&json!({ "iss": iss("a1") }), Err(bad("tid")));
+    for other in [iss("{tid}"), iss(""), iss("a/1"), iss("a1") + "/", ISSUER.to_owned()] {
+        let changes = json!({ "iss": &other, "tid": "{tid}" });
+        check(&changes, Err(JwtError::IssuerUnknown(other)));
+    }
+    let payload = with(payload(), &json!({ "iss": iss("a1"), "tid": "a1" })).to_string();
+    let token = verify_payload_with(entra, &payload).unwrap();
+    let issuers: Vec<_> = token.principal().issuers().collect();
+    assert_eq!(issuers, [&*iss("a1"), "https://login.example.com/{tid}/v2.0"]);
+}
+
+#[test]
 fn r312_an_accepted_audience_is_named_byte_for_byte() {
     for aud in
         [json!("orders-api"), json!("billing"), json!(["x", "orders-api"]), json!(["billing"])]

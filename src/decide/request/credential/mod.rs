@@ -1,19 +1,25 @@
 //! The presented credentials: a bearer token, an API key, or none.
 //!
-//! Owns reading credentials out of header fields (RFC 6750 section 2.1, RFC 9110 section 11.4).
-//! Never reads the query, a cookie or a body, and never decides whether a credential is valid.
+//! Owns reading credentials out of header fields (RFC 6750 section 2.1, RFC 9110 section 11.4), and
+//! out of cookies and subprotocols where an issuer lists them ([`TokenPlace`]). Never reads the query
+//! or a body, and never decides whether a credential is valid.
 
+mod place;
+
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::base::bytes::all;
 use crate::base::field_name::fold;
+
+pub use place::TokenPlace;
 
 /// The kinds of credential, as routes and identity headers name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,14 +85,16 @@ pub enum BasicPart {
 pub struct Reading {
     /// `authorization: pass`: the field `Authorization` is the application's here.
     passes_authorization: bool,
+    /// `upgrade: websocket`: subprotocols may hold a token here.
+    is_websocket: bool,
     decoded: OnceCell<Zeroizing<Vec<u8>>>,
 }
 
 impl Reading {
-    /// For one request on a route, with its `authorization: pass` or without.
+    /// For one request on a route: whether it has `authorization: pass` and `upgrade: websocket`.
     #[must_use]
-    pub fn new(passes_authorization: bool) -> Self {
-        Self { passes_authorization, decoded: OnceCell::new() }
+    pub fn new(passes_authorization: bool, is_websocket: bool) -> Self {
+        Self { passes_authorization, is_websocket, decoded: OnceCell::new() }
     }
 }
 
@@ -96,8 +104,23 @@ impl Reading {
 pub struct Presented<'a> {
     /// The bearer token, as text that has only `b64token` characters.
     pub jwt: Option<&'a str>,
+    /// The index of its place among the configured ones.
+    pub place: usize,
     /// The API key, as visible ASCII.
     pub key: Option<&'a str>,
+}
+
+impl<'a> Presented<'a> {
+    fn add_token(&mut self, text: &'a str, place: usize) -> Result<(), CredentialError> {
+        self.place = place;
+        let before = self.jwt.replace(text);
+        before.map_or(Ok(()), |_| Err(CredentialError::Repeated))
+    }
+
+    fn add_key(&mut self, text: &'a str) -> Result<(), CredentialError> {
+        let before = self.key.replace(text);
+        before.map_or(Ok(()), |_| Err(CredentialError::Repeated))
+    }
 }
 
 /// Credential fields that cannot be parsed.
@@ -118,6 +141,8 @@ pub enum CredentialError {
 #[derive(Clone, Debug)]
 pub struct CredentialSources {
     keys: Vec<KeySource>,
+    /// Each once.
+    tokens: Vec<TokenPlace>,
     /// Each header once.
     headers: Vec<HeaderName>,
     /// The same, folded.
@@ -128,7 +153,6 @@ pub struct CredentialSources {
 /// configured. Longer ones only cost time to hash.
 pub const KEY_BYTES_MAX: usize = 8 * 1024;
 
-const BEARER: &str = "Bearer";
 const BASIC: &str = "Basic";
 
 /// Bearer JWTs and no API keys.
@@ -142,24 +166,28 @@ impl CredentialSources {
     /// Bearer JWTs from `Authorization`, and API keys from each of `keys`.
     #[must_use]
     pub fn new(keys: Vec<KeySource>) -> Self {
-        Self::compile(keys, vec![AUTHORIZATION])
+        Self::with_tokens(keys, vec![TokenPlace::default()])
     }
 
     /// API keys from each of `keys`, and no tokens, because no issuer is configured. Unless keys
     /// are read from it, `Authorization` is then the application's.
     #[must_use]
     pub(crate) fn of_keys(keys: Vec<KeySource>) -> Self {
-        Self::compile(keys, Vec::new())
+        Self::with_tokens(keys, Vec::new())
     }
 
-    fn compile(keys: Vec<KeySource>, mut headers: Vec<HeaderName>) -> Self {
-        for source in &keys {
-            if !headers.contains(&source.header) {
-                headers.push(source.header.clone());
+    /// API keys from each of `keys`, and tokens from each of `tokens`.
+    #[must_use]
+    pub(crate) fn with_tokens(keys: Vec<KeySource>, tokens: Vec<TokenPlace>) -> Self {
+        let mut headers: Vec<HeaderName> = Vec::new();
+        let named = tokens.iter().map(TokenPlace::header);
+        for name in named.chain(keys.iter().map(|source| &source.header)) {
+            if !headers.contains(name) {
+                headers.push(name.clone());
             }
         }
         let folded = headers.iter().map(|name| fold(name.as_str()).into()).collect();
-        Self { keys, headers, folded }
+        Self { keys, tokens, headers, folded }
     }
 
     /// Reads the credentials of a request.
@@ -179,16 +207,62 @@ impl CredentialSources {
         let is_read =
             |name: &&HeaderName| !(reading.passes_authorization && *name == AUTHORIZATION);
         for name in self.headers.iter().filter(is_read) {
+            if is_list(name) {
+                continue;
+            }
             let Some(value) = single_value(headers, name)? else { continue };
-            let (place, text) = match self.read_value(name, value, reading)? {
-                Read::Jwt(text) => (&mut presented.jwt, text),
-                Read::Key(text) => (&mut presented.key, text),
+            match self.read_value(name, value, reading)? {
+                Read::Jwt { text, place } => presented.add_token(text, place)?,
+                Read::Key(text) => presented.add_key(text)?,
+            }
+        }
+        for (index, place) in self.tokens.iter().enumerate() {
+            let is_read = match place {
+                TokenPlace::Header { .. } => false,
+                TokenPlace::Cookie(_) => true,
+                TokenPlace::Subprotocol(_) => reading.is_websocket,
             };
-            if place.replace(text).is_some() {
-                return Err(CredentialError::Repeated);
+            if let (true, Some(token)) = (is_read, place.find_member(headers)?) {
+                presented.add_token(read_token(token)?, index)?;
             }
         }
         Ok(presented)
+    }
+
+    /// A place of tokens by its index.
+    #[must_use]
+    pub(in crate::decide) fn token_place(&self, index: usize) -> Option<&TokenPlace> {
+        self.tokens.get(index)
+    }
+
+    /// Returns whether tokens are read from one place alone, which is then that of every issuer.
+    #[must_use]
+    pub(in crate::decide) fn has_one_token_place(&self) -> bool {
+        self.tokens.len() == 1
+    }
+
+    /// The headers that are lists of which one member may be a token: `Cookie` and
+    /// `Sec-WebSocket-Protocol`, where an issuer lists them.
+    pub fn lists(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers.iter().filter(|name| is_list(name))
+    }
+
+    /// What is left for the upstream of such a list: the token goes unless it `stays`, and on every
+    /// route goes what an upstream might take for it.
+    #[must_use]
+    pub fn rest_of_list<'v>(
+        &self,
+        name: &HeaderName,
+        value: &'v [u8],
+        stays: bool,
+    ) -> Cow<'v, [u8]> {
+        let mut rest = Cow::Borrowed(value);
+        for place in self.tokens.iter().filter(|place| place.header() == name) {
+            if let Some(shorter) = place.without_token(&rest, stays) {
+                rest = Cow::Owned(shorter);
+            }
+        }
+        rest
     }
 
     /// The header names that can hold a credential; removed once it was consumed.
@@ -196,11 +270,11 @@ impl CredentialSources {
         self.headers.iter()
     }
 
-    /// Returns whether credentials are read from a field of this name; removed once its credential
-    /// was consumed.
+    /// Returns whether a field of this name as a whole is a credential; removed once that was
+    /// consumed.
     #[must_use]
-    pub(crate) fn is_place(&self, name: &HeaderName) -> bool {
-        self.headers.contains(name)
+    pub fn is_place(&self, name: &HeaderName) -> bool {
+        self.headers.contains(name) && !is_list(name)
     }
 
     /// Whether an upstream might read a field of this name as one that credentials are read from,
@@ -208,7 +282,7 @@ impl CredentialSources {
     /// is removed on every route. `folded` is its [folded](fold) name.
     #[must_use]
     pub fn is_twin_of_place(&self, name: &HeaderName, folded: &str) -> bool {
-        self.folded.iter().any(|known| **known == *folded) && !self.is_place(name)
+        self.folded.iter().any(|known| **known == *folded) && !self.headers.contains(name)
     }
 
     fn read_value<'a>(
@@ -220,10 +294,13 @@ impl CredentialSources {
         let (word, rest) = split_word(value);
         if let Some(scheme) = self.scheme(name, word) {
             return match scheme {
-                Scheme::Bearer { keys } => read_bearer(rest, keys),
+                Scheme::Bearer { place, keys } => read_bearer(rest, place, keys),
                 Scheme::Key => read_key(rest),
                 Scheme::Basic(part) => read_basic(rest, part, reading),
             };
+        }
+        if let Some(place) = self.bare_token_place(name) {
+            return read_token(value).map(|text| Read::Jwt { text, place });
         }
         if self.takes_bare_keys(name) && (rest.is_empty() || !self.has_schemes(name)) {
             return read_key(value);
@@ -244,11 +321,25 @@ impl CredentialSources {
             scheme.is_some_and(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes()))
         };
         let source = self.sources(name).find(named);
-        if *name == AUTHORIZATION && word.eq_ignore_ascii_case(BEARER.as_bytes()) {
-            return Some(Scheme::Bearer { keys: source.is_some() });
+        let is_place = |place: &TokenPlace| match place {
+            TokenPlace::Header { name: own, scheme: Some(scheme) } => {
+                own == name && word.eq_ignore_ascii_case(scheme.as_bytes())
+            }
+            TokenPlace::Header { .. } | TokenPlace::Cookie(_) | TokenPlace::Subprotocol(_) => false,
+        };
+        if let Some(place) = self.tokens.iter().position(is_place) {
+            return Some(Scheme::Bearer { place, keys: source.is_some() });
         }
         let source = source?;
         Some(if source.is_basic() { Scheme::Basic(source.part) } else { Scheme::Key })
+    }
+
+    /// The place of tokens that are the whole value of this header.
+    fn bare_token_place(&self, name: &HeaderName) -> Option<usize> {
+        self.tokens.iter().position(|place| match place {
+            TokenPlace::Header { name: own, scheme: None } => own == name,
+            TokenPlace::Header { .. } | TokenPlace::Cookie(_) | TokenPlace::Subprotocol(_) => false,
+        })
     }
 
     fn sources(&self, name: &HeaderName) -> impl Iterator<Item = &KeySource> {
@@ -273,13 +364,14 @@ impl CredentialSources {
 
 /// The credential in one field.
 enum Read<'a> {
-    Jwt(&'a str),
+    Jwt { text: &'a str, place: usize },
     Key(&'a str),
 }
 
 enum Scheme {
-    /// `Bearer` in `Authorization`; `keys` when API keys use it too.
+    /// A place of tokens, by its index; `keys` when API keys use the scheme too.
     Bearer {
+        place: usize,
         keys: bool,
     },
     Key,
@@ -318,17 +410,31 @@ fn split_word(value: &[u8]) -> (&[u8], &[u8]) {
     (word, rest.trim_ascii_start())
 }
 
-fn read_bearer(bytes: &[u8], keys: bool) -> Result<Read<'_>, CredentialError> {
+fn read_bearer(bytes: &[u8], place: usize, keys: bool) -> Result<Read<'_>, CredentialError> {
     let is_token = is_b64token(bytes);
     if is_token && !keys {
         // Checked once: no byte of a token is a comma or invisible.
-        return Ok(Read::Jwt(as_text(bytes)?));
+        return Ok(Read::Jwt { text: as_text(bytes)?, place });
     }
     let text = read_text(bytes)?;
     if keys && !is_jwt_shaped(text) {
         return read_key(bytes);
     }
-    if is_token { Ok(Read::Jwt(text)) } else { Err(CredentialError::Malformed) }
+    if is_token { Ok(Read::Jwt { text, place }) } else { Err(CredentialError::Malformed) }
+}
+
+/// A token that stands alone.
+fn read_token(bytes: &[u8]) -> Result<&str, CredentialError> {
+    if is_b64token(bytes) {
+        as_text(bytes)
+    } else {
+        read_text(bytes).and(Err(CredentialError::Malformed))
+    }
+}
+
+/// Headers whose value is a list of members of which one may be a token.
+fn is_list(name: &HeaderName) -> bool {
+    *name == COOKIE || *name == SEC_WEBSOCKET_PROTOCOL
 }
 
 fn read_key(bytes: &[u8]) -> Result<Read<'_>, CredentialError> {

@@ -359,7 +359,7 @@ fn contract_credentials_a_key_can_be_half_of_basic_credentials() {
 
 #[test]
 fn contract_further_route_keys_authorization_pass_leaves_it_to_the_application() {
-    let (sources, reading) = (default_sources(), Reading::new(true));
+    let (sources, reading) = (default_sources(), Reading::new(true, false));
     let read = |fields: &[(&str, &str)]| {
         let headers = headers(fields);
         let presented = sources.read(&headers, &reading);

@@ -152,7 +152,7 @@ fn refuse(
 ) -> Option<Decision> {
     let gate = &snapshot.gate;
     // The work on a credential is done once, and charged: not here.
-    let reading = Reading::default();
+    let reading = Reading::new(false, true);
     if gate.credentials.read(request.headers, &reading) != Ok(Presented::default()) {
         return None;
     }

@@ -152,6 +152,7 @@ pub(super) fn rewrite_request(
     for name in unwanted(request, permit.route(), snapshot, is_trusted) {
         request.remove_header(&name);
     }
+    shorten_lists(request, permit.route(), snapshot)?;
     set_host(session, request, permit.route())?;
     set_target(request, permit)?;
     set_forwarding_fields(session, request, peer, is_trusted)?;
@@ -173,8 +174,7 @@ fn unwanted(
 ) -> Vec<HeaderName> {
     // An observed route leaves good credentials where they are, too: the API behind it still
     // checks them by itself.
-    let takes_credential =
-        !route.insecure_observe && !route.forward_credential && route.access.reads_credentials();
+    let takes_credential = takes_credential(route);
     let credentials = &snapshot.gate.credentials;
     let is_unwanted = |name: &HeaderName| {
         // Folded once: all that is asked is what an upstream might take the name for.
@@ -191,6 +191,28 @@ fn unwanted(
                 && !(route.passes_authorization && name == AUTHORIZATION))
     };
     request.headers.keys().filter(|name| is_unwanted(name)).cloned().collect()
+}
+
+fn takes_credential(route: &Route) -> bool {
+    !route.insecure_observe && !route.forward_credential && route.access.reads_credentials()
+}
+
+/// Removes the consumed member, and on every route what could be taken for it, from the fields that
+/// are lists: `Cookie` and `Sec-WebSocket-Protocol`.
+fn shorten_lists(request: &mut RequestHeader, route: &Route, snapshot: &Snapshot) -> Result<()> {
+    let credentials = &snapshot.gate.credentials;
+    let stays = !takes_credential(route);
+    for name in credentials.lists() {
+        let values = request.headers.get_all(name).iter();
+        let rest: Vec<_> = values
+            .map(|value| credentials.rest_of_list(name, value.as_bytes(), stays).into_owned())
+            .collect();
+        request.remove_header(name);
+        for value in rest.into_iter().filter(|value| !value.is_empty()) {
+            request.append_header(name.clone(), value)?;
+        }
+    }
+    Ok(())
 }
 
 impl Access {

@@ -91,6 +91,8 @@ pub struct Person {
 pub struct Application {
     /// The client id.
     pub id: Box<str>,
+    /// The plugin that it was made for.
+    pub plugin: Option<Box<str>>,
     /// The `jti` prefix of its client-credentials tokens.
     pub generation: Box<str>,
     /// None of its tokens is accepted while this is false.
@@ -112,7 +114,9 @@ pub enum Change {
     Application(Application),
     /// An application is gone, with its tokens.
     EndApplication(Box<str>),
-    /// The tokens of a grant end.
+    /// A plugin is gone, with its tokens.
+    EndPlugin(Box<str>),
+    /// The tokens of a grant end, or one token by its `jti`.
     EndGrant(Box<str>),
 }
 
@@ -146,7 +150,7 @@ pub enum LiveError {
     #[error("the application {0} does not exist")]
     ApplicationUnknown(Box<str>),
     /// The grant of a token has ended.
-    #[error("the grant {0} was revoked")]
+    #[error("the token or its grant {0} was revoked")]
     GrantEnded(Box<str>),
 }
 

@@ -198,17 +198,17 @@ impl LiveSet {
             return Err(LiveError::ApplicationDisabled(client.into()));
         }
         let grant = jti.split_once('.').map_or(jti, |(grant, _)| grant);
-        if subject.strip_prefix("app:") == Some(client) {
-            return if *application.generation == *grant {
-                Ok(())
-            } else {
-                Err(LiveError::GrantEnded(grant.into()))
-            };
+        let ended = [grant, jti].into_iter().find(|id| self.ended.find(id).is_some());
+        if let Some(ended) = ended {
+            return Err(LiveError::GrantEnded(ended.into()));
         }
-        self.person(subject)?;
-        match self.ended.find(grant) {
-            Some(_) => Err(LiveError::GrantEnded(grant.into())),
-            None => Ok(()),
+        if subject.strip_prefix("app:") != Some(client) {
+            return self.person(subject).map(drop);
+        }
+        if *application.generation == *grant {
+            Ok(())
+        } else {
+            Err(LiveError::GrantEnded(grant.into()))
         }
     }
 
@@ -243,6 +243,13 @@ impl LiveSet {
             }
             Change::Application(application) => self.applications.put(Arc::new(application)),
             Change::EndApplication(id) => self.applications.remove(&id),
+            Change::EndPlugin(name) => {
+                let plugin = |one: &&Arc<Application>| one.plugin.as_ref() == Some(&name);
+                let id = self.applications.rows().find(plugin).map(|one| one.id.clone());
+                if let Some(id) = id {
+                    self.applications.remove(&id);
+                }
+            }
             Change::EndGrant(id) => self.ended.put(Arc::new(id)),
         }
     }

@@ -31,7 +31,12 @@ fn person(id: &str, roles: &[&str]) -> Person {
 }
 
 fn application(id: &str) -> Application {
-    Application { id: id.into(), generation: "g0".into(), enabled: true }
+    Application {
+        id: id.into(),
+        plugin: Some("backup".into()),
+        generation: "g0".into(),
+        enabled: true,
+    }
 }
 
 /// The id that is found, or the error.
@@ -105,8 +110,14 @@ fn contract_a_token_ends_with_its_grant_its_application_and_its_person() {
     assert_eq!(check("app:other", "g9.1"), Err(LiveError::PersonUnknown("app:other".into())));
     live.change([Change::Application(Application { enabled: false, ..renewed })]);
     assert_eq!(check("app:shop", "g9.1"), Err(LiveError::ApplicationDisabled("shop".into())));
-    live.change([Change::EndApplication("shop".into())]);
-    assert_eq!(check("app:shop", "g9.1"), Err(LiveError::ApplicationUnknown("shop".into())));
+    for end in [Change::EndApplication("shop".into()), Change::EndPlugin("backup".into())] {
+        live.change([Change::Application(application("shop"))]);
+        live.change([Change::EndGrant("g0.1".into())]);
+        assert_eq!(check("app:shop", "g0.1"), Err(LiveError::GrantEnded("g0.1".into())));
+        assert_eq!(check("app:shop", "g0.2"), Ok(()));
+        live.change([end, Change::EndPlugin("other".into())]);
+        assert_eq!(check("app:shop", "g0.2"), Err(LiveError::ApplicationUnknown("shop".into())));
+    }
 }
 
 #[test]

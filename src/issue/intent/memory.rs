@@ -73,7 +73,13 @@ impl Memory {
         let ended = columns.iter().position(|name| *name == "ended");
         let is_over = |row: &[Value]| ended.is_some_and(|ended| row[ended] != Value::Null);
         let rows = self.tables.get(&query.table).into_iter().flatten();
+        let expires = columns.iter().position(|name| *name == "expires");
+        let is_open = |row: &[Value]| match (query.open, expires.map(|at| &row[at])) {
+            (Some(now), Some(Value::Int(end))) => u64::try_from(*end).is_ok_and(|end| end > now.0),
+            (Some(_) | None, _) => true,
+        };
         let rows = rows.filter(|row| row[column] == query.value && !(query.live && is_over(row)));
+        let rows = rows.filter(|row| is_open(row));
         rows.cloned().collect()
     }
 }

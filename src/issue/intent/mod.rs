@@ -6,11 +6,20 @@
 //! them. So an intent reads top to bottom, and the same one runs on every store and in memory.
 //! Never waits, never reads the clock; secrets come in as digests.
 
+pub mod applications;
+pub mod client;
+pub mod client_credentials;
+pub mod code;
 pub mod credentials;
+pub mod device;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod memory;
 pub mod people;
+pub mod plugins;
+pub mod refresh;
 mod refusal;
+pub mod revoke;
+pub mod tokens;
 
 use std::collections::HashMap;
 
@@ -54,7 +63,9 @@ pub enum Target {
     Application(Id),
     /// An API key or a personal access token.
     Credential(Id),
-    /// A grant, with its tokens.
+    /// A plugin, by its name.
+    Plugin(Box<str>),
+    /// A grant with its tokens, or one token by its `jti`.
     Grant(Id),
 }
 
@@ -69,6 +80,17 @@ pub struct Query {
     pub value: Value,
     /// Only rows whose `ended` is empty: bounded, however much has ended before.
     pub live: bool,
+    /// Only rows whose `expires` is later, for the same reason.
+    pub open: Option<UnixTime>,
+}
+
+impl Query {
+    /// Every row whose `column` is `value`.
+    #[must_use]
+    pub fn all<R: Row>(column: &'static str, value: &impl Column) -> Self {
+        let (table, value) = (R::TABLE, value.to_value());
+        Self { table, column, value, live: false, open: None }
+    }
 }
 
 /// The reason why an intent cannot decide yet.
@@ -100,7 +122,7 @@ impl Rows {
     /// # Errors
     /// [`Need`].
     pub fn all<R: Row>(&self, column: &'static str, value: &impl Column) -> Result<Vec<R>, Need> {
-        self.read(Query { table: R::TABLE, column, value: value.to_value(), live: false })
+        self.read(Query::all::<R>(column, value))
     }
 
     /// The same, without those that have ended.
@@ -108,7 +130,20 @@ impl Rows {
     /// # Errors
     /// [`Need`].
     pub fn live<R: Row>(&self, column: &'static str, value: &impl Column) -> Result<Vec<R>, Need> {
-        self.read(Query { table: R::TABLE, column, value: value.to_value(), live: true })
+        self.read(Query { live: true, ..Query::all::<R>(column, value) })
+    }
+
+    /// The same, without those that have expired.
+    ///
+    /// # Errors
+    /// [`Need`].
+    pub fn open<R: Row>(
+        &self,
+        column: &'static str,
+        value: &impl Column,
+        now: UnixTime,
+    ) -> Result<Vec<R>, Need> {
+        self.read(Query { open: Some(now), ..Query::all::<R>(column, value) })
     }
 
     fn read<R: Row>(&self, query: Query) -> Result<Vec<R>, Need> {

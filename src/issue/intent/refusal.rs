@@ -18,6 +18,7 @@ pub enum Thing {
     Pat,
     Plugin,
     Grant,
+    Device,
 }
 
 impl fmt::Display for Thing {
@@ -30,6 +31,7 @@ impl fmt::Display for Thing {
             Self::Pat => "personal access token",
             Self::Plugin => "plugin",
             Self::Grant => "grant",
+            Self::Device => "device code",
         })
     }
 }

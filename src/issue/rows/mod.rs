@@ -12,8 +12,8 @@ use thiserror::Error;
 
 pub use column::{Column, Id, Sealed, SecretDigest, Words};
 pub use tables::{
-    Application, Audit, Code, Credential, CredentialKind, Device, DeviceState, Grant, Person,
-    Profile, RefreshToken, Secret, Use,
+    Application, Audit, Code, Credential, CredentialKind, Device, DeviceState, EndedToken, Grant,
+    Person, Profile, RefreshToken, Secret, Use,
 };
 
 /// The content of one column.
@@ -60,6 +60,8 @@ pub enum Table {
     Codes,
     /// [`Device`].
     Devices,
+    /// [`EndedToken`].
+    EndedTokens,
     /// [`Use`].
     Uses,
     /// [`Audit`].
@@ -68,7 +70,7 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::People,
         Self::Applications,
         Self::Secrets,
@@ -77,6 +79,7 @@ impl Table {
         Self::RefreshTokens,
         Self::Codes,
         Self::Devices,
+        Self::EndedTokens,
         Self::Uses,
         Self::Audit,
     ];
@@ -93,6 +96,7 @@ impl Table {
             Self::RefreshTokens => "refresh_tokens",
             Self::Codes => "codes",
             Self::Devices => "devices",
+            Self::EndedTokens => "ended_tokens",
             Self::Uses => "uses",
             Self::Audit => "audit",
         }
@@ -116,6 +120,7 @@ impl Table {
             Self::RefreshTokens => RefreshToken::COLUMNS,
             Self::Codes => Code::COLUMNS,
             Self::Devices => Device::COLUMNS,
+            Self::EndedTokens => EndedToken::COLUMNS,
             Self::Uses => Use::COLUMNS,
             Self::Audit => Audit::COLUMNS,
         }
@@ -125,7 +130,14 @@ impl Table {
     /// log.
     #[must_use]
     pub const fn is_followed(self) -> bool {
-        matches!(self, Self::People | Self::Applications | Self::Credentials | Self::Grants)
+        matches!(
+            self,
+            Self::People
+                | Self::Applications
+                | Self::Credentials
+                | Self::Grants
+                | Self::EndedTokens
+        )
     }
 }
 

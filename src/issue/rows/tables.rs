@@ -284,6 +284,13 @@ rows! {
         /// The family that it gave.
         grant_id: Option<Id>,
     }
+    /// An access token that was revoked by itself.
+    EndedToken: EndedTokens {
+        /// Its `jti`.
+        id: Id,
+        /// Its `exp`.
+        expires: UnixTime,
+    }
     /// The last use of a credential or a client secret, apart from its row: a use changes nothing
     /// at the gate.
     Use: Uses {

@@ -104,6 +104,7 @@ impl Followers for LiveFollower {
         self.live.change([match target {
             Target::Person(who) => Change::EndPerson(who.clone()),
             Target::Application(id) => Change::EndApplication(id.0.clone()),
+            Target::Plugin(name) => Change::EndPlugin(name.clone()),
             Target::Credential(id) => Change::EndCredential(id.0.clone()),
             Target::Grant(id) => Change::EndGrant(id.0.clone()),
         }]);
@@ -120,6 +121,10 @@ fn change(write: &Write) -> Result<Option<Change>, DamagedRow> {
         Table::Grants => {
             let grant: rows::Grant = Row::of(values())?;
             grant.ended.map(|_| Change::EndGrant(grant.id.0))
+        }
+        Table::EndedTokens => {
+            let token: rows::EndedToken = Row::of(values())?;
+            Some(Change::EndGrant(token.id.0))
         }
         Table::Secrets
         | Table::RefreshTokens
@@ -164,5 +169,6 @@ fn application(row: rows::Application) -> Change {
         return Change::EndApplication(row.id.0);
     }
     let enabled = row.disabled.is_none();
-    Change::Application(Application { id: row.id.0, generation: row.generation.0, enabled })
+    let (plugin, generation) = (row.plugin, row.generation.0);
+    Change::Application(Application { id: row.id.0, plugin, generation, enabled })
 }

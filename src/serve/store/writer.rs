@@ -117,7 +117,8 @@ impl<B: Backend> Writer<B> {
             return self.load().await;
         }
         for (table, key) in self.backend.changes_since(self.seen).await? {
-            let query = Query { table, column: table.columns()[0], value: key, live: false };
+            let query =
+                Query { table, column: table.columns()[0], value: key, live: false, open: None };
             let rows = self.backend.find(&query).await?.into_iter();
             let writes: Vec<_> = rows.map(|values| Write { table, values }).collect();
             self.followers.apply(&writes);

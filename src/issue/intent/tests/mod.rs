@@ -1,6 +1,9 @@
 //! Intents against naive references: what happened is a list of events, read again each time.
 
+mod applications;
 mod credentials;
+mod device;
+mod tokens;
 
 use super::*;
 

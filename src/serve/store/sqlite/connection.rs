@@ -59,13 +59,17 @@ pub(super) async fn find(
 ) -> Result<Vec<Vec<Value>>, Failure> {
     let (table, columns) = (asked.table.name(), asked.table.columns().join(", "));
     let live = if asked.live { " AND ended IS NULL" } else { "" };
+    let open = if asked.open.is_some() { " AND expires > $2" } else { "" };
     let column = asked.column;
     let sql = format!(
-        "SELECT {columns} FROM {table} WHERE {column} = $1{live} LIMIT {}",
+        "SELECT {columns} FROM {table} WHERE {column} = $1{live}{open} LIMIT {}",
         u64::from(ROWS_MAX) + 1
     );
-    let found = bind(query(AssertSqlSafe(sql)), asked.value.clone()).fetch_all(connection).await;
-    found.map_err(failure)?.iter().map(values).collect()
+    let mut statement = bind(query(AssertSqlSafe(sql)), asked.value.clone());
+    if let Some(now) = asked.open {
+        statement = statement.bind(i64::try_from(now.0).unwrap_or(i64::MAX));
+    }
+    statement.fetch_all(connection).await.map_err(failure)?.iter().map(values).collect()
 }
 
 type Statement<'q> = Bound<'q, Driver, SqliteArguments>;
@@ -272,6 +276,8 @@ impl Backend for Sqlite {
 /// What may be deleted once it ended before `$1`, at most `$2` rows of each table, in the order of
 /// the references between them.
 const SWEEPS: &[&str] = &[
+    "DELETE FROM ended_tokens WHERE id IN \
+     (SELECT id FROM ended_tokens WHERE expires < $1 LIMIT $2)",
     "DELETE FROM codes WHERE rowid IN (SELECT rowid FROM codes WHERE expires < $1 LIMIT $2)",
     "DELETE FROM devices WHERE rowid IN (SELECT rowid FROM devices WHERE expires < $1 LIMIT $2)",
     "DELETE FROM refresh_tokens WHERE rowid IN \

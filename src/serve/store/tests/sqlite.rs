@@ -21,7 +21,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 async fn all<R: Row>(store: &Store, column: &'static str, value: &str) -> Vec<R> {
     let value = Value::Text(value.into());
-    let query = Query { table: R::TABLE, column, value, live: false };
+    let query = Query { table: R::TABLE, column, value, live: false, open: None };
     let rows = store.read(query).await.unwrap();
     rows.into_iter().map(|row| R::of(row).unwrap()).collect()
 }
@@ -151,7 +151,7 @@ fn the_tables_have_the_columns_of_the_rows() {
     block_on(async {
         for table in Table::ALL {
             for column in table.columns() {
-                let query = Query { table, column, value: Value::Null, live: false };
+                let query = Query { table, column, value: Value::Null, live: false, open: None };
                 assert_eq!(store.read(query).await, Ok(Vec::new()), "{} {column}", table.name());
             }
         }

@@ -127,6 +127,11 @@ CREATE TABLE devices (
 ) STRICT;
 CREATE INDEX devices_application ON devices (application);
 
+CREATE TABLE ended_tokens (
+    id TEXT NOT NULL PRIMARY KEY,
+    expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE uses (
     id TEXT NOT NULL PRIMARY KEY,
     at INTEGER NOT NULL

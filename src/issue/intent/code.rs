@@ -1,0 +1,146 @@
+//! The authorization code grant: a code and its redemption (RFC 6749 section 4.1.3, RFC 7636).
+//!
+//! Owns the order of the checks: client, whose code it is, lifetime, redirect URI, verifier. A code
+//! gives one family, in the transaction that marks it as used; a second use when all hold revokes
+//! what the first gave. Never sees a code, only its digest.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use subtle::ConstantTimeEq;
+
+use crate::base::clock::UnixTime;
+use crate::base::sha256::sha256;
+use crate::issue::intent::client::{Client, Rules, authorize};
+use crate::issue::intent::tokens::{AUTHORIZATION_CODE, Consent, Issued, NewRefresh, act};
+use crate::issue::intent::{Act, Decision, Intent, Need, Refusal, Rows, or_refuse, people, refuse};
+use crate::issue::rows::{Application, Code, Grant, Id, Profile, SecretDigest};
+
+/// Keeps a code that a person's consent gave. The caller has checked the authorization request.
+#[derive(Clone, Debug)]
+pub struct GrantCode {
+    /// The code.
+    pub code: Code,
+}
+
+impl Intent for GrantCode {
+    type Answer = ();
+    const NAME: &'static str = "grant_code";
+
+    fn decide(&self, rows: &Rows, _now: UnixTime) -> Result<Decision<()>, Need> {
+        or_refuse!(people::active(rows, self.code.person.as_str())?);
+        let application = rows.get::<Application>(&self.code.application)?;
+        let live = application.filter(|one| one.ended.is_none() && one.disabled.is_none());
+        let Some(application) = live else { return refuse(Refusal::InvalidClient) };
+        if application.profile == Profile::Strict && self.code.challenge.is_none() {
+            return refuse(Refusal::UnauthorizedClient);
+        }
+        let act = Act::new("consent").subject(&self.code.person).application(&application.id);
+        Ok(Decision::ok(()).write(&self.code).act(act))
+    }
+}
+
+/// A token request with `grant_type=authorization_code`.
+#[derive(Clone, Debug)]
+pub struct RedeemCode {
+    /// The client.
+    pub client: Client,
+    /// Digest of the code.
+    pub code: SecretDigest,
+    /// `redirect_uri`.
+    pub redirect_uri: Option<Box<str>>,
+    /// `code_verifier`.
+    pub verifier: Option<Box<str>>,
+    /// The id of the new family.
+    pub grant: Id,
+    /// Its refresh token.
+    pub refresh: NewRefresh,
+    /// The configuration.
+    pub rules: Rules,
+}
+
+impl Intent for RedeemCode {
+    type Answer = Issued;
+    const NAME: &'static str = "redeem_code";
+
+    fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Issued>, Need> {
+        let application = or_refuse!(authorize(rows, &self.client, AUTHORIZATION_CODE, now)?);
+        let code = rows.get::<Code>(&self.code)?;
+        // Another client's try changes nothing.
+        let Some(mut code) = code.filter(|code| code.application == application.id) else {
+            return refuse(Refusal::InvalidGrant("unknown code"));
+        };
+        if now >= code.expires {
+            return refuse(Refusal::InvalidGrant("code expired"));
+        }
+        if let Err(reason) = self.check(&code, &application) {
+            return Ok(end(code, reason, now));
+        }
+        if code.ended.is_some() {
+            return replay(rows, &code, now);
+        }
+        let Ok(person) = people::active(rows, code.person.as_str())? else {
+            return Ok(end(code, "the person is disabled", now));
+        };
+        (code.ended, code.grant_id) = (Some(now), Some(self.grant.clone()));
+        let consent = Consent {
+            application: &application,
+            person: &person,
+            scopes: &code.scopes,
+            auth_time: code.auth_time,
+        };
+        Ok(consent.found(&self.grant, &self.refresh, &self.rules, now).write(&code))
+    }
+}
+
+impl RedeemCode {
+    /// Redirect URI, then verifier.
+    fn check(&self, code: &Code, application: &Application) -> Result<(), &'static str> {
+        let registered = &application.redirect_uris.0;
+        let same = match (&code.redirect_uri, &self.redirect_uri) {
+            (Some(asked), Some(now)) => asked == now,
+            // The authorization request could omit it where exactly one is registered.
+            (None, Some(now)) => registered.len() == 1 && registered[0] == *now,
+            (None, None) => true,
+            (Some(_), None) => false,
+        };
+        if !same {
+            return Err("redirect_uri differs from that of the authorization request");
+        }
+        match (&code.challenge, &self.verifier) {
+            (Some(challenge), Some(verifier)) if is_verified(challenge, verifier) => Ok(()),
+            (None, None) => Ok(()),
+            (Some(_), _) => Err("code_verifier does not match the code_challenge"),
+            // RFC 9700 section 4.8.2: a downgrade.
+            (None, Some(_)) => Err("code_verifier without a code_challenge"),
+        }
+    }
+}
+
+/// S256 of RFC 7636 section 4.6.
+fn is_verified(challenge: &str, verifier: &str) -> bool {
+    let computed = URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes()));
+    computed.as_bytes().ct_eq(challenge.as_bytes()).into()
+}
+
+/// A wrong attempt ends the code, but nothing that it gave before.
+fn end(mut code: Code, reason: &'static str, now: UnixTime) -> Decision<Issued> {
+    let refused = Decision::refuse(Refusal::InvalidGrant(reason));
+    if code.ended.is_some() {
+        return refused;
+    }
+    code.ended = Some(now);
+    let act = Act::new("code.refuse").subject(&code.person).application(&code.application);
+    refused.write(&code).act(act)
+}
+
+/// A second use when all hold revokes what the first gave.
+fn replay(rows: &Rows, code: &Code, now: UnixTime) -> Result<Decision<Issued>, Need> {
+    let refused = Decision::refuse(Refusal::InvalidGrant("code used before"));
+    let grant = match &code.grant_id {
+        Some(id) => rows.get::<Grant>(id)?,
+        None => None,
+    };
+    let Some(mut grant) = grant.filter(|grant| grant.ended.is_none()) else { return Ok(refused) };
+    grant.ended = Some(now);
+    Ok(refused.write(&grant).act(act("code.replay", &grant)))
+}

@@ -1,0 +1,124 @@
+//! Revocation of tokens and grants.
+//!
+//! Owns RFC 7009: a client ends only its own tokens, a refresh token's end ends its access tokens,
+//! not the reverse, and an unknown token is a success. Never sees a token, only what it names.
+
+use crate::base::clock::UnixTime;
+use crate::issue::intent::client::{Client, authenticate};
+use crate::issue::intent::tokens::act;
+use crate::issue::intent::{
+    Act, Decision, Intent, Need, Refusal, Rows, Target, Thing, or_refuse, refuse,
+};
+use crate::issue::rows::{EndedToken, Grant, Id, RefreshToken, SecretDigest};
+
+/// Ends one access token: the bearer itself, whose signature the caller has verified.
+#[derive(Clone, Debug)]
+pub struct EndToken {
+    /// Its `jti`.
+    pub jti: Id,
+    /// Its `sub`, if that is a person.
+    pub subject: Option<Id>,
+    /// Its `client_id`.
+    pub client: Id,
+    /// Its `exp`.
+    pub expires: UnixTime,
+}
+
+impl Intent for EndToken {
+    type Answer = ();
+    const NAME: &'static str = "end_token";
+
+    fn ends(&self) -> Option<Target> {
+        Some(Target::Grant(self.jti.clone()))
+    }
+
+    fn decide(&self, rows: &Rows, _now: UnixTime) -> Result<Decision<()>, Need> {
+        if rows.get::<EndedToken>(&self.jti)?.is_some() {
+            return Ok(Decision::ok(()));
+        }
+        let row = EndedToken { id: self.jti.clone(), expires: self.expires };
+        let mut act = Act::new("token.revoke").application(&self.client).credential(&self.jti);
+        act.subject = self.subject.clone();
+        Ok(Decision::ok(()).write(&row).act(act))
+    }
+}
+
+/// A revocation request of a client about an access token that the caller has verified.
+#[derive(Clone, Debug)]
+pub struct RevokeAccess {
+    /// Who asks.
+    pub client: Client,
+    /// The token.
+    pub token: EndToken,
+}
+
+impl Intent for RevokeAccess {
+    type Answer = ();
+    const NAME: &'static str = "revoke_access";
+
+    fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<()>, Need> {
+        let application = or_refuse!(authenticate(rows, &self.client, now)?);
+        if application.id != self.token.client {
+            return refuse(Refusal::InvalidGrant("the token of another client"));
+        }
+        self.token.decide(rows, now)
+    }
+}
+
+/// A revocation request of a client about a refresh token.
+#[derive(Clone, Debug)]
+pub struct RevokeRefresh {
+    /// Who asks.
+    pub client: Client,
+    /// Digest of the token.
+    pub token: SecretDigest,
+}
+
+impl Intent for RevokeRefresh {
+    type Answer = ();
+    const NAME: &'static str = "revoke_refresh";
+
+    fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<()>, Need> {
+        let application = or_refuse!(authenticate(rows, &self.client, now)?);
+        let Some(token) = rows.get::<RefreshToken>(&self.token)? else {
+            return Ok(Decision::ok(()));
+        };
+        let Some(mut grant) = rows.get::<Grant>(&token.grant_id)? else {
+            return Ok(Decision::ok(()));
+        };
+        if grant.application != application.id {
+            return refuse(Refusal::InvalidGrant("the token of another client"));
+        }
+        if grant.ended.is_some() {
+            return Ok(Decision::ok(()));
+        }
+        grant.ended = Some(now);
+        Ok(Decision::ok(()).write(&grant).act(act("refresh.revoke", &grant)))
+    }
+}
+
+/// Ends every grant of a person to an application.
+#[derive(Clone, Debug)]
+pub struct EndGrants {
+    /// The person.
+    pub person: Id,
+    /// The application.
+    pub application: Id,
+}
+
+impl Intent for EndGrants {
+    /// The number of grants that ended.
+    type Answer = usize;
+    const NAME: &'static str = "end_grants";
+
+    fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<usize>, Need> {
+        let mut grants = rows.live::<Grant>("person", &self.person)?;
+        grants.retain(|grant| grant.application == self.application);
+        if grants.is_empty() {
+            return refuse(Refusal::Unknown(Thing::Grant, self.application.0.clone()));
+        }
+        grants.iter_mut().for_each(|grant| grant.ended = Some(now));
+        let decision = Decision::ok(grants.len()).write_all(&grants);
+        Ok(grants.iter().map(|grant| act("grant.revoke", grant)).fold(decision, Decision::act))
+    }
+}

@@ -48,8 +48,11 @@ pub(super) fn create(session: &mut Session<'_, '_>, arguments: &Create) -> Resul
     show_key(session, &key, &entry, path)
 }
 
-pub(super) fn import(session: &mut Session<'_, '_>, arguments: &Import) -> Result<(), Failure> {
-    let path = &arguments.file.path;
+/// The digest to store for the key on standard input, and all digests that it may be stored under.
+fn digests_of_key(
+    session: &mut Session<'_, '_>,
+    arguments: &Import,
+) -> Result<(Digest, Vec<Digest>), Failure> {
     let key = read_key(session.stdin)?;
     let key = key.expose().as_str();
     check_importable(key)?;
@@ -58,11 +61,19 @@ pub(super) fn import(session: &mut Session<'_, '_>, arguments: &Import) -> Resul
         (None, _) | (_, None) if key.len() < BARE_KEY_BYTES_MIN => return Err(too_short(key)),
         (None, _) | (_, None) => Digest::sha256(key),
     };
+    Ok((digest.clone(), vec![digest, Digest::sha256(key), Digest::sha512(key)]))
+}
+
+pub(super) fn import(session: &mut Session<'_, '_>, arguments: &Import) -> Result<(), Failure> {
+    let path = &arguments.file.path;
+    let (digest, same) = match &arguments.digest {
+        Some(digest) => (digest.clone(), vec![digest.clone()]),
+        None => digests_of_key(session, arguments)?,
+    };
     let now = session.now;
     let fill = &mut *session.fill_random;
     let name = arguments.name.as_deref();
     let entry = store::update(path, Missing::Create, |keys| {
-        let same = [digest.clone(), Digest::sha256(key), Digest::sha512(key)];
         if let Some(there) = keys.iter().find(|key| same.contains(&key.entry.digest)) {
             let (id, path) = (&there.entry.id, path.display());
             return Err(Failure::No(format!("{path}: this key is there already, as {id:?}")));

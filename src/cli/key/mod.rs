@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::base::clock::{TimeError, UnixTime, parse_duration, parse_instant};
 use crate::config::Mistake;
 use crate::config::key_file::{ID_BYTES_MAX, NOT_EXPANDED, check_text, is_key_id};
-use crate::decide::api_key::digest::is_pepper_name;
+use crate::decide::api_key::digest::{Digest, is_pepper_name};
 use crate::decide::api_key::format::RandomFault;
 use crate::decide::scope::{ScopeError, ScopeSet};
 
@@ -36,11 +36,12 @@ pub(super) enum KeyCommand {
         A file called *.jsonl has one key a line, for many of them:\n  \
         gatepost key create --file partners.jsonl --name acme")]
     Create(Create),
-    /// Import an existing key from standard input
+    /// Import an existing key from standard input, or its digest
     #[command(after_help = "Example:\n  gatepost key import --file keys.yaml --name 'old client' \
         < key.txt\n\nA key under 22 characters could be found from its digest by trying, so it \
         needs a pepper:\n  gatepost key import --file keys.yaml --name short --pepper p1 \
-        --pepper-file pepper.txt < key.txt")]
+        --pepper-file pepper.txt < key.txt\n\nFrom a system that keeps digests, in hexadecimal or \
+        base64:\n  gatepost key import --file keys.yaml --name 'old client' --digest sha512:MJ7MSJwS...")]
     Import(Import),
     /// List the keys of a file, without digests
     #[command(after_help = "Example:\n  gatepost key list --file keys.yaml --json")]
@@ -113,6 +114,9 @@ pub(super) struct Import {
     name: Option<String>,
     #[command(flatten)]
     entry: Entry,
+    /// Digest of the key instead of the key: sha256:... or sha512:..., of the whole key text
+    #[arg(long, value_parser = bare_digest, conflicts_with_all = ["pepper", "pepper_file"])]
+    digest: Option<Digest>,
     /// Pepper of the configuration to compute the digest with
     #[arg(long, value_parser = pepper_name, requires = "pepper_file")]
     pepper: Option<String>,
@@ -296,6 +300,16 @@ fn text(text: &str) -> Result<String, String> {
 fn key_id(text: &str) -> Result<String, String> {
     let accepted = || format!("1 to {ID_BYTES_MAX} letters, digits, `.`, `_` or `-` are accepted");
     if is_key_id(text) { Ok(text.to_owned()) } else { Err(accepted()) }
+}
+
+/// A digest without a pepper: what it was made with is not in the digest.
+fn bare_digest(text: &str) -> Result<Digest, String> {
+    match Digest::parse(text).map_err(|error| error.to_string())? {
+        Digest::HmacSha256 { .. } => {
+            Err("a digest with a pepper depends on the pepper: import the key itself".to_owned())
+        }
+        digest @ (Digest::Sha256(_) | Digest::Sha512(_)) => Ok(digest),
+    }
 }
 
 fn pepper_name(text: &str) -> Result<String, String> {

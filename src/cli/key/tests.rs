@@ -214,6 +214,28 @@ fn contract_commands_import_takes_any_existing_key_less_one_newline() {
 }
 
 #[test]
+fn contract_commands_import_takes_the_digest_of_another_system() {
+    let key = "a-key-that-another-system-made-1";
+    // By `sha512sum`, and by `openssl dgst -sha256 -binary | base64`.
+    let sha512 = "sha512:1da4dbc69d500eb65387fafaf7f6dcb34bce120e1b2776fce6fb6eeb2729c59b\
+         fa8837593ae5844bce98c0e1e369e5f21c36da178b3506ce258fe984e132de0e";
+    let sha256 = "sha256:BxgDfN33sC/zDKTv9u0ISMedeLZDofS33oR0hRXicv0=";
+    for digest in [sha512, sha256] {
+        let desk = Desk::new();
+        desk.good(&["import", "--digest", digest], "");
+        assert_eq!(desk.verify(key), Ok(()));
+        desk.bad(&["import", "--digest", digest], "", 1, "is there already");
+        desk.bad(&["import"], key, 1, "is there already");
+    }
+    let desk = Desk::new();
+    let peppered = format!("hmac-sha256:p1:{}", "0".repeat(64));
+    for bad in ["sha256:00", "md5:00", "sha512:", &peppered, "x"] {
+        desk.bad(&["import", "--digest", bad], "", 2, "usage");
+    }
+    desk.bad(&["import", "--digest", sha256, "--pepper", "p1"], "", 2, "usage");
+}
+
+#[test]
 fn contract_commands_import_refuses_a_key_that_could_never_be_presented() {
     let desk = Desk::new();
     let good = "abcdefghijklmnopqrstuvwxyz";

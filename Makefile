@@ -128,6 +128,12 @@ million: setup ## what a million API keys cost: memory, load, reload, against th
 	cargo build --release --locked
 	$(DRIVEN) tests/rig/million.py
 
+# A process that issues, ends, redeems and rotates, killed at random instants; then full and
+# read-only disks, which need root to mount.
+kills: KILLS = 200
+kills: setup ## the store killed KILLS=200 times: nothing acknowledged is lost, nothing ended comes back
+	GATEPOST_KILLS=$(KILLS) cargo test --locked --lib -- --nocapture --test-threads=1 store::tests::survival store::tests::disk
+
 # What the memory of the process is after every 5 % of them; fails if it grows.
 invalid-tokens: COUNT = 1000000
 invalid-tokens: setup ## memory under COUNT=1000000 invalid credentials, in process (100000000 takes a quarter of an hour)

@@ -23,6 +23,9 @@ mod gate;
 #[path = "../../fuzz/fuzz_targets/headers.rs"]
 mod headers;
 #[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/intents.rs"]
+mod intents;
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
 #[path = "../../fuzz/fuzz_targets/introspection.rs"]
 mod introspection;
 #[expect(unused_attributes, reason = "no_main is for the fuzzer")]
@@ -72,6 +75,11 @@ fn fuzz_gate_seeds() {
 #[test]
 fn fuzz_headers_seeds() {
     replay("headers", headers::run);
+}
+
+#[test]
+fn fuzz_intents_seeds() {
+    replay("intents", intents::run);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The writer on a database that fails as it is asked to, and the store on SQLite.
 
+mod disk;
 mod fake;
 mod follow;
 mod sqlite;
+mod survival;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -61,7 +63,7 @@ impl Followers for Heard {
     }
 
     fn apply(&mut self, writes: &[Write]) {
-        for write in writes {
+        for write in writes.iter().filter(|write| write.table.is_followed()) {
             let Value::Text(id) = &write.values[0] else { panic!("ids are texts") };
             self.add(format!("{} {id}", write.table.name()));
         }

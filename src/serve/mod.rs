@@ -63,31 +63,31 @@ use crate::serve::revocation_log::{LogError, RevocationLog};
 use crate::serve::shared::Shared;
 use crate::serve::upstream::{Resolver, TRIES_MAX, Upstreams};
 
-/// How long the listeners may take to open.
+/// Time limit for opening the listeners.
 const OPEN_MAX: Duration = Duration::from_secs(10);
-/// Between two looks whether they are.
+/// Pause between two probes of them.
 const OPEN_LOOK: Duration = Duration::from_millis(5);
-/// How long the last lines of the access log may take.
+/// Time limit for writing the last lines of the access log.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
-/// What `run` is told on the command line.
+/// The options of `run`.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// The configuration.
     pub config: PathBuf,
-    /// The form of log lines.
+    /// The log format.
     pub log_format: LineFormat,
-    /// The least important log line that is written.
+    /// The minimum log level.
     pub log_level: LevelFilter,
 }
 
-/// Why the process did not start, or ended by itself.
+/// The reasons why the process did not start, or ended by itself.
 #[derive(Debug, Error)]
 pub(crate) enum ServeError {
     /// Every mistake in the configuration and the files it names.
     #[error("the configuration has mistakes")]
     Mistakes(Vec<Mistake>),
-    /// What was revoked before.
+    /// The log of revocations.
     #[error("revocations: {0}")]
     Revocations(#[source] LogError),
     /// A listener.
@@ -96,13 +96,13 @@ pub(crate) enum ServeError {
     /// Something the process needs from the system.
     #[error("{0}: {1}")]
     System(&'static str, #[source] io::Error),
-    /// The listeners did not open, or the server ended without being asked to.
+    /// The listeners did not open, or the server ended by itself.
     #[error("{0}")]
     Ended(&'static str),
 }
 
-/// Runs until a signal ends the process. Everything the process needs is asked for before the
-/// first connection is accepted.
+/// Runs until a signal ends the process. Every resource is acquired before the first connection is
+/// accepted.
 ///
 /// # Errors
 /// [`ServeError`], which has not been logged.
@@ -113,7 +113,7 @@ pub(crate) fn run(options: &Options) -> Result<(), ServeError> {
         Err(log::LogError::System(error)) => return Err(ServeError::System("the log", error)),
     }
     let ended = serve(options);
-    // Whether they are written or not, the process ends.
+    // The process ends even if they cannot be written.
     let _ = log::flush(FLUSH_MAX);
     ended
 }
@@ -124,7 +124,7 @@ fn serve(options: &Options) -> Result<(), ServeError> {
         .map_err(ServeError::Mistakes)?;
     let Opened { startup, admin_token, snapshot, corridor } = opened;
     let observers = observers(&startup, options.log_format)?;
-    say_who_is_exempt(&snapshot);
+    log_exempt_peers(&snapshot);
     let clock = Clock::start();
     let revocations = revocations(&startup, &corridor, &observers, clock)?;
     let published = Arc::new(Published::new(snapshot, observers));
@@ -146,13 +146,13 @@ fn serve(options: &Options) -> Result<(), ServeError> {
     if !shared.observers.access_log.flush(FLUSH_MAX) {
         tracing::warn!("the last lines of the access log may be lost");
     }
-    // Until here, so that a drain can be watched.
+    // Until here, so that a drain can be observed.
     drop((admin, metrics));
     ended
 }
 
-/// The contract: the start says whom the budgets by address exempt.
-fn say_who_is_exempt(snapshot: &Snapshot) {
+/// Logs the peers that budgets by address exempt (the contract, "Failed credentials").
+fn log_exempt_peers(snapshot: &Snapshot) {
     if snapshot.gate.trusted_proxies.is_empty() {
         tracing::info!(
             "trusted_proxies is empty: neither failed credentials nor connections are counted by \
@@ -169,7 +169,7 @@ fn observers(startup: &Startup, format: LineFormat) -> Result<Observers, ServeEr
     Ok(Observers { metrics, access_log, why: WhyRing::default() })
 }
 
-/// What was acknowledged before holds from the first request on.
+/// Revocations acknowledged before the start are in force from the first request on.
 fn revocations(
     startup: &Startup,
     corridor: &Corridor,
@@ -227,7 +227,7 @@ fn serve_admin(
     let admin = admin::Admin { address: settings.address.clone(), token };
     let handle = admin::serve(admin, process.clone())
         .map_err(|error| ServeError::System("admin listener", error))?;
-    say(handle.address(), "admin");
+    log_address(handle.address(), "admin");
     Ok(Some(handle))
 }
 
@@ -235,11 +235,11 @@ fn serve_metrics(startup: &Startup, process: &Process) -> Result<Option<AdminHan
     let Some(address) = &startup.metrics else { return Ok(None) };
     let handle = admin::serve_metrics(address, process.clone())
         .map_err(|error| ServeError::System("metrics listener", error))?;
-    say(handle.address(), "metrics");
+    log_address(handle.address(), "metrics");
     Ok(Some(handle))
 }
 
-fn say(address: &ListenAddress, listener: &str) {
+fn log_address(address: &ListenAddress, listener: &str) {
     match address {
         ListenAddress::Tcp(address) => tracing::info!(%address, "{listener}"),
         ListenAddress::Unix(path) => tracing::info!(address = %path.display(), "{listener}"),
@@ -258,8 +258,8 @@ fn random_seed() -> io::Result<[u64; 2]> {
     Ok(bytes.map(u64::from_ne_bytes))
 }
 
-/// pingora on a thread of its own: it would sleep through the whole grace period even when there
-/// is nothing left to wait for.
+/// pingora on a thread of its own: it sleeps through the whole grace period even when no connection
+/// is left.
 struct Running {
     phases: tokio::sync::broadcast::Receiver<ExecutionPhase>,
     connections: Arc<Connections>,
@@ -302,7 +302,7 @@ impl Running {
                 Ok(ExecutionPhase::ShutdownRuntimes | ExecutionPhase::Terminated) => return Ok(()),
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => {
-                    return Err(ServeError::Ended("the server ended without being asked to"));
+                    return Err(ServeError::Ended("the server stopped unexpectedly"));
                 }
             }
         }
@@ -366,10 +366,10 @@ fn settings(startup: &Startup) -> ServerConf {
         upstream_keepalive_pool_size: startup.upstream_pool,
         // Tries, not retries: every address once, and one repetition on a fresh connection.
         max_retries: TRIES_MAX + 1,
-        // We leave before it ends.
+        // The process exits before it ends.
         grace_period_seconds: Some(startup.shutdown_timeout.as_secs() + 5),
         graceful_shutdown_timeout_seconds: Some(1),
-        // Neither is used: no file of ours in a folder anybody can write to.
+        // Neither is used: no file in a folder that every user can write to.
         pid_file: String::new(),
         upgrade_sock: String::new(),
         ..ServerConf::default()

@@ -24,7 +24,7 @@ use crate::decide::policy::upstream::{Timeouts, Upstream, UpstreamAddress};
 use crate::decide::rejection::Fault;
 use crate::serve::shared::Shared;
 
-/// How often names are looked up again.
+/// Interval between two look-ups of a name.
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
 /// The most addresses of one name that are kept.
 const ADDRESSES_MAX: usize = 16;
@@ -42,16 +42,16 @@ pub(crate) struct Upstreams {
     learned: Notify,
 }
 
-/// What a name stands for.
+/// The addresses of a name.
 #[derive(Debug)]
 struct Resolved {
     /// The last good answer; empty when there was none yet.
     addresses: Vec<IpAddr>,
-    /// Whose turn it is.
+    /// The next address in turn.
     turn: AtomicUsize,
 }
 
-/// How often one request was sent on its way, and where it began.
+/// The tries of one request, and the address of the first.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tries {
     first: Option<usize>,
@@ -60,7 +60,7 @@ pub(crate) struct Tries {
 }
 
 impl Tries {
-    /// Whether there is an address that was not tried.
+    /// Returns whether there is an address that was not tried.
     #[must_use]
     pub(crate) fn can_go_on(&self) -> bool {
         self.made < self.possible.min(TRIES_MAX)
@@ -78,7 +78,7 @@ impl Tries {
 }
 
 impl Upstreams {
-    /// Where to send a request now. Waits only for a name that was never looked up, and no longer
+    /// The address to send a request to. Waits only for a name that was never looked up, and no longer
     /// than the upstream may take to connect.
     ///
     /// # Errors
@@ -201,9 +201,9 @@ fn pool_key(name: &str) -> u64 {
 /// The task that looks names up.
 #[derive(Debug)]
 pub(crate) struct Resolver {
-    /// Where the current configuration is.
+    /// The state with the current configuration.
     pub shared: Arc<Shared>,
-    /// Where answers go.
+    /// Receives the addresses.
     pub upstreams: Arc<Upstreams>,
 }
 

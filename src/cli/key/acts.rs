@@ -1,4 +1,4 @@
-//! What each of the commands does.
+//! The actions of the commands.
 
 use std::fs::File;
 use std::io::{self, Read};

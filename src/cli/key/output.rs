@@ -1,4 +1,4 @@
-//! How keys are shown: as a table, as JSON, as a sentence. Never with their digests.
+//! The output of keys: as a table, as JSON, as a sentence. Never with their digests.
 
 use std::path::Path;
 
@@ -44,7 +44,7 @@ pub(super) fn found(
     session.answer(&lines.collect::<String>())
 }
 
-/// What a new entry says, in a sentence.
+/// A new entry in a sentence.
 pub(super) fn describe(entry: &KeyEntry) -> String {
     let name = entry.name.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
     let scopes = if entry.scopes.is_empty() {

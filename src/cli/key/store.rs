@@ -3,7 +3,7 @@
 //! Owns locking and writing. Commands lock the folder of the key file, not the file: the file is
 //! replaced by every write, so a lock on it would be a lock on something that is gone, and a lock
 //! file of its own would be left lying about. The new text goes to a temporary file in the same
-//! folder, is flushed to the disk and renamed over the old one: whoever reads sees the old file or
+//! folder, is flushed to the disk and renamed over the old one: a reader sees the old file or
 //! the new one, and after a crash at most the temporary file is left, which the next write
 //! replaces. Owner, group and mode stay. A symbolic link stays a link; its target is replaced.
 
@@ -26,7 +26,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<SpannedKey>, Failure> {
     parse(path, &text)
 }
 
-/// Whether a file that is not there is an empty one.
+/// The treatment of a missing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
     /// It is made.
@@ -45,7 +45,7 @@ pub(super) fn update<T>(
     let target = resolve(path)?;
     let folder = Folder::lock(&target)?;
     let old = fs::metadata(&target).ok();
-    // As gatepost is told to read it, whatever the file behind a link is called.
+    // The configured name decides, not the name of the file behind a link.
     let format = Format::of(path);
     let mut text = match read_text(&target, format)? {
         Some(text) => text,
@@ -86,7 +86,7 @@ fn read_text(path: &Path, format: Format) -> Result<Option<String>, Failure> {
     }
 }
 
-/// Where the file really is: behind all symbolic links.
+/// The file behind all symbolic links.
 fn resolve(path: &Path) -> Result<PathBuf, Failure> {
     match fs::canonicalize(path) {
         Ok(target) => return Ok(target),

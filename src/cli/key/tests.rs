@@ -98,7 +98,7 @@ impl Desk {
         parse_any_pepper(&self.path(), self.text().as_bytes()).unwrap()
     }
 
-    /// What gatepost would say to this key.
+    /// The verification of this key by gatepost.
     fn verify(&self, key: &str) -> Result<(), KeyError> {
         let peppers: Peppers =
             [("p1".into(), Secret::new(b"pepper of some length".to_vec()))].into();

@@ -1,10 +1,9 @@
-//! Who may ask the admin listener what.
+//! Access to the pages of the admin listener.
 //!
 //! Owns the token, the known hosts and the header of changes (the contract, "Admin listener").
-//! An attacker has no way to the listener but somebody else's: a browser on the operator's
-//! machine that follows a name of the attacker's to loopback (DNS rebinding) or sends a form
-//! across origins. A browser cannot fake `Host`, and cannot send `X-Gatepost-Admin` without
-//! asking first, which nothing here answers.
+//! An attacker reaches the listener only through a browser on the operator's machine that follows
+//! an attacker's name to loopback (DNS rebinding) or sends a form across origins. A browser cannot
+//! fake `Host`, and cannot send `X-Gatepost-Admin` without a preflight, which nothing here answers.
 
 use std::net::IpAddr;
 
@@ -20,7 +19,7 @@ use crate::serve::admin::problem::Problem;
 /// Says that a change is meant.
 const ADMIN: HeaderName = HeaderName::from_static("x-gatepost-admin");
 
-/// What a page demands.
+/// The demands of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Demand {
     /// The token, where one is set: `/metrics`, which scrapers reach under any name.
@@ -31,7 +30,7 @@ pub(super) enum Demand {
     Change,
 }
 
-/// What is demanded of callers.
+/// The demands on callers of the listener.
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
     /// Of the token: comparing digests tells nothing about its length.

@@ -83,8 +83,7 @@ impl AsyncListening {
     }
 }
 
-/// Binds beside the name and moves it there, so that nobody finds a socket with other permissions
-/// or no socket at all.
+/// Binds beside the name and renames, so that the name never has other permissions or no socket.
 fn bind_unix(path: &Path) -> io::Result<Listening> {
     refuse_taken(path)?;
     let mut beside = path.as_os_str().to_owned();

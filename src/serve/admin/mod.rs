@@ -2,7 +2,7 @@
 //! the metrics listener, which has metrics and health alone.
 //!
 //! Owns the socket, the thread and how long a connection may take. It shares no thread with the
-//! proxy: a flood there must not take away the view of it. Who may ask what is `guard`'s.
+//! proxy, so that a flood there does not hide the metrics. Access is `guard`'s.
 
 mod explain;
 mod guard;
@@ -34,7 +34,7 @@ use crate::serve::shared::Shared;
 /// The admin listener as `run` starts it.
 #[derive(Debug)]
 pub(crate) struct Admin {
-    /// Where it listens.
+    /// The address to listen on.
     pub address: ListenAddress,
     /// The bearer token it demands.
     pub token: Option<Secret<String>>,
@@ -75,7 +75,7 @@ pub(crate) struct AdminHandle {
 }
 
 impl AdminHandle {
-    /// Where it listens, with the port that was chosen.
+    /// The bound address, with the chosen port.
     #[must_use]
     pub(crate) fn address(&self) -> &ListenAddress {
         &self.address
@@ -95,13 +95,13 @@ impl Drop for AdminHandle {
 /// Binds now and serves on a thread of its own.
 ///
 /// # Errors
-/// When the address cannot be had, somebody else listens there, or no thread can be started.
+/// The address cannot be bound, is in use, or no thread can be started.
 pub(crate) fn serve(admin: Admin, process: Process) -> io::Result<AdminHandle> {
     let Admin { address, token } = admin;
     start("admin", &address, |address| pages::router(process, &Guard::new(address, token.as_ref())))
 }
 
-/// Binds now and serves `/metrics`, `/livez` and `/readyz` to everybody, on a thread of its own.
+/// Binds now and serves `/metrics`, `/livez` and `/readyz` without a token, on a thread of its own.
 ///
 /// # Errors
 /// Those of [`serve`].
@@ -128,7 +128,7 @@ fn start(
                 _ = stopped => {}
                 result = accept(listening, router) => {
                     if let Err(error) = result {
-                        tracing::error!(%error, listener = name, "a listener has ended");
+                        tracing::error!(%error, listener = name, "listener stopped");
                     }
                 }
             }
@@ -147,8 +147,8 @@ async fn accept(listening: Listening, router: axum::Router) -> io::Result<()> {
         let stream = match listener.accept().await {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%error, "an admin or metrics listener cannot accept");
-                // Most often no file descriptors are left: trying at once would only spin.
+                tracing::warn!(%error, "cannot accept on an admin or metrics listener");
+                // Usually no file descriptors are left: an immediate retry would spin.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -169,7 +169,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, router:
         .header_read_timeout(HEADER_TIME)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    // What went wrong on one connection is its caller's to know.
+    // An error of one connection concerns its caller alone.
     let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
 }
 

@@ -1,4 +1,4 @@
-//! The pages of the admin listener and what each demands.
+//! The pages of the admin listener, each with its demands on the caller.
 //!
 //! Owns the table of pages. Changes the process only through reloads and the log of revocations.
 
@@ -52,7 +52,7 @@ pub(super) fn router(process: Process, guard: &Guard) -> Router {
         .with_state(process)
 }
 
-/// Metrics and probes, for everybody: they tell nothing about callers.
+/// Metrics and probes, without a token: they contain nothing about callers.
 pub(super) fn metrics_router(process: Process) -> Router {
     Router::new()
         .route("/livez", get(livez))
@@ -74,7 +74,7 @@ async fn admit(
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
-/// Nothing here is for caches or for guessing browsers.
+/// Forbids caching and content sniffing of every page.
 async fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -117,9 +117,9 @@ async fn why(State(process): Context, Path(id): Path<String>) -> Answer {
 }
 
 async fn reload(State(process): Context) -> Answer {
-    // Reading files blocks; everything else here must go on.
+    // Reading files blocks; the other pages must not wait.
     let report = tokio::task::spawn_blocking(move || process.reloader.reload()).await;
-    let report = report.map_err(|_| fault("the reload ended in a fault"))?;
+    let report = report.map_err(|_| fault("the reload failed with an internal error"))?;
     let generation = report.generation;
     if report.is_success() {
         return pretty(&json!({
@@ -137,7 +137,7 @@ async fn reload(State(process): Context) -> Answer {
         .with("mistakes", json!(mistakes)))
 }
 
-/// Fetches the keys of an issuer now. Waits as long as its `timeout` says.
+/// Fetches the keys of an issuer now. Waits for its `timeout` at most.
 async fn refresh(State(process): Context, Path(name): Path<String>) -> Answer {
     let shared = &process.shared;
     let snapshot = shared.snapshots.load_full();
@@ -186,7 +186,7 @@ async fn method_unknown() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
-/// What `why` answers.
+/// The JSON of `why`.
 #[derive(Debug, Serialize)]
 struct WhyPage<'a> {
     request_id: &'a str,

@@ -1,7 +1,7 @@
-//! `/revocations`: what was revoked here, and revoking.
+//! `/revocations`: the list of revocations, and changes to it.
 //!
-//! Owns the form of the pages. A change is answered after it was synced, and no sooner. Shows
-//! identifiers and never a credential: there is none in an entry.
+//! Owns the format of the pages. A change is answered only after it was synced. Shows identifiers
+//! and never a credential: there is none in an entry.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ struct EntryPage<'a> {
 }
 
 impl<'a> EntryPage<'a> {
-    /// `issuers` say how long what it could hit is valid.
+    /// `issuers` bound the lifetime of the tokens that an entry can match.
     fn of(entry: &'a Entry, issuers: &[&IssuerSettings]) -> Self {
         let target = entry.target().as_ref();
         let issuer = issuers.iter().find(|one| *one.issuer == *target.issuer);
@@ -72,9 +72,9 @@ pub(super) async fn revoke(State(process): Context, body: Body) -> Answer {
     let draft = Draft::from_json(&body).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, "invalid_request", format!("the body: {error}"))
     })?;
-    // Syncing blocks; everything else here must go on.
+    // Syncing blocks; the other pages must not wait.
     let change = tokio::task::spawn_blocking(move || act(&process.shared, &draft)).await;
-    change.map_err(|_| fault("the revocation ended in a fault"))?
+    change.map_err(|_| fault("the revocation failed with an internal error"))?
 }
 
 fn act(shared: &Shared, draft: &Draft) -> Answer {
@@ -100,7 +100,7 @@ fn issuers(snapshot: &Snapshot) -> Vec<&IssuerSettings> {
     snapshot.dynamic.issuers.iter().map(|source| &*source.settings).collect()
 }
 
-/// An entry for what is not there is kept, for it may come; but it may be a slip of the pen, too.
+/// An entry for an unknown key is kept, because the key may come; but it may be a typing error.
 fn warning(entry: &Entry, shared: &Shared) -> Option<&'static str> {
     let snapshot = shared.snapshots.load();
     let target = entry.target().as_ref();
@@ -128,7 +128,10 @@ pub(super) async fn list(State(process): Context, Query(wanted): Query<Wanted>) 
         let shared = process.shared;
         shared.revocations.page(after, limit, shared.clock.now().unix)
     });
-    let page = page.await.map_err(|_| fault("the list ended in a fault"))?.ok_or_else(unknown)?;
+    let page = page
+        .await
+        .map_err(|_| fault("the list failed with an internal error"))?
+        .ok_or_else(unknown)?;
     let next = page.entries.last().filter(|_| page.more).map(|entry| entry.id().to_string());
     let issuers = issuers(&snapshot);
     let entries: Vec<_> = page.entries.iter().map(|entry| EntryPage::of(entry, &issuers)).collect();
@@ -144,7 +147,7 @@ pub(super) async fn delete(State(process): Context, Path(text): Path<String>) ->
         let issuers = issuers(&context);
         shared.revocations.delete(id, &Moment { now: shared.clock.now(), issuers: &issuers })
     });
-    let change = change.await.map_err(|_| fault("the deletion ended in a fault"))?;
+    let change = change.await.map_err(|_| fault("the deletion failed with an internal error"))?;
     let entry: Arc<Entry> = change.map_err(|error| not_done(&error))?.ok_or_else(unknown)?;
     pretty(&EntryPage::of(&entry, &issuers(&snapshot)))
 }

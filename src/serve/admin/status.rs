@@ -1,6 +1,6 @@
-//! `GET /status`: what is in force.
+//! `GET /status`: the configuration, keys and limits in force.
 //!
-//! Owns the form of the page. Lists are bounded; no digest, no key material and no secret is on
+//! Owns the format of the page. Lists are bounded; no digest, no key material and no secret is on
 //! it.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::serve::readiness::Ready;
 use crate::serve::reload::LoadedKeySet;
 use crate::serve::shared::Shared;
 
-/// Members of a list that are shown; how many there are is always said.
+/// Bound on the listed members; their number is always shown.
 const LISTED_MAX: usize = 1000;
 
 #[derive(Debug, Serialize)]
@@ -61,7 +61,7 @@ struct IssuerStatus {
     issuer: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
-    /// When the keys were read, or fetched or confirmed; absent while there are none.
+    /// The time the keys were read, fetched or confirmed; absent while there are none.
     loaded: Option<String>,
     age_seconds: Option<u64>,
     keys: usize,
@@ -107,7 +107,7 @@ struct ApiKeyStatus {
     last_use: Option<String>,
 }
 
-/// How many are kept.
+/// The number of revocations.
 #[derive(Debug, Serialize)]
 struct RevocationStatus {
     log: String,

@@ -1,8 +1,8 @@
-//! How many downstream connections are open, in all and by address.
+//! The number of open downstream connections, in all and by address.
 //!
-//! Owns the two caps (R-1002) and their count. An attacker would open connections until nobody
-//! else gets one: beyond a cap a connection is closed at once, before a byte of it is read. Never
-//! decides who may stand for many callers: that is [`crate::decide::request::address`]'s.
+//! Owns the two caps (R-1002) and their count. An attacker would open connections until no other
+//! client gets one: beyond a cap a connection is closed at once, before a byte of it is read. Never
+//! decides which peers may represent many callers: that is [`crate::decide::request::address`]'s.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -49,7 +49,7 @@ impl Connections {
     }
 
     /// Counts a connection as long as the guard lives. `address` is `None` for a peer that may
-    /// stand for many callers: it counts among all connections only.
+    /// represent many callers: it counts among all connections only.
     ///
     /// # Errors
     /// The cap that is reached. The connection must be closed at once.
@@ -112,13 +112,13 @@ impl Connections {
         }
     }
 
-    /// How many there are.
+    /// The number of open connections.
     #[must_use]
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
     }
 
-    /// Whether more than three quarters of the connections that may be open are.
+    /// Returns whether more than three quarters of the cap are in use.
     #[must_use]
     pub(crate) fn are_scarce(&self) -> bool {
         // In this form a small cap is not scarce from its first connection on.

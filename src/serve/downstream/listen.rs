@@ -1,4 +1,4 @@
-//! Where requests come in.
+//! The listeners for requests.
 //!
 //! Owns asking whether an address can be listened on before anything starts: pingora would retry
 //! for half a minute and then go on without it, and would remove whatever file is in the place of
@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use crate::config::{ListenAddress, Listener};
 
-/// How long one look whether somebody listens may take.
+/// Time limit of one probe for a listener.
 const PROBE_MAX: Duration = Duration::from_secs(1);
 
 /// Why an address cannot be listened on.
@@ -46,7 +46,7 @@ pub(crate) enum Place {
     Unix(PathBuf),
 }
 
-/// How long the connections of each listener may be idle.
+/// The idle time of connections, for each listener.
 #[derive(Clone, Debug)]
 pub(crate) struct Keepalives(Vec<(Place, Duration)>);
 
@@ -100,12 +100,12 @@ impl Place {
         }
     }
 
-    /// What pingora is to listen on.
+    /// The listener's configuration for pingora.
     #[must_use]
     pub(crate) fn endpoint(&self) -> ListenerConfig {
         let endpoint = match self {
             Self::Tcp(address) => ListenerConfig::tcp(address.to_string()),
-            // For the owner and the group: whoever may connect is believed to be a local peer.
+            // For the owner and the group: a process that can connect counts as a local peer.
             Self::Unix(path) => ListenerConfig::uds(path.to_string_lossy())
                 .permissions(std::fs::Permissions::from_mode(0o660)),
         };
@@ -123,7 +123,7 @@ impl Place {
         }
     }
 
-    /// Whether somebody listens there.
+    /// Returns whether a process listens there.
     #[must_use]
     pub(crate) fn answers(&self) -> bool {
         match self {
@@ -147,7 +147,7 @@ impl SocketFile {
     /// Remembers a socket that is listened on.
     ///
     /// # Errors
-    /// When there is none.
+    /// There is no such file.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let metadata = std::fs::symlink_metadata(path)?;
         Ok(Self { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
@@ -191,7 +191,7 @@ fn check_tcp(address: SocketAddr) -> Result<Place, ListenError> {
     Ok(Place::Tcp(bound))
 }
 
-/// A socket nobody listens on is left over from a process that died: it may be replaced.
+/// A socket without a listener was left by a process that died, and may be replaced.
 fn check_unix(path: &Path) -> Result<Place, ListenError> {
     let place = Place::Unix(path.to_owned());
     match std::fs::symlink_metadata(path) {

@@ -1,31 +1,31 @@
-//! Whose turn it is to have an issuer asked.
+//! The shares of callers in the introspection requests to one issuer.
 //!
-//! Owns how the questions that one issuer gets at a time are shared. An attacker would want a flood
-//! of made-up tokens to take all of them: a quarter is kept for tokens that were good before, and of
-//! the rest an address gets another one only while it has fewer than are still free. So one address
-//! gets half of them at most, and whoever comes next always finds room; it takes dozens of
-//! addresses to take all of it. Never asks, never waits, never reads a clock.
+//! Owns the bound on open requests and its division. An attacker would want a flood of made-up
+//! tokens to take all of them: a quarter is reserved for tokens that were good before, and of the
+//! rest an address gets another one only while it has fewer than are still free. So one address gets
+//! at most half, the next address always finds room, and it takes dozens of addresses to use up the
+//! rest. Never sends, never waits, never reads a clock.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::decide::request::address;
 
-/// Questions to one issuer that wait for their answer.
+/// Open requests to one issuer.
 pub(super) const QUESTIONS_MAX: usize = 64;
-/// Of these, for tokens that were good before and are asked about again.
+/// Of these, reserved for tokens that were good before.
 const KNOWN_ONLY: usize = 16;
 
-/// Who wants to know.
+/// A caller, as shares count it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
     /// With a token that was good before.
     Known,
-    /// With any other, by address: as limits count it. Empty for Unix peers that name nobody.
+    /// With any other token, by address as limits count it. Empty for Unix peers without an address.
     Stranger(Box<[u8]>),
 }
 
-/// The questions of one issuer that wait. Bounded by [`QUESTIONS_MAX`].
+/// The open requests to one issuer. Bounded by [`QUESTIONS_MAX`].
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     known: usize,
@@ -44,7 +44,7 @@ impl Caller {
 }
 
 impl Shares {
-    /// Takes one more question, if this caller may have it.
+    /// Takes one more request, if the share of this caller allows it.
     pub(super) fn take(&mut self, caller: &Caller) -> bool {
         let left = QUESTIONS_MAX - self.known - self.strangers;
         match caller {
@@ -79,7 +79,7 @@ impl Shares {
         }
     }
 
-    /// Whether nobody waits.
+    /// Returns whether no request is open.
     pub(super) fn is_empty(&self) -> bool {
         self.known + self.strangers == 0
     }
@@ -95,7 +95,7 @@ mod tests {
         Caller::of(Some(address.parse().unwrap()), false)
     }
 
-    /// How many questions a flood gets.
+    /// The number of requests that a flood gets.
     fn flood(shares: &mut Shares, caller: &Caller) -> usize {
         (0..1_000).filter(|_| shares.take(caller)).count()
     }

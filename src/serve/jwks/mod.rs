@@ -32,7 +32,7 @@ pub(crate) use server::KeyServers;
 use follow::Follower;
 use kept::{Folder, Place};
 
-/// How long `/readyz` waits for first keys (the contract).
+/// The longest time that `/readyz` waits for first keys (the contract).
 const FIRST_KEYS_MAX: Duration = Duration::from_secs(30);
 
 /// The tasks of all issuers whose keys are fetched.

@@ -1,4 +1,4 @@
-//! How a line of any log is written: one line, printable ASCII, whatever the value was.
+//! The encoding of log lines: one line of printable ASCII, for every value.
 //!
 //! Owns the escaping that access log and process log share (R-903). An attacker would put a line
 //! end, a terminal escape or a text that reads like another field into a path, a header or a
@@ -12,10 +12,10 @@ use crate::base::bytes::all;
 use crate::base::clock::UnixMillis;
 use crate::decide::request::address::push_address;
 
-/// What a line looks like.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum LineFormat {
-    /// `name=value` pairs; values that are not plain words stand in JSON quotes.
+    /// `name=value` pairs; values that are not plain words are JSON strings.
     #[default]
     Text,
     /// One JSON object.
@@ -69,7 +69,7 @@ impl Line {
         }
     }
 
-    /// A field with a word of our own, which is plain.
+    /// A field with a constant, which needs no quotes.
     pub(crate) fn word(&mut self, name: &'static str, value: &'static str) {
         debug_assert!(is_plain(value, usize::MAX), "{value:?} needs quotes");
         self.plain(name, |out| out.extend_from_slice(value.as_bytes()));
@@ -152,7 +152,7 @@ pub(crate) fn push_quoted(out: &mut Vec<u8>, value: &str, bytes_max: usize) {
     out.push(b'"');
 }
 
-/// Appends `value` as it stands inside a JSON string: every control, quote, backslash and
+/// Appends `value` as the content of a JSON string: every control, quote, backslash and
 /// non-ASCII character escaped, so that no terminal and no parser sees anything but text.
 pub(crate) fn push_escaped(out: &mut Vec<u8>, value: &str, bytes_max: usize) {
     let end = out.len().saturating_add(bytes_max);
@@ -206,7 +206,7 @@ fn push_unicode_escape(out: &mut Vec<u8>, unit: u16) {
     }
 }
 
-/// Whether a value can stand without quotes and be read in one way only.
+/// Returns whether a value is unambiguous without quotes.
 fn is_plain(value: &str, bytes_max: usize) -> bool {
     !value.is_empty()
         && value.len() <= bytes_max

@@ -1,6 +1,6 @@
-//! Who hears of every finished request: metrics, the access log and the ring behind `why`.
+//! The observers of finished requests: metrics, the access log and the ring behind `why`.
 //!
-//! Owns that all three are told the same, once. Never decides, never waits, never sees a
+//! Owns that all three receive the same record, once. Never decides, never waits, never sees a
 //! credential.
 
 pub(crate) mod access_log;
@@ -16,7 +16,7 @@ use crate::serve::observe::metrics::Metrics;
 use crate::serve::observe::record::Record;
 use crate::serve::observe::why::WhyRing;
 
-/// Everything that watches.
+/// All observers.
 #[derive(Debug)]
 pub(crate) struct Observers {
     /// Counts and durations.
@@ -28,7 +28,7 @@ pub(crate) struct Observers {
 }
 
 impl Observers {
-    /// Tells all of them of one request.
+    /// Hands the record of one request to all of them.
     pub(crate) fn record(&self, record: &Record<'_>) {
         self.metrics.record(record);
         self.access_log.record(record);

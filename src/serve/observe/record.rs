@@ -1,4 +1,4 @@
-//! What is remembered of one finished request.
+//! The record of one finished request.
 //!
 //! Owns [`Record`], the one account that feeds the access log, the metrics and the ring behind
 //! `why`, so that they cannot disagree. Holds no credential and no query.
@@ -52,18 +52,18 @@ impl Cut {
     }
 }
 
-/// How a request ended, as the metric label `outcome`.
+/// The end of a request, as the metric label `outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Outcome {
     /// Forwarded, and the upstream answered.
     Admitted,
-    /// Refused by us, for the reason.
+    /// Refused by the gate, for the reason.
     Refused(Reason),
     /// Forwarded under `insecure_observe`, and would have been refused for the reason.
     WouldRefuse(Reason),
     /// Admitted, but the transfer ended before it was complete.
     Cut(Cut),
-    /// Admitted, but something behind us or in us failed.
+    /// Admitted, but the upstream or the proxy failed.
     Fault(Fault),
 }
 
@@ -105,11 +105,11 @@ impl Outcome {
 /// One finished request. Borrowed: it is written out while the request is still there.
 #[derive(Debug)]
 pub(crate) struct Record<'a> {
-    /// When it ended.
+    /// The time of its end.
     pub time: UnixMillis,
-    /// Our request id.
+    /// The request id.
     pub request_id: &'a str,
-    /// The id a trusted peer sent, which was kept on the wire instead of ours.
+    /// The id a trusted peer sent, which is forwarded instead of gatepost's.
     pub peer_request_id: Option<&'a str>,
     /// The method as sent; escaped and shortened where it is printed.
     pub method: &'a str,
@@ -117,7 +117,7 @@ pub(crate) struct Record<'a> {
     pub path: &'a str,
     /// The host as sent.
     pub host: &'a str,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
     /// The refusal behind [`Outcome::Refused`], for the steps that `why` shows.
     pub rejection: Option<&'a Rejection>,

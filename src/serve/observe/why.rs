@@ -15,7 +15,7 @@ use crate::decide::rejection::Fault;
 use crate::serve::observe::line::shorten;
 use crate::serve::observe::record::{Outcome, Record};
 
-/// How many are remembered: some seconds of a flood, days of ordinary refusals. With the bounds
+/// Bound on the entries: some seconds of a flood, days of ordinary refusals. With the bounds
 /// below at most about 12 MiB, ordinarily one.
 pub(crate) const ENTRIES_MAX: usize = 1024;
 

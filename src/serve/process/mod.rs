@@ -1,6 +1,6 @@
 //! The process: signals and the service manager.
 //!
-//! Owns how the process is asked to end and what the service manager is told. Never sees a request.
+//! Owns the reception of signals and the notifications to the service manager. Never sees a request.
 
 pub(crate) mod signals;
 pub(crate) mod systemd;

@@ -42,7 +42,7 @@ impl Signals {
     /// SIGHUP, one at a time, on a thread of its own.
     ///
     /// # Errors
-    /// When no thread can be started or no handler registered.
+    /// No thread can be started, or no handler registered.
     pub(crate) fn catch(
         readiness: Arc<Readiness>,
         lame_duck: Duration,

@@ -1,4 +1,4 @@
-//! Telling the service manager how the process stands: `sd_notify(3)`.
+//! State notifications to the service manager: `sd_notify(3)`.
 //!
 //! Owns the one datagram per state over `NOTIFY_SOCKET`. Never waits for an answer, and a manager
 //! that is not there changes nothing.
@@ -11,12 +11,12 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// What there is to tell.
+/// The states of the process that it notifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// Every listener is open.
     Ready,
-    /// The process was asked to end.
+    /// The process is stopping.
     Stopping,
 }
 
@@ -29,13 +29,13 @@ impl Standing {
     }
 }
 
-/// Tells whoever started us, if they want to know.
+/// Notifies the service manager, if `NOTIFY_SOCKET` is set.
 pub(crate) fn notify(standing: Standing) {
     let Some(socket) = env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()) else {
         return;
     };
     if let Err(error) = send(&socket, standing) {
-        tracing::warn!(%error, "the service manager cannot be told");
+        tracing::warn!(%error, "sd_notify failed");
     }
 }
 
@@ -49,7 +49,7 @@ fn send(socket: &OsStr, standing: Standing) -> io::Result<()> {
         None => SocketAddr::from_pathname(socket)?,
     };
     let datagram = UnixDatagram::unbound()?;
-    // A manager that reads nothing must not keep us from serving.
+    // A manager that does not read must not block the process.
     datagram.set_nonblocking(true)?;
     datagram.send_to_addr(standing.message(), &address).map(drop)
 }
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_an_error_and_no_wait() {
+    fn a_missing_manager_is_an_error_and_no_wait() {
         let folder = tempfile::tempdir().unwrap();
         assert!(send(folder.path().join("none").as_os_str(), Standing::Ready).is_err());
         assert!(send(OsStr::new("@gatepost-test-none"), Standing::Ready).is_err());

@@ -1,10 +1,10 @@
 //! The file: appended to and synced, read whole at the start, replaced as a whole.
 //!
-//! Owns what a crash may leave behind. An append that was cut off is at the end and was never
-//! acknowledged: it is dropped. Anything else that does not read is damage, and refuses. Whether a
-//! write that failed reached the disk nobody knows, so a deletion is written in two steps: it
-//! counts once another line follows it, and one that was not acknowledged never does. A lock beside
-//! the file keeps it to one process; the file itself is replaced and cannot be locked.
+//! Owns recovery after a crash. A partial append is at the end and was never acknowledged: it is
+//! dropped. Any other unreadable line is damage, and refuses the start. A failed write may have
+//! reached the disk, so a deletion is written in two steps: it counts once another line follows it,
+//! and none follows one that was not acknowledged. A lock beside the file keeps it to one process;
+//! the file itself is replaced and cannot be locked.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -38,11 +38,11 @@ pub(super) struct LogFile {
     _lock: File,
 }
 
-/// What reading a log came to.
+/// The result of reading a log.
 struct Replayed {
     length: u64,
     lines: usize,
-    /// How many bytes at the end were never acknowledged.
+    /// The number of bytes at the end that were never acknowledged.
     torn: u64,
     /// The last line is whole but for its end.
     is_open_ended: bool,
@@ -71,9 +71,9 @@ impl LogFile {
         match fs::symlink_metadata(&path) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            // Somebody else's file has the folder's name: nothing of ours can be below.
+            // A foreign file has the folder's name: there is no log below it.
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
-            Err(error) => Err(disk(&path, "cannot be looked at", error)),
+            Err(error) => Err(disk(&path, "cannot be inspected", error)),
         }
     }
 
@@ -91,7 +91,7 @@ impl LogFile {
         let length = length + u64::from(is_open_ended);
         let folder = folder.to_owned();
         let inode = file.metadata().map(|it| inode(&it));
-        let inode = inode.map_err(|error| disk(&path, "cannot be looked at", error))?;
+        let inode = inode.map_err(|error| disk(&path, "cannot be inspected", error))?;
         Ok(Self { folder, file, length, lines, inode, is_broken: false, _lock: lock })
     }
 
@@ -111,8 +111,8 @@ impl LogFile {
         self.lines
     }
 
-    /// Writes a change and syncs it. `before` are all entries before it: after a failed write
-    /// nobody knows what the disk has, so they are written anew.
+    /// Writes a change and syncs it. `before` are all entries before it: after a failed
+    /// write the content of the disk is unknown, so they are written again.
     pub(super) fn append<'e>(
         &mut self,
         change: &Change,
@@ -123,8 +123,8 @@ impl LogFile {
         }
         let written = line::write(change).map_err(io::Error::from);
         if let Err(error) = written.and_then(|bytes| self.write(&bytes)) {
-            // So that a restart does not find what was not acknowledged; if that fails, too, it
-            // finds one revocation more than was promised, or a deletion that does not count.
+            // So that a restart does not find a change that was not acknowledged; if that fails, too,
+            // it finds one revocation more, or a deletion that does not count.
             let _ = self.file.set_len(self.length);
             return Err(disk(&Self::path_in(&self.folder), "cannot be written", error));
         }
@@ -135,8 +135,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Makes a deletion count. Should this fail, it is done all the same: then a crash before the
-    /// next change may bring the revocation back, and lets nobody in.
+    /// Makes a deletion count. If this fails, the deletion is in force all the same: a crash before
+    /// the next change may bring the revocation back, which admits no request.
     fn confirm(&mut self, id: EntryId) {
         let confirmation = line::confirmation(id).map_err(io::Error::from);
         if let Err(error) = confirmation.and_then(|bytes| self.write(&bytes)) {
@@ -157,8 +157,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Whether the next start would find this very file. Whoever cleans up or restores a folder
-    /// must not take away what is acknowledged afterwards.
+    /// Returns whether the next start would find this very file. Cleaning up or restoring the folder
+    /// must not lose changes that are acknowledged afterwards.
     fn is_in_place(&self) -> bool {
         let there = fs::metadata(Self::path_in(&self.folder));
         there.is_ok_and(|there| inode(&there) == self.inode)

@@ -48,7 +48,7 @@ pub(super) fn write(change: &Change) -> serde_json::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What makes a deletion count, as a line with its end.
+/// The line that makes a deletion count, with its end.
 pub(super) fn confirmation(id: EntryId) -> serde_json::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(&Line::Deleted(id.to_string()))?;
     bytes.push(b'\n');

@@ -1,4 +1,4 @@
-//! Revocations that survive: what is acknowledged is on the disk.
+//! The log of revocations: every acknowledged one is on the disk.
 //!
 //! Owns [`RevocationLog`]: the order of write, sync, publish and answer, and which process may
 //! write. An attacker would want an acknowledged revocation to be lost in a crash, or a damaged
@@ -22,12 +22,12 @@ use crate::serve::revocation_log::file::LogFile;
 
 /// The most entries that are kept.
 pub(crate) const ENTRIES_MAX: usize = 1_000_000;
-/// So many lines are never worth a new file.
+/// A file with fewer lines is not compacted.
 const LINES_MIN: usize = 1_000;
 /// The most entries on one page.
 pub(crate) const PAGE_MAX: usize = 1_000;
 
-/// Why a change was not made, or the log not opened.
+/// The reasons why a change was not made, or the log not opened.
 #[derive(Debug, Error)]
 pub(crate) enum LogError {
     /// A line that was synced once no longer reads.
@@ -46,19 +46,19 @@ pub(crate) enum LogError {
     Disk {
         /// Which file.
         path: PathBuf,
-        /// What could not be done.
+        /// The operation that failed.
         what: &'static str,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
 }
 
-/// What became of a revocation.
+/// An acknowledged revocation.
 #[derive(Clone, Debug)]
 pub(crate) struct Acknowledged {
     /// The entry in force for that target.
     pub entry: Arc<Entry>,
-    /// Whether it says more than what was there before.
+    /// False if an earlier entry covers it.
     pub is_news: bool,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Acknowledged {
 pub(crate) struct Page {
     /// The newest first.
     pub entries: Vec<Arc<Entry>>,
-    /// Whether there are older ones.
+    /// True if there are older ones.
     pub more: bool,
 }
 
@@ -96,7 +96,7 @@ struct State {
     book: Book,
     /// Opened at the start if it was there, else with the first entry.
     file: Option<LogFile>,
-    /// With so many lines a new file may be worth it.
+    /// The number of lines from which the file may be compacted.
     compact_at: usize,
 }
 

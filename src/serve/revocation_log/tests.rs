@@ -14,7 +14,7 @@ use crate::decide::revocation::{Kind, RevocationSet, Target, TokenFacts};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 
-/// So many seconds later, on both clocks.
+/// This many seconds later, on both clocks.
 fn at(seconds: u64) -> Moment<'static> {
     moment(seconds, seconds, &[])
 }
@@ -187,7 +187,7 @@ fn contract_revocation_what_cannot_be_written_is_not_acknowledged() {
     drop(whole);
     assert!(matches!(log.revoke(jti("b"), &at(0)), Err(LogError::Disk { .. })));
     assert!(!has(&log, &jti("b")) && has(&log, &jti("a")));
-    // Once there is room again, the file is written anew, with everything and nothing else.
+    // Once there is room again, the file is written again, with exactly the entries in force.
     log.revoke(jti("c"), &at(0)).unwrap();
     drop(log);
     let log = open(&folder.state()).unwrap();
@@ -271,7 +271,7 @@ fn contract_revocation_the_log_does_not_grow_with_what_is_over() {
     assert!(has(&log, &jti("stays")));
 }
 
-/// Issuers whose tokens live for so many seconds.
+/// An issuer with this `max_lifetime` in seconds.
 fn issuer(max_lifetime: Option<u64>) -> IssuerSettings {
     IssuerSettings {
         issuer: "https://login.example.com".into(),
@@ -290,7 +290,7 @@ fn issuer(max_lifetime: Option<u64>) -> IssuerSettings {
     }
 }
 
-/// Whether a token of `jti`, issued at `issued`, is refused.
+/// Returns whether a token of `jti`, issued at `issued`, is refused.
 fn refuses(log: &RevocationLog, jti: &str, issued: UnixTime, now: UnixTime) -> bool {
     let facts = TokenFacts {
         issuer: "https://login.example.com",

@@ -54,7 +54,7 @@ pub(super) fn format(record: &Record<'_>, format: LineFormat, room: Vec<u8>) -> 
     line.finish()
 }
 
-/// Who called: the verified principal, or at least what kind of credential was there.
+/// The caller: the verified principal, or else the kind of credential.
 fn caller(line: &mut Line, evidence: &Evidence) {
     let Some(principal) = evidence.principal() else {
         match (evidence.presented_jwt, evidence.presented_key) {
@@ -74,7 +74,7 @@ fn caller(line: &mut Line, evidence: &Evidence) {
     if let (Some(_), Some(key)) = (&evidence.token, &evidence.key)
         && let Some(id) = key.principal().credential_id()
     {
-        // The identity is the token's; which key came with it is worth knowing, too.
+        // The identity is the token's; the id of the key that came with it is logged, too.
         line.text("api_key_id", id, TEXT_BYTES_MAX);
     }
 }

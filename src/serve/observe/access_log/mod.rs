@@ -25,7 +25,7 @@ use crate::serve::observe::line::LineFormat;
 use crate::serve::observe::record::Record;
 
 thread_local! {
-    /// Where this thread writes a line before it is queued; a line is at most about 5 KiB.
+    /// Buffer of this thread for a line before it is queued; a line is at most about 5 KiB.
     static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -54,7 +54,7 @@ impl AccessLog {
     /// log that has none of its own; `dropped` counts lost lines.
     ///
     /// # Errors
-    /// When the target cannot be opened or no thread can be started.
+    /// The target cannot be opened, or no thread can be started.
     pub(crate) fn start(
         settings: &config::AccessLog,
         fallback: LineFormat,

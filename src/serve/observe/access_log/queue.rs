@@ -1,4 +1,4 @@
-//! What waits for the writer: bytes of whole lines, and orders.
+//! The queue to the writer: bytes of whole lines, and orders.
 //!
 //! Owns the one place where requests and the writer meet, and its bounds. A request takes the lock
 //! for as long as it takes to copy one line; the writer, for as long as it takes to swap two
@@ -16,7 +16,7 @@ pub(super) const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Orders that wait for the writer.
 const ORDERS_MAX: usize = 16;
 
-/// What the writer is told besides lines.
+/// An order to the writer.
 #[derive(Debug)]
 pub(super) enum Order {
     /// Open the file again.
@@ -25,7 +25,7 @@ pub(super) enum Order {
     Flush(SyncSender<()>),
 }
 
-/// What the writer does next.
+/// The next work of the writer.
 #[derive(Debug)]
 pub(super) enum Work {
     /// Write the lines.
@@ -53,7 +53,7 @@ struct Waiting {
 }
 
 impl Queue {
-    /// Whether a line is likely to find no room.
+    /// Returns whether a line is likely to find no room.
     pub(super) fn is_full(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) >= QUEUE_BYTES_MAX
     }
@@ -63,7 +63,7 @@ impl Queue {
         let mut waiting = self.lock();
         let bytes = waiting.lines.len() + line.len();
         if bytes > QUEUE_BYTES_MAX {
-            // Full from now on: the rest of the room is not worth a lock for each line.
+            // Full from now on: using the rest of the room would cost a lock for each line.
             self.bytes.store(QUEUE_BYTES_MAX, Ordering::Relaxed);
             return false;
         }

@@ -13,11 +13,11 @@ use prometheus::IntCounter;
 
 use crate::serve::observe::access_log::queue::{Order, Queue, Work};
 
-/// How long lines gather before they are written. A thread that is woken for every line costs a
+/// Time that lines gather before they are written. A thread that is woken for every line costs a
 /// request more than the line itself; in this time the queue does not fill.
 const GATHER_MAX: Duration = Duration::from_millis(10);
 
-/// What a batch keeps of its room: more was a burst.
+/// Capacity that a batch keeps after a burst.
 const BATCH_BYTES_KEPT: usize = 512 * 1024;
 
 /// Opens a log file for appending; only its owner and group may read it.
@@ -88,7 +88,7 @@ impl Writer<File> {
             match work {
                 Work::Lines => {}
                 Work::Order(Order::Reopen) => self.reopen(),
-                // Nobody may wait any more.
+                // The waiting thread may be gone.
                 Work::Order(Order::Flush(done)) => drop(done.try_send(())),
                 Work::Closed => return,
             }
@@ -127,7 +127,7 @@ fn write_counted(target: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()
 mod tests {
     use super::*;
 
-    /// A disk with room for so many bytes.
+    /// A disk with room for this many bytes.
     struct Disk {
         room: usize,
         content: Vec<u8>,

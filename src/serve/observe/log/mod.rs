@@ -2,8 +2,8 @@
 //!
 //! Owns the format and the filter. Third parties log whole header sections and request targets at
 //! several levels, pingora even in errors; those targets are never written, whatever the level
-//! . Never logs a request: that is [`crate::serve::observe::access_log`]'s. Never makes anybody wait for
-//! whoever reads standard error (`queue`).
+//! . Never logs a request: that is [`crate::serve::observe::access_log`]'s. Never makes
+//! a thread wait for the reader of standard error (`queue`).
 
 mod queue;
 
@@ -46,7 +46,7 @@ pub(crate) enum LogError {
     /// It was set up before.
     #[error("the process log is already set up")]
     Taken,
-    /// Standard error or a thread cannot be had.
+    /// Standard error or a thread is not available.
     #[error("the process log: {0}")]
     System(#[from] io::Error),
 }
@@ -74,14 +74,14 @@ pub(crate) fn flush(patience: Duration) -> bool {
     QUEUE.get().is_none_or(|queue| queue.flush(patience))
 }
 
-/// Lines that were lost since the start, because whoever reads standard error does not.
+/// Lines lost since the start, because standard error is not read.
 #[must_use]
 pub(crate) fn dropped() -> u64 {
     queue::dropped()
 }
 
-/// Everything of ours at `level`. Of others only warnings, and of pingora nothing about requests:
-/// its messages hold request targets with their query, and raw header bytes.
+/// gatepost at `level`; other crates at most at `warn`, and of pingora nothing about requests: its
+/// messages contain request targets with their query, and raw header bytes.
 fn filter(level: LevelFilter) -> Targets {
     let others = level.min(LevelFilter::WARN);
     let mut targets = Targets::new()

@@ -1,7 +1,7 @@
 //! The lines of the process log that wait for standard error.
 //!
-//! Owns a bounded queue and the thread that writes: whoever logs never waits for a terminal or a
-//! pipe that nobody reads. A line that finds the queue full is lost and counted.
+//! Owns a bounded queue and the thread that writes: a thread that logs never waits for a terminal
+//! or a pipe that is not read. A line that finds the queue full is lost and counted.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -29,7 +29,7 @@ enum Job {
     Flush(Sender<()>),
 }
 
-/// Where lines are queued.
+/// The queue of lines.
 #[derive(Clone, Debug)]
 pub(super) struct Queue(Sender<Job>);
 
@@ -57,7 +57,7 @@ fn write(mut target: File, queued: &Receiver<Job>) {
                     DROPPED.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            // Nobody may wait any more.
+            // The waiting thread may be gone.
             Job::Flush(done) => drop(done.try_send(())),
         }
     }

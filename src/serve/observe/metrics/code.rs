@@ -10,7 +10,7 @@ const KNOWN: [u16; 61] = [
     507, 508, 510, 511,
 ];
 
-/// How many values the label has: the known codes, `none` and `other`.
+/// The number of values of the label: the known codes, `none` and `other`.
 pub(super) const COUNT: usize = KNOWN.len() + 2;
 
 /// Nothing was sent: the caller was gone.
@@ -19,7 +19,7 @@ const NONE: usize = KNOWN.len();
 /// A number that is not registered.
 const OTHER: usize = KNOWN.len() + 1;
 
-/// The position of a status in the set; 0 stands for no answer.
+/// The position of a status in the set; 0 means no answer.
 #[must_use]
 pub(super) fn index(status: u16) -> usize {
     if status == 0 { NONE } else { KNOWN.binary_search(&status).unwrap_or(OTHER) }

@@ -1,9 +1,9 @@
 //! Every metric family there is: name, help, labels, buckets.
 //!
 //! Owns the contract's table "Metrics". A family is declared here and recorded in
-//! [`crate::serve::observe::metrics`]; nothing else makes one. Labels with words of ours come before names of the
-//! operator's: the registry hashes label values one after the other without a separator, and no
-//! word of ours is the beginning of another.
+//! [`crate::serve::observe::metrics`]; nothing else makes one. Labels with constant values come
+//! before labels with names from the configuration: the registry hashes label values one after the
+//! other without a separator, and no constant is the beginning of another.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -53,7 +53,7 @@ pub(super) struct Families {
     pub build_info: IntGaugeVec,
 }
 
-/// What is held against floods.
+/// The bounds on floods.
 #[derive(Debug)]
 pub(super) struct FloodFamilies {
     pub connections: IntGauge,
@@ -96,7 +96,7 @@ impl Families {
             ),
             upstream_failures: declare.counters(
                 "gatepost_upstream_failures_total",
-                "Requests that were admitted and failed behind us or in us.",
+                "Admitted requests that failed upstream or in the proxy.",
                 &["kind", "upstream"],
             ),
             rate_limit_decisions: declare.counters(
@@ -153,7 +153,7 @@ impl ConfigurationFamilies {
                 &["result"],
             ),
             restart_needed: declare
-                .gauge("gatepost_restart_needed", "Whether a setting waits for a restart."),
+                .gauge("gatepost_restart_needed", "1 while a changed setting needs a restart."),
         }
     }
 }
@@ -224,7 +224,7 @@ fn build_info(declare: &Declare<'_>) -> IntGaugeVec {
     declare.gauges("gatepost_build_info", help, &["version"])
 }
 
-/// What was revoked.
+/// Revocations.
 #[derive(Debug)]
 pub(super) struct RevocationFamilies {
     pub kept: IntGaugeVec,

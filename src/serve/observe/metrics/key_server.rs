@@ -1,6 +1,6 @@
 //! The series of key servers.
 //!
-//! Owns what is told of fetched key sets. Labels are the issuers' names and words of ours.
+//! Owns the series about fetched key sets. Labels are the issuers' names and constants.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::base::clock::UnixMillis;
 use crate::serve::observe::metrics::{Metrics, signed};
 use crate::serve::observe::report::{RefreshResult, Standing};
 
-/// What came of asking an issuer about an opaque token.
+/// The result of a token introspection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IntrospectionResult {
     /// It answered.
@@ -37,7 +37,7 @@ impl IntrospectionResult {
     }
 }
 
-/// Whether a member of a set is used.
+/// The states of a member of a key set.
 const STATES: [&str; 2] = ["used", "skipped"];
 
 impl Metrics {
@@ -76,7 +76,7 @@ impl Metrics {
         families.introspections.with_label_values(&[result.as_str(), issuer]).inc();
     }
 
-    /// Takes over how a key server stands at a scrape.
+    /// Takes over the status of a key server at a scrape.
     pub(crate) fn key_server_stands(&self, issuer: &str, standing: &Standing, now: UnixMillis) {
         let families = &self.families.keys;
         match standing.fetched {

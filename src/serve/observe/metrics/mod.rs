@@ -1,7 +1,7 @@
 //! Counts and durations for Prometheus (the contract, "Metrics").
 //!
 //! Owns the registry and which facts of a request feed which series. Labels come only from closed
-//! sets: the routes, limits and upstreams of the configuration and words of our own.
+//! sets: the routes, limits and upstreams of the configuration and constants.
 //! Never a path, subject, key or token.
 
 mod code;
@@ -30,10 +30,10 @@ use crate::serve::revocation_log::WriteSeries;
 
 pub(crate) use key_server::IntrospectionResult;
 
-/// What a request without a route counts under.
+/// The `route` of a request without a route.
 const ROUTE_NONE: &str = "none";
 
-/// What a request counts under whose route left the configuration while it ran.
+/// The `route` of a request whose route left the configuration while it ran.
 const ROUTE_REMOVED: &str = "removed";
 
 /// The states of an API key, in the order of [`crate::decide::api_key::KeyRing::count`].
@@ -59,7 +59,7 @@ pub(crate) struct Metrics {
     has_ignored_proto: AtomicBool,
 }
 
-/// What [`crate::serve::downstream::connections`] counts in.
+/// The series of [`crate::serve::downstream::connections`].
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionSeries {
     /// Open now.

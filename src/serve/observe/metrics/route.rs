@@ -1,7 +1,7 @@
 //! The series of one route, of one limit and of one upstream, found without asking the registry.
 //!
 //! Owns handles: the registry hashes labels and takes a lock for each look-up, so each series is
-//! looked up once, when it is first needed, and kept. A route that nobody calls has no series.
+//! looked up once, when it is first needed, and kept. A route without requests has no series.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,4 +1,4 @@
-//! What is counted, under which labels, and that nothing else can become a label.
+//! The counts with their labels, and that nothing else can become a label.
 
 use std::collections::BTreeSet;
 
@@ -173,7 +173,7 @@ fn contract_metrics_keys_are_counted_by_state_when_asked() {
     assert!(text.contains("gatepost_build_info{version=\""), "{text}");
 }
 
-/// The registry hashes label values one after the other: were a word of ours the beginning of
+/// The registry hashes label values one after the other: if one constant were the beginning of
 /// another, a route could be named so that two series become one.
 #[test]
 fn r904_no_label_word_is_the_beginning_of_another() {

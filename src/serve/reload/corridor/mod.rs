@@ -1,10 +1,10 @@
-//! The one way from files to a snapshot: start, SIGHUP, file change, `POST /reload` and `check`
-//! all come through here.
+//! The one path from files to a snapshot: start, SIGHUP, file change, `POST /reload` and `check`
+//! all use it.
 //!
-//! Owns which version of the configuration is in force, and that a mistake in one file holds back
-//! no other: every file keeps its last good version (the contract, "Reload"). An attacker, or a
-//! tired operator, would want a half-written file to empty a route table or a key ring. Never
-//! publishes and never logs: it returns what there is to publish.
+//! Owns which version of the configuration is in force, and that a mistake in one file delays no
+//! other: every file keeps its last good version (the contract, "Reload"). The failure to prevent is
+//! a half-written file that empties a route table or a key ring. Never publishes and never logs: it
+//! returns the snapshot to publish.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,10 +24,10 @@ use crate::config::{
 };
 use crate::decide::revocation::Published;
 
-/// Answers what `${NAME}` stands for.
+/// Returns the value of `${NAME}`.
 pub(super) type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// Where files and `${NAME}` come from.
+/// The sources of files and of `${NAME}`.
 pub(crate) struct Sources {
     /// Files.
     pub disk: Box<dyn Disk + Send + Sync>,
@@ -41,21 +41,21 @@ impl fmt::Debug for Sources {
     }
 }
 
-/// What was read when everything was good.
+/// A configuration that was read without a mistake.
 #[derive(Debug)]
 pub(super) struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What its files hold.
+    /// The content of its files.
     pub materials: Materials,
     /// The token of the admin listener, where one is set.
     pub admin_token: Option<Secret<String>>,
 }
 
-/// What the process starts with.
+/// The first state of a process.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// What needs a restart to change.
+    /// The settings that need a restart to change.
     pub startup: Startup,
     /// The token of the admin listener, where one is set.
     pub admin_token: Option<Secret<String>>,
@@ -76,10 +76,10 @@ pub(crate) struct FetchedKeys {
     pub set: Option<FetchedSet>,
 }
 
-/// What one walk through the corridor came to.
+/// The result of one reload.
 #[derive(Debug)]
 pub(super) struct Walk {
-    /// What to publish, if anything is new.
+    /// The snapshot to publish, if anything changed.
     pub(super) snapshot: Option<Snapshot>,
     pub(super) mistakes: Vec<Mistake>,
     pub(super) restart_needed: Vec<&'static str>,
@@ -91,7 +91,7 @@ pub(crate) struct Corridor {
     file: PathBuf,
     sources: Sources,
     last_good: LastGood,
-    /// What the process was started with: only a restart changes it.
+    /// The settings the process was started with: only a restart changes them.
     started: Startup,
     admin_token: Option<Secret<String>>,
     /// The startup part of the last good configuration.
@@ -118,7 +118,7 @@ impl Corridor {
     /// Reads everything for the first time. `seed` keys the limit table.
     ///
     /// # Errors
-    /// Every mistake in every file: a start takes no half measures.
+    /// Every mistake in every file: a start accepts none.
     pub(crate) fn open(
         file: &Path,
         sources: Sources,
@@ -147,7 +147,7 @@ impl Corridor {
         Ok(Opened { startup, admin_token, snapshot, corridor })
     }
 
-    /// Where acknowledged revocations are published, for every snapshot.
+    /// The acknowledged revocations, for every snapshot.
     #[must_use]
     pub(crate) fn revoked(&self) -> Arc<Published> {
         Arc::clone(&self.retained.revoked)
@@ -158,7 +158,7 @@ impl Corridor {
         &self.file
     }
 
-    /// Every file that has a say, those of a configuration that was refused included.
+    /// Every file the configuration names, also a refused configuration.
     pub(super) fn watched(&self) -> &BTreeSet<PathBuf> {
         &self.watched
     }
@@ -187,8 +187,8 @@ impl Corridor {
         Walk { snapshot, mistakes, restart_needed }
     }
 
-    /// Takes over what was fetched for an issuer, or that its keys are too old. What to publish,
-    /// unless nothing changed or the issuer has other keys by now.
+    /// Takes over fetched keys of an issuer, or none because they are too old. Returns the snapshot to
+    /// publish, unless nothing changed or the issuer's keys are configured differently by now.
     pub(super) fn take_remote(&mut self, fetched: &FetchedKeys) -> Option<Snapshot> {
         let dynamic = Arc::clone(&self.dynamic);
         let index = dynamic.issuers.iter().position(|source| {
@@ -208,7 +208,7 @@ impl Corridor {
         Some(self.compile())
     }
 
-    /// The configuration, if it is another one than before and good.
+    /// The configuration, if it changed and has no mistake.
     fn fresh_config(&self, mistakes: &mut Vec<Mistake>) -> Option<(Config, [u8; 32])> {
         let bytes =
             read_config(&self.file, &self.sources).map_err(|one| mistakes.push(one)).ok()?;
@@ -225,7 +225,7 @@ impl Corridor {
         }
     }
 
-    /// Takes a new configuration over with its files; not if a file it names was never good.
+    /// Puts a new configuration into force with its files, unless one of them was never good.
     fn adopt(
         &mut self,
         config: Config,
@@ -244,7 +244,7 @@ impl Corridor {
         true
     }
 
-    /// Reads the files of the configuration in force again. Whether one of them changed.
+    /// Reads the files of the configuration in force again. Returns whether one changed.
     fn refresh_materials(&mut self, mistakes: &mut Vec<Mistake>) -> bool {
         let (materials, found) =
             files::load(&self.dynamic, &mut self.last_good, &*self.sources.disk);

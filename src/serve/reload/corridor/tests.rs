@@ -14,7 +14,7 @@ fn corridor(disk: &MemoryDisk) -> (Snapshot, Corridor) {
     (snapshot, corridor)
 }
 
-/// What a snapshot says to the key of the fixture: admitted as this subject, or the reason.
+/// The decision of a snapshot about the key of the fixture: admitted as this subject, or the reason.
 fn says(snapshot: &Snapshot, path: &str) -> Result<String, Reason> {
     let decision = fixture::decide(snapshot, path, &[("x-api-key", KEY)]);
     match &decision.verdict {

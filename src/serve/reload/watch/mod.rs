@@ -1,9 +1,8 @@
-//! Noticing that a file changed.
+//! Detection of changed files.
 //!
-//! Owns the watcher thread. Events of the file system are only a hint that wakes it early; what
-//! counts is what the files look like, which it also asks on its own, because events are missing
-//! on network file systems, behind some mounts, and when the system has none left to give. Never
-//! reads a file: that is the corridor's.
+//! Owns the watcher thread. File events only wake it early; it compares the metadata of the files,
+//! also by polling, because events are missing on network file systems, behind some mounts, and when
+//! the system is out of watches. Never reads a file: that is the corridor's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -18,18 +17,17 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::serve::reload::Reloader;
 
-/// How often files are looked at without an event: with [`SETTLE`], a change takes effect within
-/// a second.
+/// Polling interval: with [`SETTLE`], a change takes effect within a second.
 const POLL: Duration = Duration::from_millis(600);
 
-/// How long files must look the same before they are read: editors truncate, then write.
+/// Time that files must stay the same before they are read: editors truncate, then write.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Between two looks that events ask for in vain.
+/// Pause after an event that changed none of the files.
 const CALM: Duration = Duration::from_millis(50);
 
-/// Rounds of settling before files are read anyway: something that writes all the time must not
-/// keep a reload away.
+/// Rounds of settling before files are read anyway: a process that writes all the time must not
+/// prevent a reload.
 const SETTLE_ROUNDS_MAX: usize = 3;
 
 /// Watching, until it is dropped.
@@ -39,10 +37,10 @@ pub(crate) struct Watching {
     _stop: Sender<()>,
 }
 
-/// Watches every file that has a say, and reloads when one changes.
+/// Watches every file of the configuration, and reloads when one changes.
 ///
 /// # Errors
-/// When no thread can be started. Missing events are not an error: files are looked at anyway.
+/// No thread can be started. Missing events are not an error: files are polled anyway.
 pub(crate) fn watch(reloader: Arc<Reloader>) -> io::Result<Watching> {
     let (hint, hints) = bounded(1);
     let (stop, stopped) = bounded(0);
@@ -64,7 +62,7 @@ impl WatchThread {
     fn run(&mut self, reloader: &Reloader) {
         while self.wait(POLL) {
             if self.looks == Looks::of(self.looks.files()) {
-                // Something else happens in the same folder, perhaps an access log.
+                // Another file changes in the same folder, perhaps an access log.
                 if !self.pause(CALM) {
                     return;
                 }
@@ -80,13 +78,13 @@ impl WatchThread {
         }
     }
 
-    /// Waits for a hint or for `patience` to pass. Whether to go on.
+    /// Waits for a hint, at most `patience`. Returns whether to go on.
     fn wait(&self, patience: Duration) -> bool {
         crossbeam_channel::select! {
             recv(self.stopped) -> _ => false,
             recv(self.hints) -> hint => match hint {
                 Ok(()) => true,
-                // No events to be had: only time passes.
+                // No events: only time passes.
                 Err(_) => self.pause(patience),
             },
             default(patience) => true,
@@ -97,7 +95,7 @@ impl WatchThread {
         matches!(self.stopped.recv_timeout(patience), Err(RecvTimeoutError::Timeout))
     }
 
-    /// Waits until the files look the same twice. Whether to go on.
+    /// Waits until the files look the same twice. Returns whether to go on.
     fn settle(&self) -> bool {
         let mut last = Looks::of(self.looks.files());
         for _ in 0..SETTLE_ROUNDS_MAX {
@@ -113,8 +111,8 @@ impl WatchThread {
         true
     }
 
-    /// Watches these files from now on. One that is new here counts as changed: it was read
-    /// before it was looked at.
+    /// Watches these files from now on. A new one counts as changed: it was read before its metadata
+    /// was.
     fn follow(&mut self, watched: &BTreeSet<PathBuf>) {
         let look = |file: &PathBuf| (file.clone(), self.looks.0.get(file).cloned().flatten());
         self.looks = Looks(watched.iter().map(look).collect());
@@ -122,7 +120,7 @@ impl WatchThread {
     }
 }
 
-/// What files look like from outside. Follows links: a Kubernetes volume changes by pointing
+/// The metadata of files. Follows links: a Kubernetes volume changes by pointing
 /// `..data` elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Looks(BTreeMap<PathBuf, Option<Look>>);
@@ -172,7 +170,7 @@ impl Events {
         };
         let watcher = notify::recommended_watcher(wake);
         if let Err(error) = &watcher {
-            tracing::warn!(%error, "no file events: changes are found by looking");
+            tracing::warn!(%error, "file watching unavailable, polling");
         }
         Self { watcher: watcher.ok(), folders: BTreeSet::new() }
     }
@@ -181,13 +179,13 @@ impl Events {
         let Some(watcher) = &mut self.watcher else { return };
         let folders = folders_of(files);
         for folder in self.folders.difference(&folders) {
-            // Gone with its folder, or never had.
+            // The watch ended with its folder, or was never set.
             let _ = watcher.unwatch(folder);
         }
         for folder in folders.difference(&self.folders) {
             if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
                 let folder = folder.display();
-                tracing::debug!(%error, %folder, "no events of this folder: it is looked at");
+                tracing::debug!(%error, %folder, "cannot watch this folder, polling");
             }
         }
         self.folders = folders;

@@ -12,16 +12,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Clock;
 use crate::cli::admin_client::AdminClient;
-use crate::cli::{ConfigFile, Exit, Failure, Outcome, escape, loading, print};
+use crate::cli::answer::account_text;
+use crate::cli::{ConfigFile, Exit, Failure, Outcome, loading, print};
 use crate::config::snapshot::{Retained, Snapshot};
-use crate::decide::gate::{Charging, Decision, RequestHead, Verdict};
-use crate::decide::rejection::{Answer, Reason};
+use crate::decide::gate::{Charging, RequestHead};
 use crate::decide::request::address::Peer;
 use crate::decide::revocation::RevocationSet;
+use crate::serve::account::Account;
 use crate::serve::revocation_log;
 
 pub(super) const EXAMPLE: &str = "\
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Explain) -> Outcome {
     if arguments.json {
         print(&format!("{raw}\n"))?;
     } else {
-        print(&account.to_text())?;
+        print(&account_text(&account))?;
     }
     Ok(if account.verdict == "admitted" { Exit::Success } else { Exit::Negative })
 }
@@ -189,73 +189,6 @@ fn push_field(line: &str, place: &str, headers: &mut HeaderMap) -> Result<(), Fa
     Ok(())
 }
 
-/// The account of a decision, as the admin listener gives it too.
-#[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Account {
-    /// `admitted` or `refused`; of a finished request its outcome, which may be `fault`.
-    #[serde(alias = "outcome")]
-    verdict: String,
-    status: u16,
-    reason: Option<String>,
-    route: Option<String>,
-    steps: Vec<AccountStep>,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-struct AccountStep {
-    question: String,
-    passed: bool,
-    answer: String,
-}
-
-impl Account {
-    fn new(decision: &Decision, realm: &str) -> Self {
-        let (verdict, status, reason) = match &decision.verdict {
-            Verdict::Permit(_) => ("admitted", StatusCode::OK, None),
-            Verdict::Preflight(_) => ("admitted", StatusCode::NO_CONTENT, None),
-            // `explain` sends no token to an introspection endpoint.
-            Verdict::Need(_) => ("undecided", StatusCode::SERVICE_UNAVAILABLE, None),
-            Verdict::Observe(_, rejection) => {
-                ("would_refuse", StatusCode::OK, Some(rejection.reason().as_str().to_owned()))
-            }
-            Verdict::Reject(rejection) => {
-                let answer = Answer::to_rejection(rejection, realm, "");
-                ("refused", answer.status, Some(rejection.reason().as_str().to_owned()))
-            }
-        };
-        let steps = decision.steps().into_iter().map(|step| AccountStep {
-            question: step.question.to_owned(),
-            passed: step.passed,
-            answer: step.answer,
-        });
-        Self {
-            verdict: verdict.to_owned(),
-            status: status.as_u16(),
-            reason,
-            route: decision.evidence.route.as_ref().map(|route| route.name.to_string()),
-            steps: steps.collect(),
-        }
-    }
-
-    /// The verdict on the first line, then a line for each step.
-    pub(super) fn to_text(&self) -> String {
-        let mut text = match &self.reason {
-            None => format!("{}\n", self.verdict),
-            Some(reason) => {
-                let known = Reason::ALL.iter().find(|known| known.as_str() == reason);
-                let meaning = known.map_or(String::new(), |known| format!(": {}", known.meaning()));
-                format!("{} with {}: {reason}{meaning}\n", self.verdict, self.status)
-            }
-        };
-        for step in &self.steps {
-            let mark = if step.passed { "ok" } else { "no" };
-            let answer = escape(&step.answer);
-            text.push_str(&format!("  {mark}  {:<10} {answer}\n", step.question));
-        }
-        text
-    }
-}
-
 /// Decides in this process, with the configuration on disk and unused limits.
 fn decide(arguments: &Explain, request: &Request) -> Result<(Account, String), Failure> {
     let (config, materials) = loading::load(&arguments.config.path)?;
@@ -267,7 +200,7 @@ fn decide(arguments: &Explain, request: &Request) -> Result<(Account, String), F
     let snapshot = Snapshot::compile(Arc::new(config.dynamic), Arc::new(materials), &retained, 0);
     let now = Clock::start().now();
     let decision = snapshot.gate.admit(&request.head(), now, Charging::Charge);
-    let account = Account::new(&decision, &realm);
+    let account = Account::new(&decision, &realm, None);
     let raw = serde_json::to_string(&account);
     Ok((account, raw.map_err(|error| Failure::fault(error.to_string()))?))
 }

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use http::StatusCode;
 
 use crate::cli::admin_client::{AdminClient, Response};
-use crate::cli::why::{document, unexpected};
+use crate::cli::answer::{document, unexpected};
 use crate::cli::{ConfigFile, Exit, Failure, Outcome, escape, print};
 
 const REFRESH_EXAMPLE: &str = "\

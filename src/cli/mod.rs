@@ -4,6 +4,7 @@
 //! `explain` asks the same gate as the server, `check` takes the same path as `run`.
 
 mod admin_client;
+mod answer;
 mod check;
 mod demo;
 mod explain;
@@ -11,8 +12,10 @@ mod generated;
 mod issuer;
 mod key;
 mod loading;
+mod reload;
 mod revoke;
 mod run;
+mod status;
 mod why;
 
 use std::io::{self, Write};
@@ -204,13 +207,13 @@ enum Command {
     #[command(after_help = explain::EXAMPLE)]
     Explain(explain::Explain),
     /// Show why the running process refused a request
-    #[command(after_help = why::WHY_EXAMPLE)]
+    #[command(after_help = why::EXAMPLE)]
     Why(why::Why),
     /// Show the status of the running process
-    #[command(after_help = why::STATUS_EXAMPLE)]
-    Status(why::Status),
+    #[command(after_help = status::EXAMPLE)]
+    Status(status::Status),
     /// Reload the configuration and key files of the running process
-    #[command(after_help = why::RELOAD_EXAMPLE)]
+    #[command(after_help = reload::EXAMPLE)]
     Reload(ConfigFile),
     /// Revoke tokens or an API key, effective from the next request
     #[command(after_help = revoke::REVOKE_EXAMPLE)]
@@ -263,9 +266,9 @@ fn dispatch(Arguments { logging, command }: Arguments) -> Outcome {
         Command::Run(arguments) => run::run(arguments, logging),
         Command::Check(config) => check::run(&config.path),
         Command::Explain(arguments) => explain::run(&arguments),
-        Command::Why(arguments) => why::why(&arguments),
-        Command::Status(arguments) => why::status(&arguments),
-        Command::Reload(config) => why::reload(&config.path),
+        Command::Why(arguments) => why::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Reload(config) => reload::run(&config.path),
         Command::Revoke(arguments) => revoke::revoke(&arguments),
         Command::Revocations(command) => revoke::revocations(&command),
         Command::Issuer(command) => issuer::run(&command),

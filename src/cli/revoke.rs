@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::base::clock::{Clock, UnixTime, parse_duration};
 use crate::cli::admin_client::{AdminClient, Response};
-use crate::cli::why::{document, unexpected};
+use crate::cli::answer::{document, unexpected};
 use crate::cli::{ConfigFile, Exit, Failure, Outcome, escape, print};
 use crate::decide::revocation::{Draft, EntryId};
 

@@ -4,6 +4,7 @@
 //! the end (readiness, listeners, the last connection, the log), and pingora's settings. Never
 //! decides anything about a request.
 
+pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod downstream;
 #[cfg(test)]

@@ -1,18 +1,15 @@
-//! `POST /explain`: what the running process would decide about a request, charging nothing.
+//! `POST /explain`: the decision of the running process about a request, charging nothing.
 //!
-//! Owns the form of question and answer. The gate is the one that serves, with its limits as they
-//! are; the answer holds no credential.
+//! Owns the format of the question. The gate is the one that serves, with its current limits.
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use serde::Deserialize;
 
-use crate::decide::gate::{Charging, RequestHead, Verdict};
-use crate::decide::rejection::{Answer, Reason};
+use crate::decide::gate::{Charging, RequestHead};
 use crate::decide::request::address::Peer;
-use crate::serve::admin::respond::step;
+use crate::serve::account::Account;
 use crate::serve::shared::Shared;
 
 /// A request to decide about.
@@ -38,31 +35,23 @@ struct Wire {
     peer: Option<String>,
 }
 
-/// The decision.
-#[derive(Debug, Serialize)]
-pub(super) struct Decided {
-    verdict: &'static str,
-    status: u16,
-    reason: Option<&'static str>,
-    meaning: Option<&'static str>,
-    route: Option<String>,
-    generation: u64,
-    steps: Vec<Value>,
-}
-
 impl Question {
     /// Reads a question. Messages name the place, never a value: it may be a credential.
     pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
         let wire: Wire = serde_json::from_slice(body).map_err(|error| {
             // The category, not the message: that could quote a value.
-            format!("not a question: line {} column {}", error.line(), error.column())
+            format!(
+                "invalid JSON or unknown member: line {} column {}",
+                error.line(),
+                error.column()
+            )
         })?;
         let method = Method::from_bytes(wire.method.as_bytes());
-        let method = method.map_err(|_| "method is not a method".to_owned())?;
+        let method = method.map_err(|_| "method: expected a token such as GET".to_owned())?;
         let headers = fields(&wire.headers)?;
         let host = match &wire.host {
             Some(host) => {
-                Some(HeaderValue::from_str(host).map_err(|_| "host is not a host".to_owned())?)
+                Some(HeaderValue::from_str(host).map_err(|_| "host: invalid host".to_owned())?)
             }
             None => headers.get(header::HOST).cloned(),
         };
@@ -70,13 +59,15 @@ impl Question {
         let peer = match wire.peer.as_deref() {
             None => Peer::Ip(IpAddr::from([127, 0, 0, 1])),
             Some("unix") => Peer::Unix,
-            Some(text) => Peer::Ip(text.parse().map_err(|_| "peer is no address".to_owned())?),
+            Some(text) => Peer::Ip(
+                text.parse().map_err(|_| "peer: expected an IP address, or unix".to_owned())?,
+            ),
         };
         Ok(Self { method, path, host, headers, peer })
     }
 
     /// Asks the gate in force.
-    pub(super) fn ask(&self, shared: &Shared) -> Decided {
+    pub(super) fn ask(&self, shared: &Shared) -> Account {
         let snapshot = shared.snapshots.load();
         let head = RequestHead {
             method: &self.method,
@@ -86,35 +77,14 @@ impl Question {
             peer: self.peer,
         };
         let decision = snapshot.gate.admit(&head, shared.clock.now(), Charging::Peek);
-        let (verdict, status, reason) = match &decision.verdict {
-            Verdict::Permit(_) => ("admitted", StatusCode::OK, None),
-            Verdict::Preflight(_) => ("admitted", StatusCode::NO_CONTENT, None),
-            // Explaining tells no issuer about a token.
-            Verdict::Need(_) => ("undecided", StatusCode::SERVICE_UNAVAILABLE, None),
-            Verdict::Observe(_, rejection) => {
-                ("would_refuse", StatusCode::OK, Some(rejection.reason()))
-            }
-            Verdict::Reject(rejection) => {
-                let answer = Answer::to_rejection(rejection, &snapshot.dynamic.realm, "");
-                ("refused", answer.status, Some(rejection.reason()))
-            }
-        };
-        Decided {
-            verdict,
-            status: status.as_u16(),
-            reason: reason.map(Reason::as_str),
-            meaning: reason.map(Reason::meaning),
-            route: decision.evidence.route.as_ref().map(|route| route.name.to_string()),
-            generation: snapshot.generation,
-            steps: decision.steps().iter().map(step).collect(),
-        }
+        Account::new(&decision, &snapshot.dynamic.realm, Some(snapshot.generation))
     }
 }
 
 fn fields(pairs: &[(String, String)]) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::with_capacity(pairs.len());
     for (index, (name, value)) in pairs.iter().enumerate() {
-        let wrong = |_| format!("headers[{index}] is not a field");
+        let wrong = |_| format!("headers[{index}]: invalid header field");
         let name = HeaderName::try_from(name.as_str()).map_err(|_| wrong(()))?;
         let value = HeaderValue::try_from(value.as_str()).map_err(|_| wrong(()))?;
         headers.append(name, value);

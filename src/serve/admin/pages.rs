@@ -10,15 +10,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::base::clock::Clock;
 use crate::decide::gate::address_text;
+use crate::serve::account::AccountStep;
 use crate::serve::admin::Process;
 use crate::serve::admin::explain;
 use crate::serve::admin::guard::{Demand, Guard};
 use crate::serve::admin::problem::Problem;
-use crate::serve::admin::respond::{Answer, Context, fault, pretty, read_body, step};
+use crate::serve::admin::respond::{Answer, Context, fault, pretty, read_body};
 use crate::serve::admin::revocations;
 use crate::serve::admin::status;
 use crate::serve::observe::metrics::Metrics;
@@ -202,7 +203,7 @@ struct WhyPage<'a> {
     address: String,
     route: Option<&'a str>,
     generation: u64,
-    steps: Vec<Value>,
+    steps: Vec<AccountStep>,
 }
 
 impl<'a> WhyPage<'a> {
@@ -228,7 +229,7 @@ impl<'a> WhyPage<'a> {
             address: address_text(entry.address),
             route: entry.route.as_ref().map(|route| &*route.name),
             generation: entry.generation,
-            steps: entry.steps().iter().map(step).collect(),
+            steps: entry.steps().iter().map(AccountStep::from).collect(),
         }
     }
 }

@@ -10,10 +10,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{StatusCode, header};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::base::clock::{Clock, UnixMillis};
-use crate::decide::gate::Step;
 use crate::serve::admin::Process;
 use crate::serve::admin::problem::Problem;
 
@@ -50,11 +48,6 @@ pub(super) fn pretty(page: &impl Serialize) -> Answer {
 /// The problem for an internal error.
 pub(super) fn fault(detail: &str) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
-}
-
-/// The JSON of a step, in answers of `why` and `explain`.
-pub(super) fn step(step: &Step) -> Value {
-    json!({ "question": step.question, "passed": step.passed, "answer": step.answer })
 }
 
 /// Whole seconds since `then`, for uptimes and ages.

@@ -113,7 +113,7 @@ fn settings(algorithm: Algorithm) -> IssuerSettings {
         leeway: Duration::from_secs(30),
         max_lifetime: None,
         claim_headers: Vec::new(),
-        shape: Default::default(),
+        shape: gatepost::decide::jwt::TokenShape::of_rfc9068(),
         introspection: None,
     }
 }

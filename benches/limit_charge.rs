@@ -92,7 +92,15 @@ fn contended(criterion: &mut Criterion, table: &LimitTable, charges: &[Charge], 
 }
 
 fn identity(criterion: &mut Criterion) {
-    let identity = IdentityHeaders::new(IdentityNames::default(), Vec::new(), &[]);
+    let names = IdentityNames::parse([
+        "X-Auth-Subject",
+        "X-Auth-Issuer",
+        "X-Auth-Client-Id",
+        "X-Auth-Scopes",
+        "X-Auth-Credential",
+        "X-Auth-Credential-Id",
+    ]);
+    let identity = IdentityHeaders::new(names.expect("six names"), Vec::new(), &[]);
     let headers: HeaderMap = [
         "host",
         "user-agent",

@@ -4,12 +4,12 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use gatepost::decide::policy::upstream::{Timeouts, Upstream, UpstreamAddress};
 use gatepost::decide::policy::{
-    Access, HostPattern, InsecurePath, Methods, PathPattern, Requirement, Route, RouteTable,
-    Upgrade,
+    Access, HostPattern, Methods, PathPattern, Requirement, Route, RouteTable,
 };
 use gatepost::decide::request::credential::CredentialKind;
 use gatepost::decide::request::path::CanonicalPath;
@@ -24,7 +24,7 @@ fn routes(count: usize) -> Vec<Arc<Route>> {
         name: "app".into(),
         index: 0,
         address: UpstreamAddress::Tcp { host: "127.0.0.1".into(), port: 3000 },
-        timeouts: Timeouts::default(),
+        timeouts: Timeouts::all(Duration::from_secs(30)),
     });
     let shape = |index: usize| match index % 4 {
         0 => (None, format!("/api/v1/service{index}/items")),
@@ -35,26 +35,13 @@ fn routes(count: usize) -> Vec<Arc<Route>> {
     (0..count)
         .map(|index| {
             let (host, path) = shape(index);
+            let access = scoped(if index % 2 == 0 { "read" } else { "write" });
+            let path = PathPattern::parse(&path).unwrap();
             Arc::new(Route {
                 index,
-                name: path.as_str().into(),
                 hosts: host.into_iter().map(|host| HostPattern::parse(host).unwrap()).collect(),
-                path: PathPattern::parse(&path).unwrap(),
                 methods: Methods::Only(vec![Method::GET, Method::POST]),
-                access: scoped(if index % 2 == 0 { "read" } else { "write" }),
-                limits: Vec::new(),
-                upstream: Arc::clone(&upstream),
-                forward_credential: false,
-                min_body_rate: None,
-                passes_authorization: false,
-                body_limit: None,
-                timeouts: Timeouts::default(),
-                upgrade: Upgrade::Denied,
-                insecure_path: InsecurePath::default(),
-                insecure_method_override: false,
-                cors: None,
-                preflight: gatepost::decide::policy::Preflight::Ordinary,
-                insecure_observe: false,
+                ..Route::bare(path, access, Arc::clone(&upstream))
             })
         })
         .collect()

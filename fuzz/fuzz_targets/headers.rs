@@ -159,7 +159,15 @@ fn chunked_end(body: &[u8]) -> Option<usize> {
 
 static IDENTITY: LazyLock<IdentityHeaders> = LazyLock::new(|| {
     let name = |text| IdentityHeaderName::parse(text).expect("a name");
-    let names = IdentityNames { subject: name("X-User"), ..IdentityNames::default() };
+    let names = IdentityNames::parse([
+        "X-User",
+        "X-Auth-Issuer",
+        "X-Auth-Client-Id",
+        "X-Auth-Scopes",
+        "X-Auth-Credential",
+        "X-Auth-Credential-Id",
+    ])
+    .expect("six names");
     let claims = vec![name("X-Auth-Email"), name("Remote-Groups")];
     // The last two must stay without effect: they are set here.
     let passed = ["x-auth-token", "x_user", "x-auth-email"].map(HeaderName::from_static);

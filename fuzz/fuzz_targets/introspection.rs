@@ -50,7 +50,7 @@ fn issuer(
         leeway: Duration::from_secs(LEEWAY_S),
         max_lifetime: None,
         claim_headers: Vec::new(),
-        shape: Default::default(),
+        shape: gatepost::decide::jwt::TokenShape::of_rfc9068(),
         introspection: Some(IntrospectionRules {
             endpoint: "https://asked.test/introspect".into(),
             cache: Duration::from_secs(CACHE_S),

@@ -1,19 +1,17 @@
 //! From text to [`Config`]: every mistake at once, each with its place and its remedy.
 //!
-//! Owns the configuration language: YAML with positions ([`language::yaml`]), `${NAME}` ([`language::expand`]), every
-//! key and its default ([`keys`]), what the keys mean ([`sections`]) and the files they name
-//! ([`files`]). YAML types stay in here. Never touches what runs: a [`Config`] is only data,
-//! and a snapshot makes something of its dynamic part.
+//! Owns the configuration language ([`language`]: YAML with positions, `${NAME}`), the entry of every
+//! key beside its reader ([`sections`]) and the files that keys name ([`files`]). YAML types stay in
+//! here. Never touches what runs: a [`Config`] is only data, and a snapshot compiles its dynamic part.
 //!
 //! ```text
-//! bytes -> yaml::parse -> expand -> Value::section(&keys::TOP) -> sections::* -> Config
-//!                                                           Config ->     files::load -> Materials
+//! bytes -> yaml::parse -> expand -> Value::section(&sections::TOP) -> sections::* -> Config
+//!                                                               Config -> files::load -> Materials
 //! ```
 
 pub mod files;
 pub mod key_file;
 pub mod key_url;
-pub mod keys;
 pub mod language;
 pub mod model;
 pub mod parse;

@@ -9,7 +9,6 @@ use std::path::Path;
 use http::header::AUTHORIZATION;
 
 use crate::config::files::disk::Disk;
-use crate::config::keys;
 use crate::config::language::expand::{Environment, expand};
 use crate::config::language::mistake::Mistake;
 use crate::config::language::node::Place;
@@ -18,8 +17,8 @@ use crate::config::language::walk::{Mapping, Value};
 use crate::config::language::yaml::{self, Budget};
 use crate::config::model::{Config, Dynamic, IssuerSource};
 use crate::config::sections::{
-    Reading, api_keys, identity, issuers, limits, network, revocations, routes, token_places,
-    upstreams,
+    self, api_keys, identity, issuers, limits, process, revocations, routes, token_places,
+    trusted_proxies, upstreams,
 };
 use crate::decide::request::credential::{CredentialSources, KeySource, TokenPlace};
 
@@ -66,7 +65,7 @@ impl Config {
         environment: Environment<'_>,
     ) -> Result<Self, Vec<Mistake>> {
         let report = Report::new(file);
-        let config = read(&report, file, bytes, environment);
+        let config = read(&report, bytes, environment);
         match config {
             Some(config) if report.is_empty() => Ok(config),
             Some(_) | None => Err(report.into_mistakes()),
@@ -74,38 +73,30 @@ impl Config {
     }
 }
 
-fn read(
-    report: &Report,
-    file: &Path,
-    bytes: &[u8],
-    environment: Environment<'_>,
-) -> Option<Config> {
+fn read(report: &Report, bytes: &[u8], environment: Environment<'_>) -> Option<Config> {
     let mut root = yaml::parse(report, bytes, &Budget::CONFIGURATION)?;
     expand(report, &mut root, environment);
-    let top = Value::root(report, &root).section(&keys::TOP)?;
-    let reading = Reading::new(file.parent().unwrap_or(Path::new("")));
-    let startup = network::startup(&top, &reading, environment);
-    let dynamic = dynamic(&top, reading, &startup.listeners);
-    Some(Config { startup, dynamic })
+    let top = Value::root(report, &root).section(&sections::TOP)?;
+    let startup = process::startup(&top, environment);
+    let listeners = startup.as_ref().map(|startup| startup.listeners.as_slice());
+    let mut dynamic = dynamic(&top, listeners.unwrap_or_default())?;
+    dynamic.insecure = report.insecure();
+    Some(Config { startup: startup?, dynamic })
 }
 
-fn dynamic(
-    top: &Mapping<'_>,
-    reading: Reading<'_>,
-    listeners: &[crate::config::Listener],
-) -> Dynamic {
-    let trusted_proxies = network::trusted_proxies(top);
-    let insecure_file_modes =
-        reading.insecure_switch(top.find("insecure_file_modes")).unwrap_or(false);
-    let upstreams = upstreams::upstreams(top, &reading);
+fn dynamic(top: &Mapping<'_>, listeners: &[crate::config::Listener]) -> Option<Dynamic> {
+    let trusted_proxies = trusted_proxies::trusted_proxies(top);
+    let insecure_file_modes = top.read(&sections::INSECURE_FILE_MODES)?;
+    let upstreams = upstreams::upstreams(top);
     let places = api_keys::places(top);
-    let token_places = token_places::all(top);
+    let token_places = issuers::token_places(top);
     token_places::check_keys(top, &token_places, &places);
-    let (names, taken) = identity::names(top, &places, &token_places);
-    let issuers = issuers::issuers(top, &reading, &taken);
+    let (names, taken) = identity::names(top, &places, &token_places)?;
+    let issuers = issuers::issuers(top, &taken);
     check_bearers(top, &places, &issuers);
-    let api_keys = api_keys::settings(top, &reading, &taken);
-    let revocation_files = revocations::files(top, &reading);
+    let has_api_keys = top.has(&api_keys::API_KEYS);
+    let api_keys = api_keys::settings(top, &taken);
+    let revocation_files = top.read(&revocations::REVOCATIONS).unwrap_or_default();
     let claims = issuers
         .iter()
         .flat_map(|issuer| &issuer.settings.claim_headers)
@@ -114,15 +105,15 @@ fn dynamic(
         .collect();
     let identity = identity::headers(top, names, &taken, claims);
     let limits = limits::limits(top, listeners, trusted_proxies.unix);
-    let listed = top.find("issuers").and_then(|v| v.items().map(|i| i.len())).unwrap_or(0);
+    let listed = issuers::listed(top);
     let known = routes::Known {
         upstreams: &upstreams,
         limits: &limits,
         key_places: &places,
-        authenticators: routes::authenticators(&issuers, listed, top.has("api_keys")),
+        authenticators: routes::authenticators(&issuers, listed, has_api_keys),
     };
-    let routes = routes::routes(top, &reading, known);
-    Dynamic {
+    let routes = routes::routes(top, known);
+    Some(Dynamic {
         trusted_proxies,
         upstreams,
         issuers,
@@ -132,17 +123,14 @@ fn dynamic(
             0 => CredentialSources::of_keys(places),
             _ => CredentialSources::with_tokens(places, token_places),
         },
-        failed_credentials: limits::failed_credentials(top),
+        failed_credentials: top.read(&limits::FAILED_CREDENTIALS)?,
         limits,
         identity,
         routes,
-        realm: top
-            .find("realm")
-            .and_then(|value| value.parse(realm))
-            .unwrap_or_else(|| "gatepost".into()),
+        realm: top.read(&sections::REALM)?,
         insecure_file_modes,
-        insecure: reading.into_insecure(),
-    }
+        insecure: Vec::new(),
+    })
 }
 
 /// A bearer that is not a JWT is either an API key or a token to ask about.
@@ -157,7 +145,7 @@ fn check_bearers(top: &Mapping<'_>, places: &[KeySource], issuers: &[IssuerSourc
         issuer.introspection.is_some() && places.contains(&TokenPlace::default())
     });
     if let (true, Some(asked), Some(value)) =
-        (places.iter().any(is_bearer), asked, top.find("api_keys"))
+        (places.iter().any(is_bearer), asked, top.find(&api_keys::API_KEYS))
     {
         value.mistake(format!(
             "takes every bearer that is not a JWT for a key, and issuer {:?} is to be asked about \
@@ -165,16 +153,4 @@ fn check_bearers(top: &Mapping<'_>, places: &[KeySource], issuers: &[IssuerSourc
             asked.settings.name
         ));
     }
-}
-
-/// The realm stands in a quoted string of every challenge (RFC 9110 section 11.5).
-fn realm(text: &str) -> Result<Box<str>, String> {
-    const BYTES_MAX: usize = 128;
-    let quotable = |b: u8| (b == b' ' || b.is_ascii_graphic()) && b != b'"' && b != b'\\';
-    if text.len() <= BYTES_MAX && text.bytes().all(quotable) {
-        return Ok(text.into());
-    }
-    Err(format!(
-        "{text:?} is not a realm: at most {BYTES_MAX} visible ASCII characters and spaces without \" and \\ are accepted"
-    ))
 }

@@ -18,8 +18,6 @@ use quick_cache::{UnitWeighter, Weighter};
 use crate::base::clock::Monotonic;
 use crate::decide::jwt::{Epoch, JwtError, VerifiedToken};
 
-/// The size unless configured: about 40,000 tokens.
-pub(crate) const SIZE_DEFAULT: u64 = 128 << 20;
 /// The size of a verified token besides three times its text and that of the issuer's answer:
 /// principal, header values, claims.
 const ENTRY_BYTES: u64 = 1024;
@@ -177,7 +175,6 @@ mod tests {
 
     #[test]
     fn a_cache_counts_the_good_tokens_it_keeps_and_without_room_keeps_none() {
-        assert_eq!(SIZE_DEFAULT, 134_217_728);
         let (cache, none) = (TokenCache::new(1 << 20), TokenCache::new(0));
         for at in 0..3 {
             let (text, verified) = crate::decide::jwt::fuzz::verified(at);

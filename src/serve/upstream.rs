@@ -284,7 +284,12 @@ mod tests {
 
     fn upstream(host: &str) -> Upstream {
         let address = UpstreamAddress::Tcp { host: host.into(), port: 80 };
-        Upstream { name: "app".into(), index: 0, address, timeouts: Timeouts::default() }
+        Upstream {
+            name: "app".into(),
+            index: 0,
+            address,
+            timeouts: Timeouts::all(Duration::from_secs(30)),
+        }
     }
 
     async fn peer(upstreams: &Upstreams, host: &str, tries: &mut Tries) -> Result<String, Fault> {

@@ -351,7 +351,7 @@ fn contract_remote_key_sets_kubernetes_stands_for_the_values_of_the_cluster() {
     assert!(check("{ kubernetes: true, file: a }").contains("stands for url"));
     assert!(check("{ discovery: true, bearer_file: token }").contains("not to a discovered one"));
     assert!(check("{ url: \"https://a.example/j\", bearer_file: token }").contains("cannot read"));
-    assert!(check("{ file: a, bearer_file: token }").contains("keys that are fetched"));
+    assert!(check("{ file: a, bearer_file: token }").contains("fetched keys only"));
 }
 
 /// Failures of a key server, each with a word of the message to the operator.

@@ -17,15 +17,19 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Map, Number, Value as Json};
+use serde_json::{Map, Value as Json};
 
 use crate::base::clock::{UnixTime, parse_instant};
 use crate::config::Mistake;
 use crate::config::language::node::{Node, NodeKind, Place, Scalar, Style};
 use crate::config::language::report::Report;
-use crate::config::language::section::{Key, Section, Shape};
+use crate::config::language::walk::key::{Key, Section};
+use crate::config::language::walk::types::{
+    Any, Custom, List, Nested, Number, OneOrMany, Parsed, Table, Text, Truth,
+};
 use crate::config::language::walk::{Mapping, Value, suggest};
 use crate::config::language::yaml::{self, Budget};
+use crate::config::sections::limits::BURST_SIZE;
 use crate::decide::api_key::{Digest, KeyEntry, KeyLimits, KeySegment, SegmentBuilder};
 use crate::decide::principal::Claims;
 use crate::decide::rate_limit::Quota;
@@ -37,48 +41,82 @@ pub const ID_BYTES_MAX: usize = 128;
 /// The longest name or subject, in bytes: as long as the `sub` of a token may be.
 pub const TEXT_BYTES_MAX: usize = 256;
 
-/// What a key file may contain.
-pub static KEY_FILE: Section = Section {
-    name: "a key file",
-    keys: &[Key::required("keys", Shape::List(&Shape::Section(&KEY)), "the list of keys")],
-};
+static KEY_FILE: Section = Section::new("a key file", &[&KEYS]);
 
-/// What a key may contain.
-pub static KEY: Section = Section {
-    name: "a key",
-    keys: &[
-        Key::required("id", Shape::Text, "unique; 1 to 128 letters, digits, `.`, `_` or `-`"),
-        Key::new("name", Shape::Text, "for people: what the key is for"),
-        Key::required(
-            "digest",
-            Shape::Text,
-            "`sha256:<hex>` of the whole key text, or `hmac-sha256:<pepper>:<hex>`",
-        ),
-        Key::new("subject", Shape::Text, "who the key speaks for; `key:<id>` if not given"),
-        Key::new("scopes", Shape::OneOrMany(&Shape::Text), "what the key grants").or("[]"),
-        Key::new("claims", Shape::Table(&Shape::Any), "for conditions and claim headers").or("{}"),
-        Key::new("not_before", Shape::Text, "RFC 3339: the key does not work before"),
-        Key::new("expires", Shape::Text, "RFC 3339: the key does not work from here on"),
-        Key::new("enabled", Shape::Truth, "`false` switches the key off").or("true"),
-        Key::new(
-            "limits",
-            Shape::Table(&Shape::Section(&LIMIT)),
-            "quotas of this key's own, by the name of the limit they replace",
-        ),
-        Key::new("replaces", Shape::Text, "the id of the key this one was rotated from"),
+static KEYS: Key<List<Nested>> =
+    Key::required("keys", List(Nested(&KEY), 0, usize::MAX), "the list of keys");
+
+static KEY: Section = Section::new(
+    "a key",
+    &[
+        &ID,
+        &NAME,
+        &DIGEST,
+        &SUBJECT,
+        &SCOPES,
+        &CLAIMS,
+        &NOT_BEFORE,
+        &EXPIRES,
+        &ENABLED,
+        &LIMITS,
+        &REPLACES,
     ],
-};
+);
 
-/// What a key's own limit may contain.
-pub static LIMIT: Section = Section {
-    name: "a key's limit",
-    keys: &[
-        Key::required("rate", Shape::Text, "`N/s`, `N/m`, `N/h` or `N/d`"),
-        Key::new("burst", Shape::Number(1, BURST_MAX), "how many may come at once"),
-    ],
-};
+static ID: Key<Custom<Text, Box<str>>> =
+    Key::required("id", Custom(Text, read_id), "unique; 1 to 128 letters, digits, `.`, `_` or `-`");
 
-const BURST_MAX: u64 = u32::MAX as u64;
+static NAME: Key<Custom<Text, Box<str>>> =
+    Key::new("name", Custom(Text, read_text), "a human-readable label");
+
+static DIGEST: Key<Text> = Key::required(
+    "digest",
+    Text,
+    "`sha256:<hex>` of the whole key text, or `hmac-sha256:<pepper>:<hex>`",
+);
+
+static SUBJECT: Key<Custom<Text, Box<str>>> = Key::new(
+    "subject",
+    Custom(Text, read_text),
+    "the subject of its requests; absent means `key:<id>`",
+);
+
+static SCOPES: Key<Custom<OneOrMany<Text>, Arc<ScopeSet>>> = Key::new(
+    "scopes",
+    Custom(OneOrMany(Text, 0, usize::MAX), read_scopes),
+    "the granted scopes; absent means none",
+);
+
+static CLAIMS: Key<Custom<Table<Any>, Arc<Claims>>> = Key::new(
+    "claims",
+    Custom(Table(Any, 0, usize::MAX), read_claims),
+    "claims for access rules and headers; absent means none",
+);
+
+static NOT_BEFORE: Key<Parsed<UnixTime>> =
+    Key::new("not_before", Parsed(instant), "RFC 3339: the start of its validity");
+
+static EXPIRES: Key<Parsed<UnixTime>> =
+    Key::new("expires", Parsed(instant), "RFC 3339: the end of its validity");
+
+static ENABLED: Key<Truth> = Key::new("enabled", Truth, "`false` disables the key").or("true");
+
+static LIMITS: Key<Custom<Table<Nested>, KeyLimits>> = Key::new(
+    "limits",
+    Custom(Table(Nested(&LIMIT), 0, usize::MAX), read_limits),
+    "quotas of this key, by the name of the limit they replace",
+);
+
+static REPLACES: Key<Custom<Text, Box<str>>> =
+    Key::new("replaces", Custom(Text, read_id), "the id of the key that this one was rotated from");
+
+static LIMIT: Section = Section::new("a key's limit", &[&RATE, &BURST]);
+
+static RATE: Key<Parsed<Quota>> =
+    Key::required("rate", Parsed(rate), "`N/s`, `N/m`, `N/h` or `N/d`");
+
+static BURST: Key<Custom<Number, NonZeroU32>> =
+    Key::new("burst", BURST_SIZE, "the maximum number of requests at once");
 
 /// A key and where it stands in its file.
 #[derive(Clone, Debug)]
@@ -220,7 +258,7 @@ fn read_keys(
 ) -> Option<Vec<SpannedKey>> {
     let root = Value::root(report, root);
     let document = root.section(&KEY_FILE)?;
-    let list = document.require("keys")?;
+    let list = document.require(&KEYS)?;
     let items = list.items()?;
     let mut keys = Vec::with_capacity(items.len());
     let mut numbers = Vec::with_capacity(items.len());
@@ -251,58 +289,40 @@ fn share(interned: &mut HashSet<Arc<ScopeSet>>, scopes: &mut Arc<ScopeSet>) {
     }
 }
 
-/// Reads every field before giving up on any, so that all mistakes of a key are found at once.
+/// Reads a key. Every field is read first, so that all mistakes of a key are found at once.
 fn read_key(key: &Mapping<'_>, peppers: Option<&[&str]>) -> Option<KeyEntry> {
-    let id = key.require("id").and_then(|value| read_id(&value));
-    let digest = key.require("digest").and_then(|value| read_digest(&value, peppers));
-    let name = optional(key, "name", read_text);
-    let subject = optional(key, "subject", read_text);
-    let scopes = optional(key, "scopes", read_scopes);
-    let claims = optional(key, "claims", read_claims);
-    let not_before = optional(key, "not_before", |value| value.parse(parse_instant));
-    let expires = optional(key, "expires", |value| value.parse(parse_instant));
-    let enabled = optional(key, "enabled", Value::truth);
-    let limits = optional(key, "limits", read_limits);
-    let replaces = optional(key, "replaces", read_id);
+    let id = key.read(&ID);
+    let digest = key.require(&DIGEST).and_then(|value| read_digest(&value, peppers));
+    let (name, subject) = (key.read(&NAME), key.read(&SUBJECT));
+    let (scopes, claims) = (key.read(&SCOPES), key.read(&CLAIMS));
+    let (not_before, expires) = (key.read(&NOT_BEFORE), key.read(&EXPIRES));
+    let (enabled, limits, replaces) = (key.read(&ENABLED), key.read(&LIMITS), key.read(&REPLACES));
     let id: Arc<str> = id?.into();
-    let (not_before, expires, replaces) = (not_before?, expires?, replaces?);
     check_times(key, not_before, expires)?;
-    if replaces == Some(id.as_ref()) {
+    if replaces.as_deref() == Some(id.as_ref()) {
         key.value().mistake("a key cannot replace itself");
         return None;
     }
-    let subject = subject?.map_or_else(|| format!("key:{id}").into(), Arc::from);
+    let subject = subject.map_or_else(|| format!("key:{id}").into(), Arc::from);
     Some(KeyEntry {
-        name: name?.map(Box::from),
+        name,
         digest: digest?,
         subject,
-        scopes: scopes?.unwrap_or_default(),
-        claims: claims?.unwrap_or_else(Claims::none),
+        scopes: scopes.unwrap_or_default(),
+        claims: claims.unwrap_or_else(Claims::none),
         not_before,
         expires,
-        enabled: enabled?.unwrap_or(true),
-        limits: limits?.unwrap_or_default(),
-        replaces: replaces.map(Box::from),
+        enabled: enabled?,
+        limits: limits.unwrap_or_default(),
+        replaces,
         id,
     })
 }
 
-/// A field that may be absent: `Some(None)`. `None` is a mistake that is recorded.
-fn optional<'s, T>(
-    key: &'s Mapping<'_>,
-    name: &str,
-    read: impl FnOnce(&Value<'s>) -> Option<T>,
-) -> Option<Option<T>> {
-    match key.find(name) {
-        None => Some(None),
-        Some(value) => read(&value).map(Some),
-    }
-}
-
-fn read_id<'a>(value: &Value<'a>) -> Option<&'a str> {
+fn read_id(value: &Value<'_>) -> Option<Box<str>> {
     let text = value.text()?;
     if is_key_id(text) {
-        return Some(text);
+        return Some(text.into());
     }
     value.mistake(format!(
         "{text:?} is not a key id: 1 to {ID_BYTES_MAX} letters, digits, `.`, `_` or `-` are accepted"
@@ -310,13 +330,21 @@ fn read_id<'a>(value: &Value<'a>) -> Option<&'a str> {
     None
 }
 
-fn read_text<'a>(value: &Value<'a>) -> Option<&'a str> {
+fn read_text(value: &Value<'_>) -> Option<Box<str>> {
     let text = value.parse(check_text)?;
     if text.contains("${") {
         value.mistake(NOT_EXPANDED);
         return None;
     }
-    Some(text)
+    Some(text.into())
+}
+
+fn instant(text: &str) -> Result<UnixTime, String> {
+    parse_instant(text).map_err(|error| error.to_string())
+}
+
+fn rate(text: &str) -> Result<Quota, String> {
+    Quota::parse(text, None).map_err(|error| error.to_string())
 }
 
 fn read_digest(value: &Value<'_>, peppers: Option<&[&str]>) -> Option<Digest> {
@@ -402,7 +430,7 @@ fn read_claim_scalar(scalar: &Scalar<'_>, claim: &Value<'_>) -> Option<Json> {
     Some(match text {
         "true" if scalar.is_bare() => Json::Bool(true),
         "false" if scalar.is_bare() => Json::Bool(false),
-        _ if scalar.is_bare() => match serde_json::from_str::<Number>(text) {
+        _ if scalar.is_bare() => match serde_json::from_str::<serde_json::Number>(text) {
             Ok(number) if number.to_string() == text => Json::Number(number),
             Ok(_) | Err(_) => Json::String(text.to_owned()),
         },
@@ -419,13 +447,9 @@ fn read_limits(value: &Value<'_>) -> Option<KeyLimits> {
 
 fn read_limit(value: &Value<'_>) -> Option<Quota> {
     let limit = value.section(&LIMIT)?;
-    let burst = optional(&limit, "burst", |value| {
-        let number = value.number(1..=BURST_MAX)?;
-        u32::try_from(number).ok().and_then(NonZeroU32::new)
-    });
-    let rate = limit.require("rate")?;
-    let burst = burst?;
-    rate.parse(|text| Quota::parse(text, burst))
+    let (quota, burst) = (limit.read(&RATE), limit.read(&BURST));
+    let quota = quota?;
+    Some(Quota { burst: burst.unwrap_or(quota.burst), ..quota })
 }
 
 /// Reports every key whose id or digest was in this file before; keys come with their paths.

@@ -6,7 +6,6 @@ pub mod expand;
 pub mod mistake;
 pub mod node;
 pub mod report;
-pub mod section;
 pub mod suggest;
 pub mod walk;
 pub mod yaml;

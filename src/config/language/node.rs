@@ -87,6 +87,25 @@ impl Scalar<'_> {
     }
 }
 
+impl Node<'static> {
+    /// The default of a key as a node: a plain scalar, `{}`, or `[a, b]`.
+    #[must_use]
+    pub fn default_value(text: &'static str, place: Place) -> Self {
+        let list = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let kind = match (list, text) {
+            (None, "{}") => NodeKind::Mapping(Vec::new()),
+            (None, _) => {
+                NodeKind::Scalar(Scalar { text: text.into(), style: Style::Plain, written: None })
+            }
+            (Some(""), _) => NodeKind::Sequence(Vec::new()),
+            (Some(items), _) => NodeKind::Sequence(
+                items.split(", ").map(|item| Self::default_value(item, place)).collect(),
+            ),
+        };
+        Self { place, kind }
+    }
+}
+
 impl Node<'_> {
     /// Whether it is null.
     #[must_use]

@@ -1,16 +1,16 @@
-//! Where the mistakes of one file are collected.
+//! The mistakes of one file and its insecure settings, collected while it is read.
 //!
-//! Owns [`Report`]. Reading never stops at the first mistake: whoever finds one records it here
-//! and goes on with what is left.
+//! Owns [`Report`]. Reading never stops at the first mistake: a reader records it here and goes on
+//! with the rest.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::config::Mistake;
 use crate::config::language::node::Place;
 
-/// The most mistakes that are kept: more than anyone reads, and a bound on what a hostile file
-/// can make us remember.
+/// The most mistakes that are kept, which bounds the memory that a hostile file can use.
 pub const MISTAKES_MAX: usize = 1_000;
 
 /// The most characters of a message or path that are kept: both quote the file.
@@ -20,14 +20,15 @@ const TEXT_MAX: usize = 1_000;
 #[derive(Debug)]
 pub struct Report {
     file: PathBuf,
-    mistakes: RefCell<Vec<Mistake>>,
+    mistakes: RefCell<BTreeSet<Mistake>>,
+    insecure: RefCell<BTreeSet<String>>,
 }
 
 impl Report {
     /// An empty report for `file`, which is only named, never opened.
     #[must_use]
     pub fn new(file: &Path) -> Self {
-        Self { file: file.to_owned(), mistakes: RefCell::default() }
+        Self { file: file.to_owned(), mistakes: RefCell::default(), insecure: RefCell::default() }
     }
 
     /// The file.
@@ -40,7 +41,7 @@ impl Report {
     pub fn add(&self, place: Place, path: impl Into<String>, message: impl Into<String>) {
         let mut mistakes = self.mistakes.borrow_mut();
         if mistakes.len() < MISTAKES_MAX {
-            mistakes.push(Mistake {
+            mistakes.insert(Mistake {
                 file: self.file.clone(),
                 line: u64::from(place.line),
                 column: u64::from(place.column),
@@ -71,10 +72,18 @@ impl Report {
     /// All mistakes in the order of the file, each once.
     #[must_use]
     pub fn into_mistakes(self) -> Vec<Mistake> {
-        let mut mistakes = self.mistakes.into_inner();
-        mistakes.sort();
-        mistakes.dedup();
-        mistakes
+        self.mistakes.into_inner().into_iter().collect()
+    }
+
+    /// Notes a setting in force that is weaker than the safe default, by its path.
+    pub fn note_insecure(&self, path: String) {
+        self.insecure.borrow_mut().insert(path);
+    }
+
+    /// Every such setting, sorted by path.
+    #[must_use]
+    pub fn insecure(&self) -> Vec<String> {
+        self.insecure.borrow().iter().cloned().collect()
     }
 }
 

@@ -11,42 +11,60 @@ use crate::config::Mistake;
 use crate::config::key_file::NOT_EXPANDED;
 use crate::config::language::node::Place;
 use crate::config::language::report::Report;
-use crate::config::language::section::{Key, Section, Shape};
+use crate::config::language::walk::key::{AnyKey, Key, Section};
+use crate::config::language::walk::types::{Custom, List, Nested, Text};
 use crate::config::language::walk::{Mapping, Value};
 use crate::config::language::yaml::{self, Budget};
 use crate::decide::jwt::IssuerSettings;
 use crate::decide::revocation::{Draft, Entry};
 
-/// What a revocation file may contain.
-pub static REVOCATION_FILE: Section = Section {
-    name: "a revocation file",
-    keys: &[Key::required(
-        "revoked",
-        Shape::List(&Shape::Section(&REVOCATION)),
-        "the list of what is refused",
-    )],
-};
+static REVOCATION_FILE: Section = Section::new("a revocation file", &[&REVOKED]);
 
-/// What an entry may contain.
-pub static REVOCATION: Section = Section {
-    name: "a revocation",
-    keys: &[
-        Key::new("jti", Shape::Text, "one token, by its `jti`"),
-        Key::new("subject", Shape::Text, "every token of a subject"),
-        Key::new("client", Shape::Text, "every token of an OAuth client"),
-        Key::new(
-            "issued_before",
-            Shape::Text,
-            "RFC 3339: every token issued before, of `subject` or of all; one without `iat`, too",
-        ),
-        Key::new("kid", Shape::Text, "every token signed with this key"),
-        Key::new("key", Shape::Text, "one API key, by its id"),
-        Key::new("issuer", Shape::Text, "whose tokens: a name or an `iss`; not needed with one"),
-        Key::new("until", Shape::Text, "RFC 3339: when the entry ends"),
-        Key::new("expires", Shape::Text, "RFC 3339: the `exp` of the token, with jti"),
-        Key::new("reason", Shape::Text, "for people"),
-    ],
-};
+static REVOKED: Key<List<Nested>> =
+    Key::required("revoked", List(Nested(&REVOCATION), 0, usize::MAX), "the list of revocations");
+
+static REVOCATION: Section = Section::new(
+    "a revocation",
+    &[&JTI, &SUBJECT, &CLIENT, &ISSUED_BEFORE, &KID, &KEY, &ISSUER, &UNTIL, &EXPIRES, &REASON],
+);
+
+type Field = Key<Custom<Text, String>>;
+
+static JTI: Field = Key::new("jti", FIELD, "one token, by its `jti`");
+
+static SUBJECT: Field = Key::new("subject", FIELD, "every token of a subject");
+
+static CLIENT: Field = Key::new("client", FIELD, "every token of an OAuth client");
+
+static ISSUED_BEFORE: Field = Key::new(
+    "issued_before",
+    FIELD,
+    "RFC 3339: every token issued before, of `subject` or of all; one without `iat`, too",
+);
+
+static KID: Field = Key::new("kid", FIELD, "every token signed with this key");
+
+static KEY: Field = Key::new("key", FIELD, "one API key, by its id");
+
+static ISSUER: Field =
+    Key::new("issuer", FIELD, "the issuer of the tokens: a name or an `iss`; not needed with one");
+
+static UNTIL: Field = Key::new("until", FIELD, "RFC 3339: the end of the entry");
+
+static EXPIRES: Field = Key::new("expires", FIELD, "RFC 3339: the `exp` of the token, with jti");
+
+static REASON: Field = Key::new("reason", FIELD, "a note");
+
+const FIELD: Custom<Text, String> = Custom(Text, text);
+
+fn text(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    if text.contains("${") {
+        value.mistake(NOT_EXPANDED);
+        return None;
+    }
+    Some(text.to_owned())
+}
 
 /// Reads a revocation file; one whose name ends in `.jsonl` has a JSON object in each line.
 ///
@@ -70,7 +88,7 @@ pub fn parse(
 
 fn read_list(root: &Value<'_>, issuers: &[&IssuerSettings]) -> Option<Vec<Entry>> {
     let document = root.section(&REVOCATION_FILE)?;
-    let list = document.require("revoked")?;
+    let list = document.require(&REVOKED)?;
     let items = list.items()?;
     let mut entries = Vec::with_capacity(items.len());
     for item in &items {
@@ -83,44 +101,38 @@ fn read_list(root: &Value<'_>, issuers: &[&IssuerSettings]) -> Option<Vec<Entry>
 }
 
 fn read_entry(entry: &Mapping<'_>, issuers: &[&IssuerSettings]) -> Option<Entry> {
-    let mut good = true;
-    let mut text = |name| {
-        let value = entry.find(name)?;
-        let text = value.text().filter(|text| {
-            let expands = text.contains("${");
-            if expands {
-                value.mistake(NOT_EXPANDED);
-            }
-            !expands
-        });
-        good &= text.is_some();
-        text.map(str::to_owned)
-    };
+    let mistakes = entry.value().report().len();
     let draft = Draft {
-        jti: text("jti"),
-        subject: text("subject"),
-        client: text("client"),
-        issued_before: text("issued_before"),
-        kid: text("kid"),
-        key: text("key"),
-        issuer: text("issuer"),
-        until: text("until"),
-        expires: text("expires"),
-        reason: text("reason"),
+        jti: entry.read(&JTI),
+        subject: entry.read(&SUBJECT),
+        client: entry.read(&CLIENT),
+        issued_before: entry.read(&ISSUED_BEFORE),
+        kid: entry.read(&KID),
+        key: entry.read(&KEY),
+        issuer: entry.read(&ISSUER),
+        until: entry.read(&UNTIL),
+        expires: entry.read(&EXPIRES),
+        reason: entry.read(&REASON),
     };
-    if !good {
+    // A field with a mistake is not an absent one.
+    if entry.value().report().len() > mistakes {
         return None;
     }
     let compiled = draft.compile(issuers, None);
     compiled
         .map_err(|error| match error.field {
             "" => entry.value().mistake(error.message),
-            field => match entry.find(field) {
+            field => match named(field).and_then(|key| entry.find(key)) {
                 Some(value) => value.mistake(error.message),
                 None => entry.value().mistake(error.message),
             },
         })
         .ok()
+}
+
+/// The key of a field of [`Draft`].
+fn named(field: &str) -> Option<&'static dyn AnyKey> {
+    REVOCATION.keys().find(|key| key.facts().name == field)
 }
 
 fn read_lines(report: &Report, bytes: &[u8], issuers: &[&IssuerSettings]) -> Vec<Entry> {

@@ -19,7 +19,7 @@ fn issuer(name: &str) -> IssuerSettings {
         leeway: Duration::ZERO,
         max_lifetime: Some(Duration::from_secs(60)),
         claim_headers: Vec::new(),
-        shape: Default::default(),
+        shape: crate::decide::jwt::TokenShape::of_rfc9068(),
         introspection: None,
     }
 }

@@ -3,36 +3,85 @@
 //! Owns the words of a demand and the refusal of demands that nobody can meet (R-208). Never
 //! decides about a request.
 
-use crate::config::keys;
+use crate::config::language::walk::key::{AnyKey, Key, Section, Type};
+use crate::config::language::walk::types::{
+    Custom, Either, Nested, OneOrMany, Parsed, Table, Text, Truth, Words,
+};
 use crate::config::language::walk::{Mapping, Value, suggest};
 use crate::config::model::IssuerSource;
-use crate::config::sections::issuers::{API_KEY_NAME, scope_set};
+use crate::config::sections::issuers::API_KEY_NAME;
+use crate::config::sections::{scope, scope_set};
 use crate::decide::policy::{Access, Requirement};
 use crate::decide::principal::API_KEY_ISSUER;
 use crate::decide::request::credential::CredentialKind;
 use crate::decide::scope::ScopeSet;
 
-/// Looked through for every request; more is a job for scopes.
+/// The type of `access`.
+pub(in crate::config) const ACCESS: Either<Words<bool>, Nested> = Either(WORDS, Nested(&SECTION));
+
+/// True is `anonymous`.
+const WORDS: Words<bool> = Words(&[("anonymous", true), ("authenticated", false)]);
+
+/// `access` as a mapping.
+pub(in crate::config) static SECTION: Section =
+    Section::new("access", &[&SCOPES, &ANY_SCOPE, &CREDENTIALS, &ISSUERS, &CLAIMS, &OPTIONAL]);
+
+/// Every list is searched for each request.
 const MEMBERS_MAX: usize = 200;
 
-/// What a demand can be met with.
+static SCOPES: Key<OneOrMany<Parsed<Box<str>>>> =
+    Key::new("scopes", OneOrMany(Parsed(scope), 1, MEMBERS_MAX), "required scopes, all of them");
+
+static ANY_SCOPE: Key<OneOrMany<Parsed<Box<str>>>> = Key::new(
+    "any_scope",
+    OneOrMany(Parsed(scope), 1, MEMBERS_MAX),
+    "required scopes, at least one of them",
+);
+
+static CREDENTIALS: Key<OneOrMany<Custom<Words<CredentialKind>, CredentialKind>>> =
+    Key::new("credentials", OneOrMany(Custom(KINDS, kind), 1, MEMBERS_MAX), "the accepted kinds")
+        .or("[jwt, api_key]");
+
+const KINDS: Words<CredentialKind> =
+    Words(&[("jwt", CredentialKind::Jwt), ("api_key", CredentialKind::ApiKey)]);
+
+static ISSUERS: Key<OneOrMany<Text>> = Key::new(
+    "issuers",
+    OneOrMany(Text, 1, MEMBERS_MAX),
+    "accepted issuers by name or `iss`; absent means all",
+);
+
+static CLAIMS: Key<Table<OneOrMany<Text>>> = Key::new(
+    "claims",
+    Table(OneOrMany(Text, 1, MEMBERS_MAX), 1, MEMBERS_MAX),
+    "required claims, each with its accepted values; an absent claim fails",
+);
+
+static OPTIONAL: Key<Truth> = Key::new(
+    "optional",
+    Truth,
+    "admit requests without a credential as anonymous; only with credentials and issuers",
+)
+.or("false");
+
+/// The configured issuers and API keys.
 #[derive(Clone, Copy, Debug)]
-pub struct Authenticators<'a> {
-    /// Whose JWTs are trusted.
-    pub issuers: &'a [IssuerSource],
-    /// Whether `issuers` has members that could not be read: what they are called is not known.
-    pub issuers_incomplete: bool,
-    /// Whether there are key files.
-    pub api_keys: bool,
+pub(in crate::config) struct Authenticators<'a> {
+    /// The trusted issuers.
+    pub(in crate::config) issuers: &'a [IssuerSource],
+    /// True if `issuers` has members that could not be read, whose names are not known.
+    pub(in crate::config) issuers_incomplete: bool,
+    /// True if there are key files.
+    pub(in crate::config) api_keys: bool,
 }
 
 /// `access`. `None` after a mistake that leaves nothing to compare.
-pub fn access(value: &Value<'_>, authenticators: Authenticators<'_>) -> Option<Access> {
+pub(super) fn access(value: &Value<'_>, authenticators: Authenticators<'_>) -> Option<Access> {
     if value.is_mapping() {
-        let section = value.section(&keys::ACCESS)?;
-        return Some(demand(&section, authenticators));
+        let section = value.section(&SECTION)?;
+        return demand(&section, authenticators);
     }
-    if value.word(&[("anonymous", true), ("authenticated", false)])? {
+    if WORDS.read(value)? {
         return Some(Access::Anonymous);
     }
     let requirement = anyone();
@@ -51,77 +100,72 @@ fn anyone() -> Requirement {
     }
 }
 
-fn demand(section: &Mapping<'_>, authenticators: Authenticators<'_>) -> Access {
-    let scopes = |name| section.find(name).map(|value| scopes(&value)).unwrap_or_default();
-    let mut requirement =
-        Requirement { scopes: scopes("scopes"), any_scope: scopes("any_scope"), ..anyone() };
-    if let Some(value) = section.find("credentials") {
-        requirement.credentials = credentials(&value, authenticators);
-    }
-    if let Some(value) = section.find("issuers") {
-        requirement.issuers = Some(issuers(&value, authenticators));
-    }
-    if let Some(value) = section.find("claims") {
-        requirement.claims = claims(&value);
-    }
+fn demand(section: &Mapping<'_>, authenticators: Authenticators<'_>) -> Option<Access> {
+    let (scopes, any_scope) = (section.read(&SCOPES), section.read(&ANY_SCOPE));
+    let mut claims = section.read(&CLAIMS).unwrap_or_default();
+    claims.sort_unstable();
+    let requirement = Requirement {
+        scopes: scope_set(scopes),
+        any_scope: scope_set(any_scope),
+        credentials: credentials(section, authenticators)?,
+        issuers: section.find(&ISSUERS).map(|value| issuers(&value, authenticators)),
+        claims,
+    };
     check_possible(section.value(), &requirement, authenticators);
-    let optional = section.find("optional");
-    if !optional.as_ref().and_then(Value::truth).unwrap_or(false) {
-        return Access::Authenticated(requirement);
+    if !section.read(&OPTIONAL)? {
+        return Some(Access::Authenticated(requirement));
     }
-    for name in ["scopes", "any_scope", "claims"] {
-        if let Some(value) = section.find(name) {
+    let excluded: [&dyn AnyKey; 3] = [&SCOPES, &ANY_SCOPE, &CLAIMS];
+    for key in excluded {
+        if let Some(value) = section.find(key) {
+            let name = key.facts().name;
             value.mistake(format!(
                 "{name} cannot be demanded of a request without a credential: \
                  optional: true combines only with credentials and issuers"
             ));
         }
     }
-    Access::Optional(requirement)
+    Some(Access::Optional(requirement))
 }
 
-fn scopes(value: &Value<'_>) -> ScopeSet {
-    let Some(items) = value.one_or_many() else { return ScopeSet::default() };
-    let _ = value.check_count(items.len(), &(1..=MEMBERS_MAX));
-    scope_set(&items)
+fn kind(value: &Value<'_>) -> Option<CredentialKind> {
+    if value.is_word(CredentialKind::Pat.as_str()) {
+        value.mistake(
+            "personal access tokens are not available in this version; accepted: jwt, api_key",
+        );
+        return None;
+    }
+    KINDS.read(value)
 }
 
-fn credentials(value: &Value<'_>, authenticators: Authenticators<'_>) -> Vec<CredentialKind> {
-    let read = value.each(1..=MEMBERS_MAX, |item| {
-        if item.is_word(CredentialKind::Pat.as_str()) {
-            item.mistake(
-                "personal access tokens are not available in this version; accepted: jwt, api_key",
-            );
-            return None;
-        }
-        let kind =
-            item.word(&[("jwt", CredentialKind::Jwt), ("api_key", CredentialKind::ApiKey)])?;
-        let missing = match kind {
-            CredentialKind::Jwt
-                if authenticators.issuers.is_empty() && !authenticators.issuers_incomplete =>
-            {
-                Some("no issuer is configured, so no JWT can pass; add `issuers`")
-            }
-            CredentialKind::ApiKey if !authenticators.api_keys => {
-                Some("no key file is configured, so no API key can pass; add `api_keys`")
-            }
-            CredentialKind::Jwt | CredentialKind::ApiKey | CredentialKind::Pat => None,
+/// The accepted kinds. Each that is listed must be configured.
+fn credentials(
+    section: &Mapping<'_>,
+    authenticators: Authenticators<'_>,
+) -> Option<Vec<CredentialKind>> {
+    let mut kinds = section.read(&CREDENTIALS)?;
+    let listed = section.find(&CREDENTIALS);
+    for item in listed.iter().flat_map(|value| value.one_or_many().unwrap_or_default()) {
+        let missing = if item.is_word(CredentialKind::Jwt.as_str()) {
+            (authenticators.issuers.is_empty() && !authenticators.issuers_incomplete)
+                .then_some("no issuer is configured, so no JWT can pass; add `issuers`")
+        } else {
+            (item.is_word(CredentialKind::ApiKey.as_str()) && !authenticators.api_keys)
+                .then_some("no key file is configured, so no API key can pass; add `api_keys`")
         };
         if let Some(message) = missing {
             item.mistake(message);
         }
-        Some(kind)
-    });
-    let mut kinds = read.unwrap_or_default();
+    }
     kinds.sort_unstable();
     kinds.dedup();
-    kinds
+    Some(kinds)
 }
 
 /// Issuers by `iss` or by name, as `iss`.
 fn issuers(value: &Value<'_>, authenticators: Authenticators<'_>) -> Vec<Box<str>> {
     let known = authenticators.issuers;
-    let read = value.each(1..=MEMBERS_MAX, |item| {
+    let read = ISSUERS.each(value, |item| {
         let text = item.text()?;
         if text == API_KEY_ISSUER || text == API_KEY_NAME {
             return Some(API_KEY_ISSUER.into());
@@ -143,22 +187,6 @@ fn issuers(value: &Value<'_>, authenticators: Authenticators<'_>) -> Vec<Box<str
     issuers.sort_unstable();
     issuers.dedup();
     issuers
-}
-
-fn claims(value: &Value<'_>) -> Vec<(Box<str>, Vec<Box<str>>)> {
-    let table = value.table().unwrap_or_default();
-    if value.is_mapping() {
-        let _ = value.check_count(table.len(), &(1..=MEMBERS_MAX));
-    }
-    let mut claims: Vec<(Box<str>, Vec<Box<str>>)> = table
-        .iter()
-        .map(|(claim, value)| {
-            let accepted = value.each(1..=MEMBERS_MAX, |item| item.text().map(Box::from));
-            (Box::from(*claim), accepted.unwrap_or_default())
-        })
-        .collect();
-    claims.sort_unstable();
-    claims
 }
 
 /// An opaque token does not say whose it is, and is shown to no issuer that may not be its own.

@@ -5,23 +5,69 @@
 use http::HeaderName;
 use http::header::{COOKIE, SEC_WEBSOCKET_PROTOCOL};
 
-use crate::config::keys;
+use crate::config::language::walk::key::{Key, Section, Type};
+use crate::config::language::walk::types::{List, Nested, OneOrMany, Parsed, Table, Words};
 use crate::config::language::walk::{Mapping, Value};
-use crate::config::model::ApiKeySettings;
-use crate::config::sections::identity::{Taken, claim_headers, header};
-use crate::config::sections::{Reading, name};
+use crate::config::model::{ApiKeySettings, FileReference};
+use crate::config::sections::file::{FILE, FileName, check_listed_once};
+use crate::config::sections::identity::{CLAIM_HEADERS, Taken, claim_headers, header_name};
+use crate::config::sections::name;
+use crate::decide::identity::IdentityHeaderName;
 use crate::decide::request::credential::{BasicPart, KeySource};
 
-/// Each place is looked at in every request.
-const PLACES_MAX: usize = 8;
-/// Each file is watched.
-const FILES_MAX: usize = 100;
-/// Each pepper in use is one more HMAC per unknown key.
-const PEPPERS_MAX: usize = 32;
+/// `api_keys`.
+pub(in crate::config) static API_KEYS: Key<Nested> =
+    Key::new("api_keys", Nested(&SECTION), "API keys; absent means that none is accepted");
+
+static SECTION: Section = Section::new("api_keys", &[&HEADER, &FROM, &FILES, &PEPPERS, &CLAIMS]);
+
+static HEADER: Key<Parsed<HeaderName>> =
+    Key::new("header", Parsed(header_name), "short for from: [{ header: NAME }]").or("X-API-Key");
+
+// Each place is read in every request.
+static FROM: Key<List<Nested>> = Key::new(
+    "from",
+    List(Nested(&PLACE), 1, 8),
+    "the headers that a key is read from; instead of header",
+);
+
+// Each file is watched.
+static FILES: Key<OneOrMany<FileName>> = Key::required(
+    "files",
+    OneOrMany(FILE, 1, 100),
+    "the key files: YAML, or JSON Lines if the name ends in .jsonl",
+);
+
+// Each pepper in use is one more HMAC per unknown key.
+static PEPPERS: Key<Table<FileName>> = Key::new(
+    "peppers",
+    Table(FILE, 0, 32),
+    "files with the keys of hmac-sha256 digests: NAME: FILE",
+)
+.or("{}");
+
+static CLAIMS: Key<Table<Parsed<IdentityHeaderName>>> =
+    Key::new("claims", CLAIM_HEADERS, "claims of a key that become headers: CLAIM: HEADER")
+        .or("{}");
+
+static PLACE: Section = Section::new("a place for keys", &[&PLACE_HEADER, &SCHEME, &KEY_IN]);
+
+static PLACE_HEADER: Key<Parsed<HeaderName>> =
+    Key::required("header", Parsed(header_name), "the header");
+
+static SCHEME: Key<Parsed<Box<str>>> =
+    Key::new("scheme", Parsed(scheme_token), "the authentication scheme in it; absent means none");
+
+static KEY_IN: Key<Words<BasicPart>> = Key::new(
+    "key_in",
+    Words(&[("user", BasicPart::User), ("password", BasicPart::Password)]),
+    "the part of Basic credentials that is the key; the other one is empty",
+)
+.or("user");
 
 /// Headers that frame or route a message, or that our own answers and the JWTs depend on. A key
 /// in one of them would be forwarded, or would stop every request.
-pub(in crate::config::sections) const NO_PLACE: &[&str] = &[
+pub(super) const NO_PLACE: &[&str] = &[
     "host",
     "connection",
     "content-length",
@@ -41,34 +87,38 @@ pub(in crate::config::sections) const NO_PLACE: &[&str] = &[
 /// Fields that are lists, of which a key could only be one member.
 const LISTS: &[HeaderName] = &[COOKIE, SEC_WEBSOCKET_PROTOCOL];
 
-/// The places keys are read from; the default one when `api_keys` says nothing.
-pub fn places(top: &Mapping<'_>) -> Vec<KeySource> {
-    let Some(value) = top.find("api_keys") else { return Vec::new() };
-    // The section is read twice; its unknown keys are the same mistakes and reported once.
-    let Some(section) = value.section(&keys::API_KEYS) else { return Vec::new() };
+/// The places that keys are read from.
+pub(in crate::config) fn places(top: &Mapping<'_>) -> Vec<KeySource> {
+    let Some(value) = top.find(&API_KEYS) else { return Vec::new() };
+    // The section is read twice; the report keeps each mistake once.
+    let Some(section) = value.section(&SECTION) else { return Vec::new() };
+    match (section.find(&HEADER), section.find(&FROM)) {
+        (Some(short), Some(_)) => {
+            short.mistake("is short for `from`; remove one of the two");
+            Vec::new()
+        }
+        (None, Some(list)) => listed_places(&list),
+        (short, None) => {
+            let at = short.unwrap_or(*section.value());
+            section
+                .read(&HEADER)
+                .map(|header| place(&at, header, false, None))
+                .into_iter()
+                .collect()
+        }
+    }
+}
+
+fn listed_places(list: &Value<'_>) -> Vec<KeySource> {
     let mut places: Vec<KeySource> = Vec::new();
-    match (section.find("header"), section.find("from")) {
-        (Some(short), None) => places.extend(place(&short, false, None)),
-        (None, Some(list)) => {
-            let items = list.items().unwrap_or_default();
-            if list.is_list() {
-                let _ = list.check_count(items.len(), &(1..=PLACES_MAX));
-            }
-            for item in items {
-                let Some(source) = listed_place(&item) else { continue };
-                let again = |other: &KeySource| {
-                    other.header == source.header && same_scheme(other, &source)
-                };
-                if places.iter().any(again) {
-                    item.mistake("this place is here twice");
-                }
-                places.push(source);
-            }
+    for item in FROM.items(list) {
+        let Some(source) = listed_place(&item) else { continue };
+        let again =
+            |other: &KeySource| other.header == source.header && same_scheme(other, &source);
+        if places.iter().any(again) {
+            item.mistake("this place is listed twice");
         }
-        (Some(short), Some(_)) => short.mistake("is short for `from`; remove one of the two"),
-        (None, None) => {
-            places.push(KeySource::new(HeaderName::from_static("x-api-key"), None));
-        }
+        places.push(source);
     }
     places
 }
@@ -82,21 +132,18 @@ fn listed_place(item: &Value<'_>) -> Option<KeySource> {
         );
         return None;
     }
-    let section = item.section(&keys::KEY_PLACE)?;
-    let scheme = section.find("scheme");
-    let read = scheme.as_ref().and_then(|value| value.parse(scheme_token));
-    let part = section.find("key_in");
-    let header = section.require("header")?;
-    let mut source = place(&header, scheme.is_some(), read)?;
-    if let Some(part) = part {
+    let section = item.section(&PLACE)?;
+    let (header, scheme) = (section.read(&PLACE_HEADER), section.read(&SCHEME));
+    let part = section.read(&KEY_IN)?;
+    let at = section.find(&PLACE_HEADER)?;
+    let mut source = place(&at, header?, section.has(&SCHEME), scheme);
+    if let Some(part) = section.find(&KEY_IN) {
         let is_basic = |scheme: &str| scheme.eq_ignore_ascii_case("Basic");
         if !source.scheme.as_deref().is_some_and(is_basic) {
             part.mistake("belongs to scheme: Basic");
         }
-        source.part = part
-            .word(&[("user", BasicPart::User), ("password", BasicPart::Password)])
-            .unwrap_or_default();
     }
+    source.part = part;
     Some(source)
 }
 
@@ -108,22 +155,27 @@ fn same_scheme(a: &KeySource, b: &KeySource) -> bool {
     }
 }
 
-fn place(value: &Value<'_>, has_scheme: bool, scheme: Option<Box<str>>) -> Option<KeySource> {
-    let header = header(value)?;
+/// A place for keys in `header`; mistakes are about `value`.
+fn place(
+    value: &Value<'_>,
+    header: HeaderName,
+    has_scheme: bool,
+    scheme: Option<Box<str>>,
+) -> KeySource {
     if NO_PLACE.contains(&header.as_str()) || LISTS.contains(&header) {
+        let name = header.as_str();
         value.mistake(format!(
-            "{:?} cannot hold a key: it frames or routes messages, or is a list",
-            header.as_str()
+            "{name:?} cannot carry a key: it frames or routes messages, or is a list"
         ));
     }
     if header == http::header::AUTHORIZATION && !has_scheme {
         value.mistake("Authorization always has a scheme: write from: [{ header: Authorization, scheme: Bearer }]");
     }
-    Some(KeySource::new(header, scheme))
+    KeySource::new(header, scheme)
 }
 
 /// An authentication scheme: a token (RFC 9110 section 11.1).
-pub(in crate::config::sections) fn scheme_token(text: &str) -> Result<Box<str>, String> {
+pub(super) fn scheme_token(text: &str) -> Result<Box<str>, String> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if text.len() <= 64 && text.bytes().all(token) {
         return Ok(text.into());
@@ -131,34 +183,28 @@ pub(in crate::config::sections) fn scheme_token(text: &str) -> Result<Box<str>, 
     Err(format!("{text:?} is not an authentication scheme, such as Bearer or ApiKey"))
 }
 
-/// `api_keys` but for the places.
-pub fn settings(top: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> ApiKeySettings {
-    let value = top.find("api_keys");
-    let Some(section) = value.as_ref().and_then(|value| value.section(&keys::API_KEYS)) else {
+/// `api_keys` without the places.
+pub(in crate::config) fn settings(top: &Mapping<'_>, taken: &Taken) -> ApiKeySettings {
+    let value = top.find(&API_KEYS);
+    let Some(section) = value.as_ref().and_then(|value| value.section(&SECTION)) else {
         return ApiKeySettings::default();
     };
-    let mut settings = ApiKeySettings::default();
-    let files = section.require("files");
-    if let Some(files) = &files {
-        settings.files = files.each(1..=FILES_MAX, |item| reading.file(item)).unwrap_or_default();
-        for (index, file) in settings.files.iter().enumerate() {
-            if settings.files[..index].contains(file) {
-                files.mistake(format!("{} is here twice", file.path.display()));
-            }
-        }
+    let files = section.read(&FILES).unwrap_or_default();
+    if let Some(value) = section.find(&FILES) {
+        check_listed_once(&value, &files);
     }
-    if let Some(peppers) = section.find("peppers") {
-        let table = peppers.table().unwrap_or_default();
-        let _ = peppers.check_count(table.len(), &(0..=PEPPERS_MAX));
-        for (key, value) in table {
-            if let Err(message) = name(key) {
-                value.mistake(message);
-            }
-            if let Some(file) = reading.file(&value) {
-                settings.peppers.push((key.into(), file));
-            }
+    let claim_headers = claim_headers(&section, &CLAIMS, taken);
+    ApiKeySettings { files, peppers: peppers(&section), claim_headers }
+}
+
+fn peppers(section: &Mapping<'_>) -> Vec<(Box<str>, FileReference)> {
+    let Some(value) = section.find(&PEPPERS) else { return Vec::new() };
+    let table = PEPPERS.table(&value).into_iter();
+    let read = table.filter_map(|(key, value)| {
+        if let Err(message) = name(key) {
+            value.mistake(message);
         }
-    }
-    settings.claim_headers = claim_headers(&section, taken);
-    settings
+        Some((key.into(), FILE.read(&value)?))
+    });
+    read.collect()
 }

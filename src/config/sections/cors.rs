@@ -1,42 +1,80 @@
 //! `cors` and `preflight` of a route.
 //!
-//! Owns their words and their defaults. Never answers a browser: that is [`crate::decide::request::cors`]'s.
+//! Owns their entries. Never answers a browser: that is the task of [`crate::decide::request::cors`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, Method};
 
-use crate::config::keys;
+use crate::config::language::walk::key::{Key, Section};
+use crate::config::language::walk::types::{
+    Lasting, List, Nested, OneOrMany, Parsed, Text, Truth, Words,
+};
 use crate::config::language::walk::{Mapping, Value};
+use crate::config::sections::identity::header_name;
 use crate::config::sections::method;
 use crate::decide::policy::{Methods, Preflight};
 use crate::decide::request::cors::Cors;
 
-const ORIGINS_MAX: usize = 1_000;
-const NAMES_MAX: usize = 100;
-/// Longer only hides mistakes: no browser keeps an answer for more than a day.
-const MAX_AGE_MAX: Duration = Duration::from_secs(86_400);
-/// Browsers cap it at two hours or less; ten minutes let a change be seen soon.
-const MAX_AGE_DEFAULT: Duration = Duration::from_secs(600);
+/// `cors` of a route.
+pub(super) static CORS: Key<Nested> = Key::new(
+    "cors",
+    Nested(&SECTION),
+    "the origins whose pages may read the answers; preflights are answered here",
+);
+
+/// `preflight` of a route. True is `pass`.
+pub(super) static PREFLIGHT: Key<Words<bool>> = Key::new(
+    "preflight",
+    Words(&[("answer", false), ("pass", true)]),
+    "`pass` forwards CORS preflights without a credential, for the upstream to answer",
+)
+.or("answer");
+
+static SECTION: Section =
+    Section::new("cors", &[&ORIGINS, &METHODS, &HEADERS, &CREDENTIALS, &MAX_AGE]);
+
+static ORIGINS: Key<OneOrMany<Text>> = Key::required(
+    "origins",
+    OneOrMany(Text, 1, 1_000),
+    "scheme://host[:port] each, or `*` without credentials",
+);
+
+static METHODS: Key<List<Parsed<Method>>> = Key::new(
+    "methods",
+    List(Parsed(method), 1, 100),
+    "methods that a preflight may ask for; absent means those of the route",
+);
+
+static HEADERS: Key<List<Parsed<HeaderName>>> = Key::new(
+    "headers",
+    List(Parsed(header_name), 0, 100),
+    "request fields that a page may send besides the safelisted ones",
+)
+.or("[Authorization, Content-Type]");
+
+static CREDENTIALS: Key<Truth> =
+    Key::new("credentials", Truth, "let pages send cookies and TLS certificates").or("false");
+
+// No browser keeps an answer for more than a day, and most cap it at two hours or less; with ten
+// minutes a change takes effect soon.
+static MAX_AGE: Key<Lasting> = Key::new(
+    "max_age",
+    Lasting(Duration::ZERO, Duration::from_secs(86_400)),
+    "the time that a browser may keep the answer to a preflight",
+)
+.or("10m");
 
 /// `cors`. Without `methods`, those of the route.
 pub(super) fn cors(value: &Value<'_>, route: &Methods) -> Option<Arc<Cors>> {
-    let section = value.section(&keys::CORS)?;
-    let place = section.require("origins")?;
-    let origins = place.each(1..=ORIGINS_MAX, |item| item.text().map(str::to_owned))?;
-    let origins: Vec<&str> = origins.iter().map(String::as_str).collect();
-    let methods =
-        section.find("methods").map(|value| value.each(1..=NAMES_MAX, |item| item.parse(method)));
-    let methods = methods.unwrap_or_else(|| Some(methods_of(route)))?;
-    let headers =
-        section.find("headers").map(|value| value.each(0..=NAMES_MAX, |item| item.parse(header)));
-    let headers = headers.unwrap_or_else(|| Some(vec![AUTHORIZATION, CONTENT_TYPE]))?;
-    let credentials = section.find("credentials").and_then(|value| value.truth()).unwrap_or(false);
-    let max_age =
-        section.find("max_age").and_then(|value| value.duration(Duration::ZERO..=MAX_AGE_MAX));
-    let max_age = max_age.unwrap_or(MAX_AGE_DEFAULT);
+    let section = value.section(&SECTION)?;
+    let (origins, methods) = (section.read(&ORIGINS), section.written(&METHODS));
+    let headers = section.read(&HEADERS)?;
+    let (credentials, max_age) = (section.read(&CREDENTIALS)?, section.read(&MAX_AGE)?);
+    let (place, origins) = (section.find(&ORIGINS)?, origins?);
+    let origins: Vec<&str> = origins.iter().map(AsRef::as_ref).collect();
+    let methods = methods.unwrap_or_else(|| methods_of(route));
     match Cors::new(&origins, methods, headers, credentials, max_age) {
         Ok(cors) => Some(Arc::new(cors)),
         Err(error) => {
@@ -46,19 +84,20 @@ pub(super) fn cors(value: &Value<'_>, route: &Methods) -> Option<Arc<Cors>> {
     }
 }
 
-/// `preflight`, and what `cors` makes of preflights.
+/// The handling of preflights by `preflight` and `cors`.
 pub(super) fn preflight(section: &Mapping<'_>, cors: Option<&Arc<Cors>>) -> Preflight {
-    let passes = section.find("preflight").and_then(|value| {
-        let passes = value.word(&[("answer", false), ("pass", true)]);
-        if cors.is_some() && passes == Some(true) {
-            value.mistake("cors answers preflights itself: remove preflight, or remove cors and let the upstream answer");
+    let passes = section.read(&PREFLIGHT).unwrap_or(false);
+    match cors {
+        Some(cors) => {
+            if passes {
+                section.find(&PREFLIGHT).unwrap_or(*section.value()).mistake(
+                    "cors answers preflights itself: remove preflight, or remove cors and let the upstream answer",
+                );
+            }
+            Preflight::Answer(Arc::clone(cors))
         }
-        passes
-    });
-    match (cors, passes) {
-        (Some(cors), _) => Preflight::Answer(Arc::clone(cors)),
-        (None, Some(true)) => Preflight::Pass,
-        (None, Some(false) | None) => Preflight::Ordinary,
+        None if passes => Preflight::Pass,
+        None => Preflight::Ordinary,
     }
 }
 
@@ -74,8 +113,4 @@ fn methods_of(route: &Methods) -> Vec<Method> {
             Method::DELETE,
         ],
     }
-}
-
-fn header(text: &str) -> Result<HeaderName, String> {
-    HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("{text:?} is not a header name"))
 }

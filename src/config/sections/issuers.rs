@@ -1,51 +1,174 @@
 //! `issuers`.
 //!
-//! Owns what may be demanded of an issuer's tokens. Never reads a key file.
+//! Owns the requirements on the tokens of an issuer. Never reads a key file.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::keys;
+use crate::config::language::walk::key::{Form, Key, Section, Type};
+use crate::config::language::walk::types::{
+    Custom, Lasting, List, Nested, NestedAs, OneOrMany, Parsed, Size, Table, Text, Words,
+};
 use crate::config::language::walk::{Mapping, Value, suggest};
 use crate::config::model::{IssuerSource, KeySource};
-use crate::config::sections::identity::{Taken, claim_headers};
-use crate::config::sections::introspection::introspection;
-use crate::config::sections::issuer_keys::key_source;
-use crate::config::sections::{Reading, name, size, token_places};
+use crate::config::sections::identity::{CLAIM_HEADERS, Taken, claim_headers};
+use crate::config::sections::introspection::{self, Introspection};
+use crate::config::sections::issuer_keys::{self, key_source};
+use crate::config::sections::token_places::FROM;
+use crate::config::sections::{name, scope, scope_set};
+use crate::decide::identity::IdentityHeaderName;
 use crate::decide::jwt::{Algorithm, IssuerSettings, IssuerTemplate, TOKEN_BYTES_MAX, TokenShape};
 use crate::decide::principal::API_KEY_ISSUER;
-use crate::decide::scope::ScopeSet;
+use crate::decide::request::credential::TokenPlace;
 
-/// Each issuer has metrics of its own.
-const ISSUERS_MAX: usize = 100;
-/// Compared one by one for every token that is verified.
-const AUDIENCES_MAX: usize = 100;
-const SCOPES_MAX: usize = 1_000;
+/// `issuers`. Each has its own metrics.
+pub(super) static ISSUERS: Key<List<Nested>> = Key::new(
+    "issuers",
+    List(Nested(&ISSUER), 0, 100),
+    "the issuers whose JWTs are trusted; keys are bound to their issuer",
+)
+.or("[]");
+
+static ISSUER: Section = Section::new(
+    "an issuer",
+    &[
+        &IDENTIFIER,
+        &NAME,
+        &AUDIENCES,
+        &ALGORITHMS,
+        &KEYS,
+        &INTROSPECTION,
+        &TYPES,
+        &AUDIENCE_CLAIM,
+        &SCOPE_CLAIMS,
+        &SCOPES,
+        &LEEWAY,
+        &MAX_LIFETIME,
+        &CLAIMS,
+        &SUBJECT_CLAIM,
+        &CLIENT_CLAIMS,
+        &TOKEN_BYTES,
+        &ID_TOKENS,
+        &FROM,
+    ],
+);
+
+static IDENTIFIER: Key<Parsed<Box<str>>> =
+    Key::required("issuer", Parsed(identifier), "the `iss` of its tokens, byte for byte");
+
+static NAME: Key<Parsed<Box<str>>> = Key::new(
+    "name",
+    Parsed(issuer_name),
+    "the name in metrics, commands and access; absent means the host",
+);
+
+// Compared one by one for every token that is verified.
+static AUDIENCES: Key<OneOrMany<Text>> =
+    Key::required("audiences", OneOrMany(Text, 1, 100), "a token must name at least one of these");
+
+static ALGORITHMS: Key<OneOrMany<AlgorithmName>> = Key::new(
+    "algorithms",
+    OneOrMany(AlgorithmName, 1, Algorithm::ALL.len()),
+    "the algorithms of its keys, each key bound to exactly one; required with keys",
+);
+
+static KEYS: Key<Nested> =
+    Key::new("keys", Nested(&issuer_keys::SECTION), "the source of its verification keys");
+
+static INTROSPECTION: Key<NestedAs<Introspection>> = Key::new(
+    "introspection",
+    introspection::INTROSPECTION,
+    "the endpoint for opaque tokens (RFC 7662); an issuer has keys, introspection or both",
+);
+
 const SHORT_LIST_MAX: usize = 16;
-/// A longer leeway would be a longer lifetime by another name.
-const LEEWAY_MAX: Duration = Duration::from_secs(300);
-/// Ten years: beyond it `max_lifetime` says nothing.
-const LIFETIME_MAX: Duration = Duration::from_secs(3650 * 86_400);
+
+static TYPES: Key<OneOrMany<Parsed<Option<Box<str>>>>> = Key::new(
+    "types",
+    OneOrMany(Parsed(media_type), 1, SHORT_LIST_MAX),
+    "accepted `typ` values, without regard to case and `application/`; none is an absent one",
+)
+.or("[at+jwt, JWT, none]");
+
+static AUDIENCE_CLAIM: Key<Text> =
+    Key::new("audience_claim", Text, "the claim that holds the audience").or("aud");
+
+static SCOPE_CLAIMS: Key<OneOrMany<Text>> = Key::new(
+    "scope_claims",
+    OneOrMany(Text, 1, SHORT_LIST_MAX),
+    "the claims that hold scopes, joined",
+)
+.or("[scope, scp]");
+
+static SCOPES: Key<List<Parsed<Box<str>>>> = Key::new(
+    "scopes",
+    List(Parsed(scope), 0, 1_000),
+    "the scopes that it may grant; absent means no cap",
+);
+
+// A longer leeway would be a longer lifetime by another name.
+static LEEWAY: Key<Lasting> = Key::new(
+    "leeway",
+    Lasting(Duration::ZERO, Duration::from_secs(300)),
+    "the tolerance for clocks that differ",
+)
+.or("30s");
+
+// A lifetime beyond ten years is no limit.
+static MAX_LIFETIME: Key<Lasting> = Key::new(
+    "max_lifetime",
+    Lasting(Duration::from_secs(1), Duration::from_secs(3_650 * 86_400)),
+    "the longest accepted exp - iat; with it, `iat` is required; absent means no limit",
+);
+
+static CLAIMS: Key<Table<Parsed<IdentityHeaderName>>> =
+    Key::new("claims", CLAIM_HEADERS, "claims that become headers: CLAIM: HEADER").or("{}");
+
+static SUBJECT_CLAIM: Key<Text> =
+    Key::new("subject_claim", Text, "the claim that holds the subject").or("sub");
+
+static CLIENT_CLAIMS: Key<OneOrMany<Text>> = Key::new(
+    "client_claims",
+    OneOrMany(Text, 1, SHORT_LIST_MAX),
+    "the claims that may hold the client; the first one that is present counts",
+)
+.or("[client_id, azp]");
+
+// No signed token is shorter than its signature.
+static TOKEN_BYTES: Key<Size> =
+    Key::new("token_bytes", Size(1_024, TOKEN_BYTES_MAX as u64), "the longest accepted token")
+        .or("8KiB");
+
+/// True is `insecure_accept`.
+static ID_TOKENS: Key<Custom<Words<bool>, bool>> = Key::new(
+    "id_tokens",
+    Custom(ID_TOKEN_WORDS, id_tokens),
+    "the handling of tokens with nonce, at_hash or c_hash",
+)
+.or("refuse");
+
+const ID_TOKEN_WORDS: Words<bool> = Words(&[("refuse", false), ("insecure_accept", true)]);
+
 /// `iss` is compared for every token and shown in messages.
 const ISSUER_BYTES_MAX: usize = 1_024;
 
-/// No signed token is shorter than its signature.
-const TOKEN_BYTES_MIN: usize = 1_024;
+/// The name of API keys where issuers have short names.
+pub(super) const API_KEY_NAME: &str = "api-key";
 
-/// What keys are called where issuers have short names.
-pub const API_KEY_NAME: &str = "api-key";
+/// The number of issuers in the file, with those that have mistakes.
+pub(in crate::config) fn listed(top: &Mapping<'_>) -> usize {
+    top.find(&ISSUERS).and_then(|value| value.items().map(|items| items.len())).unwrap_or(0)
+}
 
 /// `issuers`, in the order of the file.
-pub fn issuers(top: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Vec<IssuerSource> {
-    let Some(value) = top.find("issuers") else { return Vec::new() };
-    let items = value.items().unwrap_or_default();
-    let _ = value.check_count(items.len(), &(0..=ISSUERS_MAX));
-    let mut issuers: Vec<IssuerSource> = Vec::with_capacity(items.len());
-    for item in &items {
-        let Some(section) = item.section(&keys::ISSUER) else { continue };
-        let Some(source) = issuer(&section, reading, taken) else { continue };
+pub(in crate::config) fn issuers(top: &Mapping<'_>, taken: &Taken) -> Vec<IssuerSource> {
+    let Some(value) = top.find(&ISSUERS) else { return Vec::new() };
+    let mut issuers: Vec<IssuerSource> = Vec::new();
+    for item in ISSUERS.items(&value) {
+        let Some(section) = item.section(&ISSUER) else { continue };
+        let Some(source) = issuer(&section, taken) else { continue };
         if issuers.iter().any(|other| is_same_issuer(&other.settings, &source.settings)) {
-            item.mistake(format!("issuer {:?} is here twice", source.settings.issuer));
+            item.mistake(format!("duplicate issuer {:?}", source.settings.issuer));
         } else if issuers.iter().any(|other| other.settings.name == source.settings.name) {
             item.mistake(format!(
                 "two issuers have the name {:?}; give one of them another `name`",
@@ -57,143 +180,124 @@ pub fn issuers(top: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Vec<I
     issuers
 }
 
-/// The same identifier, or templates that differ in the name of the claim alone.
+/// The places of every issuer together, each once: they are known before the issuers are read,
+/// because no header of identity may be one of them.
+pub(in crate::config) fn token_places(top: &Mapping<'_>) -> Vec<TokenPlace> {
+    let value = top.find(&ISSUERS);
+    let mut all = Vec::new();
+    for item in value.iter().flat_map(|value| ISSUERS.items(value)) {
+        // The section is read twice; the report keeps each mistake once.
+        let places = item.section(&ISSUER).and_then(|section| section.read(&FROM));
+        for place in places.unwrap_or_default() {
+            if !all.contains(&place) {
+                all.push(place);
+            }
+        }
+    }
+    all
+}
+
+/// True for the same identifier, and for templates that differ in the name of the claim alone.
 fn is_same_issuer(a: &IssuerSettings, b: &IssuerSettings) -> bool {
     let same_form = a.template().zip(b.template()).is_some_and(|(a, b)| a.has_form_of(&b));
     a.issuer == b.issuer || same_form
 }
 
-fn issuer(section: &Mapping<'_>, reading: &Reading<'_>, taken: &Taken) -> Option<IssuerSource> {
-    let iss = section.require("issuer").and_then(|value| value.parse(identifier));
-    let asked = section.find("introspection");
-    let is_asked = asked.is_some();
-    let asked = asked.and_then(|value| introspection(&value, reading));
-    let (algorithms, keys) = match is_asked && !section.has("keys") {
-        true => (section.find("algorithms"), None),
-        false => (section.require("algorithms"), section.require("keys")),
-    };
-    if iss.is_some_and(|iss| matches!(IssuerTemplate::parse(iss), Ok(Some(_)))) {
-        check_template(section, is_asked);
+fn issuer(section: &Mapping<'_>, taken: &Taken) -> Option<IssuerSource> {
+    let iss = section.read(&IDENTIFIER);
+    if iss.as_ref().is_some_and(|iss| matches!(IssuerTemplate::parse(iss), Ok(Some(_)))) {
+        check_template(section);
     }
-    let is_keyless = is_asked && keys.is_none();
-    let algorithms = algorithms
-        .and_then(|value| value.each(1..=Algorithm::ALL.len(), |item| item.parse(algorithm)))
-        .unwrap_or_default();
-    let keys = match keys {
-        Some(value) => key_source(&value, reading, iss, &algorithms),
-        None => is_keyless.then_some(KeySource::Nowhere),
-    };
-    let texts = |value: &Value<'_>, max| value.each(1..=max, |item| item.text().map(Box::from));
-    let audiences = section.require("audiences").and_then(|value| texts(&value, AUDIENCES_MAX));
-    let scope_claims = section.find("scope_claims").and_then(|value| texts(&value, SHORT_LIST_MAX));
-    let types = section
-        .find("types")
-        .and_then(|value| value.each(1..=SHORT_LIST_MAX, |item| item.text().map(media_type)));
-    let cap = section.find("scopes").and_then(|value| {
-        let items = value.items()?;
-        value.check_count(items.len(), &(0..=SCOPES_MAX))?;
-        Some(scope_set(&items))
-    });
-    let leeway = section
-        .find("leeway")
-        .and_then(|value| value.duration(Duration::ZERO..=LEEWAY_MAX))
-        .unwrap_or(Duration::from_secs(30));
-    let max_lifetime = section
-        .find("max_lifetime")
-        .and_then(|value| value.duration(Duration::from_secs(1)..=LIFETIME_MAX));
-    let audience_claim = section.find("audience_claim").and_then(|v| v.text().map(Box::from));
-    let claim_headers = claim_headers(section, taken);
-    let shape = token_shape(section, reading);
-    let name = match section.find("name") {
-        Some(value) => value.parse(issuer_name).map(str::to_owned),
-        None => iss.and_then(|iss| {
-            let name = default_name(iss);
-            if name == API_KEY_NAME {
-                section
-                    .value()
-                    .mistake(format!("{name:?} stands for API keys; add another `name`"));
-                return None;
-            }
-            Some(name.to_owned())
-        }),
-    };
+    let (asked, audiences) = (section.read(&INTROSPECTION), section.read(&AUDIENCES));
+    let (algorithms, keys) = keys(section, iss.as_deref());
+    let claim_headers = claim_headers(section, &CLAIMS, taken);
+    let (cap, max_lifetime) = (section.read(&SCOPES), section.read(&MAX_LIFETIME));
     let settings = IssuerSettings {
-        issuer: iss?.into(),
-        name: name?.into(),
+        name: issuer_label(section, iss.as_deref()).unwrap_or_default().into(),
+        issuer: iss.as_deref().unwrap_or_default().into(),
         audiences: audiences.unwrap_or_default(),
         algorithms,
-        types: types.unwrap_or_else(default_types),
-        audience_claim: audience_claim.unwrap_or_else(|| "aud".into()),
-        scope_claims: scope_claims.unwrap_or_else(|| vec!["scope".into(), "scp".into()]),
-        scopes_cap: cap,
-        leeway,
+        types: section.read(&TYPES)?,
+        audience_claim: section.read(&AUDIENCE_CLAIM)?,
+        scope_claims: section.read(&SCOPE_CLAIMS)?,
+        scopes_cap: cap.map(|scopes| scope_set(Some(scopes))),
+        leeway: section.read(&LEEWAY)?,
         max_lifetime,
         claim_headers,
-        shape,
+        shape: token_shape(section)?,
         introspection: asked.as_ref().map(|(rules, _)| rules.clone()),
     };
+    // The stand-ins for a missing identifier and name end here.
+    let is_named = !settings.issuer.is_empty() && !settings.name.is_empty();
     let introspection = asked.map(|(_, endpoint)| endpoint);
-    Some(IssuerSource { settings: Arc::new(settings), keys: keys?, introspection })
+    is_named.then_some(IssuerSource { settings: Arc::new(settings), keys: keys?, introspection })
 }
 
-/// Many tenants have one key set, but no one endpoint or metadata document.
-fn check_template(section: &Mapping<'_>, is_asked: bool) {
-    if is_asked {
+/// Tenants share one key set, but neither an endpoint nor a metadata document.
+fn check_template(section: &Mapping<'_>) {
+    if section.has(&INTROSPECTION) {
         section.value().mistake(
             "an issuer template cannot be combined with introspection: opaque tokens do not name \
              their tenant",
         );
     }
-    let keys = section.find("keys").filter(Value::is_mapping);
-    let table = keys.as_ref().and_then(Value::table).unwrap_or_default();
-    for (_, value) in table.iter().filter(|(key, _)| *key == "discovery") {
+    let keys = section.find(&KEYS).filter(Value::is_mapping);
+    let keys = keys.as_ref().and_then(|value| value.section(&issuer_keys::SECTION));
+    if let Some(value) = keys.as_ref().and_then(|keys| keys.find(&issuer_keys::DISCOVERY)) {
         value.mistake(
             "an issuer template has no metadata of its own: write keys: { url: URL OF THE KEY SET }",
         );
     }
 }
 
-/// How its tokens differ from those of RFC 9068.
-fn token_shape(section: &Mapping<'_>, reading: &Reading<'_>) -> TokenShape {
-    let usual = TokenShape::default();
-    let texts = |value: &Value<'_>| {
-        value.each(1..=SHORT_LIST_MAX, |item| item.parse(claim_name).map(Box::from))
-    };
-    let id_tokens = section.find("id_tokens");
-    let accepts_id_tokens = id_tokens.as_ref().is_some_and(|value| {
-        let accepts = value.word(&[("refuse", false), ("insecure_accept", true)]);
-        accepts.unwrap_or(false)
-    });
-    if let Some(value) = id_tokens.filter(|_| accepts_id_tokens) {
-        reading.note_insecure(&value);
+/// `algorithms` and `keys`, which an issuer with introspection may leave out.
+fn keys(section: &Mapping<'_>, iss: Option<&str>) -> (Vec<Algorithm>, Option<KeySource>) {
+    let is_keyless = section.has(&INTROSPECTION) && !section.has(&KEYS);
+    if !is_keyless {
+        let _ = section.require(&ALGORITHMS);
     }
-    let claim = section.find("subject_claim").and_then(|value| value.parse(claim_name));
-    let clients = section.find("client_claims").and_then(|value| texts(&value));
-    let bytes = section.find("token_bytes").and_then(|value| value.parse(token_bytes));
-    TokenShape {
-        subject_claim: claim.map_or(usual.subject_claim, Box::from),
-        client_claims: clients.unwrap_or(usual.client_claims),
-        token_bytes: bytes.unwrap_or(usual.token_bytes),
-        accepts_id_tokens,
-        places: token_places::places(section),
+    let algorithms = section.read(&ALGORITHMS).unwrap_or_default();
+    if is_keyless {
+        return (algorithms, Some(KeySource::Nowhere));
     }
+    let keys = section.require(&KEYS).and_then(|value| key_source(&value, iss, &algorithms));
+    (algorithms, keys)
 }
 
-fn claim_name(text: &str) -> Result<&str, String> {
-    if text.is_empty() { Err("a claim has a name".to_owned()) } else { Ok(text) }
+/// The name of an issuer: `name`, or its host.
+fn issuer_label(section: &Mapping<'_>, iss: Option<&str>) -> Option<Box<str>> {
+    if section.has(&NAME) {
+        return section.read(&NAME);
+    }
+    let name = default_name(iss?);
+    if name == API_KEY_NAME {
+        section.value().mistake(format!("{name:?} stands for API keys; add another `name`"));
+        return None;
+    }
+    Some(name.into())
 }
 
-fn token_bytes(text: &str) -> Result<usize, String> {
-    let bytes = size(text)?.and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.filter(|bytes| (TOKEN_BYTES_MIN..=TOKEN_BYTES_MAX).contains(bytes)).ok_or_else(|| {
-        format!(
-            "{text:?} is out of range: 1KiB to 64KiB, the limit of the whole head, are accepted"
-        )
+/// Differences of its tokens from those of RFC 9068.
+fn token_shape(section: &Mapping<'_>) -> Option<TokenShape> {
+    Some(TokenShape {
+        subject_claim: section.read(&SUBJECT_CLAIM)?,
+        client_claims: section.read(&CLIENT_CLAIMS)?,
+        token_bytes: usize::try_from(section.read(&TOKEN_BYTES)?).ok()?,
+        accepts_id_tokens: section.read(&ID_TOKENS)?,
+        places: section.read(&FROM)?,
     })
 }
 
+fn id_tokens(value: &Value<'_>) -> Option<bool> {
+    let accepts = ID_TOKEN_WORDS.read(value)?;
+    if accepts {
+        value.note_insecure();
+    }
+    Some(accepts)
+}
+
 /// `iss`, byte for byte; only that it can be shown and told from keys.
-fn identifier(text: &str) -> Result<&str, String> {
+fn identifier(text: &str) -> Result<Box<str>, String> {
     if text == API_KEY_ISSUER {
         return Err(format!("{text:?} stands for API keys; an issuer needs another identifier"));
     }
@@ -203,14 +307,14 @@ fn identifier(text: &str) -> Result<&str, String> {
             "an issuer has at most {ISSUER_BYTES_MAX} bytes and no control characters"
         ));
     }
-    Ok(text)
+    Ok(text.into())
 }
 
-fn issuer_name(text: &str) -> Result<&str, String> {
+fn issuer_name(text: &str) -> Result<Box<str>, String> {
     if text == API_KEY_NAME {
         return Err(format!("{text:?} stands for API keys; an issuer needs another name"));
     }
-    name(text)
+    name(text).map(Box::from)
 }
 
 /// The host of an issuer that is a URL, else the whole of it.
@@ -225,31 +329,35 @@ fn default_name(issuer: &str) -> &str {
     if host.is_empty() { issuer } else { host }
 }
 
-fn algorithm(text: &str) -> Result<Algorithm, String> {
-    Algorithm::from_name(text).ok_or_else(|| {
-        let names = Algorithm::ALL.iter().map(|algorithm| algorithm.as_str());
-        format!("{text:?} is not an algorithm that can be trusted; {}", suggest(text, names))
-    })
+/// The name of an algorithm.
+#[derive(Clone, Copy, Debug)]
+struct AlgorithmName;
+
+impl Form for AlgorithmName {
+    fn schema(&self) -> serde_json::Value {
+        let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.as_str()).collect();
+        serde_json::json!({ "enum": names })
+    }
+}
+
+impl Type for AlgorithmName {
+    type Read = Algorithm;
+
+    fn read(&self, value: &Value<'_>) -> Option<Algorithm> {
+        value.parse(|text| {
+            Algorithm::from_name(text).ok_or_else(|| {
+                let names = Algorithm::ALL.iter().map(|algorithm| algorithm.as_str());
+                format!("{text:?} is not an accepted algorithm; {}", suggest(text, names))
+            })
+        })
+    }
 }
 
 /// A `typ` as it is compared: lower case, without `application/`; `None` is an absent one.
-fn media_type(text: &str) -> Option<Box<str>> {
+fn media_type(text: &str) -> Result<Option<Box<str>>, String> {
     let lower = text.to_ascii_lowercase();
     let short = lower.strip_prefix("application/").unwrap_or(&lower);
-    (short != "none").then(|| short.into())
-}
-
-fn default_types() -> Vec<Option<Box<str>>> {
-    vec![Some("at+jwt".into()), Some("jwt".into()), None]
-}
-
-/// The scopes of a list, each checked in its place.
-pub fn scope_set(items: &[Value<'_>]) -> ScopeSet {
-    let tokens: Vec<&str> = items
-        .iter()
-        .filter_map(|item| item.parse(|text| ScopeSet::from_tokens([text]).map(|_| text)))
-        .collect();
-    ScopeSet::from_tokens(tokens).unwrap_or_default()
+    Ok((short != "none").then(|| short.into()))
 }
 
 #[cfg(test)]
@@ -273,8 +381,8 @@ mod tests {
 
     #[test]
     fn a_type_is_compared_without_case_and_prefix() {
-        assert_eq!(media_type("application/AT+JWT").as_deref(), Some("at+jwt"));
-        assert_eq!(media_type("JWT").as_deref(), Some("jwt"));
-        assert_eq!(media_type("none"), None);
+        assert_eq!(media_type("application/AT+JWT"), Ok(Some("at+jwt".into())));
+        assert_eq!(media_type("JWT"), Ok(Some("jwt".into())));
+        assert_eq!(media_type("none"), Ok(None));
     }
 }

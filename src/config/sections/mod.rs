@@ -1,97 +1,87 @@
-//! One file per part of the configuration: from a walked section to the types of
-//! [`crate::config::model`].
+//! One file for each part of the configuration: the entries of its keys beside their readers.
 //!
-//! Owns the meaning of every key. A section that has mistakes still returns what it could read,
-//! so that what refers to it does not add mistakes of its own. Never opens a file.
+//! Owns the meaning of every key. A section with mistakes still returns what it could read, so that
+//! references to it are not reported as well. Never opens a file.
 
 pub mod access;
 pub mod api_keys;
 pub mod cors;
+mod file;
 pub mod identity;
 mod introspection;
 mod issuer_keys;
 pub mod issuers;
 pub mod limits;
-pub mod network;
+pub mod listeners;
+pub mod process;
 pub mod revocations;
 pub mod routes;
 pub mod token_places;
+pub mod trusted_proxies;
 pub mod upstreams;
-
-use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::Mistake;
-use crate::config::language::walk::Value;
-use crate::config::model::FileReference;
+use crate::config::language::walk::key::{Absent, Key, Section};
+use crate::config::language::walk::types::{Insecure, Parsed};
+use crate::decide::scope::ScopeSet;
 
-/// What every section may need while one file is read.
-#[derive(Debug)]
-pub struct Reading<'r> {
-    folder: &'r Path,
-    insecure: RefCell<BTreeSet<String>>,
-}
+/// The whole file.
+pub(in crate::config) static TOP: Section = Section::new(
+    "the configuration",
+    &[
+        &listeners::LISTENERS,
+        &listeners::ADMIN,
+        &listeners::METRICS,
+        &trusted_proxies::TRUSTED_PROXIES,
+        &upstreams::UPSTREAMS,
+        &issuers::ISSUERS,
+        &api_keys::API_KEYS,
+        &revocations::REVOCATIONS,
+        &limits::FAILED_CREDENTIALS,
+        &limits::LIMITS,
+        &identity::IDENTITY,
+        &identity::PASS_HEADERS,
+        &REALM,
+        &routes::DEFAULTS,
+        &routes::ROUTES,
+        &ISSUER,
+        &process::THREADS,
+        &process::SHUTDOWN_TIMEOUT,
+        &process::LAME_DUCK,
+        &process::CONNECTIONS,
+        &process::ACCESS_LOG,
+        &process::LIMIT_ENTRIES,
+        &process::UPSTREAM_POOL,
+        &process::TOKEN_CACHE,
+        &process::STATE_DIR,
+        &INSECURE_FILE_MODES,
+        &routes::INSECURE_HOST_SELECTED,
+    ],
+);
 
-impl<'r> Reading<'r> {
-    /// For a file in `folder`.
-    #[must_use]
-    pub fn new(folder: &'r Path) -> Self {
-        Self { folder, insecure: RefCell::default() }
+static ISSUER: Key<Absent> = Key::unavailable("issuer", "the built-in OAuth issuer");
+
+/// `insecure_file_modes`.
+pub(super) static INSECURE_FILE_MODES: Key<Insecure> = Key::insecure(
+    "insecure_file_modes",
+    "accept secrets, peppers and private keys from files that others can read",
+);
+
+/// `realm`.
+pub(super) static REALM: Key<Parsed<Box<str>>> =
+    Key::new("realm", Parsed(realm), "the realm of every challenge").or("gatepost");
+
+/// The realm is part of a quoted string in every challenge (RFC 9110 section 11.5).
+fn realm(text: &str) -> Result<Box<str>, String> {
+    const BYTES_MAX: usize = 128;
+    let quotable = |b: u8| (b == b' ' || b.is_ascii_graphic()) && b != b'"' && b != b'\\';
+    if text.len() <= BYTES_MAX && text.bytes().all(quotable) {
+        return Ok(text.into());
     }
-
-    /// A file name, relative to the file that names it.
-    pub fn file(&self, value: &Value<'_>) -> Option<FileReference> {
-        let name = value.text()?;
-        if name.contains(char::is_control) {
-            value.mistake("a file name has no control characters");
-            return None;
-        }
-        Some(self.file_at(value, name))
-    }
-
-    /// A file that a value stands for.
-    pub fn file_at(&self, value: &Value<'_>, name: &str) -> FileReference {
-        let path = self.folder.join(name);
-        let named_at = Mistake {
-            file: value.report().file().to_owned(),
-            line: u64::from(value.place().line),
-            column: u64::from(value.place().column),
-            path: value.path(),
-            message: String::new(),
-        };
-        FileReference { path, named_at: Arc::new(named_at) }
-    }
-
-    /// The folder of the file.
-    #[must_use]
-    pub fn folder(&self) -> &'r Path {
-        self.folder
-    }
-
-    /// Notes a setting that is weaker than the safe default.
-    pub fn note_insecure(&self, value: &Value<'_>) {
-        self.insecure.borrow_mut().insert(value.path());
-    }
-
-    /// A switch that weakens something when it is on.
-    pub fn insecure_switch(&self, value: Option<Value<'_>>) -> Option<bool> {
-        let value = value?;
-        let on = value.truth()?;
-        if on {
-            self.note_insecure(&value);
-        }
-        Some(on)
-    }
-
-    /// Every weakening in force, by path.
-    #[must_use]
-    pub fn into_insecure(self) -> Vec<String> {
-        self.insecure.into_inner().into_iter().collect()
-    }
+    Err(format!(
+        "{text:?} is not a realm: at most {BYTES_MAX} visible ASCII characters and spaces without \" and \\ are accepted"
+    ))
 }
 
 /// The longest name of ours: a metric label.
@@ -113,31 +103,18 @@ pub fn name(text: &str) -> Result<&str, String> {
     ))
 }
 
-/// `off`, or bytes with an optional suffix.
-pub fn size(text: &str) -> Result<Option<u64>, String> {
-    if text == "off" {
-        return Ok(None);
+/// A scope token.
+pub(super) fn scope(text: &str) -> Result<Box<str>, String> {
+    match ScopeSet::from_tokens([text]) {
+        Ok(_) => Ok(text.into()),
+        Err(error) => Err(error.to_string()),
     }
-    let wrong = || {
-        format!(
-            "{text:?} is not a size: write a whole number of bytes, with k, M, G (thousands) or \
-             KiB, MiB, GiB after it, or off"
-        )
-    };
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let factor: u64 = match unit {
-        "" => 1,
-        "k" => 1_000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(factor).map(Some).ok_or_else(wrong)
+}
+
+/// The set of scopes that [`scope`] read.
+pub(super) fn scope_set(scopes: Option<Vec<Box<str>>>) -> ScopeSet {
+    let scopes = scopes.unwrap_or_default();
+    ScopeSet::from_tokens(scopes.iter().map(AsRef::as_ref)).unwrap_or_default()
 }
 
 /// Methods are compared byte for byte (RFC 9110 section 9.1), so `get` would match nothing.

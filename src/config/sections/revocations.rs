@@ -1,27 +1,31 @@
 //! `revocations`.
 //!
-//! Owns which files say what is revoked. Never reads one.
+//! Owns the list of revocation files. Never reads one.
 
-use crate::config::keys;
 use crate::config::language::walk::Mapping;
+use crate::config::language::walk::key::{Key, Section};
+use crate::config::language::walk::types::{NestedAs, OneOrMany};
 use crate::config::model::FileReference;
-use crate::config::sections::Reading;
+use crate::config::sections::file::{FILE, FileName, check_listed_once};
 
-/// Each file is watched.
-const FILES_MAX: usize = 100;
+/// `revocations`.
+pub(in crate::config) static REVOCATIONS: Key<NestedAs<Vec<FileReference>>> = Key::new(
+    "revocations",
+    NestedAs(&SECTION, files),
+    "files of revoked tokens and keys, in addition to `gatepost revoke`",
+);
 
-/// The revocation files.
-pub fn files(top: &Mapping<'_>, reading: &Reading<'_>) -> Vec<FileReference> {
-    let value = top.find("revocations");
-    let section = value.as_ref().and_then(|value| value.section(&keys::REVOCATIONS));
-    let Some(value) = section.as_ref().and_then(|section| section.require("files")) else {
-        return Vec::new();
-    };
-    let files = value.each(1..=FILES_MAX, |item| reading.file(item)).unwrap_or_default();
-    for (index, file) in files.iter().enumerate() {
-        if files[..index].contains(file) {
-            value.mistake(format!("{} is here twice", file.path.display()));
-        }
-    }
-    files
+static SECTION: Section = Section::new("revocations", &[&FILES]);
+
+// Each file is watched.
+static FILES: Key<OneOrMany<FileName>> = Key::required(
+    "files",
+    OneOrMany(FILE, 1, 100),
+    "the revocation files: YAML, or JSON Lines if the name ends in .jsonl",
+);
+
+fn files(section: &Mapping<'_>) -> Option<Vec<FileReference>> {
+    let files = section.read(&FILES)?;
+    check_listed_once(&section.find(&FILES)?, &files);
+    Some(files)
 }

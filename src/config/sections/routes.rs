@@ -6,52 +6,199 @@
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 use http::header::AUTHORIZATION;
 
-use crate::config::keys;
+use crate::config::language::walk::key::{AnyKey, Key, Named, Section, Type};
+use crate::config::language::walk::types::{
+    Custom, Either, Insecure, List, Nested, NestedAs, OneOrMany, Parsed, SizeOrOff, Text, Truth,
+    Words, parse_size,
+};
 use crate::config::language::walk::{Mapping, Value, suggest};
 use crate::config::model::IssuerSource;
-use crate::config::sections::access::{Authenticators, access};
-use crate::config::sections::cors::{cors, preflight};
-use crate::config::sections::upstreams::{TimeoutSettings, timeouts};
-use crate::config::sections::{Reading, method, size};
-use crate::decide::policy::upstream::{Upstream, UpstreamAddress};
+use crate::config::sections::access::{ACCESS, Authenticators, access as access_of};
+use crate::config::sections::cors::{CORS, PREFLIGHT, cors, preflight};
+use crate::config::sections::method;
+use crate::config::sections::upstreams::{ROUTE_TIMEOUTS, RouteTimeouts, nowhere};
+use crate::decide::policy::upstream::{Timeouts, Upstream};
 use crate::decide::policy::{
-    Access, HostPattern, InsecurePath, Methods, PathPattern, Route, RouteTable, Upgrade,
+    Access, HostPattern, InsecurePath, Methods, PathPattern, Preflight, Route, RouteTable, Upgrade,
 };
 use crate::decide::rate_limit::LimitPolicy;
+use crate::decide::request::cors::Cors;
 use crate::decide::request::credential::{CredentialKind, KeySource};
+
+/// `routes`.
+pub(super) static ROUTES: Key<List<Nested>> = Key::required(
+    "routes",
+    List(Nested(&ROUTE), 1, ROUTES_MAX),
+    "the admitted requests and their access rules; requests that match no route get 404",
+);
 
 /// Bounds the table, its metrics and the time a reload takes.
 const ROUTES_MAX: usize = 20_000;
-const HOSTS_MAX: usize = 100;
-const METHODS_MAX: usize = 50;
-/// Each is charged for every request.
-const LIMITS_PER_ROUTE_MAX: usize = 16;
+
+/// `defaults`.
+pub(super) static DEFAULTS: Key<Nested> = Key::new(
+    "defaults",
+    Nested(&DEFAULT),
+    "values for routes that do not have their own: any route key but access",
+)
+.or("{}");
+
+/// `insecure_host_selected`.
+pub(super) static INSECURE_HOST_SELECTED: Key<Insecure> = Key::insecure(
+    "insecure_host_selected",
+    "let a host-bound route demand less than a hostless one over the same path and upstream",
+);
+
+static ROUTE: Section = Section::new("a route", SHARED).and(&[&ACCESS_KEY]);
+
+static DEFAULT: Section = Section::new("defaults", SHARED);
+
+/// The keys of routes and `defaults`.
+const SHARED: &[&dyn AnyKey] = &[
+    &PATH,
+    &NAME,
+    &HOSTS,
+    &METHODS,
+    &LIMITS,
+    &UPSTREAM,
+    &FORWARD_CREDENTIAL,
+    &AUTHORIZATION_KEY,
+    &CORS,
+    &PREFLIGHT,
+    &BODY_LIMIT,
+    &MIN_BODY_RATE,
+    &TIMEOUTS,
+    &UPGRADE,
+    &INSECURE_PATH,
+    &INSECURE_METHOD_OVERRIDE,
+    &INSECURE_OBSERVE,
+];
+
+static ACCESS_KEY: Key<Either<Words<bool>, Nested>> =
+    Key::required("access", ACCESS, "`anonymous`, `authenticated`, or the access rules");
+
+static PATH: Key<Parsed<PathPattern>> = Key::new(
+    "path",
+    Parsed(path),
+    "segments, `*` for one, `/**` at the end for all below; required here or in defaults",
+);
+
+static NAME: Key<Parsed<Box<str>>> =
+    Key::new("name", Parsed(route_name), "the metric label; absent means methods, hosts and path");
+
+static HOSTS: Key<OneOrMany<Parsed<HostPattern>>> = Key::new(
+    "hosts",
+    OneOrMany(Parsed(host), 0, 100),
+    "exact hosts, or *.DOMAIN; an empty list means any",
+)
+.or("[]");
+
+static METHODS: Key<Custom<OneOrMany<Parsed<Method>>, Methods>> = Key::new(
+    "methods",
+    Custom(METHOD_LIST, methods),
+    "the accepted methods; GET covers HEAD; absent means any method",
+);
+
+const METHOD_LIST: OneOrMany<Parsed<Method>> = OneOrMany(Parsed(method), 1, 50);
+
+// Each limit is charged for every request.
+static LIMITS: Key<OneOrMany<Text>> =
+    Key::new("limits", OneOrMany(Text, 0, 16), "names of limits that apply, in order").or("[]");
+
+static UPSTREAM: Key<Text> = Key::new(
+    "upstream",
+    Text,
+    "the name of the upstream, here or in defaults; absent means the only upstream, if there is one",
+);
+
+static FORWARD_CREDENTIAL: Key<Truth> =
+    Key::new("forward_credential", Truth, "leave the credential in the request to the upstream")
+        .or("false");
+
+/// True is `pass`.
+static AUTHORIZATION_KEY: Key<Words<bool>> = Key::new(
+    "authorization",
+    Words(&[("read", false), ("pass", true)]),
+    "`pass` leaves Authorization to the application: it is not read, and forwarded unchanged",
+)
+.or("read");
+
+// An unlimited body holds a connection for as long as the client likes.
+static BODY_LIMIT: Key<SizeOrOff> = Key::new(
+    "body_limit",
+    SizeOrOff(0, u64::MAX),
+    "the largest request body in bytes, with k, M, G or KiB, MiB, GiB; off is no limit",
+)
+.or("1GiB");
+
+static MIN_BODY_RATE: Key<Custom<SizeOrOff, Option<NonZeroU64>>> = Key::new(
+    "min_body_rate",
+    Custom(SizeOrOff(1, u64::MAX), body_rate),
+    "the minimum average rate of a request body after 10 s, in bytes per second",
+)
+.or("off");
+
+static TIMEOUTS: Key<NestedAs<RouteTimeouts>> =
+    Key::new("timeouts", ROUTE_TIMEOUTS, "instead of the upstream's, key by key");
+
+static UPGRADE: Key<Words<Upgrade>> = Key::new(
+    "upgrade",
+    Words(&[("off", Upgrade::Denied), ("websocket", Upgrade::Websocket)]),
+    "the protocol that a connection may be upgraded to",
+)
+.or("off");
+
+static INSECURE_PATH: Key<Custom<OneOrMany<Words<InsecurePath>>, InsecurePath>> = Key::new(
+    "insecure_path",
+    Custom(PATH_SPELLINGS, insecure_path),
+    "accepted spellings of paths that upstreams may read differently",
+)
+.or("[]");
+
+const PATH_SPELLINGS: OneOrMany<Words<InsecurePath>> = OneOrMany(
+    Words(&[
+        ("encoded_slash", InsecurePath { encoded_slash: true, ..EXACT_PATH }),
+        ("double_slash", InsecurePath { double_slash: true, ..EXACT_PATH }),
+        ("semicolon", InsecurePath { semicolon: true, ..EXACT_PATH }),
+    ]),
+    0,
+    3,
+);
+
+const EXACT_PATH: InsecurePath =
+    InsecurePath { encoded_slash: false, double_slash: false, semicolon: false };
+
+static INSECURE_METHOD_OVERRIDE: Key<Insecure> =
+    Key::insecure("insecure_method_override", "forward X-HTTP-Method-Override and similar fields");
+
+static INSECURE_OBSERVE: Key<Insecure> = Key::insecure(
+    "insecure_observe",
+    "decide and count, but forward every request, with its credential and without identity",
+);
+
 /// A metric label.
 const LABEL_BYTES_MAX: usize = 256;
-/// What holds without `body_limit`: no API we know of takes more in one request, and an endless
-/// body holds a connection for as long as it likes.
-const BODY_LIMIT_DEFAULT: u64 = 1 << 30;
 
 /// What routes refer to by name.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
+pub(in crate::config) struct Known<'a> {
     /// Upstreams.
-    pub upstreams: &'a [Arc<Upstream>],
+    pub(in crate::config) upstreams: &'a [Arc<Upstream>],
     /// Limits.
-    pub limits: &'a [Arc<LimitPolicy>],
+    pub(in crate::config) limits: &'a [Arc<LimitPolicy>],
     /// Where API keys are read from.
-    pub key_places: &'a [KeySource],
+    pub(in crate::config) key_places: &'a [KeySource],
     /// What demands can be met with.
-    pub authenticators: Authenticators<'a>,
+    pub(in crate::config) authenticators: Authenticators<'a>,
 }
 
 /// `issuers` and key files as what a demand can be met with.
-#[must_use]
-pub fn authenticators<'a>(
+pub(in crate::config) fn authenticators<'a>(
     issuers: &'a [IssuerSource],
     listed: usize,
     api_keys: bool,
@@ -59,61 +206,45 @@ pub fn authenticators<'a>(
     Authenticators { issuers, issuers_incomplete: listed != issuers.len(), api_keys }
 }
 
-/// Every route key but access; what is absent is `None`.
-#[derive(Clone, Debug, Default)]
-struct Settings {
-    path: Option<PathPattern>,
-    name: Option<String>,
-    hosts: Option<Vec<HostPattern>>,
-    methods: Option<Methods>,
-    limits: Option<Vec<Arc<LimitPolicy>>>,
-    upstream: Option<Arc<Upstream>>,
-    forward_credential: Option<bool>,
-    passes_authorization: Option<bool>,
-    body_limit: Option<Option<u64>>,
-    min_body_rate: Option<Option<NonZeroU64>>,
-    timeouts: Option<TimeoutSettings>,
-    upgrade: Option<Upgrade>,
-    insecure_path: Option<InsecurePath>,
-    insecure_method_override: Option<bool>,
-    insecure_observe: Option<bool>,
-}
-
-/// What `defaults` says, and the section itself: a default that is there and mistaken is not
-/// missing.
+/// The keys of a route, and those of `defaults` where it has none of its own.
 #[derive(Clone, Copy)]
-struct Inherited<'a> {
-    settings: &'a Settings,
-    section: Option<&'a Mapping<'a>>,
+struct Keys<'a> {
+    own: &'a Mapping<'a>,
+    defaults: Option<&'a Mapping<'a>>,
 }
 
-impl Inherited<'_> {
-    fn has(&self, key: &str) -> bool {
-        self.section.is_some_and(|section| section.has(key))
+impl<'a> Keys<'a> {
+    fn source(&self, key: impl Named) -> &'a Mapping<'a> {
+        let has_default = |defaults: &&Mapping<'a>| !self.own.has(key) && defaults.has(key);
+        self.defaults.filter(has_default).unwrap_or(self.own)
+    }
+
+    fn find(&self, key: impl Named) -> Option<Value<'a>> {
+        self.source(key).find(key)
+    }
+
+    fn read<T: Type>(&self, key: &Key<T>) -> Option<T::Read> {
+        self.source(key).read(key)
     }
 }
 
 /// `routes` with `defaults`, compiled.
-pub fn routes(top: &Mapping<'_>, reading: &Reading<'_>, known: Known<'_>) -> Arc<RouteTable> {
-    let host_selected =
-        reading.insecure_switch(top.find("insecure_host_selected")).unwrap_or(false);
-    let defaults = top.find("defaults");
-    let defaults = defaults.as_ref().and_then(|value| value.section(&keys::DEFAULTS));
-    let inherited = defaults.as_ref().map(|section| settings(section, reading, known));
-    let inherited = inherited.unwrap_or_default();
-    let defaults = Inherited { settings: &inherited, section: defaults.as_ref() };
-    let Some(value) = top.require("routes") else { return Arc::default() };
-    let items = value.items().unwrap_or_default();
-    if value.is_list() {
-        let _ = value.check_count(items.len(), &(1..=ROUTES_MAX));
+pub(in crate::config) fn routes(top: &Mapping<'_>, known: Known<'_>) -> Arc<RouteTable> {
+    let host_selected = top.read(&INSECURE_HOST_SELECTED).unwrap_or(false);
+    let defaults = top.find(&DEFAULTS);
+    let defaults = defaults.as_ref().and_then(|value| value.section(&DEFAULT));
+    if let Some(defaults) = &defaults {
+        // Reports mistakes of defaults that no route inherits.
+        let _ = compile(Keys { own: defaults, defaults: None }, None, known, 0);
     }
-    let mut routes: Vec<Arc<Route>> = Vec::with_capacity(items.len());
-    let mut places: Vec<&Value<'_>> = Vec::with_capacity(items.len());
+    let Some(value) = top.require(&ROUTES) else { return Arc::default() };
+    let items = ROUTES.items(&value);
+    let mut routes: Vec<Arc<Route>> = Vec::with_capacity(items.len().min(ROUTES_MAX));
+    let mut places: Vec<&Value<'_>> = Vec::with_capacity(items.len().min(ROUTES_MAX));
     for item in items.iter().take(ROUTES_MAX) {
-        let Some(section) = item.section(&keys::ROUTE) else { continue };
-        let Some(route) = route(&section, reading, known, defaults, routes.len()) else {
-            continue;
-        };
+        let Some(section) = item.section(&ROUTE) else { continue };
+        let keys = Keys { own: &section, defaults: defaults.as_ref() };
+        let Some(route) = route(keys, known, routes.len()) else { continue };
         routes.push(Arc::new(route));
         places.push(item);
     }
@@ -149,85 +280,72 @@ fn check_names(routes: &[Arc<Route>], places: &[&Value<'_>]) {
     }
 }
 
-fn route(
-    section: &Mapping<'_>,
-    reading: &Reading<'_>,
-    known: Known<'_>,
-    defaults: Inherited<'_>,
-    index: usize,
-) -> Option<Route> {
-    let inherited = defaults.settings;
-    let own = settings(section, reading, known);
-    if !defaults.has("path") {
-        let _ = section.require("path");
+fn route(keys: Keys<'_>, known: Known<'_>, index: usize) -> Option<Route> {
+    let section = keys.own;
+    if keys.find(&PATH).is_none() {
+        let _ = section.require(&PATH);
     }
-    let access = section.require("access").and_then(|value| access(&value, known.authenticators));
-    let upstream = own.upstream.clone().or_else(|| inherited.upstream.clone());
-    let upstream = upstream.unwrap_or_else(|| upstream_by_default(section, known, defaults));
-    let path = own.path.or_else(|| inherited.path.clone())?;
-    let hosts = own.hosts.or_else(|| inherited.hosts.clone()).unwrap_or_default();
-    let methods = own.methods.or_else(|| inherited.methods.clone()).unwrap_or(Methods::Any);
-    let name = own.name.or_else(|| inherited.name.clone());
-    let timeouts = own.timeouts.or(inherited.timeouts).unwrap_or_default();
-    let passes_authorization =
-        own.passes_authorization.or(inherited.passes_authorization).unwrap_or(false);
-    if passes_authorization && let Some(access) = &access {
+    let access = section.require(&ACCESS_KEY);
+    let access = access.and_then(|value| access_of(&value, known.authenticators));
+    if keys.find(&UPSTREAM).is_none() && known.upstreams.len() != 1 {
+        let names = known.upstreams.iter().map(|upstream| upstream.name.as_ref());
+        let hint = suggest("", names);
+        section.value().mistake(format!("\"upstream\" is missing, here and in defaults; {hint}"));
+    }
+    if keys.read(&AUTHORIZATION_KEY)?
+        && let Some(access) = &access
+    {
         check_other_place(section, access, known);
     }
-    // A default `cors` takes the methods of the route that inherits it.
-    let source = [Some(section), defaults.section].into_iter().flatten();
-    let mut source = source.filter(|section| section.has("cors") || section.has("preflight"));
-    let source = source.next();
-    let cors =
-        source.and_then(|section| section.find("cors")).and_then(|value| cors(&value, &methods));
-    let preflight = source.map(|section| preflight(section, cors.as_ref())).unwrap_or_default();
+    compile(keys, access, known, index)
+}
+
+/// Reads every key but `access`. Without `access` only mistakes come of it.
+fn compile(
+    keys: Keys<'_>,
+    access: Option<Access>,
+    known: Known<'_>,
+    index: usize,
+) -> Option<Route> {
+    let (path, name) = (keys.read(&PATH), keys.read(&NAME));
+    let (hosts, methods) = (keys.read(&HOSTS)?, keys.read(&METHODS).unwrap_or(Methods::Any));
+    let limits = keys.find(&LIMITS).and_then(|value| limits(&value, known.limits));
+    let upstream = upstream(keys, known.upstreams);
+    let timeouts = keys.read(&TIMEOUTS);
+    let (cors, preflight) = browsers(keys, &methods);
     Some(Route {
         index,
-        name: name.unwrap_or_else(|| label(&hosts, &methods, &path)).into(),
-        hosts,
-        path,
-        methods,
-        access: access?,
-        limits: own.limits.or_else(|| inherited.limits.clone()).unwrap_or_default(),
-        timeouts: timeouts.over(upstream.timeouts),
+        limits: limits.unwrap_or_default(),
+        timeouts: timeouts.map_or(upstream.timeouts, |own| own.over(upstream.timeouts)),
         upstream,
-        forward_credential: own
-            .forward_credential
-            .or(inherited.forward_credential)
-            .unwrap_or(false),
-        min_body_rate: own.min_body_rate.or(inherited.min_body_rate).flatten(),
-        passes_authorization,
-        body_limit: own.body_limit.or(inherited.body_limit).unwrap_or(Some(BODY_LIMIT_DEFAULT)),
-        upgrade: own.upgrade.or(inherited.upgrade).unwrap_or_default(),
-        insecure_path: own.insecure_path.or(inherited.insecure_path).unwrap_or_default(),
-        insecure_method_override: own
-            .insecure_method_override
-            .or(inherited.insecure_method_override)
-            .unwrap_or(false),
+        forward_credential: keys.read(&FORWARD_CREDENTIAL)?,
+        min_body_rate: keys.read(&MIN_BODY_RATE)?,
+        passes_authorization: keys.read(&AUTHORIZATION_KEY)?,
+        body_limit: keys.read(&BODY_LIMIT)?,
+        upgrade: keys.read(&UPGRADE)?,
+        insecure_path: keys.read(&INSECURE_PATH)?,
+        insecure_method_override: keys.read(&INSECURE_METHOD_OVERRIDE)?,
         cors,
         preflight,
-        insecure_observe: own.insecure_observe.or(inherited.insecure_observe).unwrap_or(false),
+        insecure_observe: keys.read(&INSECURE_OBSERVE)?,
+        // What may be missing comes last, so that every mistake is found.
+        name: name_of(name, &hosts, &methods, path.as_ref()?),
+        path: path?,
+        access: access?,
+        hosts,
+        methods,
     })
 }
 
-/// The only upstream there is, for a route that names none.
-fn upstream_by_default(
-    section: &Mapping<'_>,
-    known: Known<'_>,
-    defaults: Inherited<'_>,
-) -> Arc<Upstream> {
-    if !section.has("upstream") && !defaults.has("upstream") {
-        if let [only] = known.upstreams {
-            return Arc::clone(only);
-        }
-        let names = known.upstreams.iter().map(|upstream| upstream.name.as_ref());
-        section.value().mistake(format!(
-            "\"upstream\" is missing, here and in defaults; {}",
-            suggest("", names)
-        ));
-    }
-    // A stand-in: a configuration with a mistake is never published.
-    nowhere()
+/// `cors` and `preflight`, both of the route or both of `defaults`. A default `cors` takes the methods
+/// of the route that inherits it.
+fn browsers(keys: Keys<'_>, methods: &Methods) -> (Option<Arc<Cors>>, Preflight) {
+    let sources = [Some(keys.own), keys.defaults].into_iter().flatten();
+    let source = sources.into_iter().find(|section| section.has(&CORS) || section.has(&PREFLIGHT));
+    let source = source.unwrap_or(keys.own);
+    let cors = source.find(&CORS).and_then(|value| cors(&value, methods));
+    let preflight = preflight(source, cors.as_ref());
+    (cors, preflight)
 }
 
 /// `authorization: pass` needs a place for credentials other than `Authorization`.
@@ -244,17 +362,26 @@ fn check_other_place(section: &Mapping<'_>, access: &Access, known: Known<'_>) {
     }
 }
 
-fn nowhere() -> Arc<Upstream> {
+fn stand_in() -> Arc<Upstream> {
     Arc::new(Upstream {
-        name: "nowhere".into(),
+        name: "none".into(),
         index: usize::MAX,
-        address: UpstreamAddress::Tcp { host: "invalid".into(), port: 0 },
-        timeouts: crate::decide::policy::upstream::Timeouts::default(),
+        address: nowhere(),
+        timeouts: Timeouts::all(Duration::from_secs(1)),
     })
 }
 
+fn name_of(
+    name: Option<Box<str>>,
+    hosts: &[HostPattern],
+    methods: &Methods,
+    path: &PathPattern,
+) -> Arc<str> {
+    name.unwrap_or_else(|| label(hosts, methods, path)).into()
+}
+
 /// The metric label without `name`: `GET,HEAD api.example.com/api/**`.
-fn label(hosts: &[HostPattern], methods: &Methods, path: &PathPattern) -> String {
+fn label(hosts: &[HostPattern], methods: &Methods, path: &PathPattern) -> Box<str> {
     let methods = match methods {
         Methods::Any => String::new(),
         Methods::Only(listed) => {
@@ -262,58 +389,42 @@ fn label(hosts: &[HostPattern], methods: &Methods, path: &PathPattern) -> String
         }
     };
     let hosts = hosts.iter().map(HostPattern::as_str).collect::<Vec<_>>().join(",");
-    format!("{methods}{hosts}{}", path.as_str())
+    format!("{methods}{hosts}{}", path.as_str()).into()
 }
 
 /// `off`, or a size for each second; `/s` may follow it.
-fn body_rate(text: &str) -> Result<Option<NonZeroU64>, String> {
-    match size(text.strip_suffix("/s").unwrap_or(text))?.map(NonZeroU64::new) {
-        None => Ok(None),
-        Some(Some(rate)) => Ok(Some(rate)),
-        Some(None) => Err("no rate is below 1; write off for no floor".to_owned()),
-    }
+fn body_rate(value: &Value<'_>) -> Option<Option<NonZeroU64>> {
+    value.parse(|text| {
+        if text == "off" {
+            return Ok(None);
+        }
+        let rate = parse_size(text.strip_suffix("/s").unwrap_or(text))?;
+        match NonZeroU64::new(rate) {
+            Some(rate) => Ok(Some(rate)),
+            None => Err("the lowest rate is 1; off is no minimum".to_owned()),
+        }
+    })
 }
 
-fn settings(section: &Mapping<'_>, reading: &Reading<'_>, known: Known<'_>) -> Settings {
-    let truth = |name| section.find(name).and_then(|value| value.truth());
-    Settings {
-        path: section.find("path").and_then(|value| value.parse(PathPattern::parse)),
-        name: section.find("name").and_then(|value| value.parse(route_name)),
-        hosts: section
-            .find("hosts")
-            .and_then(|value| value.each(0..=HOSTS_MAX, |item| item.parse(HostPattern::parse))),
-        methods: section.find("methods").and_then(|value| methods(&value)),
-        limits: section.find("limits").and_then(|value| limits(&value, known.limits)),
-        upstream: section.find("upstream").and_then(|value| upstream(&value, known.upstreams)),
-        forward_credential: truth("forward_credential"),
-        passes_authorization: section
-            .find("authorization")
-            .and_then(|value| value.word(&[("read", false), ("pass", true)])),
-        body_limit: section.find("body_limit").and_then(|value| value.parse(size)),
-        min_body_rate: section.find("min_body_rate").and_then(|value| value.parse(body_rate)),
-        timeouts: section.find("timeouts").and_then(|value| timeouts(&value)),
-        upgrade: section.find("upgrade").and_then(|value| {
-            value.word(&[("off", Upgrade::Denied), ("websocket", Upgrade::Websocket)])
-        }),
-        insecure_path: section
-            .find("insecure_path")
-            .and_then(|value| insecure_path(&value, reading)),
-        insecure_method_override: reading.insecure_switch(section.find("insecure_method_override")),
-        insecure_observe: reading.insecure_switch(section.find("insecure_observe")),
-    }
+fn path(text: &str) -> Result<PathPattern, String> {
+    PathPattern::parse(text).map_err(|error| error.to_string())
 }
 
-fn route_name(text: &str) -> Result<String, String> {
+fn host(text: &str) -> Result<HostPattern, String> {
+    HostPattern::parse(text).map_err(|error| error.to_string())
+}
+
+fn route_name(text: &str) -> Result<Box<str>, String> {
     if text.len() > LABEL_BYTES_MAX || text.chars().any(char::is_control) {
         return Err(format!(
             "a route's name has at most {LABEL_BYTES_MAX} bytes and no control characters"
         ));
     }
-    Ok(text.to_owned())
+    Ok(text.into())
 }
 
 fn methods(value: &Value<'_>) -> Option<Methods> {
-    let listed = value.each(1..=METHODS_MAX, |item| item.parse(method))?;
+    let listed = METHOD_LIST.read(value)?;
     let mut unique: Vec<Method> = Vec::with_capacity(listed.len());
     for method in listed {
         if unique.contains(&method) {
@@ -327,7 +438,7 @@ fn methods(value: &Value<'_>) -> Option<Methods> {
 
 fn limits(value: &Value<'_>, known: &[Arc<LimitPolicy>]) -> Option<Vec<Arc<LimitPolicy>>> {
     let mut chosen: Vec<Arc<LimitPolicy>> = Vec::new();
-    let listed = value.each(0..=LIMITS_PER_ROUTE_MAX, |item| {
+    let listed = LIMITS.each(value, |item| {
         let text = item.text()?;
         let found = known.iter().find(|limit| limit.name.as_ref() == text);
         if found.is_none() {
@@ -346,30 +457,30 @@ fn limits(value: &Value<'_>, known: &[Arc<LimitPolicy>]) -> Option<Vec<Arc<Limit
     Some(chosen)
 }
 
-fn upstream(value: &Value<'_>, known: &[Arc<Upstream>]) -> Option<Arc<Upstream>> {
-    let text = value.text()?;
+/// The upstream of a route, or the only one there is, or a stand-in: a configuration with a mistake
+/// is never published.
+fn upstream(keys: Keys<'_>, known: &[Arc<Upstream>]) -> Arc<Upstream> {
+    let Some(value) = keys.find(&UPSTREAM) else {
+        return match known {
+            [only] => Arc::clone(only),
+            _ => stand_in(),
+        };
+    };
+    let Some(text) = value.text() else { return stand_in() };
     let found = known.iter().find(|upstream| upstream.name.as_ref() == text);
     if found.is_none() {
         let names = known.iter().map(|upstream| upstream.name.as_ref());
         value.mistake(format!("there is no upstream {text:?}; {}", suggest(text, names)));
     }
-    found.cloned()
+    found.cloned().unwrap_or_else(stand_in)
 }
 
-fn insecure_path(value: &Value<'_>, reading: &Reading<'_>) -> Option<InsecurePath> {
-    const NONE: InsecurePath =
-        InsecurePath { encoded_slash: false, double_slash: false, semicolon: false };
-    let listed = value.each(0..=3, |item| {
-        item.word(&[
-            ("encoded_slash", InsecurePath { encoded_slash: true, ..NONE }),
-            ("double_slash", InsecurePath { double_slash: true, ..NONE }),
-            ("semicolon", InsecurePath { semicolon: true, ..NONE }),
-        ])
-    })?;
+fn insecure_path(value: &Value<'_>) -> Option<InsecurePath> {
+    let listed = PATH_SPELLINGS.read(value)?;
     if !listed.is_empty() {
-        reading.note_insecure(value);
+        value.note_insecure();
     }
-    Some(listed.into_iter().fold(NONE, |all, one| InsecurePath {
+    Some(listed.into_iter().fold(EXACT_PATH, |all, one| InsecurePath {
         encoded_slash: all.encoded_slash || one.encoded_slash,
         double_slash: all.double_slash || one.double_slash,
         semicolon: all.semicolon || one.semicolon,

@@ -2,66 +2,70 @@
 //!
 //! Owns the places that tokens may be read from. Never reads a token.
 
+use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
 
-use crate::config::keys;
+use crate::config::language::walk::key::{AnyKey, Key, Section};
+use crate::config::language::walk::types::{Custom, List, Nested, Parsed};
 use crate::config::language::walk::{Mapping, Value};
-use crate::config::sections::api_keys::{NO_PLACE, scheme_token};
-use crate::config::sections::identity::header;
+use crate::config::sections::api_keys::{API_KEYS, NO_PLACE, scheme_token};
+use crate::config::sections::identity::header_name;
 use crate::decide::request::credential::{KeySource, TokenPlace};
 
-/// Each place is looked at in every request.
-const PLACES_MAX: usize = 8;
+/// `issuers[].from`.
+pub(super) static FROM: Key<Custom<List<Nested>, Vec<TokenPlace>>> =
+    Key::new("from", Custom(PLACES, places), "the places that its tokens are read from")
+        .or("[{ header: Authorization, scheme: Bearer }]");
+
+// Each place is read in every request.
+const PLACES: List<Nested> = List(Nested(&PLACE), 1, 8);
+
+static PLACE: Section =
+    Section::new("a place of tokens", &[&HEADER, &SCHEME, &COOKIE_NAME, &SUBPROTOCOL]);
+
+static HEADER: Key<Parsed<HeaderName>> =
+    Key::new("header", Parsed(header_name), "a header; removed like every consumed credential");
+
+static SCHEME: Key<Parsed<Box<str>>> =
+    Key::new("scheme", Parsed(scheme_token), "the authentication scheme in that header");
+
+static COOKIE_NAME: Key<Parsed<Box<str>>> = Key::new(
+    "cookie",
+    Parsed(name),
+    "a cookie; Origin must be that of the host or listed in cors with credentials: true",
+);
+
+static SUBPROTOCOL: Key<Parsed<Box<str>>> = Key::new(
+    "subprotocol",
+    Parsed(name),
+    "the prefix of an element of Sec-WebSocket-Protocol, on routes with upgrade: websocket",
+);
+
 /// Names of cookies and prefixes of subprotocols are compared in every request.
 const NAME_BYTES_MAX: usize = 128;
 
-/// The places of every issuer together, each once: they are known before the issuers are read,
-/// because no header of identity may be one of them.
-pub fn all(top: &Mapping<'_>) -> Vec<TokenPlace> {
-    let mut all = Vec::new();
-    let issuers = top.find("issuers").filter(Value::is_list);
-    for item in issuers.as_ref().and_then(Value::items).unwrap_or_default() {
-        // The section is read twice; its unknown keys are the same mistakes and reported once.
-        let Some(section) = item.section(&keys::ISSUER) else { continue };
-        for place in places(&section) {
-            if !all.contains(&place) {
-                all.push(place);
-            }
-        }
-    }
-    all
-}
-
-/// The places of one issuer.
-pub fn places(section: &Mapping<'_>) -> Vec<TokenPlace> {
-    let Some(value) = section.find("from") else { return vec![TokenPlace::default()] };
-    let items = value.items().unwrap_or_default();
-    if value.is_list() {
-        let _ = value.check_count(items.len(), &(1..=PLACES_MAX));
-    }
-    let mut places = Vec::with_capacity(items.len());
-    for item in items {
-        let Some(place) = item.section(&keys::TOKEN_PLACE).and_then(|one| place(&item, &one))
-        else {
+fn places(value: &Value<'_>) -> Option<Vec<TokenPlace>> {
+    let mut places = Vec::new();
+    for item in PLACES.items(value) {
+        let Some(place) = item.section(&PLACE).and_then(|section| place(&section)) else {
             continue;
         };
         if places.contains(&place) {
-            item.mistake("this place is here twice");
+            item.mistake("this place is listed twice");
         }
         places.push(place);
     }
-    places
+    Some(places)
 }
 
-fn place(item: &Value<'_>, section: &Mapping<'_>) -> Option<TokenPlace> {
-    let (header, cookie) = (section.find("header"), section.find("cookie"));
-    let (subprotocol, scheme) = (section.find("subprotocol"), section.find("scheme"));
-    match (header, cookie, subprotocol, scheme) {
-        (Some(header), None, None, scheme) => in_header(&header, scheme.as_ref()),
-        (None, Some(cookie), None, None) => cookie.parse(name).map(TokenPlace::Cookie),
-        (None, None, Some(prefix), None) => prefix.parse(name).map(TokenPlace::Subprotocol),
+fn place(section: &Mapping<'_>) -> Option<TokenPlace> {
+    let has = |key: &'static dyn AnyKey| section.has(key);
+    match (has(&HEADER), has(&COOKIE_NAME), has(&SUBPROTOCOL), has(&SCHEME)) {
+        (true, false, false, _) => in_header(section),
+        (false, true, false, false) => section.read(&COOKIE_NAME).map(TokenPlace::Cookie),
+        (false, false, true, false) => section.read(&SUBPROTOCOL).map(TokenPlace::Subprotocol),
         _ => {
-            item.mistake(
+            section.value().mistake(
                 "is one of { header: NAME }, { header: NAME, scheme: SCHEME }, { cookie: NAME } and \
                  { subprotocol: PREFIX }",
             );
@@ -70,25 +74,24 @@ fn place(item: &Value<'_>, section: &Mapping<'_>) -> Option<TokenPlace> {
     }
 }
 
-fn in_header(value: &Value<'_>, scheme: Option<&Value<'_>>) -> Option<TokenPlace> {
-    let header = header(value)?;
-    let scheme = scheme.map(|scheme| scheme.parse(scheme_token));
+fn in_header(section: &Mapping<'_>) -> Option<TokenPlace> {
+    let (header, scheme) = (section.read(&HEADER), section.read(&SCHEME));
+    let (header, value) = (header?, section.find(&HEADER)?);
     if header == COOKIE || header == SEC_WEBSOCKET_PROTOCOL {
         value.mistake("is a list: write { cookie: NAME } or { subprotocol: PREFIX }");
     } else if NO_PLACE.contains(&header.as_str()) {
         let name = header.as_str();
-        value.mistake(format!("{name:?} cannot hold a token: it frames or routes messages"));
-    } else if header == AUTHORIZATION && scheme.is_none() {
+        value.mistake(format!("{name:?} cannot carry a token: it frames or routes messages"));
+    } else if header == AUTHORIZATION && !section.has(&SCHEME) {
         value.mistake(
             "Authorization always has a scheme: write { header: Authorization, scheme: Bearer }",
         );
     }
-    // A scheme that is a mistake must not become a place without one.
-    let scheme = match scheme {
-        Some(read) => Some(canonical(&read?)),
-        None => None,
-    };
-    Some(TokenPlace::Header { name: header, scheme })
+    // A scheme with a mistake must not become a place without one.
+    if section.has(&SCHEME) && scheme.is_none() {
+        return None;
+    }
+    Some(TokenPlace::Header { name: header, scheme: scheme.as_deref().map(canonical) })
 }
 
 /// Schemes are compared without case: one place has one spelling.
@@ -113,9 +116,9 @@ fn name(text: &str) -> Result<Box<str>, String> {
 
 /// Refuses a header that both tokens and API keys are read from, but for different schemes, and for
 /// `Authorization: Bearer`, where the shape of the credential decides.
-pub fn check_keys(top: &Mapping<'_>, tokens: &[TokenPlace], keys: &[KeySource]) {
+pub(in crate::config) fn check_keys(top: &Mapping<'_>, tokens: &[TokenPlace], keys: &[KeySource]) {
     let clash = tokens.iter().find(|place| keys.iter().any(|key| is_clash(place, key)));
-    if let (Some(place), Some(value)) = (clash, top.find("api_keys")) {
+    if let (Some(place), Some(value)) = (clash, top.find(&API_KEYS)) {
         value.mistake(format!(
             "reads keys from {:?}, where tokens are read from (`from` of an issuer): give keys a \
              header or a scheme of their own",

@@ -6,57 +6,98 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::keys;
+use crate::config::language::walk::key::{Key, Section, Type};
+use crate::config::language::walk::types::{Custom, Lasting, NestedAs, Table, Text};
 use crate::config::language::walk::{Mapping, Value};
-use crate::config::sections::{Reading, name, network};
+use crate::config::sections::listeners::socket_path;
+use crate::config::sections::name;
 use crate::decide::policy::upstream::{Timeouts, Upstream, UpstreamAddress};
 
-/// Each upstream has metrics of its own.
-const UPSTREAMS_MAX: usize = 1_000;
+/// `upstreams`. Each has its own metrics.
+pub(super) static UPSTREAMS: Key<Table<NestedAs<Settings>>> = Key::required(
+    "upstreams",
+    Table(NestedAs(&UPSTREAM, settings), 1, 1_000),
+    "the protected services, by a name of your choice",
+);
 
-/// Longer than any sane request; a timeout beyond it is a typing mistake.
-const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+static UPSTREAM: Section = Section::new("an upstream", &[&URL, &UPSTREAM_TIMEOUTS]);
 
-/// `upstreams`, in the order of the file. One whose address is mistaken is there with a stand-in,
-/// so that routes may name it.
-pub fn upstreams(top: &Mapping<'_>, reading: &Reading<'_>) -> Vec<Arc<Upstream>> {
-    let Some(value) = top.require("upstreams") else { return Vec::new() };
-    let table = value.table().unwrap_or_default();
-    if value.is_mapping() {
-        let _ = value.check_count(table.len(), &(1..=UPSTREAMS_MAX));
-    }
-    let mut upstreams = Vec::with_capacity(table.len());
-    for (key, value) in table {
+static URL: Key<Custom<Text, UpstreamAddress>> = Key::required(
+    "url",
+    Custom(Text, address),
+    "http://HOST:PORT or unix:PATH, without a path or query",
+);
+
+static UPSTREAM_TIMEOUTS: Key<NestedAs<Timeouts>> =
+    Key::new("timeouts", NestedAs(&TIMEOUTS, all_timeouts), "the timeout of each step").or("{}");
+
+pub(in crate::config) static TIMEOUTS: Section =
+    Section::new("timeouts", &[&CONNECT, &RESPONSE, &IDLE, &KEEPALIVE, &BODY, &WRITE]);
+
+/// Zero would mean "at once" to one layer and "never" to another; a day is longer than any request
+/// and hints at a typing mistake.
+const TIMEOUT: Lasting = Lasting(Duration::from_millis(1), Duration::from_secs(86_400));
+
+static CONNECT: Key<Lasting> = Key::new("connect", TIMEOUT, "to connect").or("1s");
+
+static RESPONSE: Key<Lasting> =
+    Key::new("response", TIMEOUT, "from the request's end to the response's headers").or("30s");
+
+static IDLE: Key<Lasting> = Key::new("idle", TIMEOUT, "between pieces of a body").or("60s");
+
+static KEEPALIVE: Key<Lasting> =
+    Key::new("keepalive", TIMEOUT, "the maximum idle time of a pooled connection").or("4s");
+
+static BODY: Key<Lasting> =
+    Key::new("body", TIMEOUT, "between two reads of the request body from the client").or("60s");
+
+static WRITE: Key<Lasting> =
+    Key::new("write", TIMEOUT, "between two writes of the response to the client").or("60s");
+
+/// `upstreams`, in the order of the file. One with a mistake is represented by a stand-in, so that
+/// routes may name it.
+pub(in crate::config) fn upstreams(top: &Mapping<'_>) -> Vec<Arc<Upstream>> {
+    let Some(value) = top.require(&UPSTREAMS) else { return Vec::new() };
+    let mut upstreams = Vec::new();
+    for (key, value) in UPSTREAMS.table(&value) {
         if let Err(message) = name(key) {
             value.mistake(message);
         }
-        let (address, timeouts) = upstream(&value, reading);
+        let read = UPSTREAMS.form.0.read(&value);
+        let (address, timeouts) =
+            read.unwrap_or_else(|| (nowhere(), Timeouts::all(Duration::from_secs(1))));
         upstreams.push(Arc::new(Upstream {
             name: key.into(),
             index: upstreams.len(),
-            address: address
-                .unwrap_or_else(|| UpstreamAddress::Tcp { host: "invalid".into(), port: 0 }),
-            timeouts: timeouts.unwrap_or_default().over(Timeouts::default()),
+            address,
+            timeouts,
         }));
     }
     upstreams
 }
 
-fn upstream(
-    value: &Value<'_>,
-    reading: &Reading<'_>,
-) -> (Option<UpstreamAddress>, Option<TimeoutSettings>) {
-    let Some(section) = value.section(&keys::UPSTREAM) else { return (None, None) };
-    let url = section.require("url");
-    let address = url.and_then(|url| url.parse(|text| address(text, reading)));
-    (address, section.find("timeouts").and_then(|value| timeouts(&value)))
+/// The address and timeouts of an upstream.
+type Settings = (UpstreamAddress, Timeouts);
+
+fn settings(section: &Mapping<'_>) -> Option<Settings> {
+    let (address, timeouts) = (section.read(&URL), section.read(&UPSTREAM_TIMEOUTS));
+    Some((address.unwrap_or_else(nowhere), timeouts?))
 }
 
-/// `http://HOST:PORT` or `unix:PATH`. The text is not quoted: it might hold a password.
-fn address(text: &str, reading: &Reading<'_>) -> Result<UpstreamAddress, String> {
+/// The address of a stand-in: a configuration with a mistake is never published.
+pub(super) fn nowhere() -> UpstreamAddress {
+    UpstreamAddress::Tcp { host: "invalid".into(), port: 0 }
+}
+
+fn address(value: &Value<'_>) -> Option<UpstreamAddress> {
+    value.parse(|text| parse_address(value, text))
+}
+
+/// `http://HOST:PORT` or `unix:PATH`. Messages do not quote the text: it might contain a password.
+fn parse_address(value: &Value<'_>, text: &str) -> Result<UpstreamAddress, String> {
     const ACCEPTED: &str = "http://HOST:PORT and unix:PATH are accepted";
     if let Some(path) = text.strip_prefix("unix:") {
-        let path = network::socket_path(path, reading)?;
+        let path = socket_path(value, path)?;
         let path = path.to_str().ok_or_else(|| "the path is not UTF-8".to_owned())?;
         return Ok(UpstreamAddress::Unix(path.into()));
     }
@@ -119,9 +160,9 @@ fn is_host(host: &str) -> bool {
     labels_fit && (!numeric || host.parse::<IpAddr>().is_ok())
 }
 
-/// `timeouts` as written: what is absent holds as it would without.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TimeoutSettings {
+/// `timeouts` of a route: those of the upstream where it has none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RouteTimeouts {
     connect: Option<Duration>,
     response: Option<Duration>,
     idle: Option<Duration>,
@@ -130,10 +171,9 @@ pub struct TimeoutSettings {
     write: Option<Duration>,
 }
 
-impl TimeoutSettings {
-    /// These where given, `base` elsewhere.
-    #[must_use]
-    pub fn over(self, base: Timeouts) -> Timeouts {
+impl RouteTimeouts {
+    /// The timeouts of a route to an upstream with the timeouts `base`.
+    pub(super) fn over(self, base: Timeouts) -> Timeouts {
         Timeouts {
             connect: self.connect.unwrap_or(base.connect),
             response: self.response.unwrap_or(base.response),
@@ -145,20 +185,28 @@ impl TimeoutSettings {
     }
 }
 
-/// `timeouts` of an upstream or a route.
-pub fn timeouts(value: &Value<'_>) -> Option<TimeoutSettings> {
-    let section = value.section(&keys::TIMEOUTS)?;
-    // Zero would mean "at once" to one layer and "never" to another.
-    let read = |name| {
-        section.find(name).and_then(|value| value.duration(Duration::from_millis(1)..=TIMEOUT_MAX))
-    };
-    Some(TimeoutSettings {
-        connect: read("connect"),
-        response: read("response"),
-        idle: read("idle"),
-        keepalive: read("keepalive"),
-        body: read("body"),
-        write: read("write"),
+/// The type of `timeouts` of a route.
+pub(super) const ROUTE_TIMEOUTS: NestedAs<RouteTimeouts> = NestedAs(&TIMEOUTS, written_timeouts);
+
+fn written_timeouts(section: &Mapping<'_>) -> Option<RouteTimeouts> {
+    Some(RouteTimeouts {
+        connect: section.written(&CONNECT),
+        response: section.written(&RESPONSE),
+        idle: section.written(&IDLE),
+        keepalive: section.written(&KEEPALIVE),
+        body: section.written(&BODY),
+        write: section.written(&WRITE),
+    })
+}
+
+fn all_timeouts(section: &Mapping<'_>) -> Option<Timeouts> {
+    Some(Timeouts {
+        connect: section.read(&CONNECT)?,
+        response: section.read(&RESPONSE)?,
+        idle: section.read(&IDLE)?,
+        keepalive: section.read(&KEEPALIVE)?,
+        body: section.read(&BODY)?,
+        write: section.read(&WRITE)?,
     })
 }
 
@@ -167,11 +215,18 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::config::language::node::{Node, NodeKind, Place};
+    use crate::config::language::report::Report;
+
+    fn read(text: &str) -> Result<UpstreamAddress, String> {
+        let report = Report::new(Path::new("/etc/gatepost/g.yaml"));
+        let node = Node { place: Place::default(), kind: NodeKind::Sequence(Vec::new()) };
+        parse_address(&Value::root(&report, &node), text)
+    }
 
     #[track_caller]
     fn check(text: &str, expected: Result<(&str, u16), &str>) {
-        let reading = Reading::new(Path::new("/etc/gatepost"));
-        match (address(text, &reading), expected) {
+        match (read(text), expected) {
             (Ok(UpstreamAddress::Tcp { host, port }), Ok(expected)) => {
                 assert_eq!((host.as_ref(), port), expected, "{text}");
             }
@@ -232,8 +287,7 @@ mod tests {
     #[test]
     fn r902_a_password_in_an_upstream_is_not_repeated() {
         check("http://user:hunter2@app", Err("takes no user or password"));
-        let reading = Reading::new(Path::new("/"));
-        assert!(!address("http://user:hunter2@app", &reading).unwrap_err().contains("hunter2"));
-        assert!(!address("ftp://user:hunter2@app", &reading).unwrap_err().contains("hunter2"));
+        assert!(!read("http://user:hunter2@app").unwrap_err().contains("hunter2"));
+        assert!(!read("ftp://user:hunter2@app").unwrap_err().contains("hunter2"));
     }
 }

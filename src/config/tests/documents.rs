@@ -1,17 +1,12 @@
 //! Documents as a whole: the shipped ones, that of the contract, hostile and damaged ones.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use proptest::prelude::*;
 
 use super::{BASE, parse};
+use crate::config::Config;
 use crate::config::files::disk::LocalDisk;
-use crate::config::language::node::{Node, NodeKind};
-use crate::config::language::report::Report;
-use crate::config::language::section::{Shape, visit};
-use crate::config::language::yaml::{self, Budget};
-use crate::config::{Config, keys};
 
 const REFERENCE: &str = include_str!("../../../config/reference.yaml");
 const EXAMPLE: &str = include_str!("../../../config/example.yaml");
@@ -156,58 +151,4 @@ fn the_example_and_the_reference_parse() {
         let parsed = Config::parse(Path::new("config/x.yaml"), text, &|_| None);
         parsed.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
     }
-}
-
-/// The paths of keys that a document has, as [`visit`] names them.
-fn present(node: &Node<'_>, shape: &'static Shape, path: &str, found: &mut BTreeSet<String>) {
-    match (shape, &node.kind) {
-        (Shape::Section(section), NodeKind::Mapping(entries)) => {
-            for entry in entries {
-                let path = format!("{path}.{}", entry.key);
-                found.insert(path.clone());
-                if let Some(key) = section.key(&entry.key) {
-                    present(&entry.value, &key.shape, &path, found);
-                }
-            }
-        }
-        (Shape::List(inner) | Shape::OneOrMany(inner), NodeKind::Sequence(items)) => {
-            for item in items {
-                present(item, inner, &format!("{path}[]"), found);
-            }
-        }
-        (Shape::Table(inner), NodeKind::Mapping(entries)) => {
-            for entry in entries {
-                present(&entry.value, inner, &format!("{path}[]"), found);
-            }
-        }
-        (Shape::Either(shapes), _) => {
-            for inner in *shapes {
-                present(node, inner, path, found);
-            }
-        }
-        _ => {}
-    }
-}
-
-#[test]
-fn the_reference_has_every_key() {
-    static TOP: Shape = Shape::Section(&keys::TOP);
-    let report = Report::new(Path::new("reference.yaml"));
-    let root = yaml::parse(&report, REFERENCE.as_bytes(), &Budget::CONFIGURATION).unwrap();
-    let mut found = BTreeSet::new();
-    present(&root, &TOP, "", &mut found);
-    let mut missing = Vec::new();
-    visit(&keys::TOP, "", &mut |path, key| {
-        // `header` is short for `from`, and the two exclude each other.
-        if key.available && !found.contains(path) && path != ".api_keys.header" {
-            missing.push(path.to_owned());
-        }
-        if !key.available {
-            assert!(REFERENCE.contains(key.name), "{path} is not mentioned");
-        }
-        if !key.default.is_empty() {
-            assert!(REFERENCE.contains(key.default), "the default of {path} is not mentioned");
-        }
-    });
-    assert_eq!(missing, [""; 0]);
 }

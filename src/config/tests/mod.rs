@@ -1,6 +1,7 @@
 //! Whole configurations: what is accepted, and every mistake with its place.
 
 mod documents;
+mod entries;
 mod routes;
 mod sections;
 

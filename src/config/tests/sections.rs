@@ -34,12 +34,12 @@ fn contract_issuers_from_lists_places_and_refuses_what_cannot_be_one() {
     for other in ["{ }", "{ cookie: a, header: B }", "{ cookie: a, scheme: b }", "{ scheme: b }"] {
         bad_place(other, &format!("{at}|is one of {{ header: NAME }}"));
     }
-    bad(&from("[{ cookie: a }, { cookie: a }]"), &["issuers[0].from[1]|is here twice"]);
+    bad(&from("[{ cookie: a }, { cookie: a }]"), &["issuers[0].from[1]|is listed twice"]);
     bad(&from("[]"), &["issuers[0].from|"]);
     bad(&from("[{ header: X-API-Key }]"), &["api_keys|where tokens are read from"]);
     bad(
         &format!("{}\nidentity: {{ subject: X-Token }}", from("[{ header: X-Token }]")),
-        &["identity.subject|is where tokens are read from already"],
+        &["identity.subject|is already where tokens are read from"],
     );
 }
 
@@ -276,17 +276,17 @@ fn r208_issuers_say_what_they_demand() {
     bad(&more("claims: { a: Host }"), &["issuers[0].claims.a|cannot carry identity"]);
     bad(
         &more("claims: { a: X-Auth-Subject }"),
-        &["issuers[0].claims.a|is the header of the subject already"],
+        &["issuers[0].claims.a|is already the header of the subject"],
     );
     bad(
         &more("claims: { a: X-One, b: x-one }"),
-        &["issuers[0].claims.b|carries another claim already"],
+        &["issuers[0].claims.b|already carries another claim"],
     );
     bad(
         &issuer("issuer: i, audiences: [], algorithms: [none], keys: {}"),
         &[
             "issuers[0].audiences|is empty",
-            "issuers[0].algorithms[0]|\"none\" is not an algorithm that can be trusted",
+            "issuers[0].algorithms[0]|\"none\" is not an accepted algorithm",
             "issuers[0].keys|names no keys",
         ],
     );
@@ -374,7 +374,7 @@ fn r304_fetched_keys_come_from_a_place_that_can_be_trusted() {
         let name = local.split(':').next().unwrap();
         bad(
             &issuer(&format!("file: f, {local}")),
-            &[&format!("{place}.{name}|is about keys that are fetched")],
+            &[&format!("{place}.{name}|applies to fetched keys only")],
         );
     }
 }
@@ -388,7 +388,7 @@ fn contract_reading_issuers_are_there_once() {
         format!("issuers: [{}, {}]", one(a), one(b))
     };
     good(&two("https://a.example", "https://b.example"));
-    bad(&two("https://a.example", "https://a.example"), &["issuers[1]|is here twice"]);
+    bad(&two("https://a.example", "https://a.example"), &["issuers[1]|duplicate issuer"]);
     bad(
         &two("https://a.example/x", "https://a.example/y"),
         &["issuers[1]|two issuers have the name \"a.example\""],
@@ -410,18 +410,18 @@ fn api_keys_have_places_and_files() {
     );
     bad("api_keys: {}", &["api_keys|\"files\" is missing"]);
     bad("api_keys: { files: [] }", &["api_keys.files|is empty"]);
-    bad("api_keys: { files: [a, a] }", &["api_keys.files|/etc/a is here twice"]);
+    bad("api_keys: { files: [a, a] }", &["api_keys.files|/etc/a is listed twice"]);
     bad("api_keys: { files: [a], header: A, from: [] }", &["api_keys.header|is short for `from`"]);
     bad("api_keys: { files: [a], from: [] }", &["api_keys.from|is empty"]);
     bad(
         "api_keys: { files: [a], from: [{ header: A }, { header: a }] }",
-        &["api_keys.from[1]|is here twice"],
+        &["api_keys.from[1]|is listed twice"],
     );
     bad(
         "api_keys: { files: [a], header: Authorization }",
         &["api_keys.header|always has a scheme"],
     );
-    bad("api_keys: { files: [a], header: Host }", &["api_keys.header|cannot hold a key"]);
+    bad("api_keys: { files: [a], header: Host }", &["api_keys.header|cannot carry a key"]);
     bad("api_keys: { files: [a], header: 'A B' }", &["api_keys.header|is not a header name"]);
     bad(
         "api_keys: { files: [a], from: [{ scheme: 'a b' }] }",
@@ -433,7 +433,7 @@ fn api_keys_have_places_and_files() {
     bad("api_keys: { files: [a], peppers: { 'a:b': p } }", &["api_keys.peppers.a:b|is not a name"]);
     bad(
         "api_keys: { files: [a], claims: { t: X-Auth-Issuer } }",
-        &["api_keys.claims.t|is the header of the issuer"],
+        &["api_keys.claims.t|is already the header of the issuer"],
     );
 }
 
@@ -470,15 +470,15 @@ fn r601_identity_headers_do_not_meet_each_other_or_the_client() {
     good("identity: { subject: X-User, issuer: X-Auth-Subject }\npass_headers: [X-Auth-Token]");
     bad(
         "identity: { subject: X-Auth-Issuer }",
-        &["|\"x-auth-issuer\" is the header of the subject already"],
+        &["identity|\"x-auth-issuer\" is already the header of the subject"],
     );
     bad(
         "identity: { subject: X-A, scopes: x-a }",
-        &["identity.scopes|\"x-a\" is the header of the subject already"],
+        &["identity.scopes|\"x-a\" is already the header of the subject"],
     );
     bad(
         "identity: { subject: X-API-Key }",
-        &["identity.subject|is where API keys are read from already"],
+        &["identity.subject|is already where API keys are read from"],
     );
     bad(
         "identity: { subject: Connection, sub: X }",

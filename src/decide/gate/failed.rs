@@ -7,7 +7,6 @@
 //! clients must not lock their whole address out.
 
 use std::net::IpAddr;
-use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use crate::decide::api_key::format::{self, Form};
@@ -33,12 +32,6 @@ pub struct FailedCredentials {
 }
 
 impl FailedCredentials {
-    /// 5 failures a second, 100 at once.
-    pub(crate) const DEFAULT: Quota = Quota {
-        burst: NonZeroU32::new(100).unwrap(),
-        per_request_ns: NonZeroU64::new(200_000_000).unwrap(),
-    };
-
     /// Compiles the budget. `exempts_near_peers` is whether `trusted_proxies` is empty.
     #[must_use]
     pub fn new(quota: Quota, exempts_near_peers: bool, new_keys: Arc<NewKeys>) -> Self {

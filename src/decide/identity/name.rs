@@ -79,22 +79,24 @@ pub struct IdentityNames {
     pub credential_id: IdentityHeaderName,
 }
 
-/// The names of the contract, such as `X-Auth-Subject`.
-impl Default for IdentityNames {
-    fn default() -> Self {
-        let name = |text| IdentityHeaderName(FieldName::from_static(text));
-        Self {
-            subject: name("X-Auth-Subject"),
-            issuer: name("X-Auth-Issuer"),
-            client_id: name("X-Auth-Client-Id"),
-            scopes: name("X-Auth-Scopes"),
-            credential: name("X-Auth-Credential"),
-            credential_id: name("X-Auth-Credential-Id"),
-        }
-    }
-}
-
 impl IdentityNames {
+    /// Six names, in the order of [`IdentityNames::iter`].
+    ///
+    /// # Errors
+    /// A text that is not the name of a header for identity.
+    pub fn parse(texts: [&str; 6]) -> Result<Self, IdentityNameError> {
+        let [subject, issuer, client_id, scopes, credential, credential_id] =
+            texts.map(IdentityHeaderName::parse);
+        Ok(Self {
+            subject: subject?,
+            issuer: issuer?,
+            client_id: client_id?,
+            scopes: scopes?,
+            credential: credential?,
+            credential_id: credential_id?,
+        })
+    }
+
     /// All six, in the order of the contract.
     pub fn iter(&self) -> impl Iterator<Item = &IdentityHeaderName> {
         [
@@ -179,20 +181,19 @@ mod tests {
 
     #[test]
     fn contract_identity_default_names_pass_their_own_test() {
-        let names = IdentityNames::default();
-        let spelled: Vec<_> = names.iter().map(|name| name.as_header_name().as_str()).collect();
-        assert_eq!(
-            spelled,
-            [
-                "x-auth-subject",
-                "x-auth-issuer",
-                "x-auth-client-id",
-                "x-auth-scopes",
-                "x-auth-credential",
-                "x-auth-credential-id"
-            ]
-        );
-        for name in spelled {
+        let texts = [
+            "X-Auth-Subject",
+            "X-Auth-Issuer",
+            "X-Auth-Client-Id",
+            "X-Auth-Scopes",
+            "X-Auth-Credential",
+            "X-Auth-Credential-Id",
+        ];
+        let names = IdentityNames::parse(texts).unwrap();
+        let spelled: Vec<_> =
+            names.iter().map(|name| name.as_header_name().as_str().to_owned()).collect();
+        assert_eq!(spelled, texts.map(str::to_ascii_lowercase));
+        for name in texts {
             assert!(IdentityHeaderName::parse(name).is_ok(), "{name}");
         }
     }

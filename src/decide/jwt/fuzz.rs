@@ -34,7 +34,7 @@ static ISSUERS: LazyLock<Issuers> = LazyLock::new(|| {
         leeway: Duration::from_secs(30),
         max_lifetime: None,
         claim_headers: Vec::new(),
-        shape: Default::default(),
+        shape: crate::decide::jwt::TokenShape::of_rfc9068(),
         introspection: None,
     };
     Issuers::new(vec![(Arc::new(settings), Arc::new(keys))])

@@ -17,7 +17,7 @@ use crate::decide::jwt::json::{self, JsonFault, Origin};
 use crate::decide::jwt::key::VerifyingKey;
 use crate::decide::jwt::validity::Validity;
 use crate::decide::jwt::{
-    ClaimError, IssuerSettings, IssuerTemplate, JwtError, KeySet, TOKEN_BYTES_DEFAULT, claims,
+    ClaimError, IssuerSettings, IssuerTemplate, JwtError, KeySet, TOKEN_BYTES_MAX, claims,
 };
 use crate::decide::principal::Principal;
 use crate::decide::request::credential::TokenPlace;
@@ -145,7 +145,7 @@ impl Default for Issuers {
             by_identifier: HashMap::new(),
             by_epoch: HashMap::new(),
             templates: Vec::new(),
-            token_bytes_max: TOKEN_BYTES_DEFAULT,
+            token_bytes_max: TOKEN_BYTES_MAX,
             latest: Epoch::default(),
         }
     }
@@ -189,7 +189,7 @@ impl Issuers {
         let unchanged = by_epoch.len() == self.by_epoch.len() && by_epoch.keys().all(is_known);
         let latest = if unchanged { self.latest } else { Epoch::next() };
         let lengths = by_epoch.values().map(|settings| settings.shape.token_bytes);
-        let token_bytes_max = lengths.max().unwrap_or(TOKEN_BYTES_DEFAULT);
+        let token_bytes_max = lengths.max().unwrap_or(TOKEN_BYTES_MAX);
         Self { by_identifier, by_epoch, templates, token_bytes_max, latest }
     }
 

@@ -150,6 +150,33 @@ pub struct Route {
 }
 
 impl Route {
+    /// A route to `upstream` for any host and method that does nothing else: for tests and benchmarks,
+    /// which change what they need.
+    #[must_use]
+    pub fn bare(path: PathPattern, access: Access, upstream: Arc<Upstream>) -> Self {
+        Self {
+            index: 0,
+            name: path.as_str().into(),
+            hosts: Vec::new(),
+            path,
+            methods: Methods::Any,
+            access,
+            limits: Vec::new(),
+            timeouts: upstream.timeouts,
+            upstream,
+            forward_credential: false,
+            passes_authorization: false,
+            body_limit: None,
+            min_body_rate: None,
+            upgrade: Upgrade::Denied,
+            insecure_path: InsecurePath::default(),
+            insecure_method_override: false,
+            cors: None,
+            preflight: Preflight::Ordinary,
+            insecure_observe: false,
+        }
+    }
+
     /// Returns whether this route admits requests that `other` refuses, apart from their access
     /// requirements: all where the route only observes, preflights where it forwards them. An
     /// attacker would look for a path that gatepost reads as this route and the upstream as the

@@ -37,15 +37,17 @@ pub struct Timeouts {
     pub write: Duration,
 }
 
-impl Default for Timeouts {
-    fn default() -> Self {
+impl Timeouts {
+    /// The same timeout for every step.
+    #[must_use]
+    pub const fn all(timeout: Duration) -> Self {
         Self {
-            connect: Duration::from_secs(1),
-            response: Duration::from_secs(30),
-            idle: Duration::from_secs(60),
-            keepalive: Duration::from_secs(4),
-            body: Duration::from_secs(60),
-            write: Duration::from_secs(60),
+            connect: timeout,
+            response: timeout,
+            idle: timeout,
+            keepalive: timeout,
+            body: timeout,
+            write: timeout,
         }
     }
 }

@@ -241,6 +241,7 @@ mod tests {
     use super::*;
     use crate::decide::api_key::KeyError;
     use crate::decide::jwt::JwtError;
+    use crate::decide::rate_limit::Quota;
     use crate::decide::rate_limit::{LimitBy, LimitHeaders, LimitPolicy};
     use crate::decide::request::credential::CredentialError;
     use crate::decide::request::framing::FramingError;
@@ -261,7 +262,7 @@ mod tests {
 
     /// The state of an address whose budget of failed credentials is exhausted.
     fn spent() -> Standing {
-        let quota = crate::decide::gate::FailedCredentials::DEFAULT;
+        let quota = Quota::parse("5/s", std::num::NonZeroU32::new(100)).unwrap();
         let policy = LimitPolicy {
             name: "failed-credentials".into(),
             index: 0,

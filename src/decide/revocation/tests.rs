@@ -316,7 +316,7 @@ fn issuer(name: &str, identifier: &str, max_lifetime: Option<u64>) -> IssuerSett
         leeway: Duration::from_secs(30),
         max_lifetime: max_lifetime.map(Duration::from_secs),
         claim_headers: Vec::new(),
-        shape: Default::default(),
+        shape: crate::decide::jwt::TokenShape::of_rfc9068(),
         introspection: None,
     }
 }

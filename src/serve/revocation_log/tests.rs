@@ -285,7 +285,7 @@ fn issuer(max_lifetime: Option<u64>) -> IssuerSettings {
         leeway: Duration::ZERO,
         max_lifetime: max_lifetime.map(Duration::from_secs),
         claim_headers: Vec::new(),
-        shape: Default::default(),
+        shape: crate::decide::jwt::TokenShape::of_rfc9068(),
         introspection: None,
     }
 }

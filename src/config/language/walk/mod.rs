@@ -5,16 +5,21 @@
 //! caller goes on with the rest. Never stops, never reads a file, never shows a value that came
 //! from the environment.
 
+pub mod key;
+pub mod types;
+
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::base::clock;
 use crate::config::language::node::{Entry, Node, NodeKind, Place, Scalar, Style};
 use crate::config::language::report::Report;
-use crate::config::language::section::Section;
 pub use crate::config::language::suggest::suggest;
-use crate::config::language::yaml::join;
+use crate::config::language::walk::key::{AnyKey, Key, Named, Section, Type};
+use crate::config::language::walk::types::Nested;
+use crate::config::language::yaml::{self, Budget, join};
 
 /// A node, where it stands and where its mistakes go.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +61,17 @@ impl<'a> Value<'a> {
     #[must_use]
     pub fn report(&self) -> &'a Report {
         self.report
+    }
+
+    /// The folder of the file, which file names in it are relative to.
+    #[must_use]
+    pub fn folder(&self) -> &'a Path {
+        self.report.file().parent().unwrap_or(Path::new(""))
+    }
+
+    /// Notes that this value is weaker than the safe default.
+    pub fn note_insecure(&self) {
+        self.report.note_insecure(self.path());
     }
 
     /// Its path in the document: `routes[2].access.scopes[0]`.
@@ -167,7 +183,8 @@ impl<'a> Value<'a> {
         }
         let text = self.text()?;
         let (low, high) = accepted.into_inner();
-        self.mistake(format!("{text:?} is out of bounds: {low:?} to {high:?} is accepted"));
+        let (low, high) = (types::duration(low), types::duration(high));
+        self.mistake(format!("{text:?} is out of bounds: {low} to {high} is accepted"));
         None
     }
 
@@ -308,30 +325,78 @@ impl<'a> Mapping<'a> {
         &self.value
     }
 
-    /// The value of an optional key.
+    /// The value of a key, if it is present.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<Value<'_>> {
-        debug_assert!(self.section.key(name).is_some(), "{name} is not in the section's table");
+    pub fn find(&self, key: impl Named) -> Option<Value<'_>> {
+        let name = key.name();
+        debug_assert!(self.section.key(name).is_some(), "{name} is not a key of the section");
+        #[cfg(test)]
+        trace::record(|trace| _ = trace.found.insert((self.section.name, name)));
         self.entries
             .iter()
             .find(|entry| entry.key == name)
             .map(|entry| self.value.below(&entry.value, Step::Key(&entry.key)))
     }
 
-    /// The value of a key that must be there.
-    pub fn require(&self, name: &str) -> Option<Value<'_>> {
-        let found = self.find(name);
+    /// The value of a key that must be present; its absence is a mistake.
+    pub fn require(&self, key: impl Named) -> Option<Value<'_>> {
+        let found = self.find(key);
         if found.is_none() {
+            let name = key.name();
             let about = self.section.key(name).map_or("", |key| key.about);
             self.value.mistake(format!("{name:?} is missing: {about}"));
         }
         found
     }
 
-    /// Whether a key is there.
+    /// True if a key is present.
     #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.find(name).is_some()
+    pub fn has(&self, key: impl Named) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// The value of a key, or its default if it is absent or mistaken. `None` only after a mistake,
+    /// and for an absent key without a default.
+    pub fn read<T: Type>(&self, key: &Key<T>) -> Option<T::Read> {
+        let found = if key.facts().required { self.require(key) } else { self.find(key) };
+        let read = found.and_then(|value| key.form.read(&value));
+        read.or_else(|| self.default_of(key))
+    }
+
+    /// The value of a key as written: `None` if it is absent or mistaken, whatever its default.
+    pub fn written<T: Type>(&self, key: &Key<T>) -> Option<T::Read> {
+        self.find(key).and_then(|value| key.form.read(&value))
+    }
+
+    /// Reads a nested section, or its default if it is absent or mistaken.
+    pub fn within<T>(
+        &self,
+        key: &Key<Nested>,
+        read: impl FnOnce(&Mapping<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.find(key);
+        if let Some(section) = value.as_ref().and_then(|value| value.section(key.form.0)) {
+            return read(&section);
+        }
+        let node = self.default_node(key.facts().default?)?;
+        #[cfg(test)]
+        trace::record(|trace| _ = trace.defaults.insert((self.section.name, key.name())));
+        let value = self.value.below(&node, Step::Key(key.name()));
+        read(&value.section(key.form.0)?)
+    }
+
+    fn default_node(&self, text: &'static str) -> Option<Node<'static>> {
+        if text.len() > 2 && text.contains('{') {
+            return yaml::parse(self.value.report, text.as_bytes(), &Budget::CONFIGURATION);
+        }
+        Some(Node::default_value(text, self.value.place()))
+    }
+
+    fn default_of<T: Type>(&self, key: &Key<T>) -> Option<T::Read> {
+        let node = self.default_node(key.facts().default?)?;
+        #[cfg(test)]
+        trace::record(|trace| _ = trace.defaults.insert((self.section.name, key.name())));
+        key.form.read(&self.value.below(&node, Step::Key(key.name())))
     }
 
     fn check_keys(&self) {
@@ -339,14 +404,28 @@ impl<'a> Mapping<'a> {
             if self.value.report.is_full() {
                 return;
             }
+            #[cfg(test)]
+            trace::record(|trace| {
+                trace.written.push(trace::Written {
+                    section: self.section.name,
+                    key: entry.key.to_string(),
+                    path: join(&self.value.path(), &entry.key),
+                    place: entry.place,
+                    value: trace::spelled(&entry.value),
+                });
+            });
             let message = match self.section.key(&entry.key) {
                 Some(key) if key.available => continue,
                 Some(_) => {
                     format!("{:?} is not available in this version; remove it", entry.key)
                 }
                 None => {
-                    let accepted =
-                        self.section.keys.iter().filter(|key| key.available).map(|key| key.name);
+                    let accepted = self
+                        .section
+                        .keys()
+                        .map(AnyKey::facts)
+                        .filter(|key| key.available)
+                        .map(|key| key.name);
                     let name = self.section.name;
                     let hint = suggest(&entry.key, accepted);
                     format!("{:?} is not a key of {name}; {hint}", entry.key)
@@ -359,3 +438,5 @@ impl<'a> Mapping<'a> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod trace;

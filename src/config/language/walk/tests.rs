@@ -4,25 +4,27 @@ use std::path::Path;
 
 use super::*;
 use crate::config::language::expand::expand;
-use crate::config::language::section::{Key, Shape};
+use crate::config::language::walk::key::Absent;
+use crate::config::language::walk::types::{Lasting, List, Number, OneOrMany, Table, Text, Truth};
 use crate::config::language::yaml::{self, Budget};
 
-static SECTION: Section = Section {
-    name: "a test",
-    keys: &[
-        Key::new("name", Shape::Text, "a text"),
-        Key::new("truth", Shape::Truth, "a boolean"),
-        Key::new("number", Shape::Number(1, 10), "a number"),
-        Key::new("duration", Shape::Duration, "a duration"),
-        Key::new("list", Shape::List(&Shape::Text), "a list"),
-        Key::new("many", Shape::OneOrMany(&Shape::Text), "one or many"),
-        Key::new("table", Shape::Table(&Shape::Text), "a table"),
-        Key::required("must", Shape::Text, "it must"),
-        Key::unavailable("later", "not yet"),
-    ],
-};
+static SECTION: Section = Section::new(
+    "a test",
+    &[&NAME, &TRUTH, &NUMBER, &DURATION, &LIST, &MANY, &TABLE, &MUST, &LATER],
+);
 
-/// What a section reads as, and its mistakes.
+static NAME: Key<Text> = Key::new("name", Text, "a text");
+static TRUTH: Key<Truth> = Key::new("truth", Truth, "a boolean");
+static NUMBER: Key<Number> = Key::new("number", Number(1, 10), "a number");
+static DURATION: Key<Lasting> =
+    Key::new("duration", Lasting(Duration::from_secs(1), Duration::from_secs(60)), "a duration");
+static LIST: Key<List<Text>> = Key::new("list", List(Text, 0, 3), "a list");
+static MANY: Key<OneOrMany<Text>> = Key::new("many", OneOrMany(Text, 1, 3), "one or many");
+static TABLE: Key<Table<Text>> = Key::new("table", Table(Text, 0, 3), "a table");
+static MUST: Key<Text> = Key::required("must", Text, "it must");
+static LATER: Key<Absent> = Key::unavailable("later", "not yet");
+
+/// The values of a section, and its mistakes.
 fn read(text: &str) -> (Vec<String>, Vec<String>) {
     let report = Report::new(Path::new("f"));
     let mut seen = Vec::new();
@@ -42,25 +44,19 @@ fn read(text: &str) -> (Vec<String>, Vec<String>) {
 }
 
 fn read_section(section: &Mapping<'_>, seen: &mut Vec<String>) {
-    let find = |name| section.find(name);
-    seen.extend(find("name").and_then(|v| v.text().map(|t| format!("name {t}"))));
-    seen.extend(find("truth").and_then(|v| v.truth().map(|t| format!("truth {t}"))));
-    seen.extend(find("number").and_then(|v| v.number(1..=10).map(|n| format!("number {n}"))));
-    let second = Duration::from_secs(1);
-    seen.extend(
-        find("duration")
-            .and_then(|v| v.duration(second..=60 * second).map(|d| format!("duration {d:?}"))),
-    );
-    for value in find("list").iter().flat_map(|v| v.items().unwrap_or_default()) {
-        seen.extend(value.text().map(|t| format!("list {t}")));
+    seen.extend(section.read(&NAME).map(|text| format!("name {text}")));
+    seen.extend(section.read(&TRUTH).map(|truth| format!("truth {truth}")));
+    seen.extend(section.read(&NUMBER).map(|number| format!("number {number}")));
+    seen.extend(section.read(&DURATION).map(|duration| format!("duration {duration:?}")));
+    let texts = |name: &str, texts: Option<Vec<Box<str>>>| -> Vec<String> {
+        texts.unwrap_or_default().iter().map(|text| format!("{name} {text}")).collect()
+    };
+    seen.extend(texts("list", section.read(&LIST)));
+    seen.extend(texts("many", section.read(&MANY)));
+    for (name, text) in section.read(&TABLE).unwrap_or_default() {
+        seen.push(format!("table {name} {text}"));
     }
-    for value in find("many").iter().flat_map(|v| v.one_or_many().unwrap_or_default()) {
-        seen.extend(value.text().map(|t| format!("many {t}")));
-    }
-    for (name, value) in find("table").iter().flat_map(|v| v.table().unwrap_or_default()) {
-        seen.extend(value.text().map(|t| format!("table {name} {t}")));
-    }
-    let _ = section.require("must").and_then(|v| v.text().map(str::to_owned));
+    let _ = section.read(&MUST);
 }
 
 #[track_caller]
@@ -89,6 +85,35 @@ fn each_reader_takes_its_own() {
 }
 
 #[test]
+fn an_absent_key_has_its_default_and_a_mistaken_one_as_well() {
+    static SECTION: Section = Section::new("a test of defaults", &[&TEXT, &LIST, &EMPTY, &TIME]);
+    static TEXT: Key<Text> = Key::new("text", Text, "a text").or("a b");
+    static LIST: Key<OneOrMany<Text>> =
+        Key::new("list", OneOrMany(Text, 1, 3), "a list").or("[a, b c]");
+    static EMPTY: Key<Table<Text>> = Key::new("empty", Table(Text, 0, 1), "a table").or("{}");
+    static TIME: Key<Lasting> =
+        Key::new("time", Lasting(Duration::ZERO, Duration::from_secs(9)), "a time").or("5s");
+    let read = |text: &str| {
+        let report = Report::new(Path::new("f"));
+        let root = yaml::parse(&report, text.as_bytes(), &Budget::CONFIGURATION).unwrap();
+        let section = Value::root(&report, &root).section(&SECTION).unwrap();
+        let text = section.read(&TEXT).unwrap().to_string();
+        let list: Vec<String> =
+            section.read(&LIST).unwrap().iter().map(ToString::to_string).collect();
+        let time = (section.read(&TIME), section.written(&TIME));
+        assert_eq!(section.read(&EMPTY).map(|table| table.len()), Some(0));
+        (text, list.join("|"), time, report.len())
+    };
+    let (five, one) = (Some(Duration::from_secs(5)), Some(Duration::from_secs(1)));
+    assert_eq!(read("{}"), ("a b".into(), "a|b c".into(), (five, None), 0));
+    assert_eq!(read("{text: x, list: y, time: 1s}"), ("x".into(), "y".into(), (one, one), 0));
+    assert_eq!(
+        read("{text: [], list: [], time: 1d}"),
+        ("a b".into(), "a|b c".into(), (five, None), 3)
+    );
+}
+
+#[test]
 fn contract_reading_only_true_and_false_are_booleans() {
     for word in ["yes", "no", "on", "off", "True", "1", "'true'"] {
         let (_, mistakes) = read(&format!("must: x\ntruth: {word}"));
@@ -104,7 +129,7 @@ fn each_mistake_says_where_what_and_what_is_accepted() {
     bad("number: -1", &["f:2:9: number: \"-1\" is not a whole number from 1 to 10"]);
     bad("number: +5", &["f:2:9: number: \"+5\" is not a whole number from 1 to 10"]);
     bad("number: 1e1", &["f:2:9: number: \"1e1\" is not a whole number from 1 to 10"]);
-    bad("duration: 2h", &["f:2:11: duration: \"2h\" is out of bounds: 1s to 60s is accepted"]);
+    bad("duration: 2h", &["f:2:11: duration: \"2h\" is out of bounds: 1s to 1m is accepted"]);
     bad("name:", &["f:2:1: name: has no value; give it one, or remove the key"]);
     bad("name: ''", &["f:2:7: name: is empty"]);
     bad("name: [a]", &["f:2:7: name: is a list; one value is accepted"]);

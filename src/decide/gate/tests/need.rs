@@ -41,7 +41,7 @@ fn asked(name: &str, rules: IntrospectionRules) -> (Arc<IssuerSettings>, Arc<Key
         leeway: Duration::ZERO,
         max_lifetime: None,
         claim_headers: Vec::new(),
-        shape: Default::default(),
+        shape: crate::decide::jwt::TokenShape::of_rfc9068(),
         introspection: Some(rules),
     };
     (Arc::new(settings), Arc::new(KeySet::default()))

@@ -167,7 +167,7 @@ pub(super) fn settings(algorithms: &[Algorithm]) -> IssuerSettings {
         leeway: Duration::from_secs(30),
         max_lifetime: None,
         claim_headers: Vec::new(),
-        shape: Default::default(),
+        shape: crate::decide::jwt::TokenShape::of_rfc9068(),
         introspection: None,
     }
 }

@@ -8,6 +8,7 @@
 mod reading;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 
@@ -15,7 +16,7 @@ use crate::decide::policy::oracle::reading::{VIEWS, View, composed, upper_triple
 use crate::decide::policy::upstream::{Timeouts, Upstream, UpstreamAddress};
 use crate::decide::policy::{
     Access, HostPattern, InsecurePath, Methods, PathPattern, Requirement, Route, RouteMiss,
-    RouteTable, Upgrade,
+    RouteTable,
 };
 use crate::decide::request::credential::CredentialKind;
 use crate::decide::request::path::CanonicalPath;
@@ -332,28 +333,13 @@ pub fn route(hosts: &[&str], methods: &[Method], path: &str, access: Access) -> 
         name: "app".into(),
         index: 0,
         address: UpstreamAddress::Tcp { host: "127.0.0.1".into(), port: 3000 },
-        timeouts: Timeouts::default(),
+        timeouts: Timeouts::all(Duration::from_secs(30)),
     };
+    let path = PathPattern::parse(path).expect("a path pattern");
     Route {
-        index: 0,
-        name: path.into(),
         hosts: hosts.iter().map(parse).collect(),
-        path: PathPattern::parse(path).expect("a path pattern"),
         methods: if methods.is_empty() { Methods::Any } else { Methods::Only(methods.to_vec()) },
-        access,
-        limits: Vec::new(),
-        upstream: Arc::new(upstream),
-        forward_credential: false,
-        passes_authorization: false,
-        body_limit: None,
-        min_body_rate: None,
-        timeouts: Timeouts::default(),
-        upgrade: Upgrade::Denied,
-        insecure_path: InsecurePath::default(),
-        insecure_method_override: false,
-        cors: None,
-        preflight: crate::decide::policy::Preflight::Ordinary,
-        insecure_observe: false,
+        ..Route::bare(path, access, Arc::new(upstream))
     }
 }
 

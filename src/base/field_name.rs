@@ -45,6 +45,12 @@ impl FieldName {
         &self.name
     }
 
+    /// Its spelling.
+    #[must_use]
+    pub fn spelling_bytes(&self) -> &[u8] {
+        &self.spelling
+    }
+
     /// Its spelling, shared.
     #[must_use]
     pub fn spelling(&self) -> Bytes {

@@ -5,6 +5,7 @@
 //! randomness and peers are arguments.
 
 pub mod api_key;
+pub mod forward;
 pub mod gate;
 pub mod identity;
 pub mod jwt;
@@ -14,6 +15,7 @@ pub mod principal;
 pub mod rate_limit;
 pub mod rejection;
 pub mod request;
+pub mod response;
 pub mod revocation;
 pub mod scope;
 pub mod token_cache;

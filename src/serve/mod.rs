@@ -7,6 +7,7 @@
 pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod downstream;
+pub(crate) mod exchange;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod introspection;
@@ -31,7 +32,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{ExecutionPhase, RunArgs, Server};
 use pingora::services::background::background_service;
@@ -46,9 +46,8 @@ use crate::config::snapshot::Snapshot;
 use crate::config::{ListenAddress, Mistake, Startup};
 use crate::serve::admin::{AdminHandle, Process};
 use crate::serve::downstream::connections::Connections;
-use crate::serve::downstream::front::Front;
 use crate::serve::downstream::listen::{Keepalives, ListenError, Place};
-use crate::serve::downstream::proxy::Proxy;
+use crate::serve::exchange::Exchange;
 use crate::serve::jwks::Followers;
 use crate::serve::observe::Observers;
 use crate::serve::observe::access_log::AccessLog;
@@ -62,7 +61,7 @@ use crate::serve::published::Published;
 use crate::serve::reload::{Corridor, Opened, Reloader, Sources};
 use crate::serve::revocation_log::{LogError, RevocationLog};
 use crate::serve::shared::Shared;
-use crate::serve::upstream::{Resolver, TRIES_MAX, Upstreams};
+use crate::serve::upstream::{Connector, Pool, Resolver, Sweeper, Upstreams};
 
 /// Time limit for opening the listeners.
 const OPEN_MAX: Duration = Duration::from_secs(10);
@@ -348,11 +347,13 @@ fn server(
     let upstreams = Arc::new(Upstreams::default());
     let resolver = Resolver { shared: Arc::clone(shared), upstreams: Arc::clone(&upstreams) };
     server.add_service(background_service("names of upstreams", resolver));
-    let proxy = Proxy::new(Arc::clone(shared), upstreams);
-    let proxy = Arc::new(http_proxy(&server.configuration, proxy));
+    let pool = Arc::new(Pool::new(startup.upstream_pool));
+    server.add_service(background_service("idle upstream connections", Sweeper(Arc::clone(&pool))));
+    let connector = Connector::new(upstreams, pool);
     let keepalives = Keepalives::new(places, &startup.listeners);
-    let front = Front::new(proxy, Arc::clone(shared), Arc::clone(connections), keepalives);
-    let mut service = Service::new("gatepost".to_owned(), front);
+    let exchange =
+        Exchange::new(Arc::clone(shared), Arc::clone(connections), keepalives, connector);
+    let mut service = Service::new("gatepost".to_owned(), exchange);
     for place in places {
         service.add_listener(place.endpoint());
     }
@@ -364,9 +365,6 @@ fn settings(startup: &Startup) -> ServerConf {
     let cores = || thread::available_parallelism().map_or(1, NonZero::get);
     ServerConf {
         threads: startup.threads.unwrap_or_else(cores),
-        upstream_keepalive_pool_size: startup.upstream_pool,
-        // Tries, not retries: every address once, and one repetition on a fresh connection.
-        max_retries: TRIES_MAX + 1,
         // The process exits before it ends.
         grace_period_seconds: Some(startup.shutdown_timeout.as_secs() + 5),
         graceful_shutdown_timeout_seconds: Some(1),

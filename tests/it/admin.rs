@@ -222,8 +222,8 @@ fn r904_callers_make_no_series() {
             (&format!("/%2e%2e{path}"), [("Host", &*host), ("X-Any", "thing")]),
         ];
         for (target, fields) in attempts {
-            // Counted once it can be asked about.
-            sidecar.why(&sidecar.request(&method, target, &fields));
+            // Counted before it is logged.
+            sidecar.log_line(&sidecar.request(&method, target, &fields));
         }
     };
     attack(0);

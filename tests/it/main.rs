@@ -31,6 +31,7 @@ mod connections;
 mod cors;
 mod demo;
 mod docs;
+mod exchange;
 mod failed_credentials;
 mod fuzz_corpus;
 mod identity;

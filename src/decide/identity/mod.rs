@@ -59,9 +59,15 @@ impl IdentityHeaders {
     /// As [`Self::is_stripped`], for a name whose [folded](fold) form is known.
     #[must_use]
     pub(crate) fn is_stripped_folded(&self, name: &HeaderName, folded: &str) -> bool {
+        self.is_stripped_text(name.as_str(), folded)
+    }
+
+    /// As [`Self::is_stripped_folded`], for a lower-case name.
+    #[must_use]
+    pub(crate) fn is_stripped_text(&self, name: &str, folded: &str) -> bool {
         let looks_like_ours =
             is_x_auth(folded) || self.renamed.iter().any(|ours| ours.as_str() == folded);
-        looks_like_ours && !self.passed.contains(name)
+        looks_like_ours && !self.passed.iter().any(|passed| passed.as_str() == name)
     }
 
     /// The fields of a client's request that must not reach the upstream because it might take

@@ -164,6 +164,15 @@ impl Answer {
         Self { status: StatusCode::NO_CONTENT, fields, body: Bytes::new(), close: false }
     }
 
+    /// The answer to `OPTIONS *`, which asks about the server itself and not about a resource (RFC 9110
+    /// section 9.3.7): it serves HTTP. What a caller may do depends on the path.
+    #[must_use]
+    pub fn about_the_server() -> Self {
+        let allow = HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT");
+        let fields = vec![(header::ALLOW, allow)];
+        Self { status: StatusCode::NO_CONTENT, fields, body: Bytes::new(), close: false }
+    }
+
     fn new(coarse: Coarse, request_id: &str) -> Self {
         let title = coarse.status.canonical_reason().unwrap_or("Error");
         let status = coarse.status.as_str();

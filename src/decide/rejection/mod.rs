@@ -14,7 +14,7 @@ use crate::decide::jwt::JwtError;
 use crate::decide::policy::AccessDenied;
 use crate::decide::rate_limit::Standing;
 use crate::decide::request::credential::CredentialError;
-use crate::decide::request::framing::FramingError;
+use crate::decide::request::framing::{FramingError, HeadRefused, TARGET_BYTES_MAX};
 use crate::decide::request::path::PathError;
 use crate::decide::revocation::Hit;
 
@@ -109,6 +109,18 @@ pub enum Rejection {
     },
 }
 
+impl From<HeadRefused> for Rejection {
+    fn from(refused: HeadRefused) -> Self {
+        match refused {
+            HeadRefused::Malformed(error) => error.into(),
+            HeadRefused::TargetTooLong => Self::TargetTooLong { limit: TARGET_BYTES_MAX },
+            HeadRefused::TooManyFields => Self::HeadersTooLarge { limit: "100 fields" },
+            HeadRefused::TooLarge => Self::HeadersTooLarge { limit: "64 KiB" },
+            HeadRefused::Connect => Self::MethodUnknown { allow: String::new() },
+        }
+    }
+}
+
 fn exceeded(standings: &[Standing]) -> String {
     let names = standings.iter().filter(|one| !one.allowed).map(|one| &*one.policy.name);
     names.collect::<Vec<_>>().join(", ")
@@ -168,6 +180,8 @@ macro_rules! refusals {
 
 // The answers of the contract, shared by the entries of the table.
 const FRAMING: Coarse = Coarse::plain(StatusCode::BAD_REQUEST, "invalid_request").and_close();
+const VERSION_UNSUPPORTED: Coarse =
+    Coarse::plain(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "version_unsupported").and_close();
 const INVALID_PATH: Coarse = Coarse::plain(StatusCode::BAD_REQUEST, "invalid_path");
 const NOT_FOUND: Coarse = Coarse::plain(StatusCode::NOT_FOUND, "not_found");
 const METHOD_NOT_ALLOWED: Coarse =
@@ -191,6 +205,9 @@ const HEADERS_TOO_LARGE: Coarse =
     Coarse::plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large");
 
 refusals! {
+    VersionUnsupported: Rejection::Framing(FramingError::Version),
+        "version_unsupported", "HTTP version not supported",
+        step "framing", VERSION_UNSUPPORTED;
     RequestMalformed: Rejection::Framing(_),
         "request_malformed", "malformed HTTP request or ambiguous framing",
         step "framing", FRAMING;
@@ -389,7 +406,14 @@ mod tests {
         for reason in Reason::ALL {
             let ours = matches!(reason, Reason::TokenKeysUnavailable | Reason::IntrospectionFailed);
             let status = reason.answer().status;
-            assert!(if ours { status == 503 } else { status.is_client_error() }, "{reason:?}");
+            // The only 5xx that is the caller's: RFC 9110 has no other for a version.
+            let is_version = *reason == Reason::VersionUnsupported;
+            let is_right = match (ours, is_version) {
+                (true, _) => status == 503,
+                (false, true) => status == 505,
+                (false, false) => status.is_client_error(),
+            };
+            assert!(is_right, "{reason:?}");
         }
     }
 }

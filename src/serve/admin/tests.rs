@@ -187,7 +187,7 @@ fn contract_admin_why_tells_the_steps_of_a_refusal() {
     let shared = &pages.process.shared;
     let snapshot = shared.snapshots.load_full();
     let decision = fixture::decide(&snapshot, "/admin/a", &[("x-api-key", KEY)]);
-    shared.observers.record(&fixture::record(&decision, "/admin/a"));
+    shared.observers.why.record(&fixture::record(&decision, "/admin/a"));
     let page = pages.get("/why/r-1");
     assert_eq!(page.status, 200);
     let why = page.json();
@@ -236,6 +236,7 @@ fn r902_no_page_shows_a_secret() {
     for path in ["/api/a", "/admin/a", "/nowhere"] {
         let decision = fixture::decide(&snapshot, path, &fields);
         shared.observers.record(&fixture::record(&decision, &format!("{path}?k={KEY}")));
+        shared.observers.why.record(&fixture::record(&decision, &format!("{path}?k={KEY}")));
         let question = serde_json::json!({ "method": "GET", "path": path, "headers": fields });
         let explained = pages.post("/explain", &question.to_string());
         assert_eq!(explained.status, 200);

@@ -1,10 +1,7 @@
-//! Everything between a listening socket and an admitted request.
+//! Listening sockets and the count of the connections they accept.
 //!
-//! Owns listeners, connections and their bounds, and the HTTP exchange. Never decides: it asks the
-//! gate.
+//! Owns listeners, and the bounds of connections. Never reads from a connection: that is
+//! [`crate::serve::exchange`]'s.
 
-pub(crate) mod connection;
 pub(crate) mod connections;
-pub(crate) mod front;
 pub(crate) mod listen;
-pub(crate) mod proxy;

@@ -282,7 +282,20 @@ impl CredentialSources {
     /// is removed on every route. `folded` is its [folded](fold) name.
     #[must_use]
     pub fn is_twin_of_place(&self, name: &HeaderName, folded: &str) -> bool {
-        self.folded.iter().any(|known| **known == *folded) && !self.headers.contains(name)
+        self.is_twin_of_place_text(name.as_str(), folded)
+    }
+
+    /// As [`Self::is_place`], for a lower-case name.
+    #[must_use]
+    pub(crate) fn is_place_text(&self, name: &str) -> bool {
+        self.headers.iter().any(|place| place.as_str() == name && !is_list(place))
+    }
+
+    /// As [`Self::is_twin_of_place`], for a lower-case name.
+    #[must_use]
+    pub(crate) fn is_twin_of_place_text(&self, name: &str, folded: &str) -> bool {
+        self.folded.iter().any(|known| **known == *folded)
+            && !self.headers.iter().any(|place| place.as_str() == name)
     }
 
     fn read_value<'a>(

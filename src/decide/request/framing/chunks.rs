@@ -5,7 +5,8 @@
 //! extensions, CR LF, and trailer fields that are field lines and do not concern framing. Never
 //! changes or keeps a byte of the body.
 
-use super::{FIELDS_MAX, FramingError, is_token_byte};
+use super::token::is_token_byte;
+use super::{FIELDS_MAX, FramingError};
 
 /// The longest line of a chunk extension, and the longest trailer section, in bytes. Extensions may
 /// also exceed twice the data they came with by no more than this in the whole body.
@@ -111,11 +112,42 @@ impl Chunks {
         self.state == State::Done
     }
 
+    /// The bytes of data that the current chunk still has to bring, as its size line says.
+    #[must_use]
+    pub fn announced(&self) -> u64 {
+        match self.state {
+            State::Size(size, _)
+            | State::Extension(size, _)
+            | State::SizeLf(size)
+            | State::Data(size) => size,
+            State::DataCr
+            | State::DataLf
+            | State::LineStart
+            | State::TrailerName
+            | State::TrailerValue
+            | State::TrailerLf
+            | State::EndLf
+            | State::Done => 0,
+        }
+    }
+
     /// Goes on with what has arrived. Returns how many bytes of it belong to the body.
     ///
     /// # Errors
     /// [`FramingError::Body`] at the first byte that does not fit.
     pub fn follow(&mut self, bytes: &[u8]) -> Result<usize, FramingError> {
+        self.decode(bytes, |_| {})
+    }
+
+    /// As [`Self::follow`], and calls `on_data` with each run of data, in order.
+    ///
+    /// # Errors
+    /// [`FramingError::Body`] at the first byte that does not fit; data before it was passed on.
+    pub fn decode(
+        &mut self,
+        bytes: &[u8],
+        mut on_data: impl FnMut(&[u8]),
+    ) -> Result<usize, FramingError> {
         let mut at = 0;
         while at < bytes.len() && !self.is_done() {
             if let State::Data(left) = self.state {
@@ -126,6 +158,7 @@ impl Chunks {
                 };
                 let here = usize::try_from(here).map_err(|_| FramingError::Body)?;
                 self.text_bytes = self.text_bytes.saturating_sub(here.saturating_mul(2));
+                on_data(&bytes[at..at + here]);
                 at += here;
             } else {
                 self.state = self.after(bytes[at])?;

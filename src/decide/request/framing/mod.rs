@@ -4,13 +4,25 @@
 //! accepts several forms that a balancer or the upstream may read differently (R-106, R-110, R-401,
 //! R-402). Never repairs anything: an ambiguous head is refused and the connection closed.
 
+mod check;
 mod chunks;
+mod connection;
+mod fields;
+mod target;
+mod token;
 
 use thiserror::Error;
 
-use crate::base::bytes::{all, find};
+use crate::base::bytes::find;
 
+pub use check::{HeadRefused, too_large};
 pub use chunks::Chunks;
+pub use connection::ConnectionOptions;
+pub(in crate::decide) use fields::check_field_line;
+pub use target::{authority, path_and_query};
+
+use fields::Fields;
+use target::{RequestLine, Version};
 
 /// The longest accepted request target, in bytes: more is 414.
 pub const TARGET_BYTES_MAX: usize = 8 * 1024;
@@ -49,6 +61,9 @@ pub enum FramingError {
     /// A `Host` field or authority that is not a host, or the two of them differ.
     #[error("Host is not a host, or not the one in the request target")]
     HostInvalid,
+    /// An HTTP version whose messages have another form.
+    #[error("HTTP version not supported: expected HTTP/1.1 or HTTP/1.0")]
+    Version,
     /// The request line is not `method SP target SP version`.
     #[error("malformed request line")]
     RequestLine,
@@ -74,7 +89,8 @@ pub enum BodyLength {
 pub struct Head<'a> {
     /// The method, a token.
     pub method: &'a [u8],
-    /// The request target, visible ASCII without `"`, `<`, `>` and `#`.
+    /// The request target: visible ASCII without `"`, `<`, `>` and `#`; in its query every byte
+    /// but controls, space and `#`.
     pub target: &'a [u8],
     /// The `Host` field.
     pub host: Option<&'a [u8]>,
@@ -84,6 +100,12 @@ pub struct Head<'a> {
     pub fields: usize,
     /// HTTP/1.1, whose connections are persistent by default.
     pub is_http11: bool,
+    /// What `Connection` asks for.
+    pub connection: ConnectionOptions,
+    /// There is an `Expect` field.
+    pub expects: bool,
+    /// The `Upgrade` field.
+    pub upgrade: Option<&'a [u8]>,
     /// The position after the request line.
     lines: &'a [u8],
 }
@@ -105,6 +127,14 @@ pub fn head_end(bytes: &[u8], searched: usize) -> Option<usize> {
         }
     }
     None
+}
+
+/// Whether received bytes can be the beginning of a request, as far as the first of them tells: those
+/// of TLS cannot.
+#[must_use]
+pub fn may_begin(bytes: &[u8]) -> bool {
+    let first = bytes.get(leading_empty_lines(bytes));
+    first.is_none_or(|first| token::is_token_byte(*first) || *first == b'\r')
 }
 
 /// Empty lines before a request line are skipped (RFC 9112 section 2.2).
@@ -142,8 +172,35 @@ impl<'a> Head<'a> {
             body,
             fields: fields.count,
             is_http11: version == Version::Http11,
+            connection: fields.connection,
+            expects: fields.expects,
+            upgrade: fields.upgrade,
             lines: field_lines,
         })
+    }
+
+    /// Whether the client asks for WebSocket (RFC 6455 section 4.1), and can have it.
+    #[must_use]
+    pub fn asks_for_websocket(&self) -> bool {
+        self.is_http11
+            && self.method == b"GET"
+            && self.body == BodyLength::Known(0)
+            && self.connection.upgrade
+            && self.upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket"))
+    }
+
+    /// Whether the client keeps the connection open after the answer (RFC 9112 section 9.3).
+    #[must_use]
+    pub fn is_persistent(&self) -> bool {
+        !self.connection.close && (self.is_http11 || self.connection.keep_alive)
+    }
+
+    /// Whether `Connection` nominates a field.
+    #[must_use]
+    pub fn is_nominated(&self, name: &[u8]) -> bool {
+        let mut connection =
+            self.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"));
+        self.connection.nominates && connection.any(|(_, value)| connection::nominates(value, name))
     }
 
     /// Names and values of the fields in the order in which they came, without the blanks around
@@ -159,230 +216,17 @@ impl<'a> Head<'a> {
 }
 
 /// The lines of a head, each without its CR LF.
-struct Lines<'a>(&'a [u8]);
+pub(in crate::decide) struct Lines<'a>(pub(in crate::decide) &'a [u8]);
 
 impl<'a> Lines<'a> {
     /// The next line, which has no CR, and no LF as long as [`no_control`] holds for it.
-    fn next_line(&mut self) -> Result<&'a [u8], FramingError> {
+    pub(in crate::decide) fn next_line(&mut self) -> Result<&'a [u8], FramingError> {
         let end = find(self.0, b'\r').ok_or(FramingError::LineEnd)?;
         let (line, rest) = self.0.split_at(end);
         self.0 = rest.strip_prefix(b"\r\n").ok_or(FramingError::LineEnd)?;
         Ok(line)
     }
 }
-
-/// Returns whether a line has no control character except those `allowed`.
-fn no_control(line: &[u8], allowed: impl Fn(u8) -> bool) -> Result<(), FramingError> {
-    if all(line, |byte| !byte.is_ascii_control() | allowed(byte)) {
-        return Ok(());
-    }
-    Err(if find(line, b'\n').is_some() { FramingError::LineEnd } else { FramingError::Control })
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Version {
-    Http10,
-    Http11,
-}
-
-struct RequestLine<'a> {
-    method: &'a [u8],
-    target: &'a [u8],
-    version: Version,
-}
-
-impl<'a> RequestLine<'a> {
-    fn parse(line: &'a [u8]) -> Result<Self, FramingError> {
-        no_control(line, |_| false)?;
-        let mut parts = line.split(|byte| *byte == b' ');
-        let (Some(method), Some(target), Some(version), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(FramingError::RequestLine);
-        };
-        let version = match version {
-            b"HTTP/1.0" => Version::Http10,
-            b"HTTP/1.1" => Version::Http11,
-            _ => return Err(FramingError::RequestLine),
-        };
-        let is_plain = !target.is_empty() && all(target, is_target_byte);
-        if !is_token(method) || !is_plain {
-            return Err(FramingError::RequestLine);
-        }
-        Ok(Self { method, target, version })
-    }
-
-    /// HTTP/1.1 needs one `Host`; an absolute-form target must name the very same one, because
-    /// each reader may believe another of the two.
-    fn check_host(&self, host: Option<&[u8]>) -> Result<(), FramingError> {
-        if self.version == Version::Http11 && host.is_none() {
-            return Err(FramingError::HostMissing);
-        }
-        if self.target.starts_with(b"/") || self.target == b"*" || self.method == b"CONNECT" {
-            return Ok(());
-        }
-        let authority = authority(self.target).ok_or(FramingError::RequestLine)?;
-        if authority.is_empty() || host.is_some_and(|host| host != authority) {
-            return Err(FramingError::HostInvalid);
-        }
-        Ok(())
-    }
-}
-
-/// Visible ASCII, without what no URI has and pingora would escape (R-110), and without the
-/// fragment, which it would drop.
-fn is_target_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() & !matches!(byte, b'"' | b'<' | b'>' | b'#')
-}
-
-/// The authority of an absolute-form target.
-#[must_use]
-pub fn authority(target: &[u8]) -> Option<&[u8]> {
-    let rest = after_scheme(target)?;
-    Some(&rest[..authority_len(rest)])
-}
-
-/// Path and query of a target, which is the same but for the absolute form; an absent path is `/`.
-#[must_use]
-pub fn path_and_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let rest = match after_scheme(target) {
-        Some(rest) => &rest[authority_len(rest)..],
-        None => target,
-    };
-    let (path, query) = match rest.iter().position(|byte| *byte == b'?') {
-        Some(at) => (&rest[..at], Some(&rest[at + 1..])),
-        None => (rest, None),
-    };
-    (if path.is_empty() { b"/" } else { path }, query)
-}
-
-/// The rest of an absolute-form target after the scheme.
-fn after_scheme(target: &[u8]) -> Option<&[u8]> {
-    [&b"http://"[..], b"https://"].into_iter().find_map(|scheme| {
-        let (start, rest) = target.split_at_checked(scheme.len())?;
-        start.eq_ignore_ascii_case(scheme).then_some(rest)
-    })
-}
-
-fn authority_len(rest: &[u8]) -> usize {
-    rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len())
-}
-
-/// The framing fields of a head.
-#[derive(Default)]
-struct Fields<'a> {
-    host: Option<&'a [u8]>,
-    length: Option<u64>,
-    chunked: bool,
-    count: usize,
-}
-
-impl<'a> Fields<'a> {
-    fn add(&mut self, line: &'a [u8]) -> Result<(), FramingError> {
-        if matches!(line[0], b' ' | b'\t') {
-            return Err(FramingError::Folded);
-        }
-        no_control(line, |byte| byte == b'\t')?;
-        let colon = line.iter().position(|byte| *byte == b':').ok_or(FramingError::FieldName)?;
-        let (name, value) = (&line[..colon], &line[colon + 1..]);
-        if !is_token(name) {
-            return Err(FramingError::FieldName);
-        }
-        self.count += 1;
-        if name.eq_ignore_ascii_case(b"host") {
-            self.add_host(value.trim_ascii())?;
-        } else if name.eq_ignore_ascii_case(b"content-length") {
-            self.add_length(value)?;
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            self.add_coding(value)?;
-        }
-        Ok(())
-    }
-
-    fn add_host(&mut self, value: &'a [u8]) -> Result<(), FramingError> {
-        if value.iter().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'@' | b',')) {
-            return Err(FramingError::HostInvalid);
-        }
-        match self.host.replace(value) {
-            Some(_) => Err(FramingError::HostMissing),
-            None => Ok(()),
-        }
-    }
-
-    /// Digits, after at most one space: whatever else a reader may trim or add up is refused,
-    /// equal duplicates too.
-    fn add_length(&mut self, value: &[u8]) -> Result<(), FramingError> {
-        let digits = value.strip_prefix(b" ").unwrap_or(value);
-        if !digits.iter().all(u8::is_ascii_digit) {
-            return Err(FramingError::Length);
-        }
-        let text = std::str::from_utf8(digits).map_err(|_| FramingError::Length)?;
-        let length = text.parse().map_err(|_| FramingError::Length)?;
-        match self.length.replace(length) {
-            Some(_) => Err(FramingError::Length),
-            None => Ok(()),
-        }
-    }
-
-    fn add_coding(&mut self, value: &[u8]) -> Result<(), FramingError> {
-        let coding = value.strip_prefix(b" ").unwrap_or(value);
-        if self.chunked || !coding.eq_ignore_ascii_case(b"chunked") {
-            return Err(FramingError::TransferEncoding);
-        }
-        self.chunked = true;
-        Ok(())
-    }
-
-    fn body(&self, version: Version) -> Result<BodyLength, FramingError> {
-        match (self.length, self.chunked) {
-            (Some(_), true) => Err(FramingError::BothLengths),
-            (None, true) if version == Version::Http10 => Err(FramingError::TransferEncoding),
-            (None, true) => Ok(BodyLength::Chunked),
-            (Some(length), false) => Ok(BodyLength::Known(length)),
-            (None, false) => Ok(BodyLength::Known(0)),
-        }
-    }
-}
-
-/// RFC 9110 section 5.6.2.
-fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
-}
-
-/// A byte of a token.
-const fn is_token_byte(byte: u8) -> bool {
-    IS_TOKEN[byte as usize]
-}
-
-/// Looked up for every byte of every field name of every request.
-const IS_TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        #[expect(clippy::cast_possible_truncation, reason = "below 256")]
-        let as_byte = byte as u8;
-        table[byte] = as_byte.is_ascii_alphanumeric()
-            || matches!(
-                as_byte,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            );
-        byte += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests;

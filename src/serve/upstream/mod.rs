@@ -4,6 +4,9 @@
 //! seconds, in the background, so that no request waits for a name that was ever known. Owns every
 //! timeout towards an upstream. Never decides whether a request is forwarded.
 
+mod connect;
+mod pool;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,21 +18,23 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
+use pingora::upstreams::peer::HttpPeer;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::decide::policy::Upgrade;
 use crate::decide::policy::upstream::{Timeouts, Upstream, UpstreamAddress};
 use crate::decide::rejection::Fault;
 use crate::serve::shared::Shared;
+
+pub(crate) use connect::Connector;
+pub(crate) use pool::{Pool, Sweeper};
 
 /// Interval between two look-ups of a name.
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
 /// The most addresses of one name that are kept.
 const ADDRESSES_MAX: usize = 16;
 /// The most addresses one request tries.
-pub(crate) const TRIES_MAX: usize = 3;
+const TRIES_MAX: usize = 3;
 
 /// The addresses of all upstreams.
 #[derive(Debug, Default)]
@@ -87,7 +92,6 @@ impl Upstreams {
         &self,
         upstream: &Upstream,
         timeouts: &Timeouts,
-        upgrade: Upgrade,
         tries: &mut Tries,
     ) -> Result<Box<HttpPeer>, Fault> {
         let mut peer = match &upstream.address {
@@ -100,7 +104,7 @@ impl Upstreams {
             }
         };
         tries.made += 1;
-        configure(&mut peer, &upstream.name, timeouts, upgrade);
+        configure(&mut peer, timeouts);
         Ok(Box::new(peer))
     }
 
@@ -175,27 +179,11 @@ impl Upstreams {
     }
 }
 
-/// Pooled connections never cross from one upstream to another, and no wait is without an end.
-fn configure(peer: &mut HttpPeer, name: &str, timeouts: &Timeouts, upgrade: Upgrade) {
-    peer.group_key = pool_key(name);
+/// No wait is without an end; the exchange itself bounds reads and writes.
+fn configure(peer: &mut HttpPeer, timeouts: &Timeouts) {
     let options = &mut peer.options;
     options.connection_timeout = Some(timeouts.connect);
     options.total_connection_timeout = Some(timeouts.connect);
-    // pingora has one timeout for heads and bodies; `Connection` watches each for its own.
-    options.read_timeout = Some(timeouts.response.max(timeouts.idle));
-    options.write_timeout = Some(timeouts.idle);
-    options.idle_timeout = Some(timeouts.keepalive);
-    options.http_upstream_request_policy = match upgrade {
-        Upgrade::Denied => HttpUpstreamRequestPolicy::deny_upgrades(),
-        Upgrade::Websocket => HttpUpstreamRequestPolicy::standard(),
-    };
-}
-
-/// FNV-1a: the same for the same name, also after a reload.
-fn pool_key(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 /// The task that looks names up.
@@ -294,7 +282,7 @@ mod tests {
 
     async fn peer(upstreams: &Upstreams, host: &str, tries: &mut Tries) -> Result<String, Fault> {
         let upstream = upstream(host);
-        let peer = upstreams.peer(&upstream, &upstream.timeouts, Upgrade::Denied, tries).await;
+        let peer = upstreams.peer(&upstream, &upstream.timeouts, tries).await;
         peer.map(|peer| peer._address.to_string())
     }
 
@@ -353,29 +341,12 @@ mod tests {
     }
 
     #[test]
-    fn r407_every_wait_ends_and_pools_are_apart() {
-        let upstream = upstream("::1");
-        let make = |name: &str, upgrade| {
-            let mut peer = HttpPeer::new("10.0.0.1:80", false, String::new());
-            configure(&mut peer, name, &upstream.timeouts, upgrade);
-            peer
-        };
-        let (one, other) = (make("a", Upgrade::Denied), make("b", Upgrade::Websocket));
-        assert_ne!(one.group_key, other.group_key);
-        let options = &one.options;
-        let waits = [
-            options.connection_timeout,
-            options.total_connection_timeout,
-            options.read_timeout,
-            options.write_timeout,
-            options.idle_timeout,
-        ];
-        assert!(waits.iter().all(Option::is_some));
-        let policies =
-            (options.http_upstream_request_policy, other.options.http_upstream_request_policy);
-        assert_eq!(
-            policies,
-            (HttpUpstreamRequestPolicy::deny_upgrades(), HttpUpstreamRequestPolicy::standard())
-        );
+    fn every_connect_ends() {
+        let timeouts = Timeouts::all(Duration::from_secs(1));
+        let mut peer = HttpPeer::new("10.0.0.1:80", false, String::new());
+        configure(&mut peer, &timeouts);
+        let options = &peer.options;
+        let waits = [options.connection_timeout, options.total_connection_timeout];
+        assert_eq!(waits, [Some(timeouts.connect); 2]);
     }
 }

@@ -5,11 +5,10 @@
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::serve::downstream::connection::body::BodyRules;
 use crate::serve::downstream::connections::Connections;
+use crate::serve::exchange::client::body_wait::BodyRules;
 
 /// The longest a client may take nothing of an answer of gatepost itself.
 const OWN_ANSWER_STALL_MAX: Duration = Duration::from_secs(10);
@@ -22,7 +21,7 @@ const SCARCE_BODY_RATE: NonZeroU64 = NonZeroU64::new(1024).unwrap();
 
 /// What an admitted request may ask of this side of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub(crate) struct Patience {
     /// The longest pause between two reads of the request body.
     pub body: Duration,
     /// The longest time in which the client takes nothing of the response.
@@ -31,43 +30,32 @@ pub struct Patience {
     pub min_body_rate: Option<NonZeroU64>,
 }
 
-/// The deadlines of one connection. Set by reference, so the values are atomic.
+impl Patience {
+    /// The deadlines of a request that is not admitted, or not yet.
+    pub(crate) const NOT_ADMITTED: Self =
+        Self { body: BODY_PAUSE_DEFAULT, write: OWN_ANSWER_STALL_MAX, min_body_rate: None };
+}
+
+/// The deadlines of one connection.
 #[derive(Debug)]
 pub(super) struct Deadlines {
     /// The longest time without the first byte of a request (R-1002).
     pub(super) keepalive: Duration,
     connections: Arc<Connections>,
-    body_ms: AtomicU64,
-    write_ms: AtomicU64,
-    /// 0 for none.
-    rate: AtomicU64,
+    patience: Patience,
 }
 
 impl Deadlines {
     pub(super) fn new(keepalive: Duration, connections: Arc<Connections>) -> Self {
-        let (body_ms, write_ms, rate) = Default::default();
-        let new = Self { keepalive, connections, body_ms, write_ms, rate };
-        new.reset();
-        new
+        Self { keepalive, connections, patience: Patience::NOT_ADMITTED }
     }
 
-    /// Those of a request that is not admitted yet.
-    pub(super) fn reset(&self) {
-        let (body, write) = (BODY_PAUSE_DEFAULT, OWN_ANSWER_STALL_MAX);
-        self.set(Patience { body, write, min_body_rate: None });
-    }
-
-    pub(super) fn set(&self, patience: Patience) {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        self.body_ms.store(millis(patience.body), Ordering::Relaxed);
-        self.write_ms.store(millis(patience.write), Ordering::Relaxed);
-        let rate = patience.min_body_rate.map_or(0, NonZeroU64::get);
-        self.rate.store(rate, Ordering::Relaxed);
+    pub(super) fn set(&mut self, patience: Patience) {
+        self.patience = patience;
     }
 
     pub(super) fn body(&self) -> BodyRules {
-        let pause = Duration::from_millis(self.body_ms.load(Ordering::Relaxed));
-        let floor = NonZeroU64::new(self.rate.load(Ordering::Relaxed));
+        let Patience { body: pause, min_body_rate: floor, .. } = self.patience;
         if !self.connections.are_scarce() {
             return BodyRules { pause, floor };
         }
@@ -76,7 +64,7 @@ impl Deadlines {
     }
 
     pub(super) fn write(&self) -> Duration {
-        let write = Duration::from_millis(self.write_ms.load(Ordering::Relaxed));
+        let write = self.patience.write;
         if self.connections.are_scarce() { write.min(SCARCE_STALL_MAX) } else { write }
     }
 }

@@ -1,10 +1,12 @@
-//! An answer of our own as bytes, where there is no session to write it.
+//! An answer of gatepost itself as bytes.
 //!
-//! Owns the form: status line, fields, body. The same fields as [`crate::serve::downstream::proxy::answer`] writes
-//! through a session. Never decides what the answer says: that is [`crate::decide::rejection`]'s.
+//! Owns the form: status line, fields, body. Never decides what the answer says: that is
+//! [`crate::decide::rejection`]'s.
 
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
 
 use crate::base::clock::UnixTime;
 use crate::decide::rejection::{Answer, spelling};
@@ -26,9 +28,10 @@ pub(super) fn form(answer: &Answer, id: &str, then: Then, is_head: bool, now: Un
     for (name, value) in &answer.fields {
         push(&mut text, spelling(name).unwrap_or(name.as_str()), value.as_bytes());
     }
-    text.extend_from_slice(b"Content-Length: ");
-    text.extend_from_slice(itoa::Buffer::new().format(answer.body.len()).as_bytes());
-    text.extend_from_slice(b"\r\n");
+    // No 204 has a length (RFC 9110 section 8.6).
+    if answer.status != StatusCode::NO_CONTENT {
+        push(&mut text, "Content-Length", itoa::Buffer::new().format(answer.body.len()).as_bytes());
+    }
     push(&mut text, "X-Request-Id", id.as_bytes());
     push(&mut text, "Date", &date(now));
     push(&mut text, "Connection", if then == Then::Keep { b"keep-alive" } else { b"close" });

@@ -1,0 +1,207 @@
+//! Answering without an upstream: refusals, faults, preflights.
+//!
+//! Owns the contract's rule of what becomes of the connection: a refusal keeps it when the request
+//! has no body or one of at most 64 KiB, which is drained; otherwise it closes. A request hidden in
+//! a body is never read as a request. Never decides what the answer says.
+
+use http::{HeaderMap, Method};
+
+use super::account::{Account, Ending, Seen};
+use super::client::{Client, DRAIN_BYTES_MAX, Patience};
+use super::decide::{Asked, No};
+use super::wire::{self, Then};
+use crate::decide::gate::Evidence;
+use crate::decide::rejection::{Answer, Rejection};
+use crate::decide::request::address::TrustedProxies;
+use crate::serve::shared::{Ready, Shared};
+
+/// What becomes of the connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// The next request may come.
+    Next,
+    /// It is closed.
+    Close,
+    /// It is closed, and the body that is under way is taken for a moment.
+    Linger,
+    /// It is dropped: the client sees that the answer breaks off.
+    Drop,
+}
+
+/// Answers a request that is not forwarded.
+pub(super) async fn to_request(
+    shared: &Shared,
+    client: &mut Client,
+    asked: &Asked<'_>,
+    mut account: Account,
+    no: No,
+    may_keep: bool,
+) -> After {
+    let (mut answer, ending) = form(&account, asked, no);
+    account.ending = ending;
+    // A draining process says so: the next request should go elsewhere.
+    answer.close |= !may_keep || shared.readiness.state() == Ready::Draining;
+    send(shared, client, asked, account, &answer).await
+}
+
+/// Answers a request whose exchange failed; `ending` replaces the one of the answer.
+pub(super) async fn to_failed(
+    shared: &Shared,
+    client: &mut Client,
+    asked: &Asked<'_>,
+    mut account: Account,
+    no: No,
+    ending: Option<Ending>,
+) -> After {
+    client.set_patience(Patience::NOT_ADMITTED);
+    let (mut answer, own) = form(&account, asked, no);
+    account.ending = ending.unwrap_or(own);
+    answer.close = true;
+    send(shared, client, asked, account, &answer).await
+}
+
+fn form(account: &Account, asked: &Asked<'_>, no: No) -> (Answer, Ending) {
+    let (mut answer, ending) = match no {
+        No::Answer(answer) => return (answer, Ending::Admitted),
+        No::Rejection(rejection) => (to_rejection(account, &rejection), Ending::Refused(rejection)),
+        No::Fault(fault) => {
+            (Answer::to_fault(fault, account.wire_request_id()), Ending::Fault(fault))
+        }
+    };
+    add_cors(&mut answer, &account.evidence, &asked.headers);
+    (answer, ending)
+}
+
+async fn send(
+    shared: &Shared,
+    client: &mut Client,
+    asked: &Asked<'_>,
+    mut account: Account,
+    answer: &Answer,
+) -> After {
+    let after = after(client, asked, answer.close);
+    let is_head = asked.method == Method::HEAD;
+    let seen = asked.seen();
+    let is_sent = write(shared, client, &mut account, &seen, answer, after, is_head).await;
+    account.finish(shared, &seen);
+    if is_sent { settle(client, after).await } else { After::Drop }
+}
+
+/// Answers what could not be read as a request.
+pub(super) async fn to_bytes(
+    shared: &Shared,
+    client: &mut Client,
+    received: &[u8],
+    mut account: Account,
+    rejection: Rejection,
+) -> After {
+    let line = Line::guess(received);
+    let seen = line.seen();
+    account.evidence = unknown(&account.snapshot.gate.trusted_proxies, client);
+    let answer = to_rejection(&account, &rejection);
+    account.ending = Ending::Refused(rejection);
+    let is_head = line.method == "HEAD";
+    write(shared, client, &mut account, &seen, &answer, After::Linger, is_head).await;
+    account.finish(shared, &seen);
+    After::Linger
+}
+
+fn unknown(trusted: &TrustedProxies, client: &Client) -> Evidence {
+    let peer = client.peer();
+    Evidence::new(peer.and_then(|peer| trusted.client_address(peer, &HeaderMap::new())))
+}
+
+fn to_rejection(account: &Account, rejection: &Rejection) -> Answer {
+    let realm = &account.snapshot.dynamic.realm;
+    Answer::to_rejection(rejection, realm, account.wire_request_id())
+}
+
+/// A page may read why it was refused, where the route lets it read answers at all.
+fn add_cors(answer: &mut Answer, evidence: &Evidence, asked: &HeaderMap) {
+    let route = evidence.route.as_ref();
+    if let Some(cors) = route.and_then(|route| route.cors.as_ref()) {
+        answer.fields.extend(cors.fields(asked));
+    }
+}
+
+/// Writes an answer; the ring behind `why` has the request before.
+async fn write(
+    shared: &Shared,
+    client: &mut Client,
+    account: &mut Account,
+    seen: &Seen<'_>,
+    answer: &Answer,
+    after: After,
+    is_head: bool,
+) -> bool {
+    account.status = answer.status.as_u16();
+    account.bytes_out = if is_head { 0 } else { answer.body.len() as u64 };
+    account.remember(shared, seen, account.status);
+    let now = shared.clock.now().unix;
+    let then = if after == After::Next { Then::Keep } else { Then::Close };
+    let bytes = wire::form(answer, account.wire_request_id(), then, is_head, now);
+    let is_sent = client.send(&bytes).await.is_ok();
+    if !is_sent {
+        (account.status, account.bytes_out) = (0, 0);
+    }
+    is_sent
+}
+
+fn after(client: &Client, asked: &Asked<'_>, must_close: bool) -> After {
+    match (client.is_at_a_boundary(), must_close) {
+        (true, false) => After::Next,
+        (true, true) => After::Close,
+        // Whether the body comes after a final answer is the client's choice: where the next request
+        // would begin cannot be known.
+        (false, _) if asked.head.expects => After::Close,
+        // The rest is drained.
+        (false, false) if client.body_announced() <= DRAIN_BYTES_MAX => After::Next,
+        (false, _) => After::Linger,
+    }
+}
+
+/// Drains what is left of the request before the next one.
+pub(super) async fn settle(client: &mut Client, after: After) -> After {
+    if after == After::Next && !client.drain().await { After::Linger } else { after }
+}
+
+/// What refused bytes seem to ask for: for the log only.
+struct Line {
+    method: String,
+    path: String,
+}
+
+impl Line {
+    fn guess(received: &[u8]) -> Self {
+        const SHOWN_BYTES_MAX: usize = 1024;
+        let line = received.trim_ascii_start().split(|byte| *byte == b'\n').next();
+        let mut words = line.unwrap_or_default().split(|byte| *byte == b' ');
+        let mut word = |end: u8| {
+            let word = words.next().unwrap_or_default().split(|byte| *byte == end).next();
+            let word = word.unwrap_or_default().trim_ascii();
+            String::from_utf8_lossy(&word[..word.len().min(SHOWN_BYTES_MAX)]).into_owned()
+        };
+        Self { method: word(b'?'), path: word(b'?') }
+    }
+
+    fn seen(&self) -> Seen<'_> {
+        Seen {
+            method: self.method.as_str().into(),
+            path: self.path.as_str().into(),
+            host: "".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r902_a_guessed_line_has_no_query() {
+        let line = Line::guess(b"\r\nGET /a?token=b HTTP/1.1\nHost");
+        assert_eq!((&*line.method, &*line.path), ("GET", "/a"));
+        let line = Line::guess(b"\x16\x03\x01");
+        assert_eq!((line.method.len(), &*line.path), (3, ""));
+    }
+}

@@ -1,0 +1,289 @@
+//! Forwarding an admitted request.
+//!
+//! Owns the upstream's head, written once into a buffer that is used again, the one repeat on a new
+//! connection, and what the end of an exchange means: whose fault it is, and what the client can
+//! still be told. Never lets an upstream's words into an answer of gatepost.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+
+use super::account::{Account, Ending, since};
+use super::answer::{self, After};
+use super::client::{BodyForm, Client, Patience};
+use super::decide::{Asked, No};
+use super::relay::{End, Plan, Relay, RequestSide, ResponseSide, Stop};
+use super::{Exchange, buffers};
+use crate::config::snapshot::Snapshot;
+use crate::decide::forward::{RequestFields, ResponseFields};
+use crate::decide::gate::Permit;
+use crate::decide::policy::{Route, Upgrade};
+use crate::decide::rejection::{Fault, Rejection};
+use crate::decide::request::address;
+use crate::decide::request::framing::BodyLength;
+use crate::serve::observe::record::Cut;
+use crate::serve::shared::{Ready, Shared};
+
+/// How an exchange ended.
+type Ended = Result<End, Failure>;
+
+enum Failure {
+    Connect(Fault),
+    Stop(Stop),
+}
+
+impl Exchange {
+    pub(super) async fn forward(
+        &self,
+        client: &mut Client,
+        asked: &Asked<'_>,
+        mut account: Account,
+        permit: &Permit,
+        may_keep: bool,
+    ) -> After {
+        let route = permit.route();
+        client.set_patience(Patience {
+            body: route.timeouts.body,
+            write: route.timeouts.write,
+            min_body_rate: route.min_body_rate,
+        });
+        note_ignored_proto(&self.shared, asked, &account.snapshot);
+        let mut request = request_side(client, asked, &account, permit);
+        let mut response = ResponseSide::new();
+        let job = Job { asked, account: &account, route, may_keep };
+        let (ended, upstream) = self.exchange(client, job, &mut request, &mut response).await;
+        account.upstream = upstream;
+        account.status = response.status;
+        (account.bytes_in, account.bytes_out) = (request.bytes, response.bytes);
+        request.finish();
+        response.finish();
+        match ended {
+            Ok(end) => {
+                account.finish(&self.shared, &asked.seen());
+                let after = match (end.keep_client, client.is_at_a_boundary()) {
+                    (true, _) => After::Next,
+                    (false, true) => After::Close,
+                    (false, false) => After::Linger,
+                };
+                answer::settle(client, after).await
+            }
+            Err(failure) => self.fail(client, asked, account, route, failure).await,
+        }
+    }
+
+    /// Sends the request, once more when a kept connection turns out to be closed. Also how long the
+    /// head of the response took.
+    async fn exchange(
+        &self,
+        client: &mut Client,
+        job: Job<'_>,
+        request: &mut RequestSide,
+        response: &mut ResponseSide,
+    ) -> (Ended, Option<Duration>) {
+        let began = self.shared.clock.monotonic();
+        let mut upstream = None;
+        let mut on_head = |status| {
+            upstream = Some(since(&self.shared, began));
+            job.at_head(&self.shared, status)
+        };
+        let plan = job.plan();
+        let mut reused = self.connector.reuse(job.route);
+        let ended = loop {
+            let connected = match reused.take() {
+                Some(connected) => Ok(connected),
+                None => self.connector.connect(job.route).await,
+            };
+            let mut connected = match connected {
+                Ok(connected) => connected,
+                Err(fault) => break Err(Failure::Connect(fault)),
+            };
+            let mut relay = Relay {
+                client,
+                upstream: &mut connected.stream,
+                plan: &plan,
+                request,
+                response,
+                on_head: &mut on_head,
+                tunnel: None,
+            };
+            let ended = poll_fn(|cx| relay.poll(cx)).await;
+            drop(relay);
+            match ended {
+                Ok(end) => {
+                    if end.keep_upstream {
+                        self.connector.give_back(job.route, connected.stream);
+                    }
+                    break Ok(end);
+                }
+                Err(Stop::Upstream(_))
+                    if connected.is_reused
+                        && !response.is_begun
+                        && request.rewind(job.asked.method.is_idempotent()) => {}
+                Err(stop) => break Err(Failure::Stop(stop)),
+            }
+        };
+        (ended, upstream)
+    }
+
+    /// Answers when an exchange failed, as far as the client can still be answered.
+    async fn fail(
+        &self,
+        client: &mut Client,
+        asked: &Asked<'_>,
+        mut account: Account,
+        route: &Route,
+        failure: Failure,
+    ) -> After {
+        let no = account.blame(&failure, route);
+        let has_begun = account.status != 0;
+        match no {
+            // Part of the answer is out: the client sees that it breaks off.
+            Some(no) if has_begun => {
+                account.ending = match no {
+                    No::Rejection(rejection) => Ending::Refused(rejection),
+                    No::Fault(_) | No::Answer(_) => Ending::Cut(Cut::UpstreamGone),
+                };
+            }
+            Some(no) => {
+                let ending = match &no {
+                    No::Rejection(Rejection::BodyTooSlow) => Some(Ending::Cut(Cut::BodyTooSlow)),
+                    No::Rejection(_) | No::Fault(_) | No::Answer(_) => None,
+                };
+                return answer::to_failed(&self.shared, client, asked, account, no, ending).await;
+            }
+            None => account.ending = Ending::Cut(account.cut(&failure)),
+        }
+        account.finish(&self.shared, &asked.seen());
+        After::Drop
+    }
+}
+
+/// An admitted request.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    asked: &'a Asked<'a>,
+    account: &'a Account,
+    route: &'a Arc<Route>,
+    may_keep: bool,
+}
+
+impl Job<'_> {
+    fn plan(&self) -> Plan<'_> {
+        let Self { asked, account, route, .. } = *self;
+        Plan {
+            fields: ResponseFields {
+                request_id: account.wire_request_id(),
+                evidence: &account.evidence,
+                route,
+                asked: &asked.headers,
+            },
+            is_head: asked.method == Method::HEAD,
+            is_http11: asked.head.is_http11,
+            upgrades: upgrades(asked, route),
+            expects: asked.head.expects && asked.head.is_http11,
+            body_limit: route.body_limit,
+            response: route.timeouts.response,
+            idle: route.timeouts.idle,
+        }
+    }
+
+    /// The head of the response is there. Whether the client's connection may be kept.
+    fn at_head(&self, shared: &Shared, status: u16) -> bool {
+        if let Ending::WouldRefuse(_) = self.account.ending {
+            self.account.remember(shared, &self.asked.seen(), status);
+        }
+        self.may_keep && shared.readiness.state() != Ready::Draining
+    }
+}
+
+impl Account {
+    /// What the client can be told of a failure; `None` when it is not there any more.
+    fn blame(&self, failure: &Failure, route: &Route) -> Option<No> {
+        let (fault, error) = match failure {
+            Failure::Connect(fault) => (*fault, "no address answers".to_owned()),
+            Failure::Stop(Stop::Upstream(stop)) => (Fault::UpstreamBroken, stop.to_string()),
+            Failure::Stop(Stop::UpstreamLate(name)) => {
+                (Fault::UpstreamTimeout, format!("timeouts.{name} passed"))
+            }
+            Failure::Stop(stop) => {
+                return match stop {
+                    Stop::BodyTooSlow => Some(Rejection::BodyTooSlow.into()),
+                    Stop::BodyMalformed(error) => Some(Rejection::from(*error).into()),
+                    Stop::BodyTooLarge { limit } => {
+                        Some(Rejection::BodyTooLarge { limit: *limit }.into())
+                    }
+                    _ => None,
+                };
+            }
+        };
+        // Never what an upstream or a client sent (R-902).
+        tracing::warn!(
+            request_id = self.request_id(),
+            upstream = &*route.upstream.name,
+            fault = fault.as_str(),
+            error,
+            "a request failed"
+        );
+        Some(No::Fault(fault))
+    }
+
+    fn cut(&self, failure: &Failure) -> Cut {
+        match failure {
+            Failure::Stop(Stop::ReaderStalled) => Cut::ReaderStalled,
+            Failure::Stop(_) | Failure::Connect(_) => Cut::ClientGone,
+        }
+    }
+}
+
+fn upgrades(asked: &Asked<'_>, route: &Route) -> bool {
+    route.upgrade == Upgrade::Websocket && asked.head.asks_for_websocket()
+}
+
+/// The request for the upstream: its head for now.
+fn request_side(
+    client: &Client,
+    asked: &Asked<'_>,
+    account: &Account,
+    permit: &Permit,
+) -> RequestSide {
+    let snapshot = &account.snapshot;
+    let mut head = buffers::small();
+    let fields = RequestFields {
+        head: &asked.head,
+        headers: &asked.headers,
+        permit,
+        gate: &snapshot.gate,
+        identity: &snapshot.dynamic.identity,
+        peer: asked.peer,
+        scheme: client.scheme(),
+        request_id: account.wire_request_id(),
+        upgrades: upgrades(asked, permit.route()),
+    };
+    fields.write(&mut head);
+    let form = match asked.head.body {
+        BodyLength::Known(_) => BodyForm::Data,
+        BodyLength::Chunked => BodyForm::Chunks,
+    };
+    RequestSide::new(head, form)
+}
+
+/// Behind a balancer that ends TLS, an upstream that sees `http` redirects for ever. The remedy is
+/// logged once; a counter shows how often it is needed.
+fn note_ignored_proto(shared: &Shared, asked: &Asked<'_>, snapshot: &Snapshot) {
+    let says_https = || {
+        let proto = asked.headers.get("x-forwarded-proto");
+        proto.is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+    };
+    let is_dropped = snapshot.gate.trusted_proxies.is_empty()
+        && address::is_near_peer(asked.peer)
+        && says_https();
+    if is_dropped && shared.observers.metrics.forwarded_proto_ignored() {
+        tracing::warn!(
+            peer = %asked.peer,
+            "X-Forwarded-Proto: https dropped: the peer is not in trusted_proxies; list the \
+             addresses of the balancer there (unix for a Unix socket)"
+        );
+    }
+}

@@ -1,0 +1,179 @@
+//! The data path: the requests of one connection, one after the other.
+//!
+//! Owns the loop over them and the count of open connections: a strict head, a decision, and either
+//! an answer or an exchange with an upstream. Below it are pingora's listeners, streams and
+//! connectors. Never decides who may do what: that is [`crate::decide::gate`]'s.
+
+mod account;
+mod answer;
+mod buffers;
+mod client;
+mod decide;
+mod forward;
+mod relay;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::apps::ServerApp;
+use pingora::protocols::Stream;
+use pingora::server::ShutdownWatch;
+
+use crate::base::clock::Monotonic;
+use crate::decide::rejection::Rejection;
+use crate::decide::request::framing::{FramingError, Head, too_large};
+use crate::serve::downstream::connections::{Connections, OpenConnection};
+use crate::serve::downstream::listen::Keepalives;
+use crate::serve::shared::Shared;
+use crate::serve::upstream::Connector;
+
+use account::Account;
+use answer::After;
+use client::{Client, HeadRead};
+use decide::Asked;
+
+/// Requests served on one connection before it is closed, so that no connection lives forever.
+const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
+
+/// The application that pingora's listeners hand connections to.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    shared: Arc<Shared>,
+    connections: Arc<Connections>,
+    keepalives: Keepalives,
+    connector: Connector,
+}
+
+#[async_trait]
+impl ServerApp for Exchange {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let digest = stream.get_socket_digest();
+        let local = digest.as_ref().and_then(|digest| digest.local_addr());
+        let keepalive = self.keepalives.at(local);
+        let mut client = Client::new(stream, keepalive, Arc::clone(&self.connections));
+        // Beyond a cap the connection is dropped unread: a flood gets nothing to read.
+        if let Some(_open) = self.enter(&client) {
+            match self.serve(&mut client, shutdown.clone()).await {
+                After::Next | After::Close => client.close().await,
+                After::Linger => client.linger().await,
+                After::Drop => {}
+            }
+        }
+        None
+    }
+}
+
+impl Exchange {
+    /// Puts the application together.
+    #[must_use]
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        connections: Arc<Connections>,
+        keepalives: Keepalives,
+        connector: Connector,
+    ) -> Self {
+        Self { shared, connections, keepalives, connector }
+    }
+
+    fn enter(&self, client: &Client) -> Option<OpenConnection> {
+        let snapshot = self.shared.snapshots.load();
+        let trusted = &snapshot.gate.trusted_proxies;
+        let caller = client.peer().and_then(|peer| trusted.single_caller(peer));
+        self.connections.enter(caller).ok()
+    }
+
+    /// Serves one request after the other. What becomes of the connection after the last one.
+    async fn serve(&self, client: &mut Client, mut shutdown: ShutdownWatch) -> After {
+        for left in (0..REQUESTS_PER_CONNECTION_MAX).rev() {
+            if !wait(client, &mut shutdown).await {
+                return After::Close;
+            }
+            let began = self.shared.clock.monotonic();
+            let after = match client.read_head().await {
+                HeadRead::Gone => return After::Close,
+                HeadRead::TooLarge => {
+                    let refused = too_large(client.received());
+                    self.refuse(client, began, refused.into()).await
+                }
+                HeadRead::NoRequest => {
+                    self.refuse(client, began, FramingError::RequestLine.into()).await
+                }
+                HeadRead::Complete(head_bytes) => {
+                    let head = client.take_head(head_bytes);
+                    self.serve_one(client, &head, began, left > 0).await
+                }
+            };
+            if after != After::Next {
+                return after;
+            }
+        }
+        After::Close
+    }
+
+    /// Refuses what was received and is no request.
+    async fn refuse(&self, client: &mut Client, began: Monotonic, rejection: Rejection) -> After {
+        let received = client.take_head(client.received().len());
+        self.refuse_head(client, &received, began, rejection).await
+    }
+
+    async fn refuse_head(
+        &self,
+        client: &mut Client,
+        received: &[u8],
+        began: Monotonic,
+        rejection: Rejection,
+    ) -> After {
+        let account = Account::new(&self.shared, began);
+        answer::to_bytes(&self.shared, client, received, account, rejection).await
+    }
+
+    async fn serve_one(
+        &self,
+        client: &mut Client,
+        bytes: &Bytes,
+        began: Monotonic,
+        may_keep: bool,
+    ) -> After {
+        let head = match Head::check(bytes) {
+            Ok(head) => head,
+            Err(refused) => return self.refuse_head(client, bytes, began, refused.into()).await,
+        };
+        client.begin(head.body);
+        let Some(peer) = client.peer() else {
+            tracing::error!("the address of a client is unknown");
+            return After::Close;
+        };
+        let asked = match Asked::new(bytes, head, peer) {
+            Ok(asked) => asked,
+            Err(error) => return self.refuse_head(client, bytes, began, error.into()).await,
+        };
+        let mut account = Account::new(&self.shared, began);
+        let may_keep = may_keep && head.is_persistent();
+        match decide::admit(&self.shared, &asked, &mut account).await {
+            Ok(permit) => self.forward(client, &asked, account, &permit, may_keep).await,
+            Err(no) => {
+                answer::to_request(&self.shared, client, &asked, account, no, may_keep).await
+            }
+        }
+    }
+}
+
+/// Waits for the next request. Once shutting down, only what has already arrived is served.
+async fn wait(client: &mut Client, shutdown: &mut ShutdownWatch) -> bool {
+    tokio::select! {
+        biased;
+        came = client.wait() => came,
+        () = shut_down(shutdown) => false,
+    }
+}
+
+async fn shut_down(shutdown: &mut ShutdownWatch) {
+    // An error means that the server is gone, which is a shutdown too.
+    let _ = shutdown.wait_for(|is_shutting_down| *is_shutting_down).await;
+}

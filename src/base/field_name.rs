@@ -102,7 +102,7 @@ const FRAMING: &[&str] = &[
     "upgrade",
 ];
 
-/// Whether a field of this [folded](fold) name, when it is spelled in another way
+/// Returns whether a field of this [folded](fold) name, when it is spelled in another way
 /// (`Transfer_Encoding`), reaches an upstream as a field that frames or routes the message. No
 /// client sends these by accident.
 #[must_use]

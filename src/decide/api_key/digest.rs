@@ -59,7 +59,7 @@ pub enum DigestError {
         .bytes * 8, .bytes * 2, (.bytes * 4).div_ceil(3)
     )]
     Length {
-        /// What the digest needs.
+        /// The names that the digest needs.
         bytes: usize,
         /// The characters that were found.
         found: usize,
@@ -126,7 +126,7 @@ impl Digest {
         }
     }
 
-    /// How a presented key is digested to compare: the pepper, [`SHA512`], or `None` for SHA-256.
+    /// The digest of a presented key to compare: the pepper, [`SHA512`], or `None` for SHA-256.
     pub(super) fn method(&self) -> Option<&str> {
         match self {
             Self::Sha512(_) => Some(SHA512),

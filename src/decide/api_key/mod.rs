@@ -101,7 +101,7 @@ pub enum KeyError {
     },
 }
 
-/// Whether a bearer begins like the secrets that gatepost issues, of any kind. No issuer is asked
+/// Returns whether a bearer begins like the secrets that gatepost issues, of any kind. No issuer is asked
 /// about it, whatever is configured: the question would disclose the secret.
 #[must_use]
 pub(crate) fn is_reserved(bearer: &str) -> bool {

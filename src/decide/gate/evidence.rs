@@ -27,7 +27,7 @@ pub struct Evidence {
     pub presented_key: bool,
     /// The token, verified.
     pub token: Option<VerifiedToken>,
-    /// Whether the token came from the cache; `None` where the cache was not consulted.
+    /// True if the token came from the cache; `None` where the cache was not consulted.
     pub recalled: Option<bool>,
     /// The key, verified.
     pub key: Option<VerifiedKey>,
@@ -67,7 +67,7 @@ impl Evidence {
 pub struct Step {
     /// The name of the step.
     pub question: &'static str,
-    /// Whether the check passed.
+    /// True if the check passed.
     pub passed: bool,
     /// The result.
     pub answer: String,

@@ -78,8 +78,8 @@ impl Gate {
         }
     }
 
-    /// Whether a token of an unknown key has the shape of an honest one: its key cannot be told,
-    /// because it names none, or is one that its issuer may have begun to sign with just now.
+    /// Returns whether a token of an unknown key can be an honest one: it names no key, or one that
+    /// its issuer may have begun to sign with just now.
     fn is_honest(&self, ask: Ask<'_>, rejection: &Rejection) -> bool {
         let Rejection::Token(JwtError::KeyUnknown { issuer, kid }) = rejection else {
             return false;

@@ -59,7 +59,7 @@ pub struct RequestHead<'a> {
     pub peer: Peer,
 }
 
-/// Whether limits are charged or only checked (`explain --live`, a caller that asks again).
+/// The treatment of limits: charged, or only checked (`explain --live`, a caller that asks again).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charging {
     /// One request is charged to every limit that lets it through.

@@ -28,7 +28,7 @@ pub struct Need {
 pub struct Query {
     pub(super) issuer: Arc<str>,
     pub(super) token: Secret<Box<str>>,
-    /// Whether the token was valid before: made-up tokens must not delay questions about known
+    /// True if the token was valid before: made-up tokens must not delay the introspection of known
     /// ones.
     pub(super) is_known: bool,
     /// The issuer's previous answer; used for a limited time when the issuer does not answer.
@@ -56,7 +56,7 @@ impl Need {
         &self.query.issuer
     }
 
-    /// Whether the token was valid before.
+    /// Returns whether the token was valid before.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.query.is_known

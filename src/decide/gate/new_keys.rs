@@ -13,7 +13,7 @@ use foldhash::quality::RandomState;
 
 use crate::base::clock::Monotonic;
 
-/// How long an unknown key is new: a refresh is asked for at most once in 30 s and takes at most
+/// The time for which an unknown key is new: a refresh is asked for at most once in 30 s and takes at most
 /// 30 s.
 const WINDOW: Duration = Duration::from_secs(60);
 /// New keys at a time, of all issuers together; more are invented.
@@ -27,7 +27,7 @@ pub struct NewKeys {
 }
 
 impl NewKeys {
-    /// Whether a token of this unknown key is a rotation, as far as can be told.
+    /// Returns whether a token of this unknown key may be the first one after a rotation.
     pub(super) fn is_new(&self, issuer: &str, kid: &str, now: Monotonic) -> bool {
         let is_young =
             |since: Monotonic| Duration::from_nanos(now.0.saturating_sub(since.0)) < WINDOW;

@@ -88,7 +88,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether both names mean the very same signature: equal, or the two names of Ed25519.
+    /// Returns whether both names mean the same signature: equal, or the two names of Ed25519.
     #[must_use]
     pub fn is_same_signature(self, other: Self) -> bool {
         self == other
@@ -96,7 +96,7 @@ impl Algorithm {
     }
 }
 
-/// What a key is, which limits the algorithms it can be bound to.
+/// The type of a key, which limits the algorithms it can be bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum KeyKind {

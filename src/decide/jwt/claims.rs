@@ -63,7 +63,7 @@ pub(super) fn describe(
     let client_id = first_name(&claims, &shape.client_claims)?;
     // What is there and malformed is refused, and nothing takes its place.
     let subject = match (name(&claims, &shape.subject_claim)?, subject_from) {
-        // Not `azp`, which names the party a token was issued to, never whom it is about.
+        // Not `azp`, which names the party a token was issued to, never the subject.
         (None, SubjectFrom::ClientId) => name(&claims, "client_id")?,
         (subject, _) => subject,
     };
@@ -149,7 +149,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control)
 }
 
-/// What the token grants, under the issuer's cap. A member of an array that is no scope token is
+/// The scopes that the token grants, under the issuer's cap. A member of an array that is no scope token is
 /// ignored: it grants nothing under any reading. A string that is no list of scope tokens refuses
 /// the token, because dropping a part of it would grant something else than was signed.
 fn scopes(settings: &IssuerSettings, claims: &Claims) -> Result<ScopeSet, JwtError> {

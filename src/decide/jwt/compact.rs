@@ -14,7 +14,7 @@ pub const TOKEN_BYTES_MAX: usize = 64 * 1024;
 
 /// A token taken apart, not yet believed.
 pub(super) struct Compact<'a> {
-    /// What is signed: header and payload as sent, with the dot between them.
+    /// The signed text: header and payload as sent, with the dot between them.
     pub(super) signed: &'a [u8],
     /// The JSON of the header.
     pub(super) header: Vec<u8>,

@@ -111,7 +111,7 @@ fn whole(der: &[u8], tag: u8) -> Result<&[u8], DerError> {
     Ok(content)
 }
 
-/// What is left to read.
+/// The bytes left to read.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

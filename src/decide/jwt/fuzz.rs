@@ -1,4 +1,4 @@
-//! What the fuzz target `jwt` runs, built only for it and for tests.
+//! The code of the fuzz target `jwt`, built only for it and for tests.
 //!
 //! Random bytes never get past a signature, so they are also signed here: header and payload are
 //! theirs, the key is ours. Whatever is accepted must satisfy the oracles in this file: the crate
@@ -43,7 +43,7 @@ static ISSUERS: LazyLock<Issuers> = LazyLock::new(|| {
 /// A token of its own for each number, and what verifying it comes to.
 ///
 /// # Panics
-/// When the issuer of this module does not accept its own token.
+/// If the issuer of this module does not accept its own token.
 #[cfg(test)]
 pub(crate) fn verified(number: usize) -> (String, crate::decide::jwt::VerifiedToken) {
     let payload = format!(r#"{{"iss":"i","sub":"s-{number}","aud":"a","exp":{}}}"#, NOW.0 + 300);
@@ -62,7 +62,7 @@ pub(crate) fn verified(number: usize) -> (String, crate::decide::jwt::VerifiedTo
 /// One input, read as a token, as a signed `header` LF `payload`, and as a key file.
 ///
 /// # Panics
-/// When a token is accepted that must not be.
+/// If a token is accepted that must not be.
 pub fn verify(bytes: &[u8]) {
     for format in [KeyFileFormat::JwksOrPem, KeyFileFormat::Secret] {
         let _ = KeySet::parse(bytes, format, &Algorithm::ALL);
@@ -95,7 +95,7 @@ fn check(token: &str) {
     assert!(claims["aud"] == "a" || named);
 }
 
-/// Whether `jsonwebtoken` accepts a token, its dates apart: its clock is not ours.
+/// Returns whether `jsonwebtoken` accepts a token, apart from its dates: it reads another clock.
 fn is_vouched_for(token: &str, header: &Value) -> bool {
     let key = DecodingKey::from_secret(SECRET);
     let mut validation = Validation::new(jsonwebtoken::Algorithm::HS256);

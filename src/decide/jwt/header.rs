@@ -12,7 +12,7 @@ use crate::decide::jwt::{Algorithm, IssuerSettings, JwtError};
 /// Longer key ids do not occur in practice, and would only fill maps and logs.
 pub(super) const KID_BYTES_MAX: usize = 256;
 
-/// What a token says about itself, unverified.
+/// The header of a token, unverified.
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) algorithm: Algorithm,

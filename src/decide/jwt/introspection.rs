@@ -18,23 +18,23 @@ use crate::decide::jwt::verifier::{Issuer, Verified};
 use crate::decide::jwt::{ClaimError, IssuerSettings, Issuers, JwtError, VerifiedToken, claims};
 use crate::decide::principal::Principal;
 
-/// How the answers of an issuer's endpoint are taken. Part of the issuer's settings: another
+/// The treatment of the answers of an issuer's endpoint. Part of the issuer's settings: another
 /// endpoint is another epoch.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IntrospectionRules {
     /// The endpoint.
     pub endpoint: Arc<str>,
-    /// How long an answer is believed; `exp` ends it earlier.
+    /// The time for which an answer is valid; `exp` ends it earlier.
     pub cache: Duration,
-    /// How much longer while the endpoint fails; zero denies.
+    /// The time added while the endpoint fails; zero denies.
     pub stale_for: Duration,
-    /// Whether an answer without `aud` is accepted (`insecure_any_audience`).
+    /// True if an answer without `aud` is accepted (`insecure_any_audience`).
     pub any_audience: bool,
-    /// Who an answer without `sub` is about.
+    /// The subject of an answer without `sub`.
     pub subject_from: SubjectFrom,
 }
 
-/// Who an answer without `sub` is about (RFC 7662 section 2.2 makes it optional). Under
+/// The subject of an answer without `sub` (RFC 7662 section 2.2 makes it optional). Under
 /// [`SubjectFrom::ClientId`] a client whose id is a user's `sub` is that user, which only the
 /// issuer can rule out (RFC 9068 section 5): never unless the operator says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub enum SubjectFrom {
 }
 
 impl IntrospectionRules {
-    /// Whether an answer's audience is checked: always, unless it may say none and does.
+    /// Returns whether an answer's audience is checked: always, unless it may say none and does.
     pub(super) fn needs_audience(
         &self,
         settings: &IssuerSettings,
@@ -86,7 +86,7 @@ impl Issuers {
         candidates.next().is_none().then_some(&first.settings.issuer)
     }
 
-    /// What a request is refused with whose issuer could not be asked.
+    /// The refusal of a request whose issuer could not be asked.
     #[must_use]
     pub(crate) fn not_asked(&self, issuer: &Arc<str>) -> JwtError {
         let name = self.get(issuer).map_or(issuer, |issuer| &issuer.settings.name);

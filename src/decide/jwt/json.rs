@@ -66,7 +66,7 @@ pub(super) fn parse_object(bytes: &[u8], origin: Origin) -> Result<Map<String, V
     })
 }
 
-/// What is left to spend on one text, and what ended it: serde errors carry text only.
+/// The budget left for one text, and the error that ended it: serde errors carry text only.
 struct Budget {
     members: Cell<u32>,
     fault: Cell<Option<JsonFault>>,

@@ -56,7 +56,7 @@ impl Jwk {
     }
 }
 
-/// Whether an object is meant as a JWK or a set of them.
+/// Returns whether an object is meant as a JWK or a JWK set.
 pub(super) fn looks_like_one(members: &Map<String, Value>) -> bool {
     members.contains_key("kty") || members.contains_key("keys")
 }

@@ -181,7 +181,7 @@ impl VerifyingKey {
         &self.thumbprints
     }
 
-    /// Whether it is a secret that looks made up.
+    /// Returns whether it is a secret of low entropy.
     pub(super) fn has_low_entropy(&self) -> bool {
         self.has_low_entropy
     }
@@ -197,7 +197,7 @@ impl VerifyingKey {
         ours.sha256 = ours.sha256.take().or_else(|| theirs.sha256.clone());
     }
 
-    /// Whether it is the same key under the same id, bound to the same signature.
+    /// Returns whether it is the same key under the same id, bound to the same signature.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.kid == other.kid
             && self.algorithm.is_same_signature(other.algorithm)
@@ -217,7 +217,7 @@ impl VerifyingKey {
         }
     }
 
-    /// Whether the signature over `signed` holds, under the algorithm of the key.
+    /// Returns whether the signature over `signed` is valid, under the algorithm of the key.
     pub(super) fn verify(&self, signed: &[u8], signature: &[u8]) -> Result<(), JwtError> {
         let held = match &self.material {
             Material::Public(key) => key.verify_sig(signed, signature),
@@ -289,7 +289,7 @@ fn has_small_order(bytes: &[u8; 32]) -> bool {
     zero_or_one || about_p || ORDER_8.contains(&y)
 }
 
-/// What aws-lc calls a public-key algorithm. Signatures of ECDSA are `r || s` of fixed length
+/// The aws-lc name of a public-key algorithm. Signatures of ECDSA are `r || s` of fixed length
 /// (RFC 7518 section 3.4), salts of PSS as long as the hash (section 3.5).
 fn verification(algorithm: Algorithm) -> Option<&'static dyn signature::VerificationAlgorithm> {
     Some(match algorithm {

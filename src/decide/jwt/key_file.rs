@@ -20,7 +20,7 @@ pub(super) const KEYS_MAX: usize = 100;
 /// [`KEYS_MAX`] keys with a chain of certificates each fit.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
 
-/// How the bytes of a key file are to be read.
+/// The format of a key file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyFileFormat {
     /// `keys: { file }`: a JWK set, one JWK, or PEM, told apart by their content.
@@ -29,14 +29,14 @@ pub enum KeyFileFormat {
     Secret,
 }
 
-/// What is wrong with a key file, for the operator. Never quotes key material.
+/// A mistake in a key file, for the operator. Never quotes key material.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyMistake {
-    /// Line in the file, from 1, where it can be told.
+    /// Line in the file, from 1, where it is known.
     pub line: Option<u64>,
     /// Which member (`keys[2]`), or empty for the file as a whole.
     pub place: String,
-    /// What is wrong, and what is accepted.
+    /// The mistake, and what is accepted.
     pub message: String,
 }
 
@@ -232,7 +232,7 @@ fn secret(bytes: &[u8], algorithms: &[Algorithm]) -> Result<VerifyingKey, String
     VerifyingKey::secret(secret, algorithm, None)
 }
 
-/// A public key in any spelling is no secret: whoever knows it could sign.
+/// A public key in any spelling is no secret: anyone who knows it could sign.
 fn refuse_key_document(bytes: &[u8]) -> Result<(), String> {
     let is_text = |text: &str| {
         let encoded: String =

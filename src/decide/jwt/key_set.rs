@@ -87,13 +87,13 @@ impl KeySet {
         &self.skipped
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether there is no key.
+    /// Returns whether there is no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -104,7 +104,7 @@ impl KeySet {
         self.keys.iter()
     }
 
-    /// Whether the other set has the same keys, in whatever order: some key servers shuffle them,
+    /// Returns whether the other set has the same keys, in any order: some key servers shuffle them,
     /// and a set that is the same must not undo what was verified under it.
     #[must_use]
     pub fn has_same_keys(&self, other: &Self) -> bool {
@@ -116,12 +116,12 @@ impl KeySet {
             && other.iter().all(|key| has(self, key))
     }
 
-    /// Whether this very key is in the set, under the same `kid` and algorithm.
+    /// Returns whether this very key is in the set, under the same `kid` and algorithm.
     pub(super) fn contains(&self, key: &VerifyingKey) -> bool {
         self.iter().any(|one| one.is_same(key))
     }
 
-    /// Whether the file these keys came from must not be readable by others.
+    /// Returns whether the file of these keys must not be readable by others.
     #[must_use]
     pub fn holds_secret(&self) -> bool {
         self.keys.iter().any(|key| key.algorithm().key_kind() == KeyKind::Secret)

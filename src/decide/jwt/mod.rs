@@ -56,7 +56,7 @@ pub struct IssuerSettings {
     pub name: Arc<str>,
     /// A token must name at least one of these. Never empty.
     pub audiences: Vec<Box<str>>,
-    /// What keys may be bound to, and what a token header may name. Never empty.
+    /// The algorithms that keys may be bound to and a token header may name. Never empty.
     pub algorithms: Vec<Algorithm>,
     /// Accepted `typ` values, lower case, without `application/`; `None` is an absent one.
     pub types: Vec<Option<Box<str>>>,
@@ -73,13 +73,13 @@ pub struct IssuerSettings {
     pub max_lifetime: Option<Duration>,
     /// Claims that become headers, by claim name.
     pub claim_headers: Vec<(Box<str>, IdentityHeaderName)>,
-    /// How its tokens differ from those of RFC 9068.
+    /// The differences of its tokens from those of RFC 9068.
     pub shape: TokenShape,
-    /// How it is asked about opaque tokens; `None` when it is not.
+    /// The introspection of its opaque tokens; `None` without one.
     pub introspection: Option<IntrospectionRules>,
 }
 
-/// How the tokens of an issuer differ from those of RFC 9068. The default is that they do not.
+/// The differences of an issuer's tokens from those of RFC 9068; none by default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenShape {
     /// The claim that holds the subject; dots step into objects.
@@ -89,7 +89,7 @@ pub struct TokenShape {
     pub client_claims: Vec<Box<str>>,
     /// The longest accepted token, in bytes.
     pub token_bytes: usize,
-    /// Whether tokens with `nonce`, `at_hash` or `c_hash` are accepted
+    /// True if tokens with `nonce`, `at_hash` or `c_hash` are accepted
     /// (`id_tokens: insecure_accept`).
     pub accepts_id_tokens: bool,
     /// The places that its tokens are read from (`from`). Never empty.
@@ -130,7 +130,7 @@ impl IssuerSettings {
         }
     }
 
-    /// How long a token of this issuer can live, if that is known: nothing bounds the opaque ones.
+    /// The longest lifetime of a token of this issuer, if known: opaque tokens have no bound.
     #[must_use]
     pub fn longest_lifetime(&self) -> Option<Duration> {
         self.max_lifetime.filter(|_| self.introspection.is_none())
@@ -171,9 +171,9 @@ pub enum JwtError {
     /// The header's `alg` is not the key's.
     #[error("algorithm mismatch: the key is bound to {key}, the token names {token}")]
     AlgorithmMismatch {
-        /// What the key is bound to.
+        /// The algorithm that the key is bound to.
         key: Algorithm,
-        /// What the token claims.
+        /// The algorithm that the token names.
         token: Algorithm,
     },
     /// Invalid signature.

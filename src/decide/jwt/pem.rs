@@ -19,7 +19,7 @@ pub(super) struct Block {
     pub(super) key: Result<PublicKey, String>,
 }
 
-/// Whether a text has PEM in it at all.
+/// Returns whether a text contains PEM.
 pub(super) fn looks_like_one(text: &str) -> bool {
     text.contains(BEGIN)
 }

@@ -15,17 +15,17 @@ const ENTRY_BYTES: usize = 8;
 /// Less than this is within reach of a search, or is a phrase. A random secret of 32 bytes has more
 /// in every usual encoding.
 const BITS_MIN: f64 = 100.0;
-/// What a letter of a phrase is worth, generously (Shannon's estimate for English is 1 to 1.5).
+/// Bits of entropy in a letter of a phrase, rounded up (Shannon's estimate for English is 1 to 1.5).
 const PHRASE_BITS: f64 = 2.0;
 
-/// Whether anyone can look the secret up.
+/// Returns whether the secret is published.
 pub(super) fn is_known(secret: &[u8]) -> bool {
     let digest = sha256(secret);
     let (entries, _) = KNOWN.as_chunks::<ENTRY_BYTES>();
     entries.binary_search_by(|entry| entry.as_slice().cmp(&digest[..ENTRY_BYTES])).is_ok()
 }
 
-/// Whether the secret is a repetition, a phrase, or made of few different bytes.
+/// Returns whether the secret is a repetition, a phrase, or made of few different bytes.
 pub(super) fn has_low_entropy(secret: &[u8]) -> bool {
     let unit = &secret[..period(secret)];
     let is_phrase_byte = |byte: &u8| byte.is_ascii_lowercase() || b" -_.".contains(byte);

@@ -1,7 +1,7 @@
 //! Issuer identifiers with one variable segment: one key set for many tenants.
 //!
-//! Owns which `iss` values a template stands for. An attacker would want the token of one tenant to
-//! be taken for that of another, or a host of theirs to match: the variable is one whole segment of
+//! Owns which `iss` values a template matches. An attacker would want the token of one tenant to
+//! be taken for that of another, or a host of its own to match: the variable is one whole segment of
 //! the path, and the claim of its name must have the same value. Never looks at a signature.
 
 /// `https://login.example.com/{tid}/v2.0`: every `iss` of this form, where the claim `tid` of the
@@ -53,7 +53,7 @@ impl<'t> IssuerTemplate<'t> {
         self.claim
     }
 
-    /// Returns whether both stand for the same identifiers.
+    /// Returns whether both match the same identifiers.
     #[must_use]
     pub fn has_form_of(&self, other: &Self) -> bool {
         (self.before, self.after) == (other.before, other.after)

@@ -1,4 +1,4 @@
-//! When a token is good: `exp`, `nbf`, `iat` (RFC 7519 sections 4.1.4 to 4.1.6).
+//! The validity of a token in time: `exp`, `nbf`, `iat` (RFC 7519 sections 4.1.4 to 4.1.6).
 //!
 //! Owns what a date in a token may look like and every comparison with the clock. Fractions are
 //! rounded against the token. Never reads the clock.

@@ -39,7 +39,7 @@ pub(super) struct Verified {
     pub(super) epoch: Epoch,
     /// For what an issuer was asked about: when it must be asked again.
     pub(super) fresh_until: Option<UnixTime>,
-    /// How long the text was that the claims were read from, where that is not the token.
+    /// The length of the text the claims were read from, where that is not the token.
     pub(super) answer_bytes: usize,
 }
 
@@ -82,7 +82,7 @@ impl VerifiedToken {
         Self(Arc::new(verified))
     }
 
-    /// Who the token speaks for.
+    /// The principal of the token.
     pub fn principal(&self) -> &Arc<Principal> {
         &self.0.principal
     }
@@ -105,7 +105,7 @@ impl VerifiedToken {
         self.0.kid.as_deref()
     }
 
-    /// How much was read about it besides the token itself.
+    /// The bytes read about it besides the token itself.
     pub(crate) fn answer_bytes(&self) -> usize {
         self.0.answer_bytes
     }

@@ -82,7 +82,7 @@ pub struct Person {
     pub login: Option<Box<str>>,
     /// Roles.
     pub roles: Box<[Box<str>]>,
-    /// Nothing of theirs is accepted while this is false.
+    /// None of their credentials is accepted while this is false.
     pub enabled: bool,
 }
 

@@ -61,7 +61,7 @@ pub(super) struct Node {
     pub(super) deep: Option<SlotId>,
     /// Children whose literal differs under some reading, by the literal under each.
     folded: Map<Vec<(Readings, NodeId)>>,
-    /// Whether the literal of this node is the same under every reading.
+    /// True if the literal of this node is the same under every reading.
     is_plain: bool,
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Index {
     marks: u8,
     /// For each source the first from which every literal has the same text.
     first_alike: [u8; SOURCES],
-    /// Whether any literal differs under some reading.
+    /// True if any literal differs under some reading.
     is_folding: bool,
 }
 

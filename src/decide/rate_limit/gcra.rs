@@ -15,7 +15,7 @@ use crate::decide::rate_limit::Quota;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Outcome {
-    /// Whether the request passes.
+    /// True if the request passes.
     pub allowed: bool,
     /// The theoretical arrival time to remember, in nanoseconds; unchanged by a refusal.
     pub tat: u64,

@@ -73,6 +73,6 @@ pub struct Standing {
     pub reset_after: Duration,
     /// Until the next request passes; zero when one would pass now.
     pub retry_after: Duration,
-    /// Whether this limit admitted the request.
+    /// True if this limit admitted the request.
     pub allowed: bool,
 }

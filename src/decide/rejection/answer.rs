@@ -25,7 +25,7 @@ pub(super) struct Coarse {
     /// The `error` of a bearer challenge (RFC 6750 section 3.1); `Some("")` is a challenge
     /// without one.
     challenge: Option<&'static str>,
-    /// Whether the connection is closed.
+    /// True if the connection is closed.
     close: bool,
 }
 
@@ -126,7 +126,7 @@ pub struct Answer {
     pub fields: Vec<(HeaderName, HeaderValue)>,
     /// The problem document (RFC 9457).
     pub body: Bytes,
-    /// Whether the connection is closed after it.
+    /// True if the connection is closed after it.
     pub close: bool,
 }
 

@@ -114,7 +114,7 @@ impl Cors {
         fields
     }
 
-    /// Whether scripts of this origin may send the credentials of the browser.
+    /// Returns whether scripts of this origin may send the credentials of the browser.
     fn trusts(&self, origin: &HeaderValue) -> bool {
         let Origins::Listed(listed) = &self.origins else { return false };
         self.credentials && listed.iter().any(|one| one.as_bytes() == origin.as_bytes())

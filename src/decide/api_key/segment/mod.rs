@@ -149,7 +149,7 @@ impl KeySegment {
         self.keys.get(slot as usize).map(|key| KeyView { segment: self, key })
     }
 
-    /// How the keys are digested: the names of peppers, that of SHA-512, and `None` for SHA-256.
+    /// The digests of the keys: the names of peppers, that of SHA-512, and `None` for SHA-256.
     pub(super) fn methods(&self) -> &[Option<Box<str>>] {
         &self.methods
     }
@@ -219,7 +219,7 @@ impl<'a> KeyView<'a> {
         self.texts().id
     }
 
-    /// How it is digested.
+    /// Its digest.
     fn method(self) -> Option<&'a str> {
         self.segment.methods[usize::from(self.key.method)].as_deref()
     }

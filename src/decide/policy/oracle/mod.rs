@@ -59,7 +59,7 @@ pub struct Oracle {
     table: RouteTable,
     plain: Vec<Pattern>,
     views: Vec<(&'static str, View, Vec<Pattern>)>,
-    /// Whether some pattern differs in some view.
+    /// True if some pattern differs in some view.
     is_folding: bool,
 }
 

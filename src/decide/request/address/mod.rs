@@ -67,7 +67,7 @@ impl TrustedProxies {
     /// address in the joined X-Forwarded-For fields from the right. IPv4-mapped IPv6 comes back
     /// as IPv4.
     ///
-    /// Where the walk cannot continue (a malformed entry, the end of the chain, more than 32 hops),
+    /// If the walk cannot continue (a malformed entry, the end of the chain, more than 32 hops),
     /// the client is the last address that was walked over, at first the peer itself. So garbage in
     /// the chain only ever counts for the proxy that passed it on, and in a chain of trusted
     /// addresses the client is the first of them. `None` for a Unix peer without forwarded

@@ -72,14 +72,14 @@ impl KeySource {
 /// A half of Basic credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BasicPart {
-    /// What stands before the colon.
+    /// The text before the colon.
     #[default]
     User,
-    /// What stands behind the colon.
+    /// The text after the colon.
     Password,
 }
 
-/// How a route reads credentials, and room for a key that has to be decoded.
+/// The credential settings of a route, and room for a key that has to be decoded.
 #[derive(Default)]
 #[expect(missing_debug_implementations, reason = "it may hold a key")]
 pub struct Reading {
@@ -247,8 +247,8 @@ impl CredentialSources {
         self.headers.iter().filter(|name| is_list(name))
     }
 
-    /// What is left for the upstream of such a list: the token goes unless it `stays`, and on every
-    /// route goes what an upstream might take for it.
+    /// The rest of such a list for the upstream: without the token unless it `stays`, and on every
+    /// route without members that an upstream might take for it.
     #[must_use]
     pub fn rest_of_list<'v>(
         &self,
@@ -277,7 +277,7 @@ impl CredentialSources {
         self.headers.contains(name) && !is_list(name)
     }
 
-    /// Whether an upstream might read a field of this name as one that credentials are read from,
+    /// Returns whether an upstream might read a field of this name as one that credentials are read from,
     /// although it is spelled in another way (`X_API_Key`). Such a field was never verified, so it
     /// is removed on every route. `folded` is its [folded](fold) name.
     #[must_use]

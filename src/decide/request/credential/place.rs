@@ -101,8 +101,8 @@ impl TokenPlace {
         }
     }
 
-    /// What is left of a list without its token, unless that stays, and without what an upstream
-    /// might take for it; `None` when all is left.
+    /// The rest of a list without its token, unless that stays, and without members that an upstream
+    /// might take for it; `None` when nothing is removed.
     pub(super) fn without_token(&self, value: &[u8], stays: bool) -> Option<Vec<u8>> {
         let goes = |member: &&[u8]| self.holds(member) && !(stays && self.token(member).is_some());
         if !self.members(value).any(|member| goes(&member)) {

@@ -180,7 +180,7 @@ fn check_percent(raw: &[u8]) -> Result<bool, PathError> {
     Ok(has_encoded_slash)
 }
 
-/// Whether there are dots that belong to no name: a run of unreserved characters (RFC 3986 section
+/// Returns whether there are dots that belong to no name: a run of unreserved characters (RFC 3986 section
 /// 2.3) that is dots alone. Where one of a path's dots was encoded, such a run could be a dot segment
 /// to a reader that ends segments elsewhere: at `;`, at white space, at a full-width solidus.
 fn has_dots_alone(decoded: &[u8]) -> bool {

@@ -45,11 +45,21 @@ def cpu_times():
         return [int(word) for word in file.readline().split()[1:]]
 
 
-def free_port():
-    """A port that was free a moment ago: the kernel picks it."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+# Bound until this program ends, so that the kernel picks their ports for no other socket.
+HELD = []
+
+
+def held_port():
+    """A port of loopback for a program to listen on.
+
+    Its socket is bound with SO_REUSEADDR and does not listen: a program that names the port, with
+    SO_REUSEADDR as servers do, may listen there.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    HELD.append(held)
+    return held.getsockname()[1]
 
 
 def answers(port):

@@ -14,7 +14,7 @@ import subprocess
 import configurations
 import credentials as creds
 import jobs
-from machines import LOAD_CORE, PROXY_CORE, Process, free_port
+from machines import LOAD_CORE, PROXY_CORE, Process, held_port
 
 TITLES = {"gatepost": "gatepost", "bare": "bare pingora", "haproxy": "HAProxy", "nginx": "nginx",
           "envoy": "Envoy"}
@@ -59,7 +59,7 @@ class Upstream:
     """The one upstream of all peers."""
 
     def __init__(self, programs, folder):
-        self.port, self.socket = free_port(), os.path.join(folder, "app.sock")
+        self.port, self.socket = held_port(), os.path.join(folder, "app.sock")
         config = configurations.write(folder, "nginx.conf", configurations.upstream(folder, self.port, self.socket))
         self.process = Process([programs["nginx"], "-c", config, "-p", folder], folder, self.port, LOAD_CORE)
 
@@ -70,7 +70,7 @@ class Upstream:
 def start(name, programs, job, upstream, credentials, folder):
     """A peer set up for a job, listening."""
     os.makedirs(folder, exist_ok=True)
-    port = free_port()
+    port = held_port()
     if name == "bare":
         to = f"unix:{upstream.socket}" if job.unix else f"127.0.0.1:{upstream.port}"
         return Process([programs[name], f"127.0.0.1:{port}", to], folder, port, PROXY_CORE)
@@ -89,7 +89,7 @@ def start(name, programs, job, upstream, credentials, folder):
 def start_with_keys(programs, upstream, credentials, folder, count):
     """gatepost with many more API keys than a job has."""
     job = next(job for job in jobs.JOBS if job.name == "api_key")
-    port = free_port()
+    port = held_port()
     config = configurations.gatepost_with_keys(folder, job, port, upstream, credentials, count)
     return Process([programs["gatepost"], "run", "--config", config], folder, port, PROXY_CORE)
 

@@ -24,7 +24,7 @@ import peers
 from credentials import Credentials
 from jobs import JOBS, fields
 from load import Broken, Load
-from machines import LOAD_CORE, PROXY_CORE, NotStarted, Process, cpu_times, facts, free_port, say, stolen_share
+from machines import LOAD_CORE, PROXY_CORE, NotStarted, Process, cpu_times, facts, held_port, say, stolen_share
 
 WARM_SECONDS = 1
 LOG_SECONDS = 0.3
@@ -101,7 +101,7 @@ def change(path, old, new):
 
 def start(variant, command, job, upstream, credentials, folder):
     os.makedirs(folder, exist_ok=True)
-    port = free_port()
+    port = held_port()
     config = json.loads(configurations.gatepost(folder, job, port, upstream, credentials)) | {"threads": variant.threads}
     path = configurations.write(folder, "gatepost.yaml", json.dumps(config))
     core = PROXY_CORE if variant.threads == 1 else f"{LOAD_CORE},{PROXY_CORE}"

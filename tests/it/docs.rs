@@ -162,6 +162,44 @@ fn pages() -> Vec<(String, String)> {
     below.chain(top).map(|file| (path(&file), fs::read_to_string(&file).unwrap())).collect()
 }
 
+#[test]
+fn docs_architecture_names_paths_that_exist() {
+    let page = read("docs/architecture.md");
+    // Outside of code blocks names are in backticks; inside, the first word below src/ counts.
+    let parts: Vec<_> = page.split("```").collect();
+    let quoted = |text: &str| {
+        let names = text.split('`').skip(1).step_by(2);
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let is_path = |word: &String| {
+        let begins = ["src/", "tests/", "docs/", "benches/", "config/reference"];
+        begins.iter().any(|begin| word.starts_with(begin)) && !word.contains(['*', ' '])
+    };
+    let mut paths: Vec<_> = parts.iter().step_by(2).flat_map(|text| quoted(text)).collect();
+    paths.retain(is_path);
+    let layers = ["base/", "decide/", "issue/", "config/", "serve/", "cli/"];
+    for word in
+        parts.iter().skip(1).step_by(2).flat_map(|text| text.split([' ', '\n', '(', ')', ',']))
+    {
+        let word = word.trim_end_matches([':', ';']);
+        if layers.iter().any(|layer| word.starts_with(layer)) {
+            paths.push(format!("src/{word}"));
+        }
+    }
+    assert!(paths.len() > 20, "{paths:?}");
+    let exists =
+        |path: &str| root().join(path).exists() || root().join(format!("{path}.rs")).exists();
+    let missing: Vec<_> = paths.iter().filter(|path| !exists(path)).collect();
+    assert!(missing.is_empty(), "docs/architecture.md names paths that do not exist: {missing:?}");
+    // `name` in `src/file`: the file has the name.
+    let page = page.replace('\n', " ");
+    for (at, _) in page.match_indices("` in `src/") {
+        let name = page[..at].rsplit('`').next().unwrap().rsplit("::").next().unwrap();
+        let file = page[at + 6..].split('`').next().unwrap();
+        assert!(read(file).contains(name), "{file} has no {name}");
+    }
+}
+
 /// The anchor of a heading, as GitHub makes it.
 fn anchor(heading: &str) -> String {
     let kept = |c: char| c.is_alphanumeric() || c == '-' || c == '_';

@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LAYERS = ["base", "decide", "config", "serve", "cli", "main"]
+LAYERS = ["base", "decide", "issue", "config", "serve", "cli", "main"]
 PATH = re.compile(r"\b(crate|super(?:::super)*)::((?:[a-z_0-9]+::)*)(\{[^;]*\}|[A-Za-z_0-9]+)")
 FUNCTION = re.compile(r"^\s*(?:pub(?:\([^)]*\))? )?(?:default )?(?:const )?(?:async )?(?:unsafe )?fn \w+")
 

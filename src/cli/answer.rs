@@ -71,14 +71,14 @@ fn push_outline(value: &Value, indent: &str, text: &mut String) {
     let deeper = format!("{indent}  ");
     match value {
         Value::Object(fields) => {
-            for (name, value) in fields {
-                match scalar(value) {
-                    Some(scalar) => text.push_str(&format!("{indent}{name}: {scalar}\n")),
-                    None => {
-                        text.push_str(&format!("{indent}{name}:\n"));
-                        push_outline(value, &deeper, text);
-                    }
-                }
+            // Values that fit on a line come first.
+            for (name, scalar) in fields.iter().filter_map(|(name, one)| Some((name, scalar(one)?)))
+            {
+                text.push_str(&format!("{indent}{name}: {scalar}\n"));
+            }
+            for (name, value) in fields.iter().filter(|(_, value)| scalar(value).is_none()) {
+                text.push_str(&format!("{indent}{name}:\n"));
+                push_outline(value, &deeper, text);
             }
         }
         Value::Array(items) => {
@@ -132,7 +132,7 @@ mod tests {
         });
         let text = outline(&document);
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
-        assert!(text.contains("keys: none\nlist:\n  - a:\n      b: 1\n"), "{text}");
-        assert!(text.contains("    c: 2\n  - d 3\n"), "{text}");
+        assert!(text.contains("keys: none\npath: /a\\u{1b}[2J\nlist:\n"), "{text}");
+        assert!(text.contains("  - c: 2\n    a:\n      b: 1\n  - d 3\n"), "{text}");
     }
 }

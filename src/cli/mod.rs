@@ -302,7 +302,11 @@ fn refuse_usage(error: &clap::Error) -> Exit {
         };
     }
     let text = error.render().to_string();
-    eprint!("gatepost: {}", text.strip_prefix("error: ").unwrap_or(&text));
+    match text.strip_prefix("error: ") {
+        Some(message) => eprint!("gatepost: {message}"),
+        // The help of a command without its subcommand.
+        None => eprint!("{text}"),
+    }
     Exit::Usage
 }
 

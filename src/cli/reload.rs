@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::cli::admin_client::AdminClient;
 use crate::cli::answer::{document, unexpected};
-use crate::cli::{Exit, Outcome, print, print_mistakes};
+use crate::cli::{Exit, Outcome, escape, print, print_mistakes};
 
 pub(super) const EXAMPLE: &str = "\
 Example:
@@ -31,7 +31,12 @@ pub(super) fn run(config: &Path) -> Outcome {
     if response.status != StatusCode::OK {
         return Err(unexpected(&response));
     }
-    print(&format!("reloaded: generation {}\n", answer["generation"]))?;
+    let changed = if answer["published"] == true { "" } else { ", unchanged" };
+    print(&format!("reloaded: generation {}{changed}\n", answer["generation"]))?;
+    let restart = answer["restart_needed"].as_array().map_or(&[][..], Vec::as_slice);
+    for setting in restart.iter().filter_map(Value::as_str) {
+        eprintln!("gatepost: warning: {} changed: restart to apply", escape(setting));
+    }
     Ok(Exit::Success)
 }
 

@@ -111,7 +111,7 @@ pub(super) enum Revocations {
 }
 
 fn parse_id(text: &str) -> Result<String, String> {
-    let wrong = || "32 digits and letters from a to f are accepted".to_owned();
+    let wrong = || "expected 32 hexadecimal digits".to_owned();
     EntryId::parse(text).map(|id| id.to_string()).ok_or_else(wrong)
 }
 
@@ -215,7 +215,7 @@ fn detail(response: &Response) -> Result<String, Failure> {
     let document = document(response)?;
     let text = |name: &str| document[name].as_str().map(escape);
     let detail = text("detail").ok_or_else(|| unexpected(response))?;
-    Ok(text("field").map_or(detail.clone(), |field| format!("{field} {detail}")))
+    Ok(text("field").map_or(detail.clone(), |field| format!("{field}: {detail}")))
 }
 
 fn refused(response: &Response) -> Failure {

@@ -199,3 +199,32 @@ fn contract_configuration_every_example_passes_check() {
         assert_eq!(run.exit, 0, "{name}: {run:?}");
     }
 }
+
+#[test]
+fn contract_commands_a_stranger_reads_what_to_do() {
+    let sandbox = Sandbox::new();
+    // A command without its subcommand shows its help, without a prefix.
+    for command in ["key", "revocations", "issuer"] {
+        let run = sandbox.run(&[command]);
+        assert_eq!((run.exit, &*run.stdout), (2, ""), "{run:?}");
+        assert!(!run.stderr.starts_with("gatepost:"), "{run:?}");
+        assert!(run.stderr.contains("Usage: gatepost") && run.stderr.contains("Commands:"));
+    }
+    for (arguments, exit, said) in [
+        (&["key", "list", "--file", "none.yaml"][..], 78, "no such file; `gatepost key create`"),
+        (&["revocations", "delete", "zz", "-c", "g.yaml"], 2, "expected 32 hexadecimal digits"),
+        (
+            &["key", "create", "--file", "k.yaml", "--name", "a", "--expires", "5x"],
+            2,
+            "write a duration such as 90d, or RFC 3339",
+        ),
+    ] {
+        let run = sandbox.run(arguments);
+        assert_eq!(run.exit, exit, "{run:?}");
+        assert!(run.stderr.contains(said), "{run:?}");
+    }
+    let made =
+        sandbox.run(&["key", "create", "--file", "k.yaml", "--name", "a", "--expires", "9d"]);
+    assert_eq!(made.exit, 0, "{made:?}");
+    assert!(made.stderr.contains(" subject \"key:") && made.stderr.contains(", expires 2"));
+}

@@ -759,8 +759,8 @@ fn contract_commands_issuer_refresh_fetches_now_and_says_what_came_of_it() {
     assert!(failed.stderr.contains("key refresh failed; the keys in force stay: "), "{failed:?}");
     accepted(&sidecar, &p256_token());
     for (name, said) in [
-        ("local", "no issuer of this name has keys that are fetched"),
-        ("nobody", "no issuer of this name has keys that are fetched"),
+        ("local", "the keys of this issuer are read from a file"),
+        ("nobody", "no issuer of this name is configured"),
         ("../reload", "no issuer of this name"),
         ("", ""),
     ] {

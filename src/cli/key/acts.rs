@@ -139,7 +139,7 @@ pub(super) fn rotate(session: &mut Session<'_, '_>, arguments: &Rotate) -> Resul
         }
         Ok((edits, (old.id.clone(), entry, end)))
     })?;
-    session.say(&format!("{}: {old:?} works until {end}", path.display()));
+    session.say(&format!("{}: {old:?} expires {end}", path.display()));
     show_key(session, &key, &entry, path)
 }
 

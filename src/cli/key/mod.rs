@@ -16,7 +16,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use thiserror::Error;
 
-use crate::base::clock::{TimeError, UnixTime, parse_duration, parse_instant};
+use crate::base::clock::{UnixTime, parse_duration, parse_instant};
 use crate::config::Mistake;
 use crate::config::key_file::{ID_BYTES_MAX, NOT_EXPANDED, check_text, is_key_id};
 use crate::decide::api_key::digest::{Digest, is_pepper_name};
@@ -326,11 +326,12 @@ fn scope(text: &str) -> Result<String, ScopeError> {
     ScopeSet::from_tokens([text]).map(|_| text.to_owned())
 }
 
-fn expiry(text: &str) -> Result<Expiry, TimeError> {
+fn expiry(text: &str) -> Result<Expiry, String> {
     if let Ok(after) = parse_duration(text) {
         return Ok(Expiry::After(after));
     }
-    parse_instant(text).map(Expiry::At)
+    let accepted = "write a duration such as 90d, or RFC 3339 such as 2027-01-31T00:00:00Z";
+    parse_instant(text).map(Expiry::At).map_err(|_| accepted.to_owned())
 }
 
 #[cfg(test)]

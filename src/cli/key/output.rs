@@ -53,13 +53,13 @@ pub(super) fn describe(entry: &KeyEntry) -> String {
         format!("scopes {}", entry.scopes)
     };
     let ends = match entry.expires {
-        Some(at) => format!("works until {at}"),
+        Some(at) => format!("expires {at}"),
         None => "does not expire".to_owned(),
     };
     let replaces = entry.replaces.as_deref().map(|id| format!(", replaces {id:?}"));
     let replaces = replaces.unwrap_or_default();
     let (id, subject) = (&entry.id, &entry.subject);
-    format!("{id:?}{name} speaks for {subject:?}, {scopes}, {ends}{replaces}")
+    format!("{id:?}{name} subject {subject:?}, {scopes}, {ends}{replaces}")
 }
 
 fn state(entry: &KeyEntry, now: UnixTime) -> KeyState {

@@ -163,7 +163,7 @@ fn write_new(path: &Path, bytes: &[u8], old: Option<&fs::Metadata>) -> io::Resul
 }
 
 fn missing(path: &Path) -> Failure {
-    mistake(path, "there is no such file; `gatepost key create` makes it".to_owned())
+    mistake(path, "no such file; `gatepost key create` creates it".to_owned())
 }
 
 fn mistake(path: &Path, message: String) -> Failure {

@@ -434,7 +434,7 @@ fn contract_commands_a_key_file_with_mistakes_is_listed_and_not_touched() {
     for arguments in
         [&["list"][..], &["find"], &["rotate", "a"], &["disable", "a"], &["delete", "a"]]
     {
-        desk.bad(arguments, "abcdefghijklmnopqrstuvwxyz", 78, "there is no such file");
+        desk.bad(arguments, "abcdefghijklmnopqrstuvwxyz", 78, "no such file");
     }
     assert!(!desk.path().exists());
 }
@@ -573,7 +573,7 @@ fn every_command_has_help_with_an_example() {
 #[test]
 fn contract_commands_every_one_works_on_a_file_of_lines() {
     let desk = Desk::with("keys.jsonl");
-    desk.bad(&["list"], "", 78, "there is no such file");
+    desk.bad(&["list"], "", 78, "no such file");
     let ran = desk.good(&["create", "--name", "CI", "--scope", "read", "--id", "ci"], "");
     let key = first_line(&ran.out).to_owned();
     assert!(desk.text().starts_with("# API keys of gatepost"), "{}", desk.text());

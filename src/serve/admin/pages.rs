@@ -151,9 +151,10 @@ async fn refresh(State(process): Context, Path(name): Path<String>) -> Answer {
             "result": refreshed.result.as_str(),
             "keys": refreshed.keys,
         })),
-        Err(error @ NoRefresh::Unknown) if is_known => {
-            no(StatusCode::CONFLICT, "not_fetched", error)
+        Err(NoRefresh::Unknown) if is_known => {
+            no(StatusCode::CONFLICT, "not_fetched", NoRefresh::NotFetched)
         }
+        Err(error @ NoRefresh::NotFetched) => no(StatusCode::CONFLICT, "not_fetched", error),
         Err(error @ NoRefresh::Unknown) => no(StatusCode::NOT_FOUND, "not_found", error),
         Err(error @ NoRefresh::Aborted) => no(StatusCode::SERVICE_UNAVAILABLE, "busy", error),
         Err(NoRefresh::Failed(error)) => {

@@ -135,9 +135,12 @@ pub(crate) struct Refreshed {
 /// The reason why a requested refresh did not succeed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(crate) enum NoRefresh {
-    /// The keys of the named issuer are not fetched.
-    #[error("no issuer of this name has keys that are fetched")]
+    /// No issuer has this name.
+    #[error("unknown issuer: no issuer of this name is configured")]
     Unknown,
+    /// The keys of the named issuer are not fetched.
+    #[error("the keys of this issuer are read from a file: `gatepost reload` reads them again")]
+    NotFetched,
     /// Too many requests at a time, or the configuration changed meanwhile.
     #[error("refresh aborted, retry")]
     Aborted,

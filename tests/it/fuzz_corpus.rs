@@ -41,6 +41,10 @@ mod key_file;
 #[path = "../../fuzz/fuzz_targets/path.rs"]
 mod path;
 
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/response.rs"]
+mod response;
+
 #[track_caller]
 fn replay(target: &str, run: fn(&[u8])) {
     let seeds = files_below(&root().join("fuzz/corpus").join(target), "");
@@ -105,4 +109,9 @@ fn fuzz_key_file_seeds() {
 #[test]
 fn fuzz_path_seeds() {
     replay("path", path::run);
+}
+
+#[test]
+fn fuzz_response_seeds() {
+    replay("response", response::run);
 }

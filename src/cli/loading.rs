@@ -7,8 +7,7 @@ use std::path::Path;
 
 use crate::base::secret::Secret;
 use crate::cli::Failure;
-use crate::config::language::yaml::Budget;
-use crate::config::{Admin, Config, Materials, Mistake, files};
+use crate::config::{Admin, Config, Materials, files};
 use crate::serve::reload::{self, Sources};
 
 /// A configuration and the content of the files it names.
@@ -20,11 +19,7 @@ pub(super) fn load(path: &Path) -> Result<(Config, Materials), Failure> {
 /// file.
 pub(super) fn load_admin(path: &Path) -> Result<(Option<Admin>, Option<Secret<String>>), Failure> {
     let sources = Sources::of_the_process();
-    let content = sources.disk.read(path, Budget::CONFIGURATION.bytes).map_err(|error| {
-        let (file, message) = (path.to_owned(), error.to_string());
-        Failure::Mistakes(vec![Mistake { file, line: 0, column: 0, path: String::new(), message }])
-    })?;
-    let config = Config::parse_bytes(path, &content.bytes, &sources.environment);
+    let config = Config::load(path, &*sources.disk, &sources.environment);
     let config = config.map_err(Failure::Mistakes)?;
     let Some(admin) = config.startup.admin else { return Ok((None, None)) };
     let exposed = config.dynamic.insecure_file_modes;

@@ -1,8 +1,8 @@
 //! The address of a key server.
 //!
 //! Owns which addresses keys may be fetched from: `https`, or `http` on the loopback interface,
-//! where nobody can stand in between. An attacker would want anything else: who answers for a key
-//! server is every caller at once. Never resolves a name.
+//! where no attacker can intercept. Any other address helps an attacker: a forged key server can
+//! impersonate every caller. Never resolves a name.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ impl KeyUrl {
     /// Reads an absolute URL. `allows_http` is `insecure_http`: plain HTTP to anywhere.
     ///
     /// # Errors
-    /// What is accepted. The text is not quoted: it might hold a password.
+    /// A text that is not such an address. It is not quoted: it might contain a password.
     pub fn parse(text: &str, allows_http: bool) -> Result<Self, String> {
         const ACCEPTED: &str = "https://HOST[:PORT]/PATH is accepted";
         let visible = text.len() <= BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic());
@@ -48,23 +48,23 @@ impl KeyUrl {
         &self.0
     }
 
-    /// Whether who answers is verified.
+    /// True if the server is authenticated.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.0.scheme_str() == Some("https")
     }
 
-    /// Whether there is a query.
+    /// True if there is a query.
     #[must_use]
     pub fn has_query(&self) -> bool {
         self.0.query().is_some()
     }
 
-    /// Where the metadata of an issuer is: in the place of OpenID Connect Discovery 1.0 section 4,
+    /// The address of the metadata of an issuer: in the place of OpenID Connect Discovery 1.0 section 4,
     /// then in that of RFC 8414 section 3.
     ///
     /// # Errors
-    /// What is accepted, when the issuer is not an address, or has a query.
+    /// An issuer that is not an address, or has a query.
     pub fn of_metadata(issuer: &str, allows_http: bool) -> Result<[Self; 2], String> {
         let base = Self::parse(issuer, allows_http)?;
         if base.has_query() || issuer.contains('?') {

@@ -1,7 +1,7 @@
 //! From text to [`Config`]: every mistake at once, each with its place and its remedy.
 //!
-//! Owns the configuration language ([`language`]: YAML with positions, `${NAME}`), the entry of every
-//! key beside its reader ([`sections`]) and the files that keys name ([`files`]). YAML types stay in
+//! Owns the configuration language (`language`: YAML with positions, `${NAME}`), the entry of every
+//! key beside its reader (`sections`) and the files that keys name ([`files`]). YAML types stay in
 //! here. Never touches what runs: a [`Config`] is only data, and a snapshot compiles its dynamic part.
 //!
 //! ```text
@@ -12,12 +12,12 @@
 pub mod files;
 pub mod key_file;
 pub mod key_url;
-pub mod language;
+pub(crate) mod language;
 pub mod model;
-pub mod parse;
-pub mod revocation_file;
+mod parse;
+pub(crate) mod revocation_file;
 pub mod schema;
-pub mod sections;
+mod sections;
 pub mod snapshot;
 
 pub use files::{IntrospectionFiles, Materials};

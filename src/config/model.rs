@@ -20,9 +20,9 @@ use crate::decide::request::credential::CredentialSources;
 /// A whole configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// What needs a restart.
+    /// Settings that need a restart.
     pub startup: Startup,
-    /// What a reload publishes.
+    /// Settings that a reload publishes.
     pub dynamic: Dynamic,
 }
 
@@ -32,7 +32,7 @@ pub struct Config {
 pub struct FileReference {
     /// The file, resolved against the folder of the file that names it.
     pub path: PathBuf,
-    /// Where it is named, as a mistake without a message.
+    /// The place that names it, as a mistake without a message.
     pub named_at: Arc<Mistake>,
 }
 
@@ -52,7 +52,7 @@ impl PartialEq for FileReference {
 
 impl Eq for FileReference {}
 
-/// Where something listens.
+/// The address of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
     /// An address and port.
@@ -64,23 +64,23 @@ pub enum ListenAddress {
 /// One public listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Where it listens.
+    /// Its address.
     pub address: ListenAddress,
-    /// How long a client connection may be idle.
+    /// The maximum idle time of a client connection.
     pub keepalive: Duration,
 }
 
 /// The admin listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where it listens.
+    /// Its address.
     pub address: ListenAddress,
     /// The file with the bearer token it demands; required beyond loopback. Read by
     /// [`crate::config::files::admin_token`].
     pub token_file: Option<FileReference>,
 }
 
-/// Where the access log goes.
+/// The destination of the access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessLogTarget {
     /// Standard output.
@@ -94,13 +94,13 @@ pub enum AccessLogTarget {
 /// The access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLog {
-    /// Where it goes.
+    /// The destination.
     pub target: AccessLogTarget,
     /// JSON or text; `None` follows `--log-format`.
     pub json: Option<bool>,
 }
 
-/// How many downstream connections may be open.
+/// Limits on open downstream connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionCaps {
     /// In all.
@@ -109,22 +109,22 @@ pub struct ConnectionCaps {
     pub per_address: usize,
 }
 
-/// What needs a restart: a reload that finds another one publishes the rest and says so.
+/// Settings that need a restart: a reload with other values publishes the rest and reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Startup {
     /// Public listeners; never empty.
     pub listeners: Vec<Listener>,
     /// The admin listener; absent means off.
     pub admin: Option<Admin>,
-    /// Where metrics and probes are served besides, to everybody.
+    /// A second listener for metrics and probes, without authentication.
     pub metrics: Option<ListenAddress>,
     /// Worker threads; `None` is one per core.
     pub threads: Option<usize>,
-    /// How long new connections are still taken after SIGTERM.
+    /// The time after SIGTERM in which new connections are accepted.
     pub lame_duck: Duration,
-    /// How long active requests may finish after that.
+    /// The time that active requests have to finish after that.
     pub shutdown_timeout: Duration,
-    /// How many connections may be open.
+    /// Limits on open connections.
     pub connections: ConnectionCaps,
     /// The access log.
     pub access_log: AccessLog,
@@ -139,7 +139,7 @@ pub struct Startup {
     pub token_cache: u64,
 }
 
-/// Where the keys of an issuer come from. Paths are resolved against the configuration's folder.
+/// The source of the keys of an issuer. Paths are resolved against the configuration's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     /// JWKS, JWK or PEM.
@@ -148,7 +148,7 @@ pub enum KeySource {
     SecretFile(FileReference),
     /// A JWK set that is fetched.
     Remote(Arc<RemoteKeys>),
-    /// Its tokens are opaque: it has no keys, and is asked.
+    /// None: its tokens are opaque and introspected.
     Nowhere,
 }
 
@@ -167,60 +167,60 @@ impl KeySource {
 /// Keys that are fetched, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteKeys {
-    /// Where they are.
+    /// Their location.
     pub location: KeyLocation,
     /// The certificates that the server's must come from; `None` is the system's.
     pub ca_file: Option<FileReference>,
     /// The file with the bearer token that the server demands.
     pub bearer_file: Option<FileReference>,
-    /// How long one refresh may take as a whole.
+    /// The timeout of a refresh as a whole.
     pub timeout: Duration,
     /// The longest time between two refreshes.
     pub refresh: Duration,
-    /// How old keys may be that cannot be refreshed.
+    /// The maximum age of keys whose refresh fails.
     pub stale_for: Duration,
-    /// Whether plain HTTP beyond loopback is allowed.
+    /// True if plain HTTP beyond loopback is allowed.
     pub insecure_http: bool,
 }
 
-/// Where a JWK set is. Another location is another source: its keys have not been had yet.
+/// The location of a JWK set. Another location is another source, whose keys are not fetched yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeyLocation {
     /// At this address.
     Url(KeyUrl),
-    /// Where the issuer's metadata says.
+    /// At the address in the metadata of the issuer.
     Discovery,
 }
 
 /// One issuer and where its keys come from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IssuerSource {
-    /// What is demanded of its tokens.
+    /// The requirements on its tokens.
     pub settings: Arc<IssuerSettings>,
     /// Its keys.
     pub keys: KeySource,
-    /// Where it is asked about opaque tokens.
+    /// Its endpoint for opaque tokens.
     pub introspection: Option<Arc<IntrospectionEndpoint>>,
 }
 
-/// Where an issuer is asked about opaque tokens (RFC 7662), and as whom.
+/// An introspection endpoint (RFC 7662) and the client credentials for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IntrospectionEndpoint {
     /// Its address.
     pub url: KeyUrl,
-    /// Who asks.
+    /// The client id.
     pub client_id: Box<str>,
-    /// The file with the secret of who asks, less one final newline.
+    /// The file with the client secret, less one final newline.
     pub client_secret: FileReference,
-    /// How the secret is presented.
+    /// The client authentication method.
     pub authentication: ClientAuthentication,
-    /// How long one question may take.
+    /// The timeout of a request.
     pub timeout: Duration,
     /// The certificates that the endpoint's must come from; `None` is the system's.
     pub ca_file: Option<FileReference>,
 }
 
-/// How a client says who it is (RFC 6749 section 2.3.1).
+/// Client authentication (RFC 6749 section 2.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuthentication {
     /// `client_secret_basic`.
@@ -240,11 +240,11 @@ pub struct ApiKeySettings {
     pub claim_headers: Vec<(Box<str>, IdentityHeaderName)>,
 }
 
-/// What a reload publishes. Everything in it is compiled and checked but for the files it names,
+/// Settings that a reload publishes. Everything in it is compiled and checked but for the files it names,
 /// which [`crate::config::files`] reads.
 #[derive(Debug)]
 pub struct Dynamic {
-    /// Whose forwarded fields are believed.
+    /// The peers whose forwarding fields are trusted.
     pub trusted_proxies: TrustedProxies,
     /// Upstreams in the order of the file.
     pub upstreams: Vec<Arc<Upstream>>,
@@ -252,11 +252,11 @@ pub struct Dynamic {
     pub issuers: Vec<IssuerSource>,
     /// API keys.
     pub api_keys: ApiKeySettings,
-    /// What is revoked, besides what the admin listener is told.
+    /// Files of revocations, in addition to those of the admin listener.
     pub revocation_files: Vec<FileReference>,
-    /// Where credentials are read from.
+    /// The places that credentials are read from.
     pub credentials: CredentialSources,
-    /// What failed credentials may cost an address.
+    /// The quota of failed credentials of an address.
     pub failed_credentials: Quota,
     /// Limits in the order of the file.
     pub limits: Vec<Arc<LimitPolicy>>,
@@ -266,14 +266,14 @@ pub struct Dynamic {
     pub routes: Arc<RouteTable>,
     /// `realm` of every challenge; visible ASCII without quotes.
     pub realm: Box<str>,
-    /// Whether secret files may be readable by others (`insecure_file_modes`).
+    /// True if secret files may be readable by others (`insecure_file_modes`).
     pub insecure_file_modes: bool,
     /// Every `insecure_...` setting in force, by its path, for the start-up log and the metric.
     pub insecure: Vec<String>,
 }
 
 impl Dynamic {
-    /// Every file that is read for this configuration, for those who watch them.
+    /// Every file that is read for this configuration, for watchers.
     pub fn files(&self) -> impl Iterator<Item = &FileReference> {
         let key_sets = self.issuers.iter().filter_map(|issuer| issuer.keys.file());
         let asked = self.issuers.iter().filter_map(|issuer| issuer.introspection.as_deref());

@@ -14,10 +14,10 @@ use crate::decide::rate_limit::LimitTable;
 use crate::decide::revocation::{Published, Revocations};
 use crate::decide::token_cache::TokenCache;
 
-/// What survives a reload.
+/// State that survives a reload.
 #[derive(Clone, Debug)]
 pub struct Retained {
-    /// Who used how much. Shared by every snapshot.
+    /// The usage of each caller. Shared by every snapshot.
     pub limits: Arc<LimitTable>,
     /// Tokens that were verified before. Shared by every snapshot.
     pub tokens: Arc<TokenCache>,
@@ -50,13 +50,13 @@ pub struct Snapshot {
     pub generation: u64,
     /// Decides.
     pub gate: Gate,
-    /// What the gate was compiled from: upstreams, identity headers, realm.
+    /// The source of the gate: upstreams, identity headers, realm.
     pub dynamic: Arc<Dynamic>,
     /// The files it was compiled with.
     pub materials: Arc<Materials>,
 }
 
-/// Where the current snapshot is: one load per request, one store per reload.
+/// The current snapshot: one load per request, one store per reload.
 pub type Snapshots = ArcSwap<Snapshot>;
 
 impl Snapshot {

@@ -348,7 +348,7 @@ fn contract_remote_key_sets_kubernetes_stands_for_the_values_of_the_cluster() {
         let path = format!("cannot read /var/run/secrets/kubernetes.io/serviceaccount/{file}");
         assert!(outside.contains(&path), "{outside}");
     }
-    assert!(check("{ kubernetes: true, file: a }").contains("stands for url"));
+    assert!(check("{ kubernetes: true, file: a }").contains("replaces url"));
     assert!(check("{ discovery: true, bearer_file: token }").contains("not to a discovered one"));
     assert!(check("{ url: \"https://a.example/j\", bearer_file: token }").contains("cannot read"));
     assert!(check("{ file: a, bearer_file: token }").contains("fetched keys only"));

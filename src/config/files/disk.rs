@@ -17,15 +17,15 @@ pub struct Content {
     pub mode: Option<u32>,
 }
 
-/// Where files are read from.
+/// The source of files.
 pub trait Disk {
     /// Reads a whole file of at most `limit` bytes.
     ///
     /// # Errors
-    /// What the system says, or that the file is too large or not a file.
+    /// An error of the system, a file that is too large, or a path that is not a file.
     fn read(&self, path: &Path, limit: usize) -> io::Result<Content>;
 
-    /// Whether a file is on a secret or config map volume of Kubernetes, where `chmod` fails or is
+    /// True if a file is on a secret or config map volume of Kubernetes, where `chmod` fails or is
     /// undone.
     fn is_on_kubernetes_volume(&self, _path: &Path) -> bool {
         false
@@ -75,7 +75,7 @@ impl Disk for LocalDisk {
     }
 }
 
-/// How much of a file is read at a time.
+/// The size of one read.
 const PIECE: usize = 128 << 10;
 
 /// A file that may grow while it is read, but not beyond its limit.

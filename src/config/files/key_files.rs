@@ -185,7 +185,7 @@ impl<'a> Loading<'a> {
         blamed
     }
 
-    /// Whether these are the versions that were compared for the ring in force.
+    /// True if these are the versions that were compared for the ring in force.
     fn are_those_of_the_ring(&self, files: &[KeyFile<'a>]) -> bool {
         self.last_good.ring.as_ref().is_some_and(|built| {
             let is_same = |(file, built): (&KeyFile<'a>, &Arc<KeySegment>)| {
@@ -202,7 +202,7 @@ impl<'a> Loading<'a> {
         let mut blamed = BTreeSet::new();
         for (index, file) in files.iter().enumerate() {
             let keys = file.keys.iter().flat_map(|keys| keys.unknown_limits(is_known));
-            // A million keys can share a mistake; nobody reads a million lines.
+            // A million keys can share a mistake; the report stays short.
             for (key, name) in keys.take(MISTAKES_MAX) {
                 blamed.insert(index);
                 let names = known.iter().map(|limit| limit.name.as_ref());

@@ -147,7 +147,7 @@ impl BufRead for Hashing {
     }
 }
 
-/// What a file reads as now.
+/// The current content of a file.
 pub(super) struct Candidate {
     pub(super) parsed: Parsed,
     /// The fingerprint of a version that is not remembered yet.
@@ -174,7 +174,7 @@ impl Loading<'_> {
                 return known_as(None);
             }
         };
-        // Whoever reads a secret is everyone it vouches for.
+        // Anyone who can read a secret can impersonate everyone it authenticates.
         let exposed = exposed.filter(|_| !self.dynamic.insecure_file_modes);
         if private && let Some(exposed) = &exposed {
             self.mistakes.push(exposed.clone());
@@ -302,7 +302,7 @@ pub(super) fn read(
     Ok((Zeroizing::new(content.bytes), exposed))
 }
 
-/// How a file becomes one that others cannot read.
+/// The remedy for a file that others can read.
 fn remedy(disk: &dyn Disk, path: &Path) -> String {
     if disk.is_on_kubernetes_volume(path) {
         "it is on a Kubernetes volume, so set defaultMode: 0440 on the volume and fsGroup in the \

@@ -35,7 +35,7 @@ const SECRET_BYTES_MAX: usize = 64 << 10;
 /// Anyone who reaches the admin listener may guess; sixteen characters are beyond guessing.
 const TOKEN_BYTES_MIN: usize = 16;
 
-/// What the files of one configuration hold.
+/// The contents of the files of one configuration.
 #[derive(Clone, Debug)]
 pub struct Materials {
     /// The keys of each issuer, in the order of [`Dynamic::issuers`].
@@ -46,7 +46,7 @@ pub struct Materials {
     pub introspection: Vec<Option<Arc<IntrospectionFiles>>>,
     /// All API keys.
     pub key_ring: Arc<KeyRing>,
-    /// What the revocation files refuse.
+    /// The revocations in the files.
     pub revoked: Arc<RevocationSet>,
 }
 
@@ -79,7 +79,7 @@ pub struct IntrospectionFiles {
 
 /// Reads every file that `dynamic` names.
 ///
-/// Each file that cannot be used is a mistake, and stands at its last good version; with
+/// Each file that cannot be used is a mistake, and its last good version stays in force; with
 /// mistakes and materials both, the materials are good and older than what is on disk. Without
 /// materials some file was never good: what runs must stay, and the caller may load again for
 /// the configuration that runs, so that the other files' changes still take effect.
@@ -185,7 +185,7 @@ impl<'a> Loading<'a> {
         self.authorities(remote.ca_file.as_ref())
     }
 
-    /// `Some(None)` where nobody is asked.
+    /// `Some(None)` without an introspection endpoint.
     fn introspection(
         &mut self,
         issuer: &'a IssuerSource,
@@ -219,7 +219,7 @@ impl<'a> Loading<'a> {
 
     fn peppers(&mut self) -> Option<NamedPeppers> {
         let named = &self.dynamic.api_keys.peppers;
-        // Every file is read, so that each mistake is told.
+        // Every file is read, so that each mistake is reported.
         let peppers: Vec<_> =
             named.iter().map(|(name, file)| Some((name.clone(), self.secret(file)?))).collect();
         peppers.into_iter().collect()

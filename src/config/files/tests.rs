@@ -156,7 +156,7 @@ fn contract_reload_only_the_key_file_that_changed_is_packed_again() {
     let fourth = running.good();
     assert!(!Arc::ptr_eq(&third.key_ring, &fourth.key_ring));
     assert_eq!(stays(&segments(&third), &fourth), [true, true, true]);
-    // What is broken, or gone, or somebody else's already, changes nothing.
+    // What is broken, or gone, or of another issuer, changes nothing.
     for (broken, mistake) in [
         ("{\"id\":\"c3\"", "/etc/c.jsonl:1:11: not valid JSON"),
         (

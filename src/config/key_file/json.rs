@@ -1,6 +1,6 @@
-//! One JSON text on one line to [`Node`]: strict (RFC 8259), bounded, with a place for everything.
+//! One JSON text on one line to `Node`: strict (RFC 8259), bounded, with a place for everything.
 //!
-//! Owns the reader for lines of a JSON Lines file. It makes the nodes that [`crate::config::language::yaml`]
+//! Owns the reader for lines of a JSON Lines file. It makes the nodes that `config::language::yaml`
 //! makes, so that the same readers with the same messages follow. Strings are quoted scalars;
 //! numbers, `true`, `false` and `null` plain ones, as they are written. Never gives a value a
 //! type, never stops at a repeated key.
@@ -74,7 +74,7 @@ impl<'t> Reader<'_, 't> {
             Some(b'[') => NodeKind::Sequence(self.array(above, depth - 1)?),
             Some(b'"') => NodeKind::Scalar(scalar(self.string()?, Style::Quoted)),
             Some(_) => NodeKind::Scalar(scalar(Cow::Borrowed(self.word()?), Style::Plain)),
-            None => return Err(self.wrong("the line ends where a value is due")),
+            None => return Err(self.wrong("expected a value, found the end of the line")),
         };
         Ok(Node { place: self.place(at), kind })
     }
@@ -212,7 +212,8 @@ impl<'t> Reader<'_, 't> {
             self.at += length;
             return Ok(word);
         }
-        Err(self.wrong("a value is due: a string in double quotes, a number, true, false, [ or {"))
+        Err(self
+            .wrong("expected a value: a string in double quotes, a number, true, false, [ or {"))
     }
 
     fn closes(&mut self, close: u8) -> bool {
@@ -298,7 +299,7 @@ mod tests {
         }
     }
 
-    /// What a node means in JSON.
+    /// The JSON value of a node.
     fn value(node: &Node<'_>) -> Value {
         match &node.kind {
             NodeKind::Scalar(scalar) if scalar.style == Style::Quoted => {

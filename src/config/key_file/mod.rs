@@ -35,7 +35,7 @@ use crate::decide::principal::Claims;
 use crate::decide::rate_limit::Quota;
 use crate::decide::scope::ScopeSet;
 
-/// The longest id, in bytes. Ids stand in headers, logs and commands.
+/// The longest id, in bytes. Ids are part of headers, logs and commands.
 pub const ID_BYTES_MAX: usize = 128;
 
 /// The longest name or subject, in bytes: as long as the `sub` of a token may be.
@@ -118,7 +118,7 @@ static RATE: Key<Parsed<Quota>> =
 static BURST: Key<Custom<Number, NonZeroU32>> =
     Key::new("burst", BURST_SIZE, "the maximum number of requests at once");
 
-/// A key and where it stands in its file.
+/// A key and its position in its file.
 #[derive(Clone, Debug)]
 pub struct SpannedKey {
     /// The key.
@@ -129,7 +129,7 @@ pub struct SpannedKey {
     pub column: u64,
 }
 
-/// How a key file is written.
+/// The format of a key file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A document with a list of keys.
@@ -139,7 +139,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// What the name of a file says: `.jsonl` is JSON Lines, everything else YAML.
+    /// The format by the name of the file: `.jsonl` is JSON Lines, everything else YAML.
     #[must_use]
     pub fn of(file: &Path) -> Self {
         let is_lines = file.extension().is_some_and(|it| it.eq_ignore_ascii_case("jsonl"));
@@ -167,7 +167,7 @@ pub fn parse(file: &Path, bytes: &[u8], peppers: &[&str]) -> Result<Vec<SpannedK
 /// Reads a file of JSON Lines of at most `lines` lines, key by key, and packs it.
 ///
 /// # Errors
-/// What the system says, and every mistake in the file.
+/// An error of the system, and every mistake in the file.
 pub fn pack_lines(
     file: &Path,
     bytes: &mut dyn BufRead,
@@ -186,7 +186,7 @@ pub fn pack_lines(
 /// Packs the keys of a file that [`parse`] read.
 ///
 /// # Errors
-/// What does not fit.
+/// Keys that do not fit.
 pub fn pack(file: &Path, keys: Vec<SpannedKey>) -> Result<KeySegment, Vec<Mistake>> {
     let report = Report::new(file);
     let mut builder = SegmentBuilder::with_capacity(keys.len());
@@ -212,7 +212,7 @@ pub fn parse_any_pepper(file: &Path, bytes: &[u8]) -> Result<Vec<SpannedKey>, Ve
     read(file, bytes, None)
 }
 
-/// Whether a text can be the id of a key.
+/// True if a text can be the id of a key.
 #[must_use]
 pub fn is_key_id(text: &str) -> bool {
     (1..=ID_BYTES_MAX).contains(&text.len())
@@ -222,7 +222,7 @@ pub fn is_key_id(text: &str) -> bool {
 /// Checks a name or a subject.
 ///
 /// # Errors
-/// What is wrong and what is accepted.
+/// The mistake, and what is accepted.
 pub fn check_text(text: &str) -> Result<&str, String> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(format!("has {} bytes; at most {TEXT_BYTES_MAX} are accepted", text.len()));
@@ -233,7 +233,7 @@ pub fn check_text(text: &str) -> Result<&str, String> {
     Ok(text)
 }
 
-/// What unexpanded variables are refused with, here and in the key commands.
+/// The message about unexpanded variables, here and in the key commands.
 pub const NOT_EXPANDED: &str = "${NAME} is not expanded in this file; write the value itself";
 
 fn read(

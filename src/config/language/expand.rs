@@ -9,7 +9,7 @@ use crate::config::language::report::Report;
 use crate::config::language::yaml::join;
 
 /// The most text that expansion may produce in one file, in bytes: `${A}` is four bytes and can
-/// stand for very many.
+/// expand to many more.
 const EXPANDED_BYTES_MAX: usize = 1 << 20;
 
 /// Looks a variable up.

@@ -12,9 +12,9 @@ pub struct Mistake {
     pub line: u64,
     /// Column from 1; 0 when the file as a whole is meant.
     pub column: u64,
-    /// Where in the document: `routes[2].access.scopes[0]`; empty for the whole document.
+    /// The path in the document: `routes[2].access.scopes[0]`; empty for the whole document.
     pub path: String,
-    /// What is wrong, and what is accepted.
+    /// The mistake, and what is accepted.
     pub message: String,
 }
 

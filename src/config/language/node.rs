@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-/// Where something begins in a file: line and column from 1, the column in characters.
+/// A position in a file: line and column from 1, the column in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Line from 1; 0 when the file as a whole is meant.
@@ -17,13 +17,13 @@ pub struct Place {
 /// A value of the document and where it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node<'t> {
-    /// Where it begins.
+    /// Its first character.
     pub place: Place,
-    /// What it is.
+    /// Its kind.
     pub kind: NodeKind<'t>,
 }
 
-/// What a value is.
+/// The kind of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeKind<'t> {
     /// A scalar.
@@ -39,13 +39,13 @@ pub enum NodeKind<'t> {
 pub struct Entry<'t> {
     /// The key's text.
     pub key: Cow<'t, str>,
-    /// Where the key begins.
+    /// The first character of the key.
     pub place: Place,
     /// The value.
     pub value: Node<'t>,
 }
 
-/// How a scalar was written.
+/// The style of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// Without quotes: the only style that can be null, a boolean or a number.
@@ -65,22 +65,22 @@ pub enum Style {
 pub struct Scalar<'t> {
     /// The text after escapes and `${NAME}`.
     pub text: Cow<'t, str>,
-    /// How it was written.
+    /// The style.
     pub style: Style,
-    /// What messages show instead of the text when it came from the environment, which may hold
+    /// The text for messages if the scalar came from the environment, which may hold
     /// secrets: the text before `${NAME}` was replaced.
     pub written: Option<Box<str>>,
 }
 
 impl Scalar<'_> {
-    /// Whether it is null: nothing, `~` or `null` without quotes.
+    /// True for null: nothing, `~` or `null` without quotes.
     #[must_use]
     pub fn is_null(&self) -> bool {
         self.style == Style::Plain
             && matches!(self.text.as_ref(), "" | "~" | "null" | "Null" | "NULL")
     }
 
-    /// Whether it may be a boolean or a number.
+    /// True if it may be a boolean or a number.
     #[must_use]
     pub fn is_bare(&self) -> bool {
         matches!(self.style, Style::Plain | Style::Expanded)
@@ -107,7 +107,7 @@ impl Node<'static> {
 }
 
 impl Node<'_> {
-    /// Whether it is null.
+    /// True for null.
     #[must_use]
     pub fn is_null(&self) -> bool {
         match &self.kind {

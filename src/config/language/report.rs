@@ -51,19 +51,19 @@ impl Report {
         }
     }
 
-    /// Whether no more mistakes are kept, so that looking for them is wasted.
+    /// True if no more mistakes are kept, so that a search for them is pointless.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.len() >= MISTAKES_MAX
     }
 
-    /// How many mistakes there are so far.
+    /// The number of mistakes so far.
     #[must_use]
     pub fn len(&self) -> usize {
         self.mistakes.borrow().len()
     }
 
-    /// Whether there is none so far.
+    /// True if there is none so far.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -1,12 +1,12 @@
-//! What was probably meant: the nearest of the accepted words, and all of them.
+//! Suggestions: the nearest of the accepted words, and all of them.
 //!
-//! Owns the wording and the distance between words. Never accepts anything.
+//! Owns the wording and the threshold. Never accepts anything.
 
 /// `did you mean "x"? accepted: x, y, z`, or just what is accepted.
 pub fn suggest<'n>(text: &str, accepted: impl Iterator<Item = &'n str>) -> String {
     let accepted: Vec<&str> = accepted.collect();
     if accepted.is_empty() {
-        return "nothing is accepted, because there is none".to_owned();
+        return "no values are defined".to_owned();
     }
     let list = accepted.iter().take(50).copied().collect::<Vec<_>>().join(", ");
     let near = accepted
@@ -20,29 +20,14 @@ pub fn suggest<'n>(text: &str, accepted: impl Iterator<Item = &'n str>) -> Strin
     }
 }
 
-/// How many letters must be added, removed, changed or swapped with their neighbour, without
-/// regard to case. Long texts are far from everything.
+/// The edit distance (insertions, deletions, substitutions, swaps of neighbours) without regard to
+/// case. Texts over 64 characters are far from everything, which bounds the work.
 fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().flat_map(char::to_lowercase).take(65).collect();
-    let b: Vec<char> = b.chars().flat_map(char::to_lowercase).take(65).collect();
-    if a.len() > 64 || b.len() > 64 {
+    let is_long = |text: &str| text.chars().nth(64).is_some();
+    if is_long(a) || is_long(b) {
         return usize::MAX;
     }
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let changed = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = changed.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(before[j - 2] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
+    strsim::osa_distance(&a.to_lowercase(), &b.to_lowercase())
 }
 
 #[cfg(test)]
@@ -68,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_choose_from_is_said() {
-        assert_eq!(suggest("x", std::iter::empty()), "nothing is accepted, because there is none");
+    fn an_empty_set_is_reported() {
+        assert_eq!(suggest("x", std::iter::empty()), "no values are defined");
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Owns the only code that knows the YAML parser. It reads the parser's events and not serde's
 //! data model, because that gives a plain scalar a type (`1.10` would become `1.1`) and forgets
-//! its quotes. Anchors, aliases, merge keys, tags and directives are refused: nothing in a file
-//! may stand for something written elsewhere, so that a reviewer sees what a line says and the
+//! its quotes. Anchors, aliases, merge keys, tags and directives are refused: no line
+//! refers to text written elsewhere, so that a reviewer sees the meaning of a line and the
 //! key commands can edit one entry without reading the others. Never expands, never interprets.
 
 use std::borrow::Cow;
@@ -13,14 +13,14 @@ use serde_yaml::granit_parser::{self as granit, Event, ScalarStyle, Span};
 use crate::config::language::node::{Entry, Node, NodeKind, Place, Scalar, Style};
 use crate::config::language::report::Report;
 
-/// How much a document may hold. A file over budget is a mistake before it costs memory.
+/// The maximum size of a document. A file over budget is a mistake before it costs memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     /// Bytes of text.
     pub bytes: usize,
     /// Scalars, lists and mappings together, keys included.
     pub nodes: usize,
-    /// How deep lists and mappings may be nested.
+    /// The maximum nesting of lists and mappings.
     pub depth: usize,
 }
 
@@ -99,7 +99,7 @@ enum Open<'t> {
     Mapping(Place, Vec<Entry<'t>>, Option<(Cow<'t, str>, Place)>),
 }
 
-/// The tree as far as it is built. A stack of our own instead of recursion: depth costs no call
+/// The tree as far as it is built. An explicit stack instead of recursion: depth costs no call
 /// stack, however a file is nested.
 struct Tree<'r, 't> {
     report: &'r Report,
@@ -126,7 +126,7 @@ impl<'t> Tree<'_, 't> {
                 self.check_properties(place, anchor, tag.is_some());
                 self.count(place)?;
                 let style = if style == ScalarStyle::Plain { Style::Plain } else { Style::Quoted };
-                // The parser writes `~` for nothing; only its empty span tells.
+                // The parser writes `~` for an absent value; only its empty span shows the difference.
                 let text = if span.is_empty() { Cow::Borrowed("") } else { text };
                 let scalar = Scalar { text, style, written: None };
                 self.close(Node { place, kind: NodeKind::Scalar(scalar) });

@@ -57,7 +57,7 @@ revoked:
     use Kind::{Client, IssuedBefore, Jti, Key, Kid, Subject};
     assert_eq!(kinds, [Jti, Subject, Client, IssuedBefore, IssuedBefore, Kid, Key]);
     assert_eq!(read("r.jsonl", lines).unwrap(), from_yaml);
-    // What stands in a file stays until it is removed, unless the file says otherwise.
+    // An entry of a file stays until it is removed, unless the file says otherwise.
     assert_eq!(from_yaml[1].ends(), None);
     assert!(read("r.yaml", "revoked: []\n").unwrap().is_empty());
     assert!(read("r.jsonl", "").unwrap().is_empty());

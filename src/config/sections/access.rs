@@ -1,7 +1,7 @@
 //! `access` of a route.
 //!
-//! Owns the words of a demand and the refusal of demands that nobody can meet. Never
-//! decides about a request.
+//! Owns the access rules and the refusal of rules that no credential can meet. Never decides
+//! about a request.
 
 use crate::config::language::walk::key::{AnyKey, Key, Section, Type};
 use crate::config::language::walk::types::{
@@ -89,7 +89,7 @@ pub(super) fn access(value: &Value<'_>, authenticators: Authenticators<'_>) -> O
     Some(Access::Authenticated(requirement))
 }
 
-/// Any credential there is.
+/// Any credential.
 fn anyone() -> Requirement {
     Requirement {
         credentials: vec![CredentialKind::Jwt, CredentialKind::ApiKey],
@@ -205,8 +205,8 @@ fn check_whom_to_ask(value: &Value<'_>, requirement: &Requirement, with: Authent
     }
 }
 
-/// Refuses a demand that nobody can meet: such a route looks protected and is a riddle at 3 a.m.,
-/// or was meant to be something else.
+/// Refuses access rules that no credential can meet: such a route refuses every request, which is
+/// not what its author meant.
 fn check_possible(value: &Value<'_>, requirement: &Requirement, with: Authenticators<'_>) {
     if with.issuers_incomplete || requirement.credentials.is_empty() {
         return;

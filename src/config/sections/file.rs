@@ -24,7 +24,7 @@ fn file(value: &Value<'_>) -> Option<FileReference> {
     Some(file_at(value, name))
 }
 
-/// A file that a value stands for.
+/// A file that a value implies.
 pub(super) fn file_at(value: &Value<'_>, name: &str) -> FileReference {
     let named_at = Mistake {
         file: value.report().file().to_owned(),

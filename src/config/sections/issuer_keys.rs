@@ -153,9 +153,7 @@ pub(super) fn key_source(
 /// `{ kubernetes: true }`: the URL and files of the cluster, which combine only with the times.
 fn cluster_keys(section: &Mapping<'_>, algorithms: &[Algorithm]) -> Option<KeySource> {
     for value in NOT_IN_CLUSTER.iter().filter_map(|key| section.find(*key)) {
-        value.mistake(
-            "kubernetes: true stands for url, ca_file and bearer_file; remove one of them",
-        );
+        value.mistake("kubernetes: true replaces url, ca_file and bearer_file; remove one of them");
     }
     let cluster = section.find(&KUBERNETES)?;
     check_public_algorithms(&cluster, algorithms);

@@ -271,7 +271,7 @@ fn issuer_label(section: &Mapping<'_>, iss: Option<&str>) -> Option<Box<str>> {
     }
     let name = default_name(iss?);
     if name == API_KEY_NAME {
-        section.value().mistake(format!("{name:?} stands for API keys; add another `name`"));
+        section.value().mistake(format!("{name:?} is reserved for API keys; add another `name`"));
         return None;
     }
     Some(name.into())
@@ -299,7 +299,9 @@ fn id_tokens(value: &Value<'_>) -> Option<bool> {
 /// `iss`, byte for byte; only that it can be shown and told from keys.
 fn identifier(text: &str) -> Result<Box<str>, String> {
     if text == API_KEY_ISSUER {
-        return Err(format!("{text:?} stands for API keys; an issuer needs another identifier"));
+        return Err(format!(
+            "{text:?} is reserved for API keys; an issuer needs another identifier"
+        ));
     }
     IssuerTemplate::parse(text).map_err(|form| format!("{text:?}: {form}"))?;
     if text.len() > ISSUER_BYTES_MAX || text.chars().any(char::is_control) {
@@ -312,7 +314,7 @@ fn identifier(text: &str) -> Result<Box<str>, String> {
 
 fn issuer_name(text: &str) -> Result<Box<str>, String> {
     if text == API_KEY_NAME {
-        return Err(format!("{text:?} stands for API keys; an issuer needs another name"));
+        return Err(format!("{text:?} is reserved for API keys; an issuer needs another name"));
     }
     name(text).map(Box::from)
 }

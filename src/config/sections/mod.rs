@@ -84,13 +84,13 @@ fn realm(text: &str) -> Result<Box<str>, String> {
     ))
 }
 
-/// The longest name of ours: a metric label.
+/// The longest name that becomes a metric label.
 const NAME_BYTES_MAX: usize = 64;
 
 /// A name of the operator's choice that becomes a metric label and part of header fields.
 ///
 /// # Errors
-/// What is accepted.
+/// A text that is not a name; the message says what is accepted.
 pub fn name(text: &str) -> Result<&str, String> {
     let fits = !text.is_empty()
         && text.len() <= NAME_BYTES_MAX

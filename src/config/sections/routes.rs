@@ -1,7 +1,7 @@
 //! `defaults` and `routes`.
 //!
-//! Owns what a route may say, what it inherits, and the mapping of the route table's mistakes to
-//! their places. Never matches a request.
+//! Owns the keys of a route, inheritance from `defaults`, and the places of the mistakes that the
+//! route table finds. Never matches a request.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -184,20 +184,20 @@ static INSECURE_OBSERVE: Key<Insecure> = Key::insecure(
 /// A metric label.
 const LABEL_BYTES_MAX: usize = 256;
 
-/// What routes refer to by name.
+/// The parts of the configuration that routes refer to.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::config) struct Known<'a> {
     /// Upstreams.
     pub(in crate::config) upstreams: &'a [Arc<Upstream>],
     /// Limits.
     pub(in crate::config) limits: &'a [Arc<LimitPolicy>],
-    /// Where API keys are read from.
+    /// The places that API keys are read from.
     pub(in crate::config) key_places: &'a [KeySource],
-    /// What demands can be met with.
+    /// The configured issuers and API keys.
     pub(in crate::config) authenticators: Authenticators<'a>,
 }
 
-/// `issuers` and key files as what a demand can be met with.
+/// The configured issuers and API keys.
 pub(in crate::config) fn authenticators<'a>(
     issuers: &'a [IssuerSource],
     listed: usize,

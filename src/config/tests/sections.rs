@@ -269,7 +269,7 @@ fn r208_issuers_say_what_they_demand() {
     let more = |text: &str| issuer(&format!("{base}, {text}"));
     bad(&more("leeway: 6m"), &["issuers[0].leeway|out of bounds"]);
     bad(&more("max_lifetime: 0s"), &["issuers[0].max_lifetime|out of bounds"]);
-    bad(&more("name: api-key"), &["issuers[0].name|stands for API keys"]);
+    bad(&more("name: api-key"), &["issuers[0].name|is reserved for API keys"]);
     bad(&more("name: a b"), &["issuers[0].name|is not a name"]);
     bad(&more("scopes: [a b]"), &["issuers[0].scopes[0]|is not a scope token"]);
     bad(&more("scope_claims: []"), &["issuers[0].scope_claims|is empty"]);
@@ -303,7 +303,7 @@ fn r208_issuers_say_what_they_demand() {
         &issuer(
             "issuer: 'urn:gatepost:api-key', audiences: [a], algorithms: [RS256], keys: { file: a }",
         ),
-        &["issuers[0].issuer|stands for API keys"],
+        &["issuers[0].issuer|is reserved for API keys"],
     );
 }
 

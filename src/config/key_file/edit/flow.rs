@@ -5,14 +5,14 @@
 
 use std::ops::Range;
 
-/// Where the parts of a flow mapping stand, in bytes.
+/// The positions of the parts of a flow mapping, in bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FlowMapping {
     /// Keys with their quotes, and values.
     pub(super) pairs: Vec<(Range<usize>, Range<usize>)>,
-    /// Where the last key, value or comma ends.
+    /// The end of the last key, value or comma.
     pub(super) end_of_content: usize,
-    /// Whether a comma stands after the last value.
+    /// True if a comma follows the last value.
     pub(super) trailing_comma: bool,
 }
 
@@ -151,7 +151,7 @@ fn plain(bytes: &[u8]) -> usize {
     text.trim_ascii_end().len().max(1)
 }
 
-/// How long a scalar on one line is, from its first byte: the quotes included. `None` when it
+/// The length of a scalar on one line, from its first byte: the quotes included. `None` when it
 /// does not end on this line, or is no scalar.
 pub(super) fn scalar_on_line(line: &str) -> Option<usize> {
     let bytes = line.as_bytes();

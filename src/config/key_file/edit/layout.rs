@@ -1,4 +1,4 @@
-//! Where the entries of a key file stand, line by line.
+//! The positions of the entries of a key file, line by line.
 //!
 //! Owns the text surgery: which lines an entry takes, where a field of it is, where a new one
 //! goes. Knows block lists with entries in block or flow form, which is how key files are written
@@ -193,7 +193,7 @@ impl<'t> Layout<'t> {
         })
     }
 
-    /// Where the value of the field on this line stands.
+    /// The position of the value of the field on this line.
     fn value_on_line(&self, line: usize) -> Result<Range<usize>, EditError> {
         let Line { start, text, .. } = self.lines[line];
         let colon = text.find(':').unwrap_or(text.len());
@@ -270,7 +270,7 @@ fn position(lines: &[Line<'_>], key: &SpannedKey) -> Option<(usize, usize)> {
     Some((index, byte))
 }
 
-/// How long the key at the beginning of `text` is, quotes and spaces included, when it is `field`
+/// The length of the key at the beginning of `text`, quotes and spaces included, when it is `field`
 /// and a colon follows.
 fn key_length(text: &str, field: &str) -> Option<usize> {
     let quote = text.chars().next().filter(|first| matches!(first, '"' | '\''));
@@ -284,12 +284,12 @@ fn key_length(text: &str, field: &str) -> Option<usize> {
     ends.then_some(text.len() - colon.len())
 }
 
-/// Where the key of a line stands: behind the dash, if it has one.
+/// The position of the key of a line: after the dash, if there is one.
 fn key_column(text: &str) -> usize {
     text.len() - text.trim_start_matches([' ', '\t', '-']).len()
 }
 
-/// Whether a line ends in `|` or `>`, with or without indicators and a comment.
+/// True if a line ends in `|` or `>`, with or without indicators and a comment.
 fn opens_block_scalar(text: &str) -> bool {
     let text = text.split_once(" #").map_or(text, |(before, _)| before).trim_end();
     let header = text.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));

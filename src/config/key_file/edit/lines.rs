@@ -57,7 +57,7 @@ fn object(entry: &KeyEntry) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-/// Where a line begins and ends, its end included; lines count from 1.
+/// The range of a line, its end included; lines count from 1.
 fn line_span(text: &str, line: u64) -> Option<Range<usize>> {
     let before = usize::try_from(line).ok()?.checked_sub(1)?;
     let start = match before.checked_sub(1) {

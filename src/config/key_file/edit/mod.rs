@@ -2,7 +2,7 @@
 //!
 //! Owns adding, removing and changing one entry without touching comments, order, formatting or
 //! line ends of the rest (the contract, "Commands"). The text is edited by position, not printed
-//! anew, and every result is parsed again and compared with what was meant: an edit that would
+//! again, and every result is parsed again and compared with the intended one: an edit that would
 //! change anything else is an error, never a file. Never touches the file system.
 
 mod flow;
@@ -41,7 +41,7 @@ pub enum EditError {
     Layout {
         /// Where, from 1.
         line: usize,
-        /// What stands in the way.
+        /// The obstacle.
         what: &'static str,
     },
     /// The result would not have been what was meant.
@@ -53,7 +53,7 @@ pub enum EditError {
 }
 
 impl Edit {
-    /// What the edit makes of the entry it is about.
+    /// The entry after the edit.
     fn make(&self, entry: &mut KeyEntry) {
         match self {
             Self::Add(_) | Self::Remove(_) => {}
@@ -68,10 +68,10 @@ impl Edit {
 pub fn empty_file(format: Format) -> &'static str {
     match format {
         Format::Yaml => {
-            "# API keys of gatepost. Digests only: nobody can read a key from here.\nkeys: []\n"
+            "# API keys of gatepost. Digests only: no key can be read from here.\nkeys: []\n"
         }
         Format::JsonLines => {
-            "# API keys of gatepost. Digests only: nobody can read a key from here.\n"
+            "# API keys of gatepost. Digests only: no key can be read from here.\n"
         }
     }
 }

@@ -37,7 +37,7 @@ fn digest(id: &str) -> String {
     Digest::sha256(id).to_text()
 }
 
-/// `@a` stands for the digest of `a`, to keep the examples readable.
+/// `@a` is the digest of `a`, to keep the examples readable.
 fn fill(text: &str) -> String {
     let mut text = text.to_owned();
     for id in ["a", "b", "c", "new"] {
@@ -430,7 +430,7 @@ proptest! {
         }
     }
 
-    /// Every other line, its comments, blanks and order of fields stay as somebody wrote them.
+    /// Every other line, its comments, blanks and order of fields stay unchanged.
     #[test]
     fn contract_commands_an_edit_of_json_lines_touches_one_line(
         (text, edit) in any_lines().prop_flat_map(|text| {

@@ -22,7 +22,7 @@ pub const FILE_BYTES_MAX: usize = 1 << 30;
 /// The most bytes of a line without its end: a key with long claims is far below.
 pub const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// How deep the claims of a key may be nested; as in YAML, where a list and a mapping are above.
+/// The maximum nesting of the claims of a key; as in YAML, where a list and a mapping are above.
 const DEPTH_MAX: usize = 62;
 
 /// The most sets of scopes that are looked through for one that is the same.
@@ -32,7 +32,7 @@ const SHARED_MAX: usize = 1 << 16;
 /// mistake. `peppers` are the names that digests may use, `None` any. Mistakes go to `report`.
 ///
 /// # Errors
-/// What the system says.
+/// An error of the system.
 pub fn read(
     report: &Report,
     file: &mut dyn BufRead,
@@ -89,7 +89,7 @@ pub(super) fn read_all(report: &Report, bytes: &[u8], peppers: Option<&[&str]>) 
     keys
 }
 
-/// What a file over [`FILE_BYTES_MAX`] is refused with.
+/// The message about a file over [`FILE_BYTES_MAX`].
 #[must_use]
 pub fn too_large() -> String {
     format!("the file has more than {FILE_BYTES_MAX} bytes, which are accepted")
@@ -164,7 +164,7 @@ impl Lines<'_> {
     }
 }
 
-/// Whether a line is neither blank nor a comment.
+/// True if a line is neither blank nor a comment.
 pub(crate) fn says_something(line: &[u8]) -> bool {
     !line.starts_with(b"#") && !line.iter().all(|byte| b" \t\r\n".contains(byte))
 }

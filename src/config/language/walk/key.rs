@@ -74,7 +74,7 @@ fn property(key: &dyn AnyKey) -> Json {
     property
 }
 
-/// What an entry says besides its type.
+/// The contents of an entry besides its type.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
     /// The name.
@@ -185,6 +185,7 @@ pub trait Form: Debug + Sync {
     }
 
     /// Calls `see` with every section that values contain, and the path to it from `path`.
+    #[cfg(test)]
     fn sections(&self, path: &str, see: &mut dyn FnMut(&str, &'static Section)) {
         let (_, _) = (path, see);
     }
@@ -210,6 +211,7 @@ impl Form for Absent {
 }
 
 /// Calls `see` with every key of `section` and below, and its path: `.routes[].access.scopes`.
+#[cfg(test)]
 pub fn visit(
     section: &'static Section,
     path: &str,

@@ -21,7 +21,7 @@ use crate::config::language::walk::key::{AnyKey, Key, Named, Section, Type};
 use crate::config::language::walk::types::Nested;
 use crate::config::language::yaml::{self, Budget, join};
 
-/// A node, where it stands and where its mistakes go.
+/// A node, its path, and the report for its mistakes.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'a> {
     report: &'a Report,
@@ -30,7 +30,7 @@ pub struct Value<'a> {
     step: Step<'a>,
 }
 
-/// How a value is reached from the one above.
+/// The step from the value above.
 #[derive(Clone, Copy, Debug)]
 enum Step<'a> {
     Root,
@@ -51,7 +51,7 @@ impl<'a> Value<'a> {
         self.node
     }
 
-    /// Where it begins.
+    /// Its first character.
     #[must_use]
     pub fn place(&self) -> Place {
         self.node.place
@@ -199,19 +199,13 @@ impl<'a> Value<'a> {
         found
     }
 
-    /// Whether it is this word, without quotes or with.
+    /// True for this word, with or without quotes.
     #[must_use]
     pub fn is_word(&self, word: &str) -> bool {
         matches!(&self.node.kind, NodeKind::Scalar(scalar) if scalar.text == word)
     }
 
-    /// Whether it is a list.
-    #[must_use]
-    pub fn is_list(&self) -> bool {
-        matches!(self.node.kind, NodeKind::Sequence(_))
-    }
-
-    /// Whether it is a mapping.
+    /// True for a mapping.
     #[must_use]
     pub fn is_mapping(&self) -> bool {
         matches!(self.node.kind, NodeKind::Mapping(_))
@@ -239,7 +233,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The items of a list, or the one value that stands in place of a list of one.
+    /// The items of a list, or the one value in place of a list of one.
     pub fn one_or_many(&self) -> Option<Vec<Value<'_>>> {
         match &self.node.kind {
             NodeKind::Sequence(_) => self.items(),
@@ -247,7 +241,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What each item of a list, or the one value in its place, reads as; mistakes are left out.
+    /// Reads each item of a list, or the one value in its place; mistakes are left out.
     /// `accepted` bounds how many there may be.
     pub fn each<T>(
         &self,

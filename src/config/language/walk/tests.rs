@@ -1,4 +1,4 @@
-//! What each reader takes, and what it says to the rest.
+//! The accepted values of each reader, and its messages about others.
 
 use std::path::Path;
 

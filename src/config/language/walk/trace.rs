@@ -25,7 +25,7 @@ pub(crate) struct Written {
 /// Names of sections and their keys.
 pub(crate) type Keys = BTreeSet<(&'static str, &'static str)>;
 
-/// What happened since the last [`take`].
+/// The record since the last [`take`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trace {
     /// The keys in documents.

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use crate::config::language::walk::key::{Form, Key, Section, Type};
 use crate::config::language::walk::{Mapping, Value};
 
-/// `${NAME}` may stand in any scalar, whatever it is expanded to.
+/// `${NAME}` is accepted in any scalar, for a value of any type.
 const EXPANDED: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}";
 
 fn or_expanded(schema: &Json) -> Json {
@@ -71,6 +71,7 @@ impl<F: Form, T: Debug> Form for Custom<F, T> {
         self.0.bounds()
     }
 
+    #[cfg(test)]
     fn sections(&self, path: &str, see: &mut dyn FnMut(&str, &'static Section)) {
         self.0.sections(path, see);
     }
@@ -303,7 +304,7 @@ impl<T: Copy + Debug + Sync> Type for Words<T> {
     }
 }
 
-/// A list of so few to so many items.
+/// A list, with the minimum and maximum number of items.
 #[derive(Clone, Copy, Debug)]
 pub struct List<F>(pub F, pub usize, pub usize);
 
@@ -312,6 +313,7 @@ impl<F: Form> Form for List<F> {
         json!({ "type": "array", "items": self.0.schema() })
     }
 
+    #[cfg(test)]
     fn sections(&self, path: &str, see: &mut dyn FnMut(&str, &'static Section)) {
         self.0.sections(&format!("{path}[]"), see);
     }
@@ -346,7 +348,7 @@ impl<F> Key<List<F>> {
     }
 }
 
-/// One value, or a list of so few to so many.
+/// One value, or a list, with the minimum and maximum number of items.
 #[derive(Clone, Copy, Debug)]
 pub struct OneOrMany<F>(pub F, pub usize, pub usize);
 
@@ -367,6 +369,7 @@ impl<F: Form> Form for OneOrMany<F> {
         json!({ "anyOf": [one, { "type": "array", "items": one }] })
     }
 
+    #[cfg(test)]
     fn sections(&self, path: &str, see: &mut dyn FnMut(&str, &'static Section)) {
         self.0.sections(&format!("{path}[]"), see);
     }
@@ -380,7 +383,7 @@ impl<T: Type> Type for OneOrMany<T> {
     }
 }
 
-/// A mapping with so few to so many names of the operator's choice.
+/// A mapping with names of the operator's choice, with their minimum and maximum number.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<F>(pub F, pub usize, pub usize);
 
@@ -389,6 +392,7 @@ impl<F: Form> Form for Table<F> {
         json!({ "type": "object", "additionalProperties": self.0.schema() })
     }
 
+    #[cfg(test)]
     fn sections(&self, path: &str, see: &mut dyn FnMut(&str, &'static Section)) {
         self.0.sections(&format!("{path}[]"), see);
     }
@@ -425,6 +429,7 @@ impl<T: Debug> Form for NestedAs<T> {
         self.0.schema()
     }
 
+    #[cfg(test)]
     fn sections(&self, path: &str, see: &mut dyn FnMut(&str, &'static Section)) {
         see(path, self.0);
     }
@@ -447,6 +452,7 @@ impl Form for Nested {
         self.0.schema()
     }
 
+    #[cfg(test)]
     fn sections(&self, path: &str, see: &mut dyn FnMut(&str, &'static Section)) {
         see(path, self.0);
     }
@@ -461,6 +467,7 @@ impl<A: Form, B: Form> Form for Either<A, B> {
         json!({ "anyOf": [self.0.schema(), self.1.schema()] })
     }
 
+    #[cfg(test)]
     fn sections(&self, path: &str, see: &mut dyn FnMut(&str, &'static Section)) {
         self.0.sections(path, see);
         self.1.sections(path, see);

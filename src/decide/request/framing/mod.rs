@@ -219,7 +219,7 @@ impl<'a> Head<'a> {
 pub(in crate::decide) struct Lines<'a>(pub(in crate::decide) &'a [u8]);
 
 impl<'a> Lines<'a> {
-    /// The next line, which has no CR, and no LF as long as [`no_control`] holds for it.
+    /// The next line, which has no CR, and no LF as long as `no_control` holds for it.
     pub(in crate::decide) fn next_line(&mut self) -> Result<&'a [u8], FramingError> {
         let end = find(self.0, b'\r').ok_or(FramingError::LineEnd)?;
         let (line, rest) = self.0.split_at(end);

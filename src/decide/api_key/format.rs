@@ -1,4 +1,5 @@
-//! The format of gatepost's own keys: `gp_key_`, 43 base62 characters, 6 characters of checksum.
+//! The format of the secrets that gatepost generates: `gp_key_` and its siblings, 43 base62
+//! characters, 6 characters of checksum.
 //!
 //! Owns the text form of every secret that gatepost generates: generation, and detection of
 //! mistyped or truncated ones before anything is hashed or looked up. The checksum keeps typing
@@ -15,7 +16,7 @@ use crate::base::secret::Secret;
 pub(crate) const RESERVED_PREFIX: &str = "gp_";
 
 /// Base62 digits in the order of their values.
-const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+pub const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// Random characters of a key: 62^43 is just above 2^256.
 const RANDOM_CHARS: usize = 43;
@@ -33,6 +34,18 @@ pub(crate) const API_KEY_PATTERN: &str = r"\bgp_key_[0-9A-Za-z]{49}\b";
 /// Finds personal access tokens: for secret scanners.
 pub(crate) const PERSONAL_ACCESS_TOKEN_PATTERN: &str = r"\bgp_pat_[0-9A-Za-z]{49}\b";
 
+/// Finds client secrets: for secret scanners.
+pub const CLIENT_SECRET_PATTERN: &str = r"\bgp_cs_[0-9A-Za-z]{49}\b";
+
+/// Finds refresh tokens: for secret scanners.
+pub const REFRESH_TOKEN_PATTERN: &str = r"\bgp_rt_[0-9A-Za-z]{49}\b";
+
+/// Finds authorization codes: for secret scanners.
+pub const AUTHORIZATION_CODE_PATTERN: &str = r"\bgp_ac_[0-9A-Za-z]{49}\b";
+
+/// Finds device codes: for secret scanners.
+pub const DEVICE_CODE_PATTERN: &str = r"\bgp_dc_[0-9A-Za-z]{49}\b";
+
 /// The kinds of secret that have this form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SecretKind {
@@ -40,11 +53,26 @@ pub enum SecretKind {
     ApiKey,
     /// `gp_pat_`.
     PersonalAccessToken,
+    /// `gp_cs_`.
+    ClientSecret,
+    /// `gp_rt_`.
+    RefreshToken,
+    /// `gp_ac_`.
+    AuthorizationCode,
+    /// `gp_dc_`.
+    DeviceCode,
 }
 
 impl SecretKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::ApiKey, Self::PersonalAccessToken];
+    pub const ALL: [Self; 6] = [
+        Self::ApiKey,
+        Self::PersonalAccessToken,
+        Self::ClientSecret,
+        Self::RefreshToken,
+        Self::AuthorizationCode,
+        Self::DeviceCode,
+    ];
 
     /// The prefix of secrets of this kind.
     #[must_use]
@@ -52,6 +80,10 @@ impl SecretKind {
         match self {
             Self::ApiKey => "gp_key_",
             Self::PersonalAccessToken => "gp_pat_",
+            Self::ClientSecret => "gp_cs_",
+            Self::RefreshToken => "gp_rt_",
+            Self::AuthorizationCode => "gp_ac_",
+            Self::DeviceCode => "gp_dc_",
         }
     }
 
@@ -61,6 +93,10 @@ impl SecretKind {
         match self {
             Self::ApiKey => API_KEY_PATTERN,
             Self::PersonalAccessToken => PERSONAL_ACCESS_TOKEN_PATTERN,
+            Self::ClientSecret => CLIENT_SECRET_PATTERN,
+            Self::RefreshToken => REFRESH_TOKEN_PATTERN,
+            Self::AuthorizationCode => AUTHORIZATION_CODE_PATTERN,
+            Self::DeviceCode => DEVICE_CODE_PATTERN,
         }
     }
 }
@@ -70,6 +106,10 @@ impl fmt::Display for SecretKind {
         f.write_str(match self {
             Self::ApiKey => "API key",
             Self::PersonalAccessToken => "personal access token",
+            Self::ClientSecret => "client secret",
+            Self::RefreshToken => "refresh token",
+            Self::AuthorizationCode => "authorization code",
+            Self::DeviceCode => "device code",
         })
     }
 }
@@ -261,7 +301,7 @@ mod tests {
             let made = generate(kind, &mut counting(3)).unwrap();
             assert!(kind.pattern().contains(kind.prefix()), "{kind}");
             check_form(made.expose(), Form::Good(kind));
-            assert_eq!(made.expose().len(), 7 + 43 + 6);
+            assert_eq!(made.expose().len(), kind.prefix().len() + 43 + 6);
             let again = generate(kind, &mut counting(4)).unwrap();
             assert_ne!(made.expose(), again.expose());
         }
@@ -270,7 +310,17 @@ mod tests {
     #[test]
     fn people_are_told_what_kind_a_secret_is() {
         let names = SecretKind::ALL.map(|kind| kind.to_string());
-        assert_eq!(names, ["API key", "personal access token"]);
+        assert_eq!(
+            names,
+            [
+                "API key",
+                "personal access token",
+                "client secret",
+                "refresh token",
+                "authorization code",
+                "device code"
+            ]
+        );
     }
 
     #[test]

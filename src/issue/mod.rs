@@ -6,3 +6,4 @@
 pub mod credential;
 pub mod intent;
 pub mod rows;
+pub mod safe_store;

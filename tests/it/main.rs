@@ -47,6 +47,7 @@ mod reload;
 mod reload_fire;
 mod requirements;
 mod revocation;
+mod safe_store;
 mod secrets;
 mod strangers;
 mod tidy;

@@ -3,7 +3,9 @@
 //! Owns the rows of the store and the intents that read and write them. Never waits, never speaks
 //! SQL or HTTP, never reads the clock; a secret is an argument and is kept as a digest only.
 
+pub mod access_token;
 pub mod credential;
 pub mod intent;
 pub mod rows;
 pub mod safe_store;
+pub mod signing_key;

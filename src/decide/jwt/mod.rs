@@ -215,6 +215,15 @@ pub enum JwtError {
     },
 }
 
+/// Modulus and exponent of an `RSAPublicKey` (RFC 8017 appendix A.1.1), big-endian, without
+/// leading zeros.
+pub(crate) fn rsa_public_key(der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    match der::pkcs1(der).ok()? {
+        key::PublicKey::Rsa { modulus, exponent } => Some((modulus, exponent)),
+        key::PublicKey::Ec { .. } | key::PublicKey::Ed25519(_) => None,
+    }
+}
+
 fn described(kid: Option<&str>) -> String {
     match kid {
         Some(kid) => format!("a token with kid {kid:?}"),

@@ -1,0 +1,240 @@
+//! Access tokens: JWTs as in RFC 9068.
+//!
+//! Owns header and claims, byte for byte, and their order. Never decides what a token grants, and
+//! keeps nothing about it: its `jti` is GRANT.SERIAL, so ending a grant ends every token of it.
+
+use serde::Serialize;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::base::clock::UnixTime;
+use crate::base::secret::Secret;
+use crate::decide::scope::ScopeSet;
+use crate::issue::signing_key::{SignError, SigningKey};
+
+/// The claims of one token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claims<'a> {
+    /// `iss`: `issuer.url`, byte for byte.
+    pub issuer: &'a str,
+    /// `sub`.
+    pub subject: &'a str,
+    /// `aud`.
+    pub audience: &'a str,
+    /// `iat`.
+    pub issued: UnixTime,
+    /// Seconds from `iat` to `exp`.
+    pub lifetime: u64,
+    /// The first part of `jti`: the grant, or the generation of the application.
+    pub grant: &'a str,
+    /// The second part of `jti`.
+    pub serial: u64,
+    /// `client_id`.
+    pub client: &'a str,
+    /// `scope`.
+    pub scopes: &'a ScopeSet,
+    /// `auth_time`, where a person signed in.
+    pub auth_time: Option<UnixTime>,
+}
+
+/// `typ` first: tokens begin with `eyJ0`.
+#[derive(Serialize)]
+struct Header<'a> {
+    typ: &'a str,
+    alg: &'a str,
+    kid: &'a str,
+}
+
+#[derive(Serialize)]
+struct Payload<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    exp: u64,
+    iat: u64,
+    jti: &'a str,
+    client_id: &'a str,
+    scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<u64>,
+}
+
+impl Claims<'_> {
+    /// `jti`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}.{}", self.grant, self.serial)
+    }
+
+    /// The token, signed.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub fn sign(&self, key: &SigningKey) -> Result<Secret<String>, SignError> {
+        let header = Header { typ: "at+jwt", alg: key.algorithm().as_str(), kid: key.kid() };
+        let payload = Payload {
+            iss: self.issuer,
+            sub: self.subject,
+            aud: self.audience,
+            exp: self.issued.0.saturating_add(self.lifetime),
+            iat: self.issued.0,
+            jti: &self.id(),
+            client_id: self.client,
+            scope: &self.scopes.to_string(),
+            auth_time: self.auth_time.map(|at| at.0),
+        };
+        let mut token = String::with_capacity(1024);
+        push_json(&mut token, &header)?;
+        token.push('.');
+        push_json(&mut token, &payload)?;
+        let signature = key.sign(token.as_bytes())?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(Secret::new(token))
+    }
+}
+
+fn push_json(token: &mut String, members: &impl Serialize) -> Result<(), SignError> {
+    let json = serde_json::to_vec(members).map_err(|_| SignError)?;
+    URL_SAFE_NO_PAD.encode_string(json, token);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use jsonwebtoken::{DecodingKey, Validation};
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::decide::jwt::{
+        Algorithm, IssuerSettings, Issuers, JwtError, KeyFileFormat, KeySet, TokenShape,
+    };
+    use crate::issue::signing_key::jwks;
+    use crate::issue::signing_key::tests::keys;
+
+    const ISSUER: &str = "https://api.example.com";
+
+    fn claims(scopes: &ScopeSet) -> Claims<'_> {
+        Claims {
+            issuer: ISSUER,
+            subject: "usr_1",
+            audience: "https://api.example.com/v3",
+            issued: UnixTime(1_800_000_000),
+            lifetime: 3_600,
+            grant: "gr_1",
+            serial: 42,
+            client: "app_1",
+            scopes,
+            auth_time: Some(UnixTime(1_799_999_000)),
+        }
+    }
+
+    fn part(token: &Secret<String>, at: usize) -> String {
+        let part = token.expose().split('.').nth(at).unwrap();
+        String::from_utf8(URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    }
+
+    /// What the gate would trust for this issuer.
+    fn gate(key: &SigningKey) -> Issuers {
+        let listed = [key.algorithm()];
+        let set = KeySet::parse(jwks([key]).as_bytes(), KeyFileFormat::JwksOrPem, &listed).unwrap();
+        let settings = IssuerSettings {
+            issuer: ISSUER.into(),
+            name: "gatepost".into(),
+            audiences: vec!["https://api.example.com/v3".into()],
+            algorithms: listed.to_vec(),
+            types: vec![Some("at+jwt".into())],
+            audience_claim: "aud".into(),
+            scope_claims: vec!["scope".into()],
+            scopes_cap: None,
+            leeway: Duration::ZERO,
+            max_lifetime: None,
+            claim_headers: Vec::new(),
+            shape: TokenShape::of_rfc9068(),
+            introspection: None,
+        };
+        Issuers::new(vec![(Arc::new(settings), Arc::new(set))])
+    }
+
+    #[test]
+    fn contract_access_token_header_and_claims_byte_for_byte() {
+        let scopes = ScopeSet::parse("write read").unwrap();
+        for key in keys() {
+            let token = claims(&scopes).sign(key).unwrap();
+            assert!(token.expose().starts_with("eyJ0"));
+            let (alg, kid) = (key.algorithm(), key.kid());
+            assert_eq!(
+                part(&token, 0),
+                format!(r#"{{"typ":"at+jwt","alg":"{alg}","kid":"{kid}"}}"#)
+            );
+            assert_eq!(
+                part(&token, 1),
+                r#"{"iss":"https://api.example.com","sub":"usr_1","aud":"https://api.example.com/v3","exp":1800003600,"iat":1800000000,"jti":"gr_1.42","client_id":"app_1","scope":"read write","auth_time":1799999000}"#
+            );
+        }
+    }
+
+    #[test]
+    fn contract_access_token_of_client_credentials_has_no_auth_time() {
+        let none = ScopeSet::default();
+        let claims = Claims { auth_time: None, subject: "app:app_1", ..claims(&none) };
+        let token = claims.sign(keys()[1]).unwrap();
+        assert!(part(&token, 1).ends_with(r#""client_id":"app_1","scope":""}"#));
+    }
+
+    #[test]
+    fn the_gate_and_jsonwebtoken_accept_what_is_signed() {
+        let scopes = ScopeSet::parse("read").unwrap();
+        for key in keys() {
+            let token = claims(&scopes).sign(key).unwrap();
+            let at =
+                |seconds: u64| gate(key).verify(token.expose(), UnixTime(1_800_000_000 + seconds));
+            let verified = at(0).unwrap();
+            assert_eq!(verified.principal().subject(), "usr_1");
+            assert_eq!(verified.principal().scopes(), &scopes);
+            assert_eq!(verified.kid(), Some(key.kid()));
+            assert!(at(3_599).is_ok() && matches!(at(3_600), Err(JwtError::Expired(_))));
+            assert!(oracle(token.expose(), key));
+        }
+        // Signed by the other key.
+        let [rsa, ec] = keys();
+        let token = claims(&scopes).sign(rsa).unwrap();
+        assert!(gate(ec).verify(token.expose(), UnixTime(1_800_000_000)).is_err());
+    }
+
+    fn oracle(token: &str, key: &SigningKey) -> bool {
+        let jwk = serde_json::from_str(&key.jwk().to_string()).unwrap();
+        let named = match key.algorithm() {
+            Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
+            _ => jsonwebtoken::Algorithm::ES256,
+        };
+        let mut validation = Validation::new(named);
+        validation.set_audience(&["https://api.example.com/v3"]);
+        validation.set_issuer(&[ISSUER]);
+        validation.validate_exp = false;
+        jsonwebtoken::decode::<Value>(token, &DecodingKey::from_jwk(&jwk).unwrap(), &validation)
+            .is_ok()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_texts_are_the_gate_reads_them_back(
+            subject in "[^\\pC]{1,40}",
+            client in "[!-~]{1,20}",
+            serial in any::<u64>(),
+        ) {
+            let scopes = ScopeSet::parse("read").unwrap();
+            let claims = Claims { subject: &subject, client: &client, serial, ..claims(&scopes) };
+            let key = keys()[1];
+            let token = claims.sign(key).unwrap();
+            let verified = gate(key).verify(token.expose(), UnixTime(1_800_000_000)).unwrap();
+            prop_assert_eq!(verified.principal().subject(), &*subject);
+            prop_assert!(oracle(token.expose(), key));
+        }
+    }
+}

@@ -4,8 +4,17 @@
 //! SQL or HTTP, never reads the clock; a secret is an argument and is kept as a digest only.
 
 pub mod access_token;
+pub mod answer;
+pub mod application;
+pub mod client_auth;
 pub mod credential;
+pub mod error;
+pub mod form;
 pub mod intent;
+pub mod metadata;
+pub mod person;
+pub mod redirect;
+pub mod request;
 pub mod rows;
 pub mod safe_store;
 pub mod signing_key;

@@ -130,12 +130,12 @@ pub(crate) fn authenticate(
     let application = rows.get::<Application>(&client.id)?;
     // Read for unknown ones as well, so that they take as long.
     let secrets = rows.all::<Secret>("application", &client.id)?;
-    let live = |row: &&Secret| row.ends.is_none_or(|end| now < end);
-    let matching = |secret: &SecretDigest| {
-        secrets.iter().filter(live).fold(false, |found, row| found | (row.digest == *secret))
-    };
-    let proved = |application: &Application| match (&client.secret, application.confidential) {
-        (Some(secret), true) => matching(secret),
+    let live = secrets.iter().filter(|row| row.ends.is_none_or(|end| now < end));
+    let live: Vec<_> = live.map(|row| row.digest).collect();
+    // Compared for unknown ones as well.
+    let is_secret = client.secret.map(|secret| secret.is_one_of(&live));
+    let proved = |application: &Application| match (is_secret, application.confidential) {
+        (Some(is_secret), true) => is_secret,
         (None, false) => true,
         (Some(_), false) | (None, true) => false,
     };

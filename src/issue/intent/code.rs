@@ -116,8 +116,13 @@ impl RedeemCode {
     }
 }
 
-/// S256 of RFC 7636 section 4.6.
+/// S256 of RFC 7636 section 4.6. A verifier that is not 43 to 128 unreserved characters (section
+/// 4.1) is a wrong one, whatever its digest.
 fn is_verified(challenge: &str, verifier: &str) -> bool {
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if !(43..=128).contains(&verifier.len()) || !verifier.bytes().all(is_unreserved) {
+        return false;
+    }
     let computed = URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes()));
     computed.as_bytes().ct_eq(challenge.as_bytes()).into()
 }
@@ -143,4 +148,24 @@ fn replay(rows: &Rows, code: &Code, now: UnixTime) -> Result<Decision<Issued>, N
     let Some(mut grant) = grant.filter(|grant| grant.ended.is_none()) else { return Ok(refused) };
     grant.ended = Some(now);
     Ok(refused.write(&grant).act(act("code.replay", &grant)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r1102_a_verifier_has_the_form_of_the_rfc() {
+        let verified = |verifier: &str| {
+            is_verified(&URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes())), verifier)
+        };
+        assert!(verified(&"a".repeat(43)) && verified(&"-._~".repeat(32)));
+        for wrong in ["", &"a".repeat(42), &"a".repeat(129), &format!("{}+", "a".repeat(43))] {
+            assert!(!verified(wrong), "{wrong}");
+        }
+        // RFC 7636 appendix B.
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        assert!(is_verified("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", verifier));
+        assert!(!is_verified(verifier, verifier), "plain");
+    }
 }

@@ -44,6 +44,12 @@ impl fmt::Display for Id {
     }
 }
 
+/// The most secrets of an application that are live, and the least that are compared.
+pub const SECRETS_COMPARED: usize = 2;
+
+/// Compared where there is no secret.
+const NO_SECRET: SecretDigest = SecretDigest([0; 32]);
+
 /// SHA-256 of a secret that gatepost made.
 #[derive(Clone, Copy, Eq)]
 pub struct SecretDigest(pub [u8; 32]);
@@ -53,6 +59,17 @@ impl SecretDigest {
     #[must_use]
     pub fn of_secret(secret: &str) -> Self {
         Self(sha256(secret.as_bytes()))
+    }
+
+    /// Returns whether it is one of `live`. Makes at least `SECRETS_COMPARED` comparisons, so that
+    /// an unknown client takes as long as a wrong secret.
+    #[must_use]
+    pub fn is_one_of(&self, live: &[Self]) -> bool {
+        let compared = (0..live.len().max(SECRETS_COMPARED)).map(|at| {
+            let is_live = at < live.len();
+            (live.get(at).unwrap_or(&NO_SECRET) == self) & is_live
+        });
+        compared.fold(false, |found, is_equal| found | is_equal)
     }
 }
 
@@ -184,4 +201,21 @@ kept_as! {
     ScopeSet, Box<str>, |scopes| Box::<str>::from(scopes.to_string()), |text| Self::parse(&text).ok();
     Words, Box<str>, |words| Box::<str>::from(words.0.join("\n")),
         |text| Some(text.lines().collect());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r1115_a_secret_is_compared_with_every_live_one_and_with_as_many_for_no_client() {
+        let digest = SecretDigest::of_secret;
+        let live = [digest("old"), digest("new")];
+        assert!(digest("old").is_one_of(&live) && digest("new").is_one_of(&live));
+        assert!(!digest("other").is_one_of(&live));
+        assert!(digest("old").is_one_of(&live[..1]) && !digest("new").is_one_of(&live[..1]));
+        // The placeholder is no secret.
+        assert!(!NO_SECRET.is_one_of(&[]));
+        assert!(!NO_SECRET.is_one_of(&live[..1]));
+    }
 }

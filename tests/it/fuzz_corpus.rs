@@ -8,11 +8,17 @@ use std::fs;
 use crate::support::{files_below, root};
 
 #[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/client_auth.rs"]
+mod client_auth;
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
 #[path = "../../fuzz/fuzz_targets/config.rs"]
 mod config;
 #[expect(unused_attributes, reason = "no_main is for the fuzzer")]
 #[path = "../../fuzz/fuzz_targets/credential.rs"]
 mod credential;
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/form.rs"]
+mod form;
 #[expect(unused_attributes, reason = "no_main is for the fuzzer")]
 #[path = "../../fuzz/fuzz_targets/forwarded.rs"]
 mod forwarded;
@@ -40,10 +46,15 @@ mod key_file;
 #[expect(unused_attributes, reason = "no_main is for the fuzzer")]
 #[path = "../../fuzz/fuzz_targets/path.rs"]
 mod path;
-
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/redirect.rs"]
+mod redirect;
 #[expect(unused_attributes, reason = "no_main is for the fuzzer")]
 #[path = "../../fuzz/fuzz_targets/response.rs"]
 mod response;
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/safe_store.rs"]
+mod safe_store;
 
 #[track_caller]
 fn replay(target: &str, run: fn(&[u8])) {
@@ -57,6 +68,11 @@ fn replay(target: &str, run: fn(&[u8])) {
 }
 
 #[test]
+fn fuzz_client_auth_seeds() {
+    replay("client_auth", client_auth::run);
+}
+
+#[test]
 fn fuzz_config_seeds() {
     replay("config", config::run);
 }
@@ -64,6 +80,11 @@ fn fuzz_config_seeds() {
 #[test]
 fn fuzz_credential_seeds() {
     replay("credential", credential::run);
+}
+
+#[test]
+fn fuzz_form_seeds() {
+    replay("form", form::run);
 }
 
 #[test]
@@ -114,4 +135,14 @@ fn fuzz_path_seeds() {
 #[test]
 fn fuzz_response_seeds() {
     replay("response", response::run);
+}
+
+#[test]
+fn fuzz_redirect_seeds() {
+    replay("redirect", redirect::run);
+}
+
+#[test]
+fn fuzz_safe_store_seeds() {
+    replay("safe_store", safe_store::run);
 }

@@ -45,7 +45,7 @@ wheels = $(PYTHON) -m pip --version >/dev/null 2>&1 || { $(call package,pip3,pyt
 crate = cargo $(1) --version >/dev/null 2>&1 \
 	  || { echo 'gatepost: compiling $(2) $(3), which takes a few minutes' >&2; cargo install --locked --quiet $(2) --version $(3); }
 
-.PHONY: help setup demo test check language spelling deny shape bench bench-peers bench-variants million invalid-tokens identity-provider instructions profile soak faults fuzz coverage mutants mutants-all run ci
+.PHONY: help setup demo test check language spelling deny shape bench bench-peers bench-variants million invalid-tokens identity-provider instructions profile differential every-byte upstreams downstreams websockets slow long-transfers soak faults fuzz coverage mutants mutants-all run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
@@ -145,6 +145,61 @@ identity-provider: setup ## an identity provider that is not ours (Node.js): rot
 
 # BINARY=file tries one that is built already; FILTER=words chooses among the faults.
 FAKETIME := target/faketime/usr/lib
+
+# Readers and clients of the rigs of the data path.
+RIGGED := target/rig/.installed
+$(RIGGED): tests/rig/requirements.txt
+	@rm -rf target/rig && mkdir -p target/rig
+	@$(call wheels,target/rig,$(shell grep -o '^[^ \#]*' tests/rig/requirements.txt))
+	@touch $@
+
+# $(call rig,PROGRAM,ARGUMENTS): a program of tests/rig on BINARY, or on the debug build.
+rig = PYTHONPATH=.venv:target/rig PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/rig/$(1).py $(if $(BINARY),--binary $(BINARY)) $(2)
+build = $(if $(BINARY),,cargo build --locked)
+
+differential: CASES = 100000
+differential: setup $(RIGGED) ## random messages through it, read again by h11 and llhttp: CASES=100000 SEED= ONLY=case BINARY=
+	@$(call package,node,nodejs)
+	$(call build)
+	$(call rig,differential,--cases $(CASES) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)))
+
+every-byte: setup ## every byte at 39 places of a request: one answer and one log line each; a table beside nginx and HAProxy
+	-@$(call package,haproxy,haproxy)
+	-@$(call package,nginx,nginx-light)
+	$(call build)
+	$(call rig,every_byte,$(if $(TABLE),--table $(TABLE)))
+
+upstreams: setup $(TESTED) $(RIGGED) ## in front of gunicorn, Node.js, nginx, Apache, http.server and php -S; FILTER=word of a name
+	-@$(call package,node,nodejs)
+	-@$(call package,nginx,nginx-light)
+	-@$(call package,apache2,apache2-bin)
+	-@$(call package,php,php-cli)
+	$(call build)
+	$(call rig,upstreams,$(if $(FILTER),--only "$(FILTER)"))
+
+websockets: COUNT = 20000
+websockets: setup ## COUNT=20000 WebSocket handshakes with echo on a Unix-socket upstream, an idle tunnel, a drain
+	$(call build)
+	$(call rig,websockets,--count $(COUNT))
+
+slow: setup ## slowhttptest beside good traffic: p99 and errors against the calm of the same round, SECONDS=60 each
+	@$(call package,slowhttptest,slowhttptest)
+	$(call build)
+	$(call rig,slow,--seconds $(SECONDS) $(if $(FILTER),--only "$(FILTER)"))
+
+downstreams: setup $(RIGGED) ## behind curl, HAProxy, nginx, wrk or ab, requests, fetch and PHP
+	-@$(call package,node,nodejs)
+	-@$(call package,haproxy,haproxy)
+	-@$(call package,nginx,nginx-light)
+	-@$(call package,wrk,wrk)
+	$(call build)
+	$(call rig,downstreams)
+
+long-transfers: HOURS = 1
+long-transfers: SECONDS = $(shell expr $(HOURS) \* 3600)
+long-transfers: setup ## uploads, downloads and an event stream that trickle for HOURS=1 or SECONDS=, cut by nothing
+	$(call build)
+	$(call rig,long_transfers,--seconds $(SECONDS))
 
 soak: SECONDS = 600
 soak: setup $(TESTED) ## good and hostile traffic for SECONDS=600 while everything around it changes; every request accounted for

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::config::{Dynamic, Materials};
-use crate::decide::gate::{FailedCredentials, Gate, NewKeys};
+use crate::decide::gate::{FailedCredentials, Gate, NewKeys, Stored};
 use crate::decide::jwt::Issuers;
 use crate::decide::rate_limit::LimitTable;
 use crate::decide::revocation::{Published, Revocations};
@@ -23,6 +23,8 @@ pub struct Retained {
     pub tokens: Arc<TokenCache>,
     /// Acknowledged revocations. Shared by every snapshot.
     pub revoked: Arc<Published>,
+    /// Credentials of the store, if there is one. Shared by every snapshot.
+    pub stored: Option<Stored>,
     /// Unknown keys that tokens named just now. Shared by every snapshot.
     pub new_keys: Arc<NewKeys>,
     /// The issuers of the snapshot before: those that are the same stay in their epoch.
@@ -37,6 +39,7 @@ impl Retained {
             limits: Arc::new(LimitTable::new(limit_entries, seed)),
             tokens: Arc::new(TokenCache::new(token_cache)),
             revoked: Arc::default(),
+            stored: None,
             new_keys: Arc::default(),
             issuers: Arc::default(),
         }
@@ -76,6 +79,7 @@ impl Snapshot {
             issuers: Arc::new(retained.issuers.renew(issuers)),
             tokens: Arc::clone(&retained.tokens),
             keys: Arc::clone(&materials.key_ring),
+            stored: retained.stored.clone(),
             revocations: Revocations::new(
                 Arc::clone(&retained.revoked),
                 Arc::clone(&materials.revoked),

@@ -31,6 +31,8 @@ pub struct Evidence {
     pub recalled: Option<bool>,
     /// The key, verified.
     pub key: Option<VerifiedKey>,
+    /// The personal access token, verified.
+    pub pat: Option<VerifiedKey>,
     /// The state of every limit that was checked.
     pub standings: Vec<Standing>,
 }
@@ -47,18 +49,17 @@ impl Evidence {
             token: None,
             recalled: None,
             key: None,
+            pat: None,
             standings: Vec::new(),
         }
     }
 
-    /// The established principal: the token's, else the key's.
+    /// The established principal: the token's, else that of the personal access token, else the
+    /// key's.
     #[must_use]
     pub fn principal(&self) -> Option<&Arc<Principal>> {
-        match (&self.token, &self.key) {
-            (Some(token), _) => Some(token.principal()),
-            (None, Some(key)) => Some(key.principal()),
-            (None, None) => None,
-        }
+        let token = self.token.as_ref().map(VerifiedToken::principal);
+        token.or_else(|| self.pat.as_ref().or(self.key.as_ref()).map(VerifiedKey::principal))
     }
 }
 
@@ -120,6 +121,9 @@ pub fn steps_behind_route(evidence: &Evidence, rejection: Option<&Rejection>) ->
     }
     if let Some(key) = &evidence.key {
         steps.push(passed("api key", describe_principal(key.principal())));
+    }
+    if let Some(pat) = &evidence.pat {
+        steps.push(passed("personal access token", describe_principal(pat.principal())));
     }
     if let Some(token) = &evidence.token {
         let expires = token.expires();

@@ -52,14 +52,15 @@ impl FailedCredentials {
 
 impl Gate {
     /// Refuses requests that need new work from an address whose budget is exhausted. gatepost's
-    /// own keys pass: their checksum is checked before anything is looked up.
+    /// own keys and tokens pass: their checksum is checked before anything is looked up.
     pub(super) fn check_failed(
         &self,
         ask: Ask<'_>,
         presented: Presented<'_>,
         evidence: &Evidence,
     ) -> Result<(), Rejection> {
-        let needs_work = needs_work(presented, evidence.token.is_some());
+        let is_pat = presented.jwt.is_some_and(|token| self.is_pat(token));
+        let needs_work = needs_work(presented, is_pat || evidence.token.is_some());
         if !needs_work || self.failed_credentials.exempts(ask.head.peer) {
             return Ok(());
         }

@@ -42,13 +42,13 @@ impl Gate {
                 let caller = Some(&**token.principal());
                 charges.push(self.charge_for(policy, route, caller, evidence.address));
             }
-            if let Some(key) = &evidence.key {
+            for key in evidence.pat.iter().chain(&evidence.key) {
                 let caller = Some(&**key.principal());
                 let mut charge = self.charge_for(policy, route, caller, evidence.address);
                 charge.quota = key.quota(&policy.name).unwrap_or(charge.quota);
                 charges.push(charge);
             }
-            if evidence.token.is_none() && evidence.key.is_none() {
+            if evidence.principal().is_none() {
                 charges.push(self.charge_for(policy, route, None, evidence.address));
             }
         }

@@ -9,6 +9,7 @@ mod failed;
 mod limits;
 mod need;
 mod new_keys;
+mod stored;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::base::clock::Now;
 use crate::base::secret::Secret;
-use crate::decide::api_key::{self, KeyRing, VerifiedKey};
+use crate::decide::api_key::{self, KeyError, KeyRing, VerifiedKey};
 use crate::decide::jwt::{Issuers, JwtError, Recheck, VerifiedToken};
 use crate::decide::policy::{
     Access, AccessDenied, Preflight, Requirement, Route, RouteMiss, RouteTable, Upgrade,
@@ -40,6 +41,7 @@ pub use evidence::{Evidence, Step, steps, steps_behind_route, steps_to_route};
 pub use failed::FailedCredentials;
 pub use need::{Introspected, Need};
 pub use new_keys::NewKeys;
+pub use stored::Stored;
 
 use need::Query;
 
@@ -171,6 +173,8 @@ pub struct Gate {
     pub tokens: Arc<TokenCache>,
     /// API keys.
     pub keys: Arc<KeyRing>,
+    /// Keys and personal access tokens of the store, if there is one.
+    pub stored: Option<Stored>,
     /// Revoked tokens and API keys.
     pub revocations: Revocations,
     /// The peers whose forwarded fields are believed.
@@ -235,7 +239,7 @@ impl Gate {
             self.check_failed(ask, presented, evidence)?;
             self.verify(ask, presented, requirement, evidence)?;
             self.check_place(presented, evidence)?;
-            if let (Some(token), None) = (presented.jwt, &evidence.token) {
+            if let (Some(token), None, None) = (presented.jwt, &evidence.token, &evidence.pat) {
                 let query = self.query(token, presented.place, requirement, stale)?;
                 return Ok(Verdict::Need(Need::new(query, Arc::clone(route), target.rewritten())));
             }
@@ -302,8 +306,10 @@ impl Gate {
                 Access::Optional(_) | Access::Anonymous => Ok(None),
             };
         }
-        if presented.jwt.is_some() {
-            requirement.accepts(CredentialKind::Jwt)?;
+        if let Some(token) = presented.jwt {
+            let is_pat = self.is_pat(token);
+            let kind = if is_pat { CredentialKind::Pat } else { CredentialKind::Jwt };
+            requirement.accepts(kind)?;
             self.check_origin(head, presented.place, route)?;
         }
         if presented.key.is_some() {
@@ -374,9 +380,17 @@ impl Gate {
         evidence: &mut Evidence,
     ) -> Result<(), Rejection> {
         if let Some(text) = presented.key {
-            evidence.key = Some(self.keys.verify(text, now.unix)?);
+            evidence.key = Some(match &self.stored {
+                Some(stored) => stored.verify_key(&self.keys, text, now.unix)?,
+                None => self.keys.verify(text, now.unix)?,
+            });
         }
         if let (Some(text), None) = (presented.jwt, &evidence.token) {
+            if let Some(stored) = self.stored.as_ref().filter(|_| self.is_pat(text)) {
+                self.check_bearer(presented.place)?;
+                evidence.pat = Some(stored.verify_pat(text, now.unix)?);
+                return Ok(());
+            }
             api_key::refuse_as_bearer(text)?;
             let epoch = self.issuers.epoch();
             let issuer = self.introspecting(text, requirement);
@@ -388,6 +402,19 @@ impl Gate {
             }
         }
         Ok(())
+    }
+
+    /// Returns whether a bearer is a personal access token that the store may know.
+    fn is_pat(&self, bearer: &str) -> bool {
+        self.stored.is_some() && stored::is_pat(bearer)
+    }
+
+    /// A personal access token counts in `Authorization: Bearer` alone.
+    fn check_bearer(&self, place: usize) -> Result<(), KeyError> {
+        match self.credentials.token_place(place) {
+            Some(place) if place.is_bearer() => Ok(()),
+            Some(_) | None => Err(KeyError::Misplaced),
+        }
     }
 
     /// The issuer to ask about an opaque token; a JWT names its own. A secret of gatepost is disclosed
@@ -427,7 +454,8 @@ impl Gate {
         if let Some(hit) = token.and_then(|token| self.revocations.find_token(token, now.unix)) {
             return Err(Rejection::TokenRevoked(hit));
         }
-        let mut ids = evidence.key.iter().flat_map(VerifiedKey::ids);
+        let keys = evidence.key.iter().chain(&evidence.pat);
+        let mut ids = keys.flat_map(VerifiedKey::ids);
         match ids.find_map(|id| self.revocations.find_key(id, now.unix)) {
             Some(hit) => Err(Rejection::KeyRevoked(hit)),
             None => Ok(()),

@@ -16,7 +16,7 @@ mod tests;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use thiserror::Error;
 
 use crate::base::clock::UnixTime;
@@ -163,6 +163,11 @@ pub struct Live {
 }
 
 impl Live {
+    /// The current set, for as long as one look-up takes.
+    pub(in crate::decide) fn read(&self) -> Guard<Arc<LiveSet>> {
+        self.published.load()
+    }
+
     /// The current set.
     #[must_use]
     pub fn load(&self) -> Arc<LiveSet> {

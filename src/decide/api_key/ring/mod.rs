@@ -37,12 +37,25 @@ pub type Peppers = HashMap<Box<str>, Secret<Vec<u8>>>;
 #[must_use]
 pub struct VerifiedKey {
     principal: Arc<Principal>,
-    grant: Arc<Grant>,
+    /// That of a key file; the store has no quotas.
+    grant: Option<Arc<Grant>>,
     /// Ids of further entries of the key, usually none.
     others: Box<[Arc<str>]>,
 }
 
 impl VerifiedKey {
+    /// A credential of the store, which the caller has found valid.
+    pub(in crate::decide) fn stored(principal: Arc<Principal>) -> Self {
+        Self { principal, grant: None, others: Box::default() }
+    }
+
+    /// The same key, which has other entries as well.
+    pub(in crate::decide) fn and(mut self, other: &Self) -> Self {
+        let others = self.others.iter().cloned().chain(other.ids().map(Arc::from));
+        self.others = others.collect();
+        self
+    }
+
     /// The principal of the key.
     pub fn principal(&self) -> &Arc<Principal> {
         &self.principal
@@ -57,7 +70,7 @@ impl VerifiedKey {
     /// The key's own quota for the limit of that name, which replaces the route's.
     #[must_use]
     pub fn quota(&self, limit: &str) -> Option<Quota> {
-        self.grant.quota(limit)
+        self.grant.as_ref()?.quota(limit)
     }
 }
 
@@ -139,7 +152,7 @@ impl KeyRing {
         all().for_each(|key| key.touch(now));
         Ok(VerifiedKey {
             principal,
-            grant: Arc::clone(key.grant()),
+            grant: Some(Arc::clone(key.grant())),
             others: others.iter().map(|other| other.id().into()).collect(),
         })
     }

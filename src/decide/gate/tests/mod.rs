@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 mod need;
 mod recall;
 mod steps;
+mod stored;
 
 use super::*;
 use crate::base::clock::{Monotonic, UnixTime};

@@ -35,6 +35,12 @@ impl Default for TokenPlace {
 }
 
 impl TokenPlace {
+    /// Returns whether it is `Authorization: Bearer`.
+    pub(in crate::decide) fn is_bearer(&self) -> bool {
+        matches!(self, Self::Header { name, scheme: Some(scheme) }
+            if *name == http::header::AUTHORIZATION && scheme.eq_ignore_ascii_case("bearer"))
+    }
+
     /// The header that it is in.
     #[must_use]
     pub fn header(&self) -> &HeaderName {

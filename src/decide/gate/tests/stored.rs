@@ -1,0 +1,150 @@
+//! Keys and personal access tokens of the store.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::decide::api_key::VerifiedKey;
+use crate::decide::api_key::format::SecretKind;
+use crate::decide::gate::{Evidence, Stored};
+use crate::decide::live::{Change, Credential, Kind, Live, Person, Principals, RoleRules, State};
+use crate::decide::policy::Requirement;
+use crate::decide::request::credential::{CredentialKind, Presented};
+use crate::decide::scope::ScopeSet;
+
+const ROUTES: &str = "routes:\n  - { path: /a, access: { scopes: [read] } }\n";
+const ISSUER: &str = "https://api.example.com";
+
+fn secret(kind: SecretKind, seed: u8) -> String {
+    let made = format::generate(kind, &mut |bytes| {
+        bytes.fill(seed);
+        Ok(())
+    });
+    made.unwrap().expose().to_string()
+}
+
+fn credential(kind: Kind, text: &str) -> Credential {
+    let digest = crate::base::sha256::sha256(text.as_bytes());
+    Credential {
+        id: "stored".into(),
+        kind,
+        owner: "usr_ada".into(),
+        digest,
+        scopes: ScopeSet::parse("admin read").unwrap(),
+        expires: None,
+        state: State::Active,
+    }
+}
+
+fn ada(enabled: bool) -> Change {
+    let (id, login, roles) = ("usr_ada".into(), None, Box::default());
+    Change::Person(Person { id, login, roles, enabled })
+}
+
+/// A gate with a store, and what is live in it.
+fn tried() -> (Tried, Arc<Live>) {
+    let live = Arc::new(Live::default());
+    let rules = RoleRules::new([("admin".into(), Box::from([Box::from("operator")]))]);
+    let principals = Arc::new(Principals::new(ISSUER));
+    let mut tried = Tried::new(ROUTES);
+    tried.snapshot.gate.stored = Some(Stored::new(Arc::clone(&live), principals, Arc::new(rules)));
+    live.change([ada(true)]);
+    (tried, live)
+}
+
+/// The word of the refusal, or the subject.
+fn outcome(tried: &Tried, key: &str) -> String {
+    let decision = tried.ask("GET", "/a", &[("x-api-key", key)], Charging::Charge);
+    match decision.verdict {
+        Verdict::Reject(rejection) => rejection.reason().as_str().to_owned(),
+        _ => decision.evidence.principal().unwrap().subject().to_owned(),
+    }
+}
+
+#[test]
+fn contract_a_key_of_the_store_is_in_force_with_its_row_and_refused_with_its_end() {
+    let (tried, live) = tried();
+    let key = secret(SecretKind::ApiKey, 9);
+    assert_eq!(outcome(&tried, &key), "key_unknown");
+    let row = credential(Kind::Key, &key);
+    live.change([Change::Credential(row.clone())]);
+    assert_eq!(outcome(&tried, &key), "usr_ada");
+    let decision = tried.ask("GET", "/a", &[("x-api-key", &key)], Charging::Charge);
+    let principal = decision.evidence.principal().unwrap();
+    assert_eq!(principal.scopes().to_string(), "read", "admin needs a role");
+    assert_eq!(
+        (principal.issuer(), principal.credential_id()),
+        ("urn:gatepost:api-key", Some("stored"))
+    );
+    live.change([ada(false)]);
+    assert_eq!(outcome(&tried, &key), "key_disabled");
+    live.change([
+        ada(true),
+        Change::Credential(Credential { expires: Some(UnixTime(NOW)), ..row.clone() }),
+    ]);
+    assert_eq!(outcome(&tried, &key), "key_expired");
+    live.change([Change::Credential(Credential { state: State::Ended, ..row })]);
+    assert_eq!(outcome(&tried, &key), "key_unknown");
+    // Keys of files are what they were.
+    assert_eq!(outcome(&tried, &own_key()), "key:own");
+}
+
+#[test]
+fn contract_a_key_that_file_and_store_know_is_refused_when_either_refuses_it() {
+    let (tried, live) = tried();
+    let row = credential(Kind::Key, &own_key());
+    live.change([Change::Credential(row.clone())]);
+    assert_eq!(outcome(&tried, &own_key()), "key:own");
+    let decision = tried.ask("GET", "/a", &[("x-api-key", &own_key())], Charging::Charge);
+    let ids: Vec<_> = decision.evidence.key.iter().flat_map(VerifiedKey::ids).collect();
+    assert_eq!(ids, ["own", "stored"], "revoking either revokes the key");
+    live.change([Change::Credential(Credential { state: State::Disabled, ..row })]);
+    assert_eq!(outcome(&tried, &own_key()), "key_disabled");
+}
+
+/// What the gate makes of a bearer, for a route that accepts these kinds.
+fn bearer(tried: &Tried, text: &str, kinds: &[CredentialKind]) -> String {
+    let requirement = Requirement {
+        credentials: kinds.to_vec(),
+        issuers: None,
+        scopes: ScopeSet::default(),
+        any_scope: ScopeSet::default(),
+        claims: Vec::new(),
+    };
+    let gate = &tried.snapshot.gate;
+    let mut evidence = Evidence::new(None);
+    let presented = Presented { jwt: Some(text), ..Presented::default() };
+    let verified = gate.verify_presented(presented, &requirement, tried.now(), &mut evidence);
+    let checked = verified.and_then(|()| gate.check_revoked(tried.now(), &evidence));
+    match checked.and_then(|()| gate.check_access(&requirement, &evidence)) {
+        Err(rejection) => rejection.reason().as_str().to_owned(),
+        Ok(()) => {
+            let principal = evidence.principal().unwrap();
+            format!("{} of {}", principal.subject(), principal.issuer())
+        }
+    }
+}
+
+#[test]
+fn contract_a_personal_access_token_is_a_bearer_of_its_owner() {
+    let (tried, live) = tried();
+    let (pat, key) = (secret(SecretKind::PersonalAccessToken, 9), secret(SecretKind::ApiKey, 9));
+    let (pats, jwts) = (&[CredentialKind::Pat][..], &[CredentialKind::Jwt][..]);
+    assert_eq!(bearer(&tried, &pat, pats), "key_unknown");
+    live.change([Change::Credential(credential(Kind::Pat, &pat))]);
+    assert_eq!(bearer(&tried, &pat, pats), format!("usr_ada of {ISSUER}"));
+    assert_eq!(bearer(&tried, &pat, jwts), "credential_kind_refused");
+    let decision =
+        tried.ask("GET", "/a", &[("authorization", &format!("Bearer {pat}"))], Charging::Charge);
+    // The routes of this configuration do not accept it yet, and no issuer is asked.
+    assert!(matches!(decision.verdict, Verdict::Reject(_)), "{decision:?}");
+    assert_eq!(bearer(&tried, &key, pats), "key_misplaced", "a key is no bearer");
+    assert_eq!(outcome(&tried, &pat), "key_unknown", "a token is no key");
+    let spoiled = format!("{}0", &pat[..pat.len() - 1]);
+    assert_eq!(bearer(&tried, &spoiled, pats), "key_malformed");
+    live.change([Change::EndCredential("stored".into())]);
+    assert_eq!(bearer(&tried, &pat, pats), "key_unknown");
+    // Without a store it is what it was.
+    let mut without = tried;
+    without.snapshot.gate.stored = None;
+    assert_eq!(bearer(&without, &pat, jwts), "key_misplaced");
+}

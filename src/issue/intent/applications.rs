@@ -9,7 +9,7 @@ use crate::issue::intent::credentials::NewSecret;
 use crate::issue::intent::{
     Act, Decision, Intent, Limit, Need, Refusal, Rows, Target, Thing, or_refuse, people, refuse,
 };
-use crate::issue::rows::{Application, Grant, Id, Sealed, Secret};
+use crate::issue::rows::{Application, Column, Grant, Id, Sealed, Secret};
 
 /// The most applications of a person.
 pub const PER_PERSON_MAX: usize = 20;
@@ -171,7 +171,7 @@ impl Intent for TurnApplication {
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Application>, Need> {
         let mut row = or_refuse!(find(rows, &self.application)?);
-        let mut grants = Vec::new();
+        let ends = matches!(self.turn, Turn::EndTokens(_) | Turn::Delete);
         let act = match &self.turn {
             Turn::Approve => {
                 row.approved = row.approved.or(Some(now));
@@ -187,18 +187,19 @@ impl Intent for TurnApplication {
             }
             Turn::EndTokens(generation) => {
                 row.generation = generation.clone();
-                grants = rows.live::<Grant>("application", &row.id)?;
                 "application.revoke"
             }
             Turn::Delete => {
                 row.ended = Some(now);
-                grants = rows.live::<Grant>("application", &row.id)?;
                 "application.delete"
             }
         };
-        grants.iter_mut().for_each(|grant| grant.ended = Some(now));
         let act = Act::new(act).application(&row.id);
-        Ok(Decision::ok(row.clone()).write_all(&grants).write(&row).act(act))
+        let decision = Decision::ok(row.clone()).write(&row).act(act);
+        if !ends {
+            return Ok(decision);
+        }
+        Ok(decision.end_all::<Grant>(vec![("application", row.id.to_value())]))
     }
 }
 

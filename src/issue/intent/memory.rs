@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 
 use crate::base::clock::UnixTime;
-use crate::issue::intent::{Act, Intent, Need, Query, Refusal, Rows};
-use crate::issue::rows::{Row, Table, Value};
+use crate::issue::intent::{Act, EndAll, Intent, Need, Query, Refusal, Rows};
+use crate::issue::rows::{Column, Row, Table, Value};
 
 /// All rows.
 #[derive(Debug, Default)]
@@ -27,6 +27,9 @@ impl Memory {
         for _ in 0..100 {
             match intent.decide(&rows, now) {
                 Ok(decision) => {
+                    for end in decision.ends {
+                        self.end_all(&end, now);
+                    }
                     for write in decision.writes {
                         self.put(write.table, write.values);
                     }
@@ -63,6 +66,23 @@ impl Memory {
         match rows.iter_mut().find(|row| row[0] == values[0]) {
             Some(row) => *row = values,
             None => rows.push(values),
+        }
+    }
+
+    fn end_all(&mut self, end: &EndAll, now: UnixTime) {
+        let columns = end.table.columns();
+        let place = |column: &str| columns.iter().position(|name| *name == column);
+        let ended = place("ended").expect("a table whose rows end");
+        let is_hit = |row: &[Value]| {
+            let same = |(column, value): &(&str, Value)| {
+                place(column).is_some_and(|place| row[place] == *value)
+            };
+            row[ended] == Value::Null && end.of.iter().all(same)
+        };
+        for row in self.tables.entry(end.table).or_default() {
+            if is_hit(row) {
+                row[ended] = now.to_value();
+            }
         }
     }
 

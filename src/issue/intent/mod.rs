@@ -180,6 +180,15 @@ impl Write {
     }
 }
 
+/// Ends every row that has not ended and whose columns have these values, however many there are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndAll {
+    /// A table with a column `ended`.
+    pub table: Table,
+    /// The columns and their values.
+    pub of: Vec<(&'static str, Value)>,
+}
+
 /// One line of the audit log, without the facts that the store adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
@@ -227,6 +236,8 @@ impl Act {
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub struct Decision<T> {
+    /// Rows to end, before any is written.
+    pub ends: Vec<EndAll>,
     /// Rows to write, in this order.
     pub writes: Vec<Write>,
     /// Lines of the audit log.
@@ -238,12 +249,19 @@ pub struct Decision<T> {
 impl<T> Decision<T> {
     /// A success that has written nothing yet.
     pub const fn ok(answer: T) -> Self {
-        Self { writes: Vec::new(), acts: Vec::new(), outcome: Ok(answer) }
+        Self { ends: Vec::new(), writes: Vec::new(), acts: Vec::new(), outcome: Ok(answer) }
     }
 
     /// A refusal that has written nothing yet.
     pub const fn refuse(refusal: Refusal) -> Self {
-        Self { writes: Vec::new(), acts: Vec::new(), outcome: Err(refusal) }
+        let outcome = Err(refusal);
+        Self { ends: Vec::new(), writes: Vec::new(), acts: Vec::new(), outcome }
+    }
+
+    /// Ends every row of a table whose columns have these values.
+    pub fn end_all<R: Row>(mut self, of: Vec<(&'static str, Value)>) -> Self {
+        self.ends.push(EndAll { table: R::TABLE, of });
+        self
     }
 
     /// Writes one more row.

@@ -8,7 +8,7 @@ use crate::base::clock::UnixTime;
 use crate::issue::intent::{
     Act, Decision, Intent, Need, Refusal, Rows, Target, Thing, or_refuse, refuse,
 };
-use crate::issue::rows::{Application, Credential, Grant, Id, Person, Words};
+use crate::issue::rows::{Application, Column, Credential, Grant, Id, Person, Words};
 
 /// Adds a local person.
 #[derive(Clone, Debug)]
@@ -89,14 +89,14 @@ impl Intent for DisablePerson {
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Person>, Need> {
         let mut row = or_refuse!(find(rows, &self.person)?);
-        let grants = ended_grants(rows, &row.id, now)?;
-        let changes = row.disabled.is_none() || !grants.is_empty();
+        let was_enabled = row.disabled.is_none();
         row.disabled = row.disabled.or(Some(now));
-        let mut decision = Decision::ok(row.clone()).write_all(&grants);
-        if changes {
-            decision = decision.write(&row).act(Act::new("person.disable").subject(&row.id));
+        let decision = Decision::ok(row.clone());
+        let decision = decision.end_all::<Grant>(vec![("person", row.id.to_value())]);
+        if !was_enabled {
+            return Ok(decision);
         }
-        Ok(decision)
+        Ok(decision.write(&row).act(Act::new("person.disable").subject(&row.id)))
     }
 }
 
@@ -167,10 +167,10 @@ impl Intent for DeletePerson {
         }
         let mut credentials = rows.live::<Credential>("owner", &row.id)?;
         credentials.iter_mut().for_each(|one| one.ended = Some(now));
-        let grants = ended_grants(rows, &row.id, now)?;
         row.ended = Some(now);
-        let decision = Decision::ok(row.clone()).write_all(&owned).write_all(&credentials);
-        let decision = decision.write_all(&grants).write(&row);
+        let decision = Decision::ok(row.clone());
+        let decision = decision.end_all::<Grant>(vec![("person", row.id.to_value())]);
+        let decision = decision.write_all(&owned).write_all(&credentials).write(&row);
         Ok(decision.act(Act::new("person.delete").subject(&row.id)))
     }
 }
@@ -192,11 +192,4 @@ pub(crate) fn active(rows: &Rows, who: &str) -> Result<Result<Person, Refusal>, 
         None => Ok(row),
         Some(_) => Err(Refusal::Disabled(Thing::Person, who.into())),
     }))
-}
-
-/// The person's grants, ended now: those that were alive.
-fn ended_grants(rows: &Rows, person: &Id, now: UnixTime) -> Result<Vec<Grant>, Need> {
-    let mut grants = rows.live::<Grant>("person", person)?;
-    grants.iter_mut().for_each(|grant| grant.ended = Some(now));
-    Ok(grants)
 }

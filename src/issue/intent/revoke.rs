@@ -6,10 +6,8 @@
 use crate::base::clock::UnixTime;
 use crate::issue::intent::client::{Client, authenticate};
 use crate::issue::intent::tokens::act;
-use crate::issue::intent::{
-    Act, Decision, Intent, Need, Refusal, Rows, Target, Thing, or_refuse, refuse,
-};
-use crate::issue::rows::{EndedToken, Grant, Id, RefreshToken, SecretDigest};
+use crate::issue::intent::{Act, Decision, Intent, Need, Refusal, Rows, Target, or_refuse, refuse};
+use crate::issue::rows::{Column, EndedToken, Grant, Id, RefreshToken, SecretDigest};
 
 /// Ends one access token: the bearer itself, whose signature the caller has verified.
 #[derive(Clone, Debug)]
@@ -107,18 +105,13 @@ pub struct EndGrants {
 }
 
 impl Intent for EndGrants {
-    /// The number of grants that ended.
-    type Answer = usize;
+    type Answer = ();
     const NAME: &'static str = "end_grants";
 
-    fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<usize>, Need> {
-        let mut grants = rows.live::<Grant>("person", &self.person)?;
-        grants.retain(|grant| grant.application == self.application);
-        if grants.is_empty() {
-            return refuse(Refusal::Unknown(Thing::Grant, self.application.0.clone()));
-        }
-        grants.iter_mut().for_each(|grant| grant.ended = Some(now));
-        let decision = Decision::ok(grants.len()).write_all(&grants);
-        Ok(grants.iter().map(|grant| act("grant.revoke", grant)).fold(decision, Decision::act))
+    fn decide(&self, _rows: &Rows, _now: UnixTime) -> Result<Decision<()>, Need> {
+        let of =
+            vec![("person", self.person.to_value()), ("application", self.application.to_value())];
+        let act = Act::new("grant.revoke").subject(&self.person).application(&self.application);
+        Ok(Decision::ok(()).end_all::<Grant>(of).act(act))
     }
 }

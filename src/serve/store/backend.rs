@@ -7,7 +7,7 @@
 use std::future::Future;
 
 use crate::base::clock::UnixTime;
-use crate::issue::intent::{Query, Write};
+use crate::issue::intent::{EndAll, Query, Write};
 use crate::issue::rows::{Audit, Table, Value};
 use crate::serve::store::Failure;
 
@@ -56,6 +56,13 @@ pub trait Backend {
     /// Inserts or replaces a row.
     fn write(&mut self, write: &Write) -> impl Future<Output = Result<(), Failure>>;
 
+    /// Ends rows at `at`; returns them as they are from now on.
+    fn end_all(
+        &mut self,
+        end: &EndAll,
+        at: UnixTime,
+    ) -> impl Future<Output = Result<Vec<Write>, Failure>>;
+
     /// Locks the counter row and returns the next number; `at` becomes the time of the last commit.
     fn number(&mut self, at: UnixTime) -> impl Future<Output = Result<u64, Failure>>;
 
@@ -95,6 +102,10 @@ pub trait Backend {
 
     /// Deletes rows that ended before `ends`, a bounded number of them.
     fn sweep(&mut self, ends: UnixTime) -> impl Future<Output = Result<u64, Failure>>;
+
+    /// Erases the sealed successors of refresh tokens that were used before `used`: their grace is
+    /// over.
+    fn erase_successors(&mut self, used: UnixTime) -> impl Future<Output = Result<(), Failure>>;
 
     /// Closes the connection.
     fn close(self) -> impl Future<Output = ()>;

@@ -5,7 +5,7 @@
 use tokio::sync::oneshot;
 
 use crate::base::clock::UnixTime;
-use crate::issue::intent::{Act, Intent, Need, Refusal, Rows, Target, Write};
+use crate::issue::intent::{Act, EndAll, Intent, Need, Refusal, Rows, Target, Write};
 use crate::issue::rows::Audit;
 use crate::serve::store::{Committed, NotStored};
 
@@ -47,6 +47,7 @@ impl Caller {
 /// What an intent has decided to write.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
+    pub(crate) ends: Vec<EndAll>,
     pub(crate) writes: Vec<Write>,
     pub(crate) acts: Vec<Act>,
 }
@@ -54,7 +55,7 @@ pub(crate) struct Draft {
 impl Draft {
     /// Nothing is written: no commit is needed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.acts.is_empty()
+        self.ends.is_empty() && self.writes.is_empty() && self.acts.is_empty()
     }
 }
 
@@ -101,7 +102,8 @@ impl<I: Intent> Job for Run<I> {
     fn decide(&mut self, rows: &Rows, now: UnixTime) -> Result<Draft, Need> {
         let decision = self.intent.decide(rows, now)?;
         self.outcome = Some(decision.outcome);
-        Ok(Draft { writes: decision.writes, acts: decision.acts })
+        let (ends, writes, acts) = (decision.ends, decision.writes, decision.acts);
+        Ok(Draft { ends, writes, acts })
     }
 
     fn line(&self, act: Act, place: (u64, u64, UnixTime)) -> Audit {

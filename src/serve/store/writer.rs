@@ -25,6 +25,8 @@ const VALUE_BYTES_MAX: usize = 1 << 20;
 /// The most ends that wait for a store that works again. Each is in force on this node; one more is
 /// forgotten at a restart.
 const OWED_MAX: usize = 10_000;
+/// A refresh token that was used longer ago gives no successor again.
+const GRACE_MAX: Duration = Duration::from_secs(60 * 60);
 /// Uses of credentials in one transaction.
 const USES_MAX: usize = 1_000;
 /// Between two tries to keep space back again.
@@ -147,6 +149,10 @@ impl<B: Backend> Writer<B> {
             let uses = RecordUses { uses: uses.to_vec() };
             let job: Box<dyn Job> = Box::new(Run::new(uses, Caller::default(), reply));
             self.run_batch(&mut vec![job]).await;
+        }
+        let used = now.0.saturating_sub(GRACE_MAX.as_secs());
+        if let Err(error) = self.backend.erase_successors(UnixTime(used)).await {
+            tracing::warn!(%error, "store: successors of refresh tokens cannot be erased");
         }
         let Some(ends) = self.clock.deletable() else { return };
         match self.backend.sweep(ends).await {
@@ -310,9 +316,13 @@ impl<B: Backend> Writer<B> {
     }
 
     async fn try_one(&mut self, job: &mut dyn Job, at: UnixTime) -> Result<Done, Failure> {
-        let draft = self.decide(job, at).await?;
+        let mut draft = self.decide(job, at).await?;
         if draft.is_empty() {
             return Ok(Done { number: 0, draft });
+        }
+        let mut ended = Vec::new();
+        for end in &draft.ends {
+            ended.extend(self.backend.end_all(end, at).await?);
         }
         for write in &draft.writes {
             if write.values.iter().any(is_too_long) {
@@ -320,6 +330,7 @@ impl<B: Backend> Writer<B> {
             }
             self.backend.write(write).await?;
         }
+        draft.writes.append(&mut ended);
         let number = self.backend.number(at).await?;
         for (position, act) in (0..).zip(&draft.acts) {
             self.backend.audit(&job.line(act.clone(), (number, position, at))).await?;

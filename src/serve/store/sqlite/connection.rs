@@ -17,8 +17,8 @@ use sqlx::{
 };
 
 use crate::base::clock::UnixTime;
-use crate::issue::intent::{Query, ROWS_MAX, Write};
-use crate::issue::rows::{Audit, Row, Table, Value};
+use crate::issue::intent::{EndAll, Query, ROWS_MAX, Write};
+use crate::issue::rows::{Audit, Column, Row, Table, Value};
 use crate::serve::store::Failure;
 use crate::serve::store::backend::{Backend, Changed, Page};
 use crate::serve::store::sqlite::file::Files;
@@ -178,6 +178,21 @@ impl Backend for Sqlite {
         self.insert(write.table, write.values.clone(), &tail).await
     }
 
+    async fn end_all(&mut self, end: &EndAll, at: UnixTime) -> Result<Vec<Write>, Failure> {
+        let (table, columns) = (end.table.name(), end.table.columns().join(", "));
+        let same = (2..).zip(&end.of).map(|(place, (column, _))| format!("{column} = ${place}"));
+        let same = same.collect::<Vec<_>>().join(" AND ");
+        let sql = format!(
+            "UPDATE {table} SET ended = $1 WHERE ended IS NULL AND {same} RETURNING {columns}"
+        );
+        let statement = bind(query(AssertSqlSafe(sql)), at.to_value());
+        let of = end.of.iter().map(|(_, value)| value.clone());
+        let rows = of.fold(statement, bind).fetch_all(&mut self.connection).await;
+        let rows = rows.map_err(failure)?;
+        let table = end.table;
+        rows.iter().map(|row| values(row).map(|values| Write { table, values })).collect()
+    }
+
     async fn number(&mut self, at: UnixTime) -> Result<u64, Failure> {
         let sql = "UPDATE counter SET number = number + 1, at = max(at, $1) WHERE id = 1 \
                    RETURNING number";
@@ -266,6 +281,12 @@ impl Backend for Sqlite {
             deleted += done.map_err(failure)?.rows_affected();
         }
         Ok(deleted)
+    }
+
+    async fn erase_successors(&mut self, used: UnixTime) -> Result<(), Failure> {
+        let sql = "UPDATE refresh_tokens SET sealed = NULL WHERE sealed IS NOT NULL AND used < $1";
+        let statement = bind(query(sql), used.to_value());
+        statement.execute(&mut self.connection).await.map(drop).map_err(failure)
     }
 
     async fn close(self) {

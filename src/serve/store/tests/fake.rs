@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::issue::intent::Intent;
+use crate::issue::intent::{EndAll, Intent};
 use crate::issue::rows::{Audit, Table};
 use crate::serve::store::backend::{Changed, Page};
 use crate::serve::store::writer::Writer;
@@ -102,6 +102,10 @@ impl Backend for Fake {
         Ok(())
     }
 
+    async fn end_all(&mut self, _end: &EndAll, _at: UnixTime) -> Result<Vec<Write>, Failure> {
+        Ok(Vec::new())
+    }
+
     async fn number(&mut self, _at: UnixTime) -> Result<u64, Failure> {
         self.set(|state| state.number += 1);
         Ok(self.get(|state| state.number))
@@ -161,6 +165,10 @@ impl Backend for Fake {
 
     async fn sweep(&mut self, _ends: UnixTime) -> Result<u64, Failure> {
         Ok(0)
+    }
+
+    async fn erase_successors(&mut self, _used: UnixTime) -> Result<(), Failure> {
+        Ok(())
     }
 
     async fn close(self) {}

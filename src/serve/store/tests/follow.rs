@@ -6,6 +6,7 @@ use super::*;
 use crate::base::sha256::sha256;
 use crate::decide::live::{Kind, Live, LiveError};
 use crate::issue::intent::people::{DisablePerson, EnablePerson};
+use crate::issue::intent::{Decision, Need, ROWS_MAX, Rows};
 use crate::issue::rows::{Row, Use};
 use crate::serve::store::follow::LiveFollower;
 use crate::serve::store::sqlite::{Role, open};
@@ -78,4 +79,58 @@ fn uses_are_handed_over_once_and_a_later_one_again() {
     memory.run(&record, UnixTime(START)).unwrap();
     let rows = memory.all::<Use>();
     assert_eq!((rows.len(), rows[0].at, Use::TABLE.is_followed()), (1, UnixTime(START), false));
+}
+
+#[test]
+fn contract_all_grants_of_an_application_end_in_one_transaction_however_many() {
+    use crate::issue::intent::Act;
+    use crate::issue::intent::applications::{Turn, TurnApplication};
+    use crate::issue::rows::Grant;
+
+    /// Rows as a test wants them.
+    struct Put(Vec<Write>);
+
+    impl Intent for Put {
+        type Answer = ();
+        const NAME: &'static str = "put";
+
+        fn decide(&self, _rows: &Rows, _now: UnixTime) -> Result<Decision<()>, Need> {
+            let decision = Decision::ok(()).act(Act::new("put"));
+            Ok(Decision { writes: self.0.clone(), ..decision })
+        }
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let (store, live) = start(folder.path());
+    let many = ROWS_MAX as usize + 5;
+    let grant = |number: usize| Grant {
+        id: Id::from(&*format!("g{number}")),
+        application: Id::from("app"),
+        person: Id::from("usr_ada"),
+        scopes: ScopeSet::default(),
+        auth_time: UnixTime(START),
+        created: UnixTime(START),
+        live_until: UnixTime(START),
+        ended: None,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let by = Caller::operator;
+        store.run(person("ada"), by()).await.unwrap();
+        store.run(survival::app(), by()).await.unwrap();
+        let grants = (0..many).map(|number| Write::put(&grant(number))).collect();
+        store.run(Put(grants), by()).await.unwrap();
+        let end = Turn::EndTokens(Id::from("gen_2"));
+        let end = TurnApplication { application: Id::from("app"), turn: end };
+        store.run(end, by()).await.unwrap().outcome.unwrap();
+        let last = format!("g{}.1", many - 1);
+        let refused = live.load().check_token("usr_ada", "app", &last).unwrap_err();
+        assert_eq!(refused, LiveError::GrantEnded(format!("g{}", many - 1).into()));
+        store.close().await;
+    });
+    // Read from the store at the next start.
+    let (store, live) = start(folder.path());
+    assert!(live.load().check_token("usr_ada", "app", "g0.1").is_err());
+    assert_eq!(live.load().check_token("usr_ada", "app", "another.1"), Ok(()));
+    runtime.block_on(store.close());
 }

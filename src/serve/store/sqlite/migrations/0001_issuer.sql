@@ -98,6 +98,7 @@ CREATE TABLE refresh_tokens (
     sealed TEXT
 ) STRICT;
 CREATE INDEX refresh_tokens_grant ON refresh_tokens (grant_id);
+CREATE INDEX refresh_tokens_sealed ON refresh_tokens (used) WHERE sealed IS NOT NULL;
 
 CREATE TABLE codes (
     digest BLOB NOT NULL PRIMARY KEY,

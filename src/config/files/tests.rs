@@ -263,7 +263,7 @@ fn contract_key_files_a_quota_for_no_limit_is_a_mistake() {
         .replace(" }", ", limits: { per-caller: { rate: 1/s } } }");
     let mut running = Running::start();
     running.files.put("a.yaml", &entry);
-    running.held_back("limit \"per-caller\", which does not exist; nothing is accepted");
+    running.held_back("limit \"per-caller\", which does not exist; no values are defined");
     running.config = config(&format!("{ISSUERS}{KEYS}limits: {{ per-caller: {{ rate: 5/s }} }}\n"));
     running.good();
     // The limit goes away while the file stays: the key must not.

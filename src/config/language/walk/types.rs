@@ -221,7 +221,10 @@ impl Type for Size {
 
     fn read(&self, value: &Value<'_>) -> Option<u64> {
         value.parse(|text| {
-            let bytes = parse_size(text)?;
+            let bytes = parse_size(text).map_err(|error| match self.bounds() {
+                Some(bounds) => format!("{error}; {bounds} is accepted"),
+                None => error,
+            })?;
             if (self.0..=self.1).contains(&bytes) {
                 return Ok(bytes);
             }
@@ -266,7 +269,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || {
         format!(
             "{text:?} is not a size: write a whole number of bytes, with k, M, G (thousands) or \
-             KiB, MiB, GiB after it, or off where that is accepted"
+             KiB, MiB, GiB after it"
         )
     };
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();

@@ -19,22 +19,9 @@ use crate::config::language::walk::suggest;
 use crate::config::model::FileReference;
 use crate::decide::api_key::segment::KeyView;
 use crate::decide::api_key::{KeyRing, KeySegment, Peppers};
-use crate::decide::identity::IdentityHeaderName;
 
 use super::Loading;
-use super::last_good::{Candidate, FileUse, Fingerprint, Parsed};
-
-/// Peppers by name, in the order of the configuration.
-pub(super) type NamedPeppers = Vec<(Box<str>, Arc<Secret<Vec<u8>>>)>;
-
-/// A ring and what it was made of: the same ring serves while nothing of this changes.
-#[derive(Debug)]
-pub(super) struct BuiltRing {
-    files: Vec<Arc<KeySegment>>,
-    peppers: NamedPeppers,
-    claim_headers: Vec<(Box<str>, IdentityHeaderName)>,
-    ring: Arc<KeyRing>,
-}
+use super::last_good::{BuiltRing, Candidate, FileUse, Fingerprint, NamedPeppers, Parsed};
 
 /// A key file while all of them are compared.
 struct KeyFile<'a> {

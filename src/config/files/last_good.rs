@@ -17,14 +17,13 @@ use crate::base::sha256::{Sha256, sha256};
 use crate::config::files::disk::Disk;
 use crate::config::language::mistake::Mistake;
 use crate::config::model::FileReference;
-use crate::decide::api_key::KeySegment;
+use crate::decide::api_key::{KeyRing, KeySegment};
+use crate::decide::identity::IdentityHeaderName;
 use crate::decide::jwt::{Algorithm, KeySet};
-use crate::decide::revocation::Entry;
+use crate::decide::revocation::{Entry, RevocationSet};
 
 use super::Loading;
-use super::key_files::BuiltRing;
 use super::remote::RemoteKeySets;
-use super::revocation_files::BuiltSet;
 
 /// The most versions that are remembered while loads keep failing; a load that succeeds forgets
 /// what it did not use.
@@ -38,6 +37,25 @@ pub struct LastGood {
     pub(super) remote: RemoteKeySets,
     pub(super) revoked: Option<BuiltSet>,
     pub(super) load: u64,
+}
+
+/// Peppers by name, in the order of the configuration.
+pub(super) type NamedPeppers = Vec<(Box<str>, Arc<Secret<Vec<u8>>>)>;
+
+/// A ring and what it was made of: the same ring serves while nothing of this changes.
+#[derive(Debug)]
+pub(super) struct BuiltRing {
+    pub(super) files: Vec<Arc<KeySegment>>,
+    pub(super) peppers: NamedPeppers,
+    pub(super) claim_headers: Vec<(Box<str>, IdentityHeaderName)>,
+    pub(super) ring: Arc<KeyRing>,
+}
+
+/// A set and what it was built from, used again while that is the same.
+#[derive(Debug)]
+pub(super) struct BuiltSet {
+    pub(super) files: Vec<Arc<Vec<Entry>>>,
+    pub(super) set: Arc<RevocationSet>,
 }
 
 /// A file and everything that shapes how it is read: the same file may be read in two ways.

@@ -23,9 +23,8 @@ use crate::decide::api_key::KeyRing;
 use crate::decide::jwt::{KeyFileFormat, KeyMistake, KeySet};
 use crate::decide::revocation::RevocationSet;
 
-use key_files::NamedPeppers;
 pub use last_good::LastGood;
-use last_good::{FileUse, Parsed, read};
+use last_good::{FileUse, NamedPeppers, Parsed, read};
 pub use remote::FetchedSet;
 
 /// A JWK set of a thousand RSA keys is smaller.

@@ -8,20 +8,13 @@ use std::sync::Arc;
 use crate::config::language::yaml::Budget;
 use crate::config::revocation_file;
 use crate::decide::jwt::IssuerSettings;
-use crate::decide::revocation::{Entry, RevocationSet};
+use crate::decide::revocation::RevocationSet;
 
 use super::Loading;
-use super::last_good::{FileUse, Parsed};
+use super::last_good::{BuiltSet, FileUse, Parsed};
 
 /// The most entries of all files together.
 const ENTRIES_MAX: usize = 1_000_000;
-
-/// A set and what it was built from, used again while that is the same.
-#[derive(Debug)]
-pub(super) struct BuiltSet {
-    files: Vec<Arc<Vec<Entry>>>,
-    set: Arc<RevocationSet>,
-}
 
 impl Loading<'_> {
     /// Everything that the files revoke.

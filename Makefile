@@ -26,9 +26,6 @@ TOOLS   := target/tools
 TYPOS   := $(TOOLS)/typos/bin/typos
 DENY    := $(TOOLS)/bin/cargo-deny
 
-# What `make check` counts words in; `make language` takes the whole tree.
-PLAIN   := src/base src/decide tests benches fuzz docs README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md Makefile .ci/run
-
 # $(call package,PROGRAM,PACKAGE): the Debian package, where the program is missing.
 package = PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null \
 	  || { echo 'gatepost: $(1) is missing: installing the Debian package $(2)' >&2; \
@@ -71,7 +68,7 @@ check: setup spelling ## format, lints, documentation, spelling, the core alone:
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
-	@$(PYTHON) tests/language.py $(PLAIN)
+	@$(PYTHON) tests/language.py
 
 spelling: $(TYPOS) ## misspelled words; .typos.toml names what is not checked
 	@$(TYPOS) --config .typos.toml

@@ -2,7 +2,7 @@
 //!
 //! Owns their look-up beside the ring of the key files: both form one ring, and a key that both know
 //! is refused when either refuses it. An attacker would present a token of gatepost where another
-//! issuer reads it: it counts in `Authorization: Bearer` alone, and is shown to nobody. Never reads
+//! issuer reads it: it counts in `Authorization: Bearer` alone, and is sent to no issuer. Never reads
 //! the store: what is live is in memory.
 
 use std::sync::Arc;

@@ -48,7 +48,7 @@ pub struct NewSecret {
 /// The lifetimes that the configuration allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
-    /// Without a wish.
+    /// Unless one is requested.
     pub default: Duration,
     /// At most.
     pub max: Duration,
@@ -56,7 +56,7 @@ pub struct Lifetimes {
     pub forever: bool,
 }
 
-/// The end that a caller wishes for.
+/// The end that a caller requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// After the configured default.

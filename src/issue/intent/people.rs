@@ -72,7 +72,7 @@ impl Intent for SetRoles {
     }
 }
 
-/// Disables a person: everything of theirs is refused, and their OAuth grants end for good.
+/// Disables a person: all of their credentials are refused, and their OAuth grants end for good.
 #[derive(Clone, Debug)]
 pub struct DisablePerson {
     /// The person, by login or id.
@@ -131,7 +131,7 @@ pub enum Applications {
     Give(Box<str>),
 }
 
-/// Deletes a person with all credentials of theirs.
+/// Deletes a person with all of their credentials.
 #[derive(Clone, Debug)]
 pub struct DeletePerson {
     /// The person, by login or id.

@@ -30,7 +30,7 @@ pub struct Refresh {
     pub rules: Rules,
 }
 
-/// The token, its family, and for whom it acts.
+/// The token, its family, and the person and application it acts for.
 struct Family {
     token: RefreshToken,
     grant: Grant,

@@ -41,7 +41,7 @@ impl fmt::Display for Thing {
 pub struct Limit {
     /// Of these.
     pub thing: Thing,
-    /// At most so many.
+    /// The largest accepted number of them.
     pub most: usize,
     /// Each of these has.
     pub of: Thing,

@@ -98,7 +98,7 @@ words! {
 }
 
 rows! {
-    /// A person, local or known to the application in front of which gatepost stands.
+    /// A person, local or known to the protected application.
     Person: People {
         /// `usr_...`, or the id of `sign_in.app`.
         id: Id,
@@ -112,7 +112,7 @@ rows! {
         roles: Words,
         /// Time of creation.
         created: UnixTime,
-        /// Since then everything of theirs is refused.
+        /// Since then all of their credentials are refused.
         disabled: Option<UnixTime>,
         /// Deleted then.
         ended: Option<UnixTime>,

@@ -1,6 +1,6 @@
 //! From a request head to a verdict.
 //!
-//! Owns what the gate is told about a request, and asking an issuer about an opaque token where the
+//! Owns what the gate reads of a request, and asking an issuer about an opaque token where the
 //! gate needs its answer. Never answers the client itself.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -2,7 +2,7 @@
 //!
 //! Owns the upstream's head, written once into a buffer that is used again, the one repeat on a new
 //! connection, and what the end of an exchange means: whose fault it is, and what the client can
-//! still be told. Never lets an upstream's words into an answer of gatepost.
+//! still get. Never lets an upstream's words into an answer of gatepost.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -199,7 +199,7 @@ impl Job<'_> {
 }
 
 impl Account {
-    /// What the client can be told of a failure; `None` when it is not there any more.
+    /// The answer to a failure; `None` when the client is gone.
     fn blame(&self, failure: &Failure, route: &Route) -> Option<No> {
         let (fault, error) = match failure {
             Failure::Connect(fault) => (*fault, "no address answers".to_owned()),

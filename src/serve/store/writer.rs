@@ -18,7 +18,7 @@ use crate::serve::store::clock::StoreClock;
 use crate::serve::store::job::{Caller, Draft, Job, Run};
 use crate::serve::store::{Clocks, Failure, Followers, NotStored};
 
-/// The most queries of one intent: a fault of ours would ask forever.
+/// The most queries of one intent: a faulty intent would ask forever.
 const QUERIES_MAX: usize = 64;
 /// The longest value of a column.
 const VALUE_BYTES_MAX: usize = 1 << 20;

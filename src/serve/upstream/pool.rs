@@ -114,7 +114,7 @@ fn is_silent(stream: &mut Stream) -> bool {
     matches!(read, Poll::Pending)
 }
 
-/// The task that closes connections nobody takes.
+/// The task that closes unused connections.
 #[derive(Debug)]
 pub(crate) struct Sweeper(pub Arc<Pool>);
 

@@ -228,7 +228,7 @@ fn walk(memory: &mut Memory, history: &mut History, walked: Walked) -> Result<()
     Ok(())
 }
 
-/// A wish of 0 is none, an odd one is no end.
+/// A requested end of 0 is none, an odd one is no end.
 fn ending(wish: u64, now: u64) -> (Ending, Option<u64>) {
     match wish {
         0 => (Ending::Default, Some(now + 50)),

@@ -62,7 +62,7 @@ pub(crate) struct Client {
 /// What came of waiting for a head.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HeadRead {
-    /// It is there: so many bytes of [`Client::received`].
+    /// A complete head, and its length in [`Client::received`].
     Complete(usize),
     /// It is larger than `HEAD_BYTES_MAX`.
     TooLarge,
@@ -211,7 +211,7 @@ impl Client {
         self.wait.deadline(self.deadlines.body())
     }
 
-    /// The client is waited for from now on only: it was told to go on.
+    /// The wait for the client begins now: a 100 went out.
     pub(super) fn wait_anew(&mut self) {
         self.wait = BodyWait::default();
         self.wait.wait();

@@ -84,7 +84,7 @@ pub(super) enum UpstreamStop {
 pub(super) struct End {
     /// The upstream's is at a boundary.
     pub(super) keep_upstream: bool,
-    /// The client was told that another request may follow.
+    /// The response said that another request may follow.
     pub(super) keep_client: bool,
 }
 

@@ -26,7 +26,7 @@ struct Way {
     sent: usize,
     /// The side that is read has ended.
     has_ended: bool,
-    /// The other side was told so.
+    /// The end was passed on to the other side.
     is_over: bool,
 }
 
@@ -94,7 +94,7 @@ impl Relay<'_, '_> {
                     self.request.bytes += count as u64;
                     self.response.waiting = None;
                 }
-                // A reset ends it as an orderly end does: the upstream is told.
+                // A reset ends it as an orderly end does, and is passed on.
                 Ok(0) | Err(_) => way.has_ended = true,
             }
         }

@@ -13,7 +13,7 @@ use crate::serve::store::sqlite::{OpenError, Role};
 /// Kept back for ends: revoking must work on a full disk.
 const RESERVE_BYTES: usize = 16 << 20;
 
-/// File systems on other machines, where locks and memory maps of SQLite do not hold.
+/// File systems on other machines, where locks and memory maps of SQLite are unreliable.
 const NETWORK: [&str; 12] = [
     "nfs",
     "nfs4",

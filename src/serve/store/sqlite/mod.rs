@@ -59,7 +59,7 @@ pub enum OpenError {
         /// Who opens it.
         me: u32,
     },
-    /// A network file system: its locks and its memory maps do not hold.
+    /// A network file system: its locks and its memory maps are unreliable.
     #[error("{}: on a network file system ({kind}); SQLite needs a local disk: set state_dir to one, or use PostgreSQL", path.display())]
     Network {
         /// The file.
@@ -202,7 +202,7 @@ async fn serve(
     }
 }
 
-/// Takes the intents of a round, passes reads on, and returns whom to tell of the end.
+/// Takes the intents of a round, passes reads on, and returns the caller that waits for the end.
 fn sort(
     commands: &mut Vec<Command>,
     batch: &mut Vec<Box<dyn Job>>,

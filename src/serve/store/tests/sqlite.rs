@@ -97,14 +97,14 @@ fn contract_another_process_that_writes_is_followed() {
     heard.take();
     block_on(async {
         command.run(person("ada"), Caller::operator()).await.unwrap();
-        // Seen without a transaction of our own.
+        // Seen before any transaction of this process.
         let mut seen = heard.take();
         while seen.is_empty() {
             tokio::task::yield_now().await;
             seen = heard.take();
         }
         assert_eq!(seen, ["people usr_ada"]);
-        // And before a transaction of our own that comes sooner.
+        // And before a transaction of this process that comes sooner.
         command.run(key("ada", 1), Caller::operator()).await.unwrap();
         let revoked = store.run(revoke(1), Caller::operator()).await.unwrap();
         assert!(revoked.outcome.unwrap().ended.is_some());

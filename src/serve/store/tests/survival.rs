@@ -169,7 +169,7 @@ fn survivor() {
     });
 }
 
-/// Starts the survivor, kills it after so many acknowledgements, and returns all of them.
+/// Starts the survivor, kills it after that many acknowledgements, and returns all of them.
 fn kill_after(folder: &Path, round: usize, lines: usize) -> Vec<String> {
     let name = "serve::store::tests::survival::survivor";
     let mut child = Process::new(env::current_exe().unwrap())

@@ -1,4 +1,4 @@
-//! Deadlines, each on its own: nothing but time passes.
+//! Deadlines, each on its own: only time passes.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;

@@ -188,6 +188,8 @@ fn contract_issuers_a_subprotocol_holds_the_token_of_a_websocket() {
     }
     let elsewhere = handshake("/x", &offer);
     assert_eq!(sidecar.why(&elsewhere)["reason"], "credential_missing", "not a websocket route");
+    let twice = handshake("/x", &format!("bearer.{token}, bearer.{token}"));
+    assert_eq!(sidecar.why(&twice)["reason"], "credential_missing", "not read, so not repeated");
 }
 
 #[test]

@@ -217,12 +217,12 @@ impl CredentialSources {
             }
         }
         for (index, place) in self.tokens.iter().enumerate() {
-            let is_read = match place {
-                TokenPlace::Header { .. } => false,
-                TokenPlace::Cookie(_) => true,
-                TokenPlace::Subprotocol(_) => reading.is_websocket,
+            let token = match place {
+                TokenPlace::Cookie(_) => place.find_member(headers)?,
+                TokenPlace::Subprotocol(_) if reading.is_websocket => place.find_member(headers)?,
+                TokenPlace::Header { .. } | TokenPlace::Subprotocol(_) => None,
             };
-            if let (true, Some(token)) = (is_read, place.find_member(headers)?) {
+            if let Some(token) = token {
                 presented.add_token(read_token(token)?, index)?;
             }
         }

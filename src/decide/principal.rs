@@ -215,8 +215,14 @@ impl Principal {
         &self.established.issuer
     }
 
-    /// The identifiers that stand for the issuer in `access.issuers` and in revocations: `iss`, and
-    /// the configured template that it matches.
+    /// The configured template that `iss` matches, if the issuer is one.
+    #[must_use]
+    pub(in crate::decide) fn issuer_template(&self) -> Option<&str> {
+        self.established.issuer_template.as_deref()
+    }
+
+    /// Every identifier of the issuer in `access.issuers` and in revocations: `iss`, and the configured
+    /// template that it matches.
     pub fn issuers(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.issuer()).chain(self.established.issuer_template.as_deref())
     }

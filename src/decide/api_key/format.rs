@@ -181,6 +181,9 @@ pub(crate) fn push_random(
 /// Checks the form of a presented text: cheap, without hashing it and without looking it up.
 #[must_use]
 pub fn check(text: &str) -> Form {
+    if !text.starts_with(RESERVED_PREFIX) {
+        return Form::NotOurs;
+    }
     let Some(kind) = SecretKind::ALL.into_iter().find(|kind| text.starts_with(kind.prefix()))
     else {
         return Form::NotOurs;

@@ -454,9 +454,10 @@ impl Gate {
         if let Some(hit) = token.and_then(|token| self.revocations.find_token(token, now.unix)) {
             return Err(Rejection::TokenRevoked(hit));
         }
-        let keys = evidence.key.iter().chain(&evidence.pat);
-        let mut ids = keys.flat_map(VerifiedKey::ids);
-        match ids.find_map(|id| self.revocations.find_key(id, now.unix)) {
+        let revoked =
+            |key: &VerifiedKey| key.ids().find_map(|id| self.revocations.find_key(id, now.unix));
+        let mut keys = [&evidence.key, &evidence.pat].into_iter().flatten();
+        match keys.find_map(revoked) {
             Some(hit) => Err(Rejection::KeyRevoked(hit)),
             None => Ok(()),
         }

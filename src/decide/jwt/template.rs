@@ -22,7 +22,7 @@ impl<'t> IssuerTemplate<'t> {
     /// # Errors
     /// The accepted form, where it has braces in another one.
     pub fn parse(identifier: &'t str) -> Result<Option<Self>, &'static str> {
-        if !identifier.contains(['{', '}']) {
+        if memchr::memchr2(b'{', b'}', identifier.as_bytes()).is_none() {
             return Ok(None);
         }
         let parts = identifier

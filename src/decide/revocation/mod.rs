@@ -368,6 +368,7 @@ impl Revocations {
     }
 
     fn find(&self, ask: impl Fn(&RevocationSet) -> Option<Arc<Entry>>) -> Option<Hit> {
+        let ask = |set: &RevocationSet| if set.is_empty() { None } else { ask(set) };
         let found = ask(&self.published.load()).map(|entry| (entry, Origin::Admin));
         let found = found.or_else(|| ask(&self.files).map(|entry| (entry, Origin::File)));
         found.map(|(entry, origin)| Hit { entry, origin })

@@ -45,7 +45,7 @@ impl<'a> TokenFacts<'a> {
         let principal = token.principal();
         Self {
             issuer: principal.issuer(),
-            template: principal.issuers().nth(1),
+            template: principal.issuer_template(),
             subject: principal.subject(),
             client: principal.client_id(),
             jti: principal.credential_id(),

@@ -141,6 +141,8 @@ fn contract_metrics_who_is_throttled_for_failed_credentials_is_counted() {
             assert_eq!(answer.status, expected, "{trusted}");
             let reason = if expected == 429 { "failed_credentials_spent" } else { "key_unknown" };
             assert_eq!(sidecar.why(&answer)["reason"], reason);
+            // The line is written when the request has been counted.
+            assert_eq!(sidecar.log_line(&answer)["reason"], reason);
         }
         let counted = sidecar.metric("gatepost_failed_credentials_throttled_total");
         assert!((counted - throttled).abs() < 0.1, "{counted}");

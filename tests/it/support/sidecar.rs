@@ -277,14 +277,13 @@ impl Sidecar {
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
-    /// The account of a refusal, once it is there.
+    /// The account of a refusal, asked for once: it is there when the answer can be read.
     #[track_caller]
     pub fn why(&self, response: &Response) -> Value {
         let id = response.field("x-request-id").expect("a request id").to_owned();
-        eventually("the account of a refusal", || {
-            let answer = self.admin("GET", &format!("/why/{id}"), &[]);
-            (answer.status == 200).then(|| answer.json())
-        })
+        let answer = self.admin("GET", &format!("/why/{id}"), &[]);
+        assert_eq!(answer.status, 200, "{id}: {}", answer.text());
+        answer.json()
     }
 
     /// Writes another configuration in place; listener and admin stay.

@@ -120,7 +120,7 @@ pub enum Change {
     EndGrant(Box<str>),
 }
 
-/// A live credential, or a token of ours, that is refused.
+/// A live credential, or an access token of the issuer, that is refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum LiveError {
     /// `expires` has passed.

@@ -14,7 +14,7 @@ use crate::decide::live::shards::{Keyed, Shards};
 use crate::decide::live::{Application, Change, Credential, Kind, LiveError, Person, State};
 use crate::decide::scope::ScopeSet;
 
-/// Recent changes beyond this part of the base are packed, and at least so many.
+/// Recent changes beyond this part of the base are packed, and at least this many.
 const RECENT_PART: usize = 16;
 const RECENT_MIN: usize = 1_024;
 
@@ -184,9 +184,9 @@ impl LiveSet {
         }))
     }
 
-    /// Checks a token of ours: its application, its person and its grant. `jti` is GRANT.SERIAL;
-    /// for client credentials, whose subject is `app:` and the client id, GRANT is the generation
-    /// of the application.
+    /// Checks an access token of the issuer: its application, its person and its grant. `jti` is
+    /// GRANT.SERIAL; for client credentials, whose subject is `app:` and the client id, GRANT is the
+    /// generation of the application.
     ///
     /// # Errors
     /// [`LiveError`].

@@ -106,7 +106,7 @@ fn contract_a_token_ends_with_its_grant_its_application_and_its_person() {
     live.change([Change::Application(renewed.clone())]);
     assert_eq!(check("app:shop", "g0.1"), Err(LiveError::GrantEnded("g0".into())));
     assert_eq!(check("app:shop", "g9.1"), Ok(()));
-    // The subject of another application is a person's, whatever it is.
+    // The subject of another application is a person's, also when it reads like this one.
     assert_eq!(check("app:other", "g9.1"), Err(LiveError::PersonUnknown("app:other".into())));
     live.change([Change::Application(Application { enabled: false, ..renewed })]);
     assert_eq!(check("app:shop", "g9.1"), Err(LiveError::ApplicationDisabled("shop".into())));

@@ -436,7 +436,7 @@ fn read_bearer(bytes: &[u8], place: usize, keys: bool) -> Result<Read<'_>, Crede
     if is_token { Ok(Read::Jwt { text, place }) } else { Err(CredentialError::Malformed) }
 }
 
-/// A token that stands alone.
+/// A token that is the whole of its member.
 fn read_token(bytes: &[u8]) -> Result<&str, CredentialError> {
     if is_b64token(bytes) {
         as_text(bytes)

@@ -187,7 +187,7 @@ fn contract_a_plugin_keeps_the_secret_before_the_newest_until_the_next_rotation(
 }
 
 #[test]
-fn contract_a_revoked_plugin_starts_with_another_secret_and_a_deleted_one_is_made_anew() {
+fn contract_a_revoked_plugin_starts_with_another_secret_and_a_deleted_one_is_made_again() {
     let (mut memory, now) = (world(), UnixTime(START));
     memory.run(&plugin("a"), now).unwrap();
     let revoke = |generation: &str, delete| RevokePlugin {
@@ -202,8 +202,8 @@ fn contract_a_revoked_plugin_starts_with_another_secret_and_a_deleted_one_is_mad
     assert_eq!(started.application.generation, id("gen_2"), "its tokens of before have ended");
     memory.run(&revoke("gen_3", true), now).unwrap();
     assert!(memory.run(&rotate("c", None), now).is_err());
-    let anew = memory.run(&plugin("c"), now).unwrap();
-    assert_eq!(anew.application.id, id("app_c"));
+    let again = memory.run(&plugin("c"), now).unwrap();
+    assert_eq!(again.application.id, id("app_c"));
     let few = Some(super::tokens::scopes("read"));
     let narrowed = memory.run(&EnsurePlugin { scopes: few.clone(), ..plugin("d") }, now).unwrap();
     assert_eq!(narrowed.application.scopes, few);

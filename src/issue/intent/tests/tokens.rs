@@ -442,8 +442,8 @@ fn r1106_a_client_is_what_it_proves_to_be() {
     for wrong in [
         Client { id: id("server"), secret: None },
         Client { id: id("server"), secret: secret("other") },
-        Client { id: id("nobody"), secret: secret("server") },
-        Client { id: id("nobody"), secret: None },
+        Client { id: id("unknown"), secret: secret("server") },
+        Client { id: id("unknown"), secret: None },
         Client { id: id("public"), secret: secret("public") },
     ] {
         assert_eq!(ask(&mut memory, wrong.clone()), Err(Refusal::InvalidClient), "{wrong:?}");

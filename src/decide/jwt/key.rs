@@ -24,7 +24,8 @@ pub struct VerifyingKey {
     algorithm: Algorithm,
     kid: Option<Box<str>>,
     thumbprints: Thumbprints,
-    stated_issuer: Option<Box<str>>,
+    /// The `issuer` members of its JWKs, sorted. All of them restrict what it verifies.
+    stated_issuers: Vec<Box<str>>,
     has_low_entropy: bool,
     material: Material,
 }
@@ -99,7 +100,7 @@ impl VerifyingKey {
             algorithm,
             kid,
             thumbprints: Thumbprints::default(),
-            stated_issuer: None,
+            stated_issuers: Vec::new(),
             has_low_entropy: false,
             material: Material::Public(parsed),
         })
@@ -144,7 +145,7 @@ impl VerifyingKey {
             algorithm,
             kid,
             thumbprints: Thumbprints::default(),
-            stated_issuer: None,
+            stated_issuers: Vec::new(),
             has_low_entropy: secret_strength::has_low_entropy(secret),
             material: Material::Secret(Box::new(hmac::Key::new(hash, secret))),
         })
@@ -163,13 +164,13 @@ impl VerifyingKey {
     }
 
     /// The key with the issuer its JWK states.
-    pub(super) fn with_issuer(self, stated_issuer: Option<Box<str>>) -> Self {
-        Self { stated_issuer, ..self }
+    pub(super) fn with_issuer(self, stated: Option<Box<str>>) -> Self {
+        Self { stated_issuers: stated.into_iter().collect(), ..self }
     }
 
-    /// The `issuer` member of its JWK, which sets for many tenants have.
-    pub(super) fn stated_issuer(&self) -> Option<&str> {
-        self.stated_issuer.as_deref()
+    /// The `issuer` members of its JWKs, which sets for many tenants have.
+    pub(super) fn stated_issuers(&self) -> &[Box<str>] {
+        &self.stated_issuers
     }
 
     /// The key with the thumbprints its JWK states.
@@ -181,6 +182,11 @@ impl VerifyingKey {
         &self.thumbprints
     }
 
+    /// Returns whether both JWKs state the same thumbprints and the same issuers.
+    pub(super) fn states_the_same(&self, other: &Self) -> bool {
+        self.thumbprints == other.thumbprints && self.stated_issuers == other.stated_issuers
+    }
+
     /// Returns whether it is a secret of low entropy.
     pub(super) fn has_low_entropy(&self) -> bool {
         self.has_low_entropy
@@ -190,8 +196,12 @@ impl VerifyingKey {
         self.thumbprints != Thumbprints::default()
     }
 
-    /// Adds what an equal member states and this one does not.
-    pub(super) fn take_thumbprints_of(&mut self, other: &Self) {
+    /// Adds what an equal member states: thumbprints that this one does not, and every issuer, so
+    /// that the order of members does not matter.
+    pub(super) fn take_statements_of(&mut self, other: &Self) {
+        self.stated_issuers.extend_from_slice(&other.stated_issuers);
+        self.stated_issuers.sort_unstable();
+        self.stated_issuers.dedup();
         let (ours, theirs) = (&mut self.thumbprints, &other.thumbprints);
         ours.sha1 = ours.sha1.take().or_else(|| theirs.sha1.clone());
         ours.sha256 = ours.sha256.take().or_else(|| theirs.sha256.clone());

@@ -109,7 +109,7 @@ impl KeySet {
     #[must_use]
     pub fn has_same_keys(&self, other: &Self) -> bool {
         let has = |set: &Self, key: &VerifyingKey| {
-            set.iter().any(|one| one.is_same(key) && one.thumbprints() == key.thumbprints())
+            set.iter().any(|one| one.is_same(key) && one.states_the_same(key))
         };
         self.len() == other.len()
             && self.iter().all(|key| has(other, key))

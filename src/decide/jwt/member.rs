@@ -52,7 +52,7 @@ fn secret_beside_public(key: &VerifyingKey, others: &[&VerifyingKey]) -> Option<
         .then(|| "is a secret in a set with public keys: put it into a file of its own".to_owned())
 }
 
-/// The first of equal members stays, with the thumbprints of all of them.
+/// The first of equal members stays, with what all of them state.
 fn merge_equal(members: &mut Vec<Member>) {
     let mut kept: Vec<Member> = Vec::with_capacity(members.len());
     for member in members.drain(..) {
@@ -62,7 +62,7 @@ fn merge_equal(members: &mut Vec<Member>) {
         };
         let mut earlier = kept.iter_mut().filter_map(|one| one.key.as_mut().ok());
         match earlier.find(|one| one.is_same(key)) {
-            Some(one) => one.take_thumbprints_of(key),
+            Some(one) => one.take_statements_of(key),
             None => kept.push(member),
         }
     }

@@ -322,15 +322,16 @@ impl Issuer {
         key: &VerifyingKey,
         claims: &Map<String, Value>,
     ) -> Result<(), JwtError> {
-        let (Some(_), Some(stated)) = (self.settings.template(), key.stated_issuer()) else {
+        if key.stated_issuers().is_empty() || self.settings.template().is_none() {
             return Ok(());
-        };
+        }
         let iss = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
-        let agrees = match IssuerTemplate::parse(stated) {
-            Ok(Some(template)) => template.tenant(iss).is_some(),
-            Ok(None) => stated == iss,
-            Err(_) => false,
-        };
+        let agrees =
+            key.stated_issuers().iter().all(|stated| match IssuerTemplate::parse(stated) {
+                Ok(Some(template)) => template.tenant(iss).is_some(),
+                Ok(None) => **stated == *iss,
+                Err(_) => false,
+            });
         if agrees {
             return Ok(());
         }

@@ -110,6 +110,35 @@ fn contract_keys_of_a_jwt_equal_members_are_one() {
 }
 
 #[test]
+fn r304_an_issuer_that_a_key_states_is_compared_and_restricts_in_any_order() {
+    let entra = "https://login.example.com/{tid}/v2.0";
+    let iss = |tenant: &str| format!("https://login.example.com/{tenant}/v2.0");
+    let stating = |issuer: Value| jwk(Algorithm::Rs256, &json!({ "issuer": issuer }));
+    let (plain, a) = (jwk(Algorithm::Rs256, &json!({})), stating(json!(iss("a"))));
+    let b = stating(json!(iss("b")));
+    let set = |keys: &[&Value]| parse(&json!({ "keys": keys })).unwrap().0;
+    let accepts = |keys: &[&Value], tenant: &str| {
+        let mut settings = settings(&[Algorithm::Rs256]);
+        settings.issuer = entra.into();
+        let issuers = Issuers::new(vec![(settings.into(), set(keys).into())]);
+        let header = with(header(Algorithm::Rs256), &json!({ "kid": "k" }));
+        let payload = with(payload(), &json!({ "iss": iss(tenant), "tid": tenant }));
+        issuers.verify(&sign(Algorithm::Rs256, &header, &payload), NOW).is_ok()
+    };
+    assert!(accepts(&[&plain], "a") && accepts(&[&plain], "b"));
+    assert!(accepts(&[&stating(json!(entra))], "b"));
+    for keys in [&[&a][..], &[&plain, &a], &[&a, &plain]] {
+        assert!(accepts(keys, "a") && !accepts(keys, "b"), "{keys:?}");
+        assert!(!set(keys).has_same_keys(&set(&[&plain])), "a refresh that restricts is a change");
+    }
+    assert!(!set(&[&a]).has_same_keys(&set(&[&b])));
+    for keys in [&[&a, &b][..], &[&b, &a], &[&stating(json!([iss("a")]))], &[&stating(json!(7))]] {
+        assert!(!accepts(keys, "a") && !accepts(keys, "b"), "{keys:?}");
+    }
+    assert!(set(&[&a, &b]).has_same_keys(&set(&[&b, &a])));
+}
+
+#[test]
 fn contract_keys_of_a_jwt_kid_and_algorithm_tell_keys_apart() {
     let rs = |alg: &str| jwk(Algorithm::Rs256, &json!({ "alg": alg }));
     let listed = [Algorithm::Rs256, Algorithm::Rs512, Algorithm::Es256];

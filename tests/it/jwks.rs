@@ -335,6 +335,30 @@ fn contract_remote_key_sets_a_bearer_token_is_sent_and_read_again() {
 }
 
 #[test]
+fn r902_a_bearer_file_that_others_can_read_is_a_mistake() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let check = |mode: u32, top: &str| {
+        let sandbox = Sandbox::new();
+        let token = sandbox.write("token", "first\n");
+        std::fs::set_permissions(token, std::fs::Permissions::from_mode(mode)).unwrap();
+        let keys = "{ url: \"https://a.example/j\", bearer_file: token }";
+        let rest = config(&Recorder::start(), ISSUER, keys);
+        let listeners = "listeners: [{ address: 127.0.0.1:8080 }]";
+        sandbox.write("c.yaml", &format!("{top}{listeners}\n{rest}"));
+        sandbox.run(&["check", "--config", "c.yaml"])
+    };
+    for mode in [0o644, 0o666, 0o604] {
+        let run = check(mode, "");
+        assert_eq!(run.exit, 78, "{mode:o}: {run:?}");
+        assert!(run.stderr.contains("token is a secret that others can read"), "{run:?}");
+        assert_eq!(check(mode, "insecure_file_modes: true\n").exit, 0, "{mode:o}");
+    }
+    for mode in [0o600, 0o440] {
+        assert_eq!(check(mode, "").exit, 0, "{mode:o}");
+    }
+}
+
+#[test]
 fn contract_remote_key_sets_kubernetes_stands_for_the_values_of_the_cluster() {
     let check = |keys: &str| {
         let sandbox = Sandbox::new();

@@ -31,6 +31,8 @@ pub use remote::FetchedSet;
 const KEY_SET_BYTES_MAX: usize = 4 << 20;
 /// HMAC keys, peppers and tokens are short.
 const SECRET_BYTES_MAX: usize = 64 << 10;
+/// Files that the kubelet puts into every pod.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Anyone who reaches the admin listener may guess; sixteen characters are beyond guessing.
 const TOKEN_BYTES_MIN: usize = 16;
 
@@ -177,10 +179,16 @@ impl<'a> Loading<'a> {
 
     fn key_authorities(&mut self, issuer: &'a IssuerSource) -> Option<Option<Arc<Vec<u8>>>> {
         let KeySource::Remote(remote) = &issuer.keys else { return Some(None) };
-        // Read for each refresh; here, only that it can be read.
-        let bearer = remote.bearer_file.as_ref();
-        let bearer = bearer.map(|file| read(file, SECRET_BYTES_MAX, self.disk));
-        self.mistakes.extend(bearer.and_then(Result::err));
+        // Read for each refresh; here, only that it can be read, and by whom.
+        if let Some(file) = &remote.bearer_file {
+            // The kubelet chooses the mode of the service account's token.
+            let may_be_exposed =
+                self.dynamic.insecure_file_modes || file.path.starts_with(SERVICE_ACCOUNT);
+            match read(file, SECRET_BYTES_MAX, self.disk) {
+                Ok((_, exposed)) => self.mistakes.extend(exposed.filter(|_| !may_be_exposed)),
+                Err(mistake) => self.mistakes.push(mistake),
+            }
+        }
         self.authorities(remote.ca_file.as_ref())
     }
 

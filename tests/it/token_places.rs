@@ -113,6 +113,18 @@ fn contract_issuers_where_no_place_is_in_authorization_it_is_the_applications() 
 }
 
 #[test]
+fn contract_issuers_authorization_can_pass_where_tokens_come_elsewhere() {
+    let routes = "routes:\n\
+        \x20 - { path: /app/**, access: { issuers: [proxy] }, authorization: pass }\n\
+        \x20 - { path: /**, access: { scopes: [read] } }\n";
+    let (sidecar, upstream) = started("[{ header: Cf-Access-Jwt-Assertion }]", routes);
+    let fields = [("Cf-Access-Jwt-Assertion", &*proxy_token()), ("Authorization", "Basic dTpw")];
+    check(&sidecar, ("GET", "/app/x", &fields), 200, "");
+    assert_eq!(upstream.last().field("authorization"), Some("Basic dTpw"));
+    check(&sidecar, ("GET", "/app/x", &fields[1..]), 401, "credential_missing");
+}
+
+#[test]
 fn r209_a_cookie_is_a_credential_from_an_origin_of_ours_alone() {
     let (sidecar, upstream) = started("[{ cookie: my_sid }]", ROUTES);
     let token = proxy_token();

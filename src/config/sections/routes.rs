@@ -353,11 +353,17 @@ fn check_other_place(section: &Mapping<'_>, access: &Access, known: Known<'_>) {
     let (Access::Authenticated(requirement) | Access::Optional(requirement)) = access else {
         return;
     };
-    let reads_keys = requirement.credentials.contains(&CredentialKind::ApiKey);
-    if !reads_keys || known.key_places.iter().all(|place| place.header == AUTHORIZATION) {
+    let accepts = |kind| requirement.credentials.contains(&kind);
+    let has_keys = || known.key_places.iter().any(|place| place.header != AUTHORIZATION);
+    let issuers = known.authenticators.issuers.iter();
+    let mut places = issuers.flat_map(|source| &source.settings.shape.places);
+    let mut has_tokens = || places.any(|place| *place.header() != AUTHORIZATION);
+    let is_read = (accepts(CredentialKind::ApiKey) && has_keys())
+        || (accepts(CredentialKind::Jwt) && has_tokens());
+    if !is_read {
         section.value().mistake(
             "authorization: pass leaves no field to read a credential from; API keys in a header of \
-             their own are accepted beside it",
+             their own and tokens in another place (`from` of an issuer) are accepted beside it",
         );
     }
 }

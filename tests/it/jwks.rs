@@ -336,11 +336,10 @@ fn contract_remote_key_sets_a_bearer_token_is_sent_and_read_again() {
 
 #[test]
 fn r902_a_bearer_file_that_others_can_read_is_a_mistake() {
-    use std::os::unix::fs::PermissionsExt as _;
     let check = |mode: u32, top: &str| {
         let sandbox = Sandbox::new();
         let token = sandbox.write("token", "first\n");
-        std::fs::set_permissions(token, std::fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(token, fs::Permissions::from_mode(mode)).unwrap();
         let keys = "{ url: \"https://a.example/j\", bearer_file: token }";
         let rest = config(&Recorder::start(), ISSUER, keys);
         let listeners = "listeners: [{ address: 127.0.0.1:8080 }]";

@@ -25,8 +25,8 @@ pub use key_url::KeyUrl;
 pub use language::mistake::Mistake;
 pub use model::{
     AccessLog, AccessLogTarget, Admin, ApiKeySettings, ClientAuthentication, Config,
-    ConnectionCaps, Dynamic, FileReference, IntrospectionEndpoint, IssuerSource, KeyLocation,
-    KeySource, ListenAddress, Listener, RemoteKeys, Startup,
+    ConnectionCaps, Dynamic, FileReference, IntrospectionEndpoint, IssuerSettings, IssuerSource,
+    IssuerStartup, KeyLocation, KeySource, ListenAddress, Listener, RemoteKeys, Startup,
 };
 
 #[cfg(test)]

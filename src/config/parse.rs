@@ -117,6 +117,7 @@ fn dynamic(top: &Mapping<'_>, listeners: &[crate::config::Listener]) -> Option<D
         trusted_proxies,
         upstreams,
         issuers,
+        issuer: None,
         api_keys,
         revocation_files,
         credentials: match listed {

@@ -2,6 +2,8 @@
 //!
 //! Split by what a reload may change: [`Startup`] needs a restart, [`Dynamic`] does not.
 
+pub mod issuer;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,12 +12,14 @@ use std::time::Duration;
 use crate::config::Mistake;
 use crate::config::key_url::KeyUrl;
 use crate::decide::identity::{IdentityHeaderName, IdentityHeaders};
-use crate::decide::jwt::IssuerSettings;
+use crate::decide::jwt;
 use crate::decide::policy::RouteTable;
 use crate::decide::policy::upstream::Upstream;
 use crate::decide::rate_limit::{LimitPolicy, Quota};
 use crate::decide::request::address::TrustedProxies;
 use crate::decide::request::credential::CredentialSources;
+
+pub use issuer::{IssuerSettings, IssuerStartup};
 
 /// A whole configuration.
 #[derive(Debug)]
@@ -137,6 +141,8 @@ pub struct Startup {
     pub state_dir: PathBuf,
     /// The most memory for verified tokens, in bytes; 0 keeps none.
     pub token_cache: u64,
+    /// The built-in issuer; absent means off.
+    pub issuer: Option<Arc<IssuerStartup>>,
 }
 
 /// The source of the keys of an issuer. Paths are resolved against the configuration's folder.
@@ -196,7 +202,7 @@ pub enum KeyLocation {
 #[derive(Clone, Debug, PartialEq)]
 pub struct IssuerSource {
     /// The requirements on its tokens.
-    pub settings: Arc<IssuerSettings>,
+    pub settings: Arc<jwt::IssuerSettings>,
     /// Its keys.
     pub keys: KeySource,
     /// Its endpoint for opaque tokens.
@@ -250,6 +256,8 @@ pub struct Dynamic {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Issuers in the order of the file.
     pub issuers: Vec<IssuerSource>,
+    /// The built-in issuer, where [`Startup::issuer`] has one.
+    pub issuer: Option<Arc<IssuerSettings>>,
     /// API keys.
     pub api_keys: ApiKeySettings,
     /// Files of revocations, in addition to those of the admin listener.

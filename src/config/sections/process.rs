@@ -136,6 +136,7 @@ pub(in crate::config) fn startup(
         upstream_pool: top.read(&UPSTREAM_POOL)?,
         token_cache: top.read(&TOKEN_CACHE)?.unwrap_or(0),
         state_dir: state_dir(top, environment),
+        issuer: None,
     })
 }
 

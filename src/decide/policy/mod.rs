@@ -5,6 +5,7 @@
 
 pub mod access;
 mod conflict;
+pub mod endpoint;
 mod host;
 mod index;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -16,6 +17,7 @@ pub mod table;
 pub mod upstream;
 
 pub use access::{Access, AccessDenied, Requirement};
+pub use endpoint::Endpoint;
 pub use host::{HostPattern, normalize_host};
 pub use pattern::{PathPattern, PatternError};
 pub use route::{InsecurePath, Methods, Preflight, Route, Upgrade};

@@ -340,6 +340,7 @@ fn differences(started: &Startup, wanted: &Startup) -> Vec<&'static str> {
         upstream_pool,
         state_dir,
         token_cache,
+        issuer,
     } = started;
     let compared = [
         ("listeners", *listeners == wanted.listeners),
@@ -354,6 +355,7 @@ fn differences(started: &Startup, wanted: &Startup) -> Vec<&'static str> {
         ("upstream_pool", *upstream_pool == wanted.upstream_pool),
         ("state_dir", *state_dir == wanted.state_dir),
         ("token_cache", *token_cache == wanted.token_cache),
+        ("issuer", *issuer == wanted.issuer),
     ];
     compared.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
 }

@@ -57,7 +57,7 @@ impl Intent for CreateApplication {
             return refuse(Refusal::Exists(Thing::Application, id.0.clone()));
         }
         if let Some(owner) = &self.application.owner {
-            or_refuse!(people::active(rows, owner.as_str())?);
+            or_refuse!(people::active_id(rows, owner)?);
             if rows.live::<Application>("owner", owner)?.len() >= PER_PERSON_MAX {
                 let (thing, of) = (Thing::Application, Thing::Person);
                 return refuse(Refusal::Limit(Limit { thing, most: PER_PERSON_MAX, of }));

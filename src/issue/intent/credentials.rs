@@ -159,7 +159,7 @@ impl Intent for RotateCredential {
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Credential>, Need> {
         let thing = self.kind.thing();
         let mut old = or_refuse!(find(rows, self.kind, &self.id)?);
-        let owner = or_refuse!(people::active(rows, old.owner.as_str())?);
+        let owner = or_refuse!(people::active_id(rows, &old.owner)?);
         if rows.get::<Credential>(&self.secret.id)?.is_some() {
             return refuse(Refusal::Exists(thing, self.secret.id.0.clone()));
         }

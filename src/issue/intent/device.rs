@@ -87,7 +87,7 @@ impl Intent for DecideDevice {
     const NAME: &'static str = "decide_device";
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<()>, Need> {
-        let person = or_refuse!(people::active(rows, self.person.as_str())?);
+        let person = or_refuse!(people::active_id(rows, &self.person)?);
         let found = rows.all::<Device>("user_code", &self.user_code)?.pop();
         let open = |device: &Device| device.state == DeviceState::Pending && now < device.expires;
         let Some(mut device) = found.filter(open) else {
@@ -142,7 +142,7 @@ impl Intent for RedeemDevice {
         let person = match (device.state, &device.person) {
             (DeviceState::Pending, _) => return Ok(poll(device, now)),
             (DeviceState::Denied, _) => return refuse(Refusal::AccessDenied),
-            (DeviceState::Approved, Some(person)) => people::active(rows, person.as_str())?,
+            (DeviceState::Approved, Some(person)) => people::active_id(rows, person)?,
             (DeviceState::Used, _) | (DeviceState::Approved, None) => {
                 return refuse(Refusal::InvalidGrant("device code used before"));
             }

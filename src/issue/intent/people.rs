@@ -186,6 +186,21 @@ pub(crate) fn find(rows: &Rows, who: &str) -> Result<Result<Person, Refusal>, Ne
     Ok(by_id.ok_or_else(|| Refusal::Unknown(Thing::Person, who.into())))
 }
 
+/// The person of this id, who is neither deleted nor disabled. A login is not looked at: that of
+/// another person may read like this id.
+pub(crate) fn active_id(rows: &Rows, id: &Id) -> Result<Result<Person, Refusal>, Need> {
+    let found = rows.get::<Person>(id)?.filter(|row| row.ended.is_none());
+    let found = found.ok_or_else(|| Refusal::Unknown(Thing::Person, id.0.clone()));
+    Ok(found.and_then(enabled))
+}
+
+fn enabled(row: Person) -> Result<Person, Refusal> {
+    match row.disabled {
+        None => Ok(row),
+        Some(_) => Err(Refusal::Disabled(Thing::Person, row.id.0)),
+    }
+}
+
 /// The same, who is not disabled either.
 pub(crate) fn active(rows: &Rows, who: &str) -> Result<Result<Person, Refusal>, Need> {
     Ok(find(rows, who)?.and_then(|row| match row.disabled {

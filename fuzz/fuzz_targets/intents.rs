@@ -172,7 +172,7 @@ impl World {
                     client: client(two),
                     code: digest(&name),
                     redirect_uri: (three & 1 == 1).then(|| "https://evil.example.com".into()),
-                    verifier: (three & 2 == 2).then(|| "x".repeat(43).into()),
+                    verifier: (three & 2 == 2).then(|| "x".repeat(43).as_str().into()),
                     grant,
                     refresh: refresh(next),
                     rules: rules(),

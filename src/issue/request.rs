@@ -9,6 +9,7 @@ use crate::decide::api_key::format::{Form as TextForm, SecretKind, check};
 use crate::decide::scope::ScopeSet;
 use crate::issue::error::{ErrorCode, OAuthError};
 use crate::issue::form::Form;
+use crate::issue::intent::code::Verifier;
 use crate::issue::metadata::GRANT_TYPES;
 use crate::issue::rows::SecretDigest;
 
@@ -33,7 +34,7 @@ pub enum TokenRequest {
         /// `redirect_uri`.
         redirect_uri: Option<Box<str>>,
         /// `code_verifier`.
-        verifier: Option<Box<str>>,
+        verifier: Option<Verifier>,
     },
     /// RFC 6749 section 6.
     RefreshToken {
@@ -61,7 +62,7 @@ impl TokenRequest {
             grant if grant == code => Ok(Self::AuthorizationCode {
                 code: digest(form, "code")?,
                 redirect_uri: form.value("redirect_uri").map(Box::from),
-                verifier: form.value("code_verifier").map(Box::from),
+                verifier: form.value("code_verifier").map(Verifier::from),
             }),
             grant if grant == refresh => Ok(Self::RefreshToken {
                 token: digest(form, "refresh_token")?,
@@ -184,10 +185,12 @@ mod tests {
         let whole = TokenRequest::AuthorizationCode {
             code: digest,
             redirect_uri: Some("https://a.example/cb".into()),
-            verifier: Some((*verifier).into()),
+            verifier: Some(Verifier::from(&*verifier)),
         };
         let more = format!("&redirect_uri=https%3A%2F%2Fa.example%2Fcb&code_verifier={verifier}");
-        assert_eq!(read(&(body + &more)), Ok(whole));
+        let read_whole = read(&(body + &more));
+        assert!(!format!("{read_whole:?}").contains(&verifier), "no secret in Debug (R-902)");
+        assert_eq!(read_whole, Ok(whole));
 
         let token = secret(SecretKind::RefreshToken);
         let refresh = TokenRequest::RefreshToken {

@@ -118,6 +118,11 @@ pub enum Change {
     EndPlugin(Box<str>),
     /// The tokens of a grant end, or one token by its `jti`.
     EndGrant(Box<str>),
+    /// No token of this person for this application is accepted, until [`Self::Unblock`]: their
+    /// grants have ended, and which those are is not known yet.
+    Block(Box<str>, Box<str>),
+    /// The grants of that person to that application are known.
+    Unblock(Box<str>, Box<str>),
 }
 
 /// A live credential, or an access token of the issuer, that is refused.

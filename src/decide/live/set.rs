@@ -65,6 +65,8 @@ pub struct LiveSet {
     people: Shards<Person>,
     applications: Shards<Application>,
     ended: Shards<Box<str>>,
+    /// Person and application, in one text: see [`pair`].
+    blocked: Shards<Box<str>>,
 }
 
 /// A credential that was found and is valid now.
@@ -202,6 +204,9 @@ impl LiveSet {
         if let Some(ended) = ended {
             return Err(LiveError::GrantEnded(ended.into()));
         }
+        if self.blocked.len() > 0 && self.blocked.find(&pair(subject, client)).is_some() {
+            return Err(LiveError::GrantEnded(grant.into()));
+        }
         if subject.strip_prefix("app:") != Some(client) {
             return self.person(subject).map(drop);
         }
@@ -251,6 +256,8 @@ impl LiveSet {
                 }
             }
             Change::EndGrant(id) => self.ended.put(Arc::new(id)),
+            Change::Block(person, client) => self.blocked.put(Arc::new(pair(&person, &client))),
+            Change::Unblock(person, client) => self.blocked.remove(&pair(&person, &client)),
         }
     }
 
@@ -329,6 +336,11 @@ impl LiveSet {
     pub(super) fn shared_with(&self, other: &Self) -> usize {
         self.recent.shared_with(&other.recent)
     }
+}
+
+/// A person and an application in one text. The length keeps two pairs apart.
+fn pair(person: &str, client: &str) -> Box<str> {
+    format!("{}:{person}{client}", person.len()).into()
 }
 
 /// Only numbers: digests are not for logs.

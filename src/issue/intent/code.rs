@@ -9,10 +9,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 
 use crate::base::clock::UnixTime;
+use crate::base::secret::Secret;
 use crate::base::sha256::sha256;
 use crate::issue::intent::client::{Client, Rules, authorize};
 use crate::issue::intent::tokens::{AUTHORIZATION_CODE, Consent, Issued, NewRefresh, act};
-use crate::issue::intent::{Act, Decision, Intent, Need, Refusal, Rows, or_refuse, people, refuse};
+use crate::issue::intent::{
+    Act, Decision, Intent, Need, Refusal, Rows, Target, or_refuse, people, refuse,
+};
 use crate::issue::rows::{Application, Code, Grant, Id, Profile, SecretDigest};
 
 /// Keeps a code that a person's consent gave. The caller has checked the authorization request.
@@ -27,7 +30,7 @@ impl Intent for GrantCode {
     const NAME: &'static str = "grant_code";
 
     fn decide(&self, rows: &Rows, _now: UnixTime) -> Result<Decision<()>, Need> {
-        or_refuse!(people::active(rows, self.code.person.as_str())?);
+        or_refuse!(people::active_id(rows, &self.code.person)?);
         let application = rows.get::<Application>(&self.code.application)?;
         let live = application.filter(|one| one.ended.is_none() && one.disabled.is_none());
         let Some(application) = live else { return refuse(Refusal::InvalidClient) };
@@ -39,6 +42,25 @@ impl Intent for GrantCode {
     }
 }
 
+/// `code_verifier` of RFC 7636: with a stolen code it is worth a token.
+#[derive(Clone, Debug)]
+pub struct Verifier(Secret<String>);
+
+impl From<&str> for Verifier {
+    fn from(text: &str) -> Self {
+        Self(Secret::new(text.to_owned()))
+    }
+}
+
+/// In constant time.
+impl PartialEq for Verifier {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose().as_bytes().ct_eq(other.0.expose().as_bytes()).into()
+    }
+}
+
+impl Eq for Verifier {}
+
 /// A token request with `grant_type=authorization_code`.
 #[derive(Clone, Debug)]
 pub struct RedeemCode {
@@ -49,7 +71,7 @@ pub struct RedeemCode {
     /// `redirect_uri`.
     pub redirect_uri: Option<Box<str>>,
     /// `code_verifier`.
-    pub verifier: Option<Box<str>>,
+    pub verifier: Option<Verifier>,
     /// The id of the new family.
     pub grant: Id,
     /// Its refresh token.
@@ -78,7 +100,7 @@ impl Intent for RedeemCode {
         if code.ended.is_some() {
             return replay(rows, &code, now);
         }
-        let Ok(person) = people::active(rows, code.person.as_str())? else {
+        let Ok(person) = people::active_id(rows, &code.person)? else {
             return Ok(end(code, "the person is disabled", now));
         };
         (code.ended, code.grant_id) = (Some(now), Some(self.grant.clone()));
@@ -107,7 +129,9 @@ impl RedeemCode {
             return Err("redirect_uri differs from that of the authorization request");
         }
         match (&code.challenge, &self.verifier) {
-            (Some(challenge), Some(verifier)) if is_verified(challenge, verifier) => Ok(()),
+            (Some(challenge), Some(verifier)) if is_verified(challenge, verifier.0.expose()) => {
+                Ok(())
+            }
             (None, None) => Ok(()),
             (Some(_), _) => Err("code_verifier does not match the code_challenge"),
             // RFC 9700 section 4.8.2: a downgrade.
@@ -147,7 +171,8 @@ fn replay(rows: &Rows, code: &Code, now: UnixTime) -> Result<Decision<Issued>, N
     };
     let Some(mut grant) = grant.filter(|grant| grant.ended.is_none()) else { return Ok(refused) };
     grant.ended = Some(now);
-    Ok(refused.write(&grant).act(act("code.replay", &grant)))
+    let ends = Target::Grant(grant.id.clone());
+    Ok(refused.write(&grant).act(act("code.replay", &grant)).target(ends))
 }
 
 #[cfg(test)]
@@ -167,5 +192,7 @@ mod tests {
         let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
         assert!(is_verified("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", verifier));
         assert!(!is_verified(verifier, verifier), "plain");
+        let shown = format!("{:?}", Verifier::from(verifier));
+        assert!(!shown.contains(verifier), "{shown}");
     }
 }

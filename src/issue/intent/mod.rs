@@ -41,8 +41,9 @@ pub trait Intent: Send + 'static {
     /// Its name in metrics and logs.
     const NAME: &'static str;
 
-    /// What it ends, if it does: such an intent may use the space that is kept back, and is in
-    /// force at once where it cannot be stored.
+    /// What it ends whatever the rows are, if it does. An intent that ends something, by this or by
+    /// its decision ([`Decision::targets`]), may use the space that is kept back, and is in force at
+    /// once where it cannot be stored.
     fn ends(&self) -> Option<Target> {
         None
     }
@@ -67,6 +68,13 @@ pub enum Target {
     Plugin(Box<str>),
     /// A grant with its tokens, or one token by its `jti`.
     Grant(Id),
+    /// Every grant of a person to an application.
+    Grants {
+        /// The person.
+        person: Id,
+        /// The application.
+        application: Id,
+    },
 }
 
 /// Rows whose column has a value.
@@ -242,6 +250,8 @@ pub struct Decision<T> {
     pub writes: Vec<Write>,
     /// Lines of the audit log.
     pub acts: Vec<Act>,
+    /// What ends by this decision, beside [`Intent::ends`]: known only now that the rows are read.
+    pub targets: Vec<Target>,
     /// For the caller, after the commit.
     pub outcome: Result<T, Refusal>,
 }
@@ -249,13 +259,22 @@ pub struct Decision<T> {
 impl<T> Decision<T> {
     /// A success that has written nothing yet.
     pub const fn ok(answer: T) -> Self {
-        Self { ends: Vec::new(), writes: Vec::new(), acts: Vec::new(), outcome: Ok(answer) }
+        Self::new(Ok(answer))
     }
 
     /// A refusal that has written nothing yet.
     pub const fn refuse(refusal: Refusal) -> Self {
-        let outcome = Err(refusal);
-        Self { ends: Vec::new(), writes: Vec::new(), acts: Vec::new(), outcome }
+        Self::new(Err(refusal))
+    }
+
+    const fn new(outcome: Result<T, Refusal>) -> Self {
+        Self {
+            ends: Vec::new(),
+            writes: Vec::new(),
+            acts: Vec::new(),
+            targets: Vec::new(),
+            outcome,
+        }
     }
 
     /// Ends every row of a table whose columns have these values.
@@ -273,6 +292,12 @@ impl<T> Decision<T> {
     /// Writes more rows.
     pub fn write_all<'r, R: Row>(mut self, rows: impl IntoIterator<Item = &'r R>) -> Self {
         self.writes.extend(rows.into_iter().map(Write::put));
+        self
+    }
+
+    /// Names what ends by this decision.
+    pub fn target(mut self, target: Target) -> Self {
+        self.targets.push(target);
         self
     }
 

@@ -12,7 +12,7 @@ use crate::issue::intent::client::{Client, Rules, authorize};
 use crate::issue::intent::tokens::{
     Issued, NewRefresh, REFRESH_TOKEN, Refreshed, access_token, act, idle_until,
 };
-use crate::issue::intent::{Decision, Intent, Need, Refusal, Rows, or_refuse, people};
+use crate::issue::intent::{Decision, Intent, Need, Refusal, Rows, Target, or_refuse, people};
 use crate::issue::rows::{Application, Grant, Person, RefreshToken, SecretDigest};
 
 /// A token request with `grant_type=refresh_token`.
@@ -85,7 +85,7 @@ impl Refresh {
         if now >= token.expires || is_idle {
             return Ok(Err(Refusal::InvalidGrant("refresh token expired")));
         }
-        let person = people::active(rows, grant.person.as_str())?;
+        let person = people::active_id(rows, &grant.person)?;
         let person = person.map_err(|_| Refusal::InvalidGrant("the person is disabled"));
         Ok(person.map(|person| Family { token, grant, application, person }))
     }
@@ -135,5 +135,6 @@ impl Refresh {
 fn replay(mut grant: Grant, now: UnixTime) -> Decision<Issued> {
     grant.ended = Some(now);
     let refusal = Refusal::InvalidGrant("refresh token used again: the grant is revoked");
-    Decision::refuse(refusal).write(&grant).act(act("refresh.replay", &grant))
+    let ends = Target::Grant(grant.id.clone());
+    Decision::refuse(refusal).write(&grant).act(act("refresh.replay", &grant)).target(ends)
 }

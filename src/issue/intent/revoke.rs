@@ -54,6 +54,11 @@ impl Intent for RevokeAccess {
     type Answer = ();
     const NAME: &'static str = "revoke_access";
 
+    /// Its holder ends it: who has the token may end it without a client, too.
+    fn ends(&self) -> Option<Target> {
+        self.token.ends()
+    }
+
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<()>, Need> {
         let application = or_refuse!(authenticate(rows, &self.client, now)?);
         if application.id != self.token.client {
@@ -91,7 +96,8 @@ impl Intent for RevokeRefresh {
             return Ok(Decision::ok(()));
         }
         grant.ended = Some(now);
-        Ok(Decision::ok(()).write(&grant).act(act("refresh.revoke", &grant)))
+        let ends = Target::Grant(grant.id.clone());
+        Ok(Decision::ok(()).write(&grant).act(act("refresh.revoke", &grant)).target(ends))
     }
 }
 
@@ -107,6 +113,11 @@ pub struct EndGrants {
 impl Intent for EndGrants {
     type Answer = ();
     const NAME: &'static str = "end_grants";
+
+    fn ends(&self) -> Option<Target> {
+        let (person, application) = (self.person.clone(), self.application.clone());
+        Some(Target::Grants { person, application })
+    }
 
     fn decide(&self, _rows: &Rows, _now: UnixTime) -> Result<Decision<()>, Need> {
         let of =

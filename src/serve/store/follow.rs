@@ -3,6 +3,7 @@
 //! Owns the conversion of rows to changes of [`Live`], the load at the start, and the thread that
 //! packs. Never decides whether a credential is valid.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,6 +29,10 @@ pub struct LiveFollower {
 struct Loading {
     base: SegmentBuilder,
     changes: Vec<Change>,
+    /// Credentials whose end is in force and not stored.
+    ended: HashSet<Box<str>>,
+    /// Other ends of that kind: after all changes.
+    ends: Vec<Change>,
 }
 
 impl LiveFollower {
@@ -60,8 +65,8 @@ impl Followers for LiveFollower {
     }
 
     fn loaded(&mut self) {
-        if let Some(Loading { base, changes }) = self.loading.take() {
-            self.live.replace(LiveSet::of_base(base).with(changes));
+        if let Some(Loading { base, changes, ends, .. }) = self.loading.take() {
+            self.live.replace(LiveSet::of_base(base).with(changes.into_iter().chain(ends)));
         }
     }
 
@@ -83,7 +88,10 @@ impl Followers for LiveFollower {
         };
         for change in changes {
             match change {
-                Change::Credential(one) => {
+                Change::Credential(mut one) => {
+                    if loading.ended.contains(&one.id) {
+                        one.state = State::Ended;
+                    }
                     loading.base.push(&one, 0);
                 }
                 other => loading.changes.push(other),
@@ -101,13 +109,27 @@ impl Followers for LiveFollower {
     }
 
     fn end(&mut self, target: &Target, _at: UnixTime) {
-        self.live.change([match target {
+        let change = match target {
             Target::Person(who) => Change::EndPerson(who.clone()),
             Target::Application(id) => Change::EndApplication(id.0.clone()),
             Target::Plugin(name) => Change::EndPlugin(name.clone()),
             Target::Credential(id) => Change::EndCredential(id.0.clone()),
             Target::Grant(id) => Change::EndGrant(id.0.clone()),
-        }]);
+            Target::Grants { person, application } => {
+                Change::Block(person.0.clone(), application.0.clone())
+            }
+        };
+        match (&mut self.loading, change) {
+            (None, change) => self.live.change([change]),
+            (Some(loading), Change::EndCredential(id)) => drop(loading.ended.insert(id)),
+            (Some(loading), other) => loading.ends.push(other),
+        }
+    }
+
+    fn stored(&mut self, target: &Target) {
+        if let Target::Grants { person, application } = target {
+            self.live.change([Change::Unblock(person.0.clone(), application.0.clone())]);
+        }
     }
 }
 

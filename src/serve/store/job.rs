@@ -63,8 +63,8 @@ impl Draft {
 pub(crate) trait Job: Send {
     /// Its name in metrics and logs.
     fn name(&self) -> &'static str;
-    /// What it ends.
-    fn ends(&self) -> Option<Target>;
+    /// What it ends, as far as it is known: by itself, or by its last decision.
+    fn ends(&self) -> Vec<Target>;
     /// Decides; the answer is kept until [`Self::answer`].
     fn decide(&mut self, rows: &Rows, now: UnixTime) -> Result<Draft, Need>;
     /// A line of the audit log.
@@ -81,12 +81,14 @@ pub(crate) struct Run<I: Intent> {
     intent: I,
     caller: Caller,
     outcome: Option<Result<I::Answer, Refusal>>,
+    /// What the last decision ends.
+    targets: Vec<Target>,
     reply: Option<Reply<I::Answer>>,
 }
 
 impl<I: Intent> Run<I> {
     pub(crate) fn new(intent: I, caller: Caller, reply: Reply<I::Answer>) -> Self {
-        Self { intent, caller, outcome: None, reply: Some(reply) }
+        Self { intent, caller, outcome: None, targets: Vec::new(), reply: Some(reply) }
     }
 }
 
@@ -95,13 +97,14 @@ impl<I: Intent> Job for Run<I> {
         I::NAME
     }
 
-    fn ends(&self) -> Option<Target> {
-        self.intent.ends()
+    fn ends(&self) -> Vec<Target> {
+        self.intent.ends().into_iter().chain(self.targets.iter().cloned()).collect()
     }
 
     fn decide(&mut self, rows: &Rows, now: UnixTime) -> Result<Draft, Need> {
         let decision = self.intent.decide(rows, now)?;
         self.outcome = Some(decision.outcome);
+        self.targets = decision.targets;
         let (ends, writes, acts) = (decision.ends, decision.writes, decision.acts);
         Ok(Draft { ends, writes, acts })
     }

@@ -51,8 +51,12 @@ pub trait Followers: Send + 'static {
     /// Uses of credentials since the last call, before `now`.
     fn uses(&mut self, now: UnixTime) -> Vec<(Id, UnixTime)>;
 
-    /// Ends that could not even be decided: the store does not read.
+    /// Puts an end in force that is not stored. While everything is loaded, the rows are not to
+    /// bring back what it ends.
     fn end(&mut self, target: &Target, at: UnixTime);
+
+    /// Such an end is stored: its rows were applied.
+    fn stored(&mut self, target: &Target);
 }
 
 /// A store that failed.

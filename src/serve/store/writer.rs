@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::base::clock::{Monotonic, UnixTime};
 use crate::issue::intent::credentials::RecordUses;
-use crate::issue::intent::{Need, Query, Rows, Write};
+use crate::issue::intent::{Need, Query, Rows, Target, Write};
 use crate::issue::rows::{Table, Value};
 use crate::serve::store::backend::{Backend, Changed, Page};
 use crate::serve::store::clock::StoreClock;
@@ -40,6 +40,8 @@ pub(crate) struct Writer<B> {
     followers: Box<dyn Followers>,
     /// Ends that are in force and not stored.
     owed: VecDeque<Box<dyn Job>>,
+    /// Those of them that fail alone, for example on a damaged row: tried again every minute.
+    stuck: VecDeque<Box<dyn Job>>,
     /// No try to keep space back before then.
     reserve_after: Monotonic,
     /// The last transaction that the followers have.
@@ -59,9 +61,19 @@ struct Done {
 impl<B: Backend> Writer<B> {
     pub(crate) fn new(backend: B, clocks: Clocks, followers: Box<dyn Followers>) -> Self {
         let clock = StoreClock::start(clocks(), UnixTime(0));
-        let (owed, reserve_after) = (VecDeque::new(), Monotonic(0));
-        let (seen, version, is_down) = (0, 0, false);
-        Self { backend, clocks, clock, followers, owed, reserve_after, seen, version, is_down }
+        let (owed, stuck, reserve_after) = (VecDeque::new(), VecDeque::new(), Monotonic(0));
+        Self {
+            backend,
+            clocks,
+            clock,
+            followers,
+            owed,
+            stuck,
+            reserve_after,
+            seen: 0,
+            version: 0,
+            is_down: false,
+        }
     }
 
     /// Gives the followers every row that they follow.
@@ -70,6 +82,8 @@ impl<B: Backend> Writer<B> {
         let (number, at) = self.backend.last().await?;
         self.clock = StoreClock::start((self.clocks)(), at);
         self.followers.reset();
+        // The rows do not have them yet, and are not to bring back what they end.
+        self.end_owed(|_| true);
         for table in Table::ALL.into_iter().filter(|table| table.is_followed()) {
             let mut after = None;
             loop {
@@ -123,7 +137,7 @@ impl<B: Backend> Writer<B> {
                 Query { table, column: table.columns()[0], value: key, live: false, open: None };
             let rows = self.backend.find(&query).await?.into_iter();
             let writes: Vec<_> = rows.map(|values| Write { table, values }).collect();
-            self.followers.apply(&writes);
+            self.apply(&writes);
         }
         self.seen = number;
         Ok(())
@@ -154,20 +168,21 @@ impl<B: Backend> Writer<B> {
         if let Err(error) = self.backend.erase_successors(UnixTime(used)).await {
             tracing::warn!(%error, "store: successors of refresh tokens cannot be erased");
         }
+        self.owed.append(&mut self.stuck);
+        self.repay().await;
         let Some(ends) = self.clock.deletable() else { return };
         match self.backend.sweep(ends).await {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "store: deleted what ended more than 7 days ago"),
             Err(error) => tracing::warn!(%error, "store: what has ended cannot be deleted"),
         }
-        if !self.owed.is_empty() {
-            self.repay().await;
-        }
     }
 
     pub(crate) async fn close(mut self) {
-        if !self.owed.is_empty() && !self.repay().await {
-            let ends = self.owed.len();
+        self.owed.append(&mut self.stuck);
+        self.repay().await;
+        let ends = self.owed.len() + self.stuck.len();
+        if ends > 0 {
             tracing::error!(ends, "store: ends that could not be stored are lost at this exit");
         }
         self.backend.close().await;
@@ -185,15 +200,41 @@ impl<B: Backend> Writer<B> {
     /// Stores the ends that could not be stored before. Returns whether none is left.
     async fn repay(&mut self) -> bool {
         while let Some(mut job) = self.owed.pop_front() {
-            match self.transact(std::slice::from_mut(&mut job)).await {
-                Ok(_) => tracing::info!(intent = job.name(), "store: a pending end is stored"),
+            let ends = job.ends();
+            let failure = match self.transact(std::slice::from_mut(&mut job)).await {
+                Ok(failures) => failures.into_iter().flatten().next(),
                 Err(_) => {
                     self.owed.push_front(job);
                     return false;
                 }
+            };
+            let intent = job.name();
+            if let Some(error) = failure {
+                tracing::error!(intent, %error, "store: a pending end cannot be stored");
+                self.stuck.push_back(job);
+                continue;
             }
+            tracing::info!(intent, "store: a pending end is stored");
+            ends.iter().for_each(|target| self.followers.stored(target));
         }
         true
+    }
+
+    /// Puts owed ends in force again, where rows may have brought back what they end.
+    fn end_owed(&mut self, is_hit: impl Fn(&Target) -> bool) {
+        let at = self.clock.transaction(UnixTime(0));
+        let targets = self.owed.iter().chain(&self.stuck).flat_map(|job| job.ends());
+        for target in targets.filter(is_hit) {
+            self.followers.end(&target, at);
+        }
+    }
+
+    /// Gives the followers what was committed. What is owed stays in force.
+    fn apply(&mut self, writes: &[Write]) {
+        self.followers.apply(writes);
+        if !self.owed.is_empty() || !self.stuck.is_empty() {
+            self.end_owed(|target| writes.iter().any(|write| may_revive(write, target)));
+        }
     }
 
     async fn run_batch(&mut self, batch: &mut Vec<Box<dyn Job>>) {
@@ -201,11 +242,17 @@ impl<B: Backend> Writer<B> {
             return self.run_one_by_one(batch).await;
         }
         match self.transact(batch).await {
-            Ok(()) => {}
+            Ok(failures) => {
+                for (job, failure) in batch.drain(..).zip(failures) {
+                    if let Some(failure) = failure {
+                        self.fail(job, failure).await;
+                    }
+                }
+            }
             // Tried again, it could be done twice.
             Err(failure @ Failure::Unknown(_)) => {
                 for job in batch.drain(..) {
-                    self.fail(job, failure.clone());
+                    self.fail(job, failure.clone()).await;
                 }
             }
             Err(_) => self.run_one_by_one(batch).await,
@@ -216,22 +263,40 @@ impl<B: Backend> Writer<B> {
     async fn run_one_by_one(&mut self, batch: &mut Vec<Box<dyn Job>>) {
         for mut job in batch.drain(..) {
             let one = std::slice::from_mut(&mut job);
+            if !self.may_write(one) {
+                // What it ends may be known only after a decision.
+                self.learn(one[0].as_mut()).await;
+            }
             let may_write = self.may_write(one);
-            let mut result = if may_write { self.transact(one).await } else { Err(Failure::Full) };
-            let ends = job.ends().is_some();
+            let mut result =
+                if may_write { self.transact_one(one).await } else { Err(Failure::Full) };
+            let ends = !one[0].ends().is_empty();
             if result == Err(Failure::Full) && ends && self.backend.release_reserve() {
                 tracing::warn!("store: the disk is full; the space kept back for ends is in use");
-                result = self.transact(std::slice::from_mut(&mut job)).await;
+                result = self.transact_one(one).await;
             }
             if let Err(failure) = result {
-                self.fail(job, failure);
+                self.fail(job, failure).await;
             }
         }
     }
 
+    /// One intent in a transaction of its own.
+    async fn transact_one(&mut self, one: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+        let failures = self.transact(one).await?;
+        failures.into_iter().flatten().next().map_or(Ok(()), Err)
+    }
+
+    /// Decides outside of a transaction, to learn what an intent ends. Where the store does not
+    /// read, the last decision counts.
+    async fn learn(&mut self, job: &mut dyn Job) {
+        let at = self.clock.transaction(UnixTime(0));
+        let _ = self.decide(job, at).await;
+    }
+
     /// Whether these may use the space of the disk: while the space kept back is in use, ends alone.
     fn may_write(&mut self, jobs: &[Box<dyn Job>]) -> bool {
-        if jobs.iter().all(|job| job.ends().is_some()) {
+        if jobs.iter().all(|job| !job.ends().is_empty()) {
             return true;
         }
         let now = (self.clocks)().monotonic;
@@ -247,18 +312,31 @@ impl<B: Backend> Writer<B> {
     }
 
     /// Answers an intent that is not stored. What it ends is in force on this node all the same.
-    fn fail(&mut self, mut job: Box<dyn Job>, failure: Failure) {
+    async fn fail(&mut self, mut job: Box<dyn Job>, failure: Failure) {
         tracing::error!(intent = job.name(), error = %failure, "store: not stored");
-        let Some(target) = job.ends() else { return job.answer(Err(failure.into())) };
-        self.followers.end(&target, self.clock.transaction(UnixTime(0)));
+        // What a commit of unknown outcome ended may be ended already: its own decision counts.
+        if !matches!(failure, Failure::Unknown(_)) {
+            self.learn(job.as_mut()).await;
+        }
+        let targets = job.ends();
+        if targets.is_empty() {
+            return job.answer(Err(failure.into()));
+        }
+        let at = self.clock.transaction(UnixTime(0));
+        targets.iter().for_each(|target| self.followers.end(target, at));
+        let is_alone = is_alone(&failure);
         job.answer(Err(NotStored { failure, in_force: true }));
-        if self.owed.len() < OWED_MAX {
-            self.owed.push_back(job);
+        if self.owed.len() + self.stuck.len() < OWED_MAX {
+            if is_alone { self.stuck.push_back(job) } else { self.owed.push_back(job) }
         }
     }
 
-    /// One transaction of these intents; answers them if it is committed.
-    async fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+    /// One transaction of these intents. Answers them if it is committed, but for those that failed
+    /// alone: their failures are returned, in the order of the intents.
+    async fn transact(
+        &mut self,
+        jobs: &mut [Box<dyn Job>],
+    ) -> Result<Vec<Option<Failure>>, Failure> {
         let done = match self.try_all(jobs).await {
             Ok(done) => done,
             Err(failure) => {
@@ -267,20 +345,20 @@ impl<B: Backend> Writer<B> {
             }
         };
         let (at, results) = done;
+        let mut failures = Vec::with_capacity(jobs.len());
         for (job, result) in jobs.iter_mut().zip(results) {
-            match result {
+            let failure = match result {
                 Ok(done) => {
                     self.seen = self.seen.max(done.number);
-                    self.followers.apply(&done.draft.writes);
+                    self.apply(&done.draft.writes);
                     job.answer(Ok((done.number, at)));
+                    None
                 }
-                Err(failure) => {
-                    tracing::error!(intent = job.name(), error = %failure, "store: not stored");
-                    job.answer(Err(failure.into()));
-                }
-            }
+                Err(failure) => Some(failure),
+            };
+            failures.push(failure);
         }
-        Ok(())
+        Ok(failures)
     }
 
     async fn try_all(
@@ -358,6 +436,19 @@ impl<B: Backend> Writer<B> {
             }
         }
         Err(Failure::Rows(format!("{} asks for the same rows again", job.name()).into()))
+    }
+}
+
+/// Returns whether a row may put in force again what an owed end has ended. A grant that has ended
+/// is never taken back by a row.
+fn may_revive(write: &Write, target: &Target) -> bool {
+    let is_key = |id: &str| matches!(write.values.first(), Some(Value::Text(key)) if **key == *id);
+    match target {
+        Target::Person(_) => write.table == Table::People,
+        Target::Plugin(_) => write.table == Table::Applications,
+        Target::Application(id) => write.table == Table::Applications && is_key(id.as_str()),
+        Target::Credential(id) => write.table == Table::Credentials && is_key(id.as_str()),
+        Target::Grant(_) | Target::Grants { .. } => false,
     }
 }
 

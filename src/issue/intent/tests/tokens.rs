@@ -542,7 +542,7 @@ fn r1101_r1102_redirect_uri_and_verifier_must_be_those_of_the_request() {
     }
     let verifier = "code_verifier does not match the code_challenge";
     assert_eq!(try_with("public", same, |intent| intent.verifier = None), Err(verifier.into()));
-    let wrong = |intent: &mut RedeemCode| intent.verifier = Some("x".repeat(43).into());
+    let wrong = |intent: &mut RedeemCode| intent.verifier = Some("x".repeat(43).as_str().into());
     assert_eq!(try_with("public", same, wrong), Err(verifier.into()));
     assert_eq!(try_with("public", plain, |_| {}), Err(verifier.into()), "plain is refused");
     let downgrade = |intent: &mut RedeemCode| intent.verifier = Some(VERIFIER.into());
@@ -554,4 +554,22 @@ fn r1101_r1102_redirect_uri_and_verifier_must_be_those_of_the_request() {
     let code = Code { challenge: None, ..memory.all::<Code>().pop().unwrap() };
     let refused = memory.run(&GrantCode { code }, UnixTime(START)).unwrap_err();
     assert_eq!(refused, Refusal::UnauthorizedClient);
+}
+
+#[test]
+fn a_person_who_is_held_by_id_is_not_another_whose_login_reads_like_it() {
+    let mut memory = world();
+    let eve = AddPerson {
+        id: id("usr_eve"),
+        login: "eve".into(),
+        name: None,
+        email: None,
+        roles: Words::default(),
+    };
+    let mut eve = memory.run(&eve, UnixTime(START)).unwrap();
+    eve.login = Some("usr_ada".into());
+    memory.insert(&eve);
+    give_code(&mut memory, 1, "server", START);
+    let issued = memory.run(&redeem(1, "server", 1), UnixTime(START)).unwrap();
+    assert_eq!(&*issued.access.subject, "usr_ada");
 }

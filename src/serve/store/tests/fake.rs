@@ -14,28 +14,30 @@ type Rows = HashMap<Table, Vec<Vec<Value>>>;
 
 /// What fails, and what was done.
 #[derive(Default)]
-struct State {
-    rows: Rows,
+pub(super) struct State {
+    pub(super) rows: Rows,
     /// Before the transaction, and at the mark.
     before: Option<Rows>,
     mark: Option<Rows>,
-    number: u64,
+    pub(super) number: u64,
     commits: usize,
     fail_commit: Option<Failure>,
     /// A write of this row violates a constraint.
-    refused: Option<&'static str>,
+    pub(super) refused: Option<&'static str>,
+    /// No transaction begins: another process has the lock.
+    pub(super) is_locked: bool,
     /// Nothing can be read either.
-    is_down: bool,
+    pub(super) is_down: bool,
     /// Rows that fit before the disk is full, and with the reserve.
     room: Option<usize>,
     is_kept: bool,
 }
 
 #[derive(Clone, Default)]
-struct Fake(Arc<Mutex<State>>);
+pub(super) struct Fake(Arc<Mutex<State>>);
 
 impl Fake {
-    fn set(&self, change: impl FnOnce(&mut State)) {
+    pub(super) fn set(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.0.lock().unwrap());
     }
 
@@ -46,6 +48,9 @@ impl Fake {
 
 impl Backend for Fake {
     async fn begin(&mut self) -> Result<(u64, UnixTime), Failure> {
+        if self.get(|state| state.is_locked) {
+            return Err(Failure::Down("database is locked".into()));
+        }
         self.set(|state| state.before = Some(state.rows.clone()));
         self.last().await
     }
@@ -147,8 +152,9 @@ impl Backend for Fake {
         Ok(Vec::new())
     }
 
-    async fn page(&mut self, _table: Table, _after: Option<Value>) -> Result<Page, Failure> {
-        Ok(Page { rows: Vec::new(), more: false })
+    async fn page(&mut self, table: Table, _after: Option<Value>) -> Result<Page, Failure> {
+        let rows = self.get(|state| state.rows.get(&table).cloned().unwrap_or_default());
+        Ok(Page { rows, more: false })
     }
 
     fn release_reserve(&mut self) -> bool {
@@ -175,12 +181,12 @@ impl Backend for Fake {
 }
 
 /// A writer that a test drives.
-struct Rig {
-    fake: Fake,
-    heard: Heard,
+pub(super) struct Rig {
+    pub(super) fake: Fake,
+    pub(super) heard: Heard,
     clock: TestClock,
-    writer: Writer<Fake>,
-    runtime: tokio::runtime::Runtime,
+    pub(super) writer: Writer<Fake>,
+    pub(super) runtime: tokio::runtime::Runtime,
 }
 
 type Reply<T> = oneshot::Receiver<Result<Committed<T>, NotStored>>;
@@ -191,9 +197,14 @@ fn job<I: Intent>(intent: I) -> (Box<dyn Job>, Reply<I::Answer>) {
 }
 
 impl Rig {
-    fn new() -> Self {
-        let (fake, heard, clock) = (Fake::default(), Heard::default(), TestClock::default());
-        let writer = Writer::new(fake.clone(), clock.clocks(), Box::new(heard.clone()));
+    pub(super) fn new() -> Self {
+        let heard = Heard::default();
+        Self::with(heard.clone(), Box::new(heard))
+    }
+
+    pub(super) fn with(heard: Heard, followers: Box<dyn Followers>) -> Self {
+        let (fake, clock) = (Fake::default(), TestClock::default());
+        let writer = Writer::new(fake.clone(), clock.clocks(), followers);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Self { fake, heard, clock, writer, runtime }
     }
@@ -203,7 +214,7 @@ impl Rig {
         assert!(jobs.is_empty());
     }
 
-    fn run<I: Intent>(&mut self, intent: I) -> Result<Committed<I::Answer>, NotStored> {
+    pub(super) fn run<I: Intent>(&mut self, intent: I) -> Result<Committed<I::Answer>, NotStored> {
         let (job, mut answer) = job(intent);
         self.batch(vec![job]);
         answer.try_recv().expect("every intent is answered")
@@ -267,7 +278,8 @@ fn contract_an_end_that_cannot_be_stored_is_in_force_and_stored_later() {
     assert!(!rig.run(key("ada", 2)).unwrap_err().in_force);
     rig.fake.set(|state| state.is_down = false);
     rig.run(person("bob")).unwrap();
-    assert_eq!(rig.heard.take(), ["credentials key_1", "people usr_bob"], "first what is owed");
+    let expected = ["credentials key_1", "stored Credential(Id(\"key_1\"))", "people usr_bob"];
+    assert_eq!(rig.heard.take(), expected, "first what is owed");
     assert!(rig.run(revoke(1)).unwrap().outcome.is_err(), "it has ended");
 }
 

@@ -1,6 +1,7 @@
 //! The writer on a database that fails as it is asked to, and the store on SQLite.
 
 mod disk;
+mod ends;
 mod fake;
 mod follow;
 mod sqlite;
@@ -75,6 +76,10 @@ impl Followers for Heard {
 
     fn end(&mut self, target: &Target, _at: UnixTime) {
         self.add(format!("end {target:?}"));
+    }
+
+    fn stored(&mut self, target: &Target) {
+        self.add(format!("stored {target:?}"));
     }
 }
 

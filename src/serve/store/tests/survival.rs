@@ -77,7 +77,7 @@ fn refresh(name: &str) -> NewRefresh {
     NewRefresh { digest: SecretDigest::of_secret(name), sealed: Sealed(name.into()) }
 }
 
-fn code(name: &str, person: &str) -> GrantCode {
+pub(super) fn code(name: &str, person: &str) -> GrantCode {
     let code = Code {
         digest: SecretDigest::of_secret(name),
         application: Id::from("app"),
@@ -93,11 +93,11 @@ fn code(name: &str, person: &str) -> GrantCode {
     GrantCode { code }
 }
 
-fn client() -> Client {
+pub(super) fn client() -> Client {
     Client { id: Id::from("app"), secret: None }
 }
 
-fn redeem(name: &str, racer: usize) -> RedeemCode {
+pub(super) fn redeem(name: &str, racer: usize) -> RedeemCode {
     RedeemCode {
         client: client(),
         code: SecretDigest::of_secret(name),

@@ -97,10 +97,11 @@ impl RequestFields<'_> {
         let takes_credential = reads && !route.insecure_observe && !route.forward_credential;
         let is_trusted = self.gate.trusted_proxies.trusts(self.peer);
         let credentials = &self.gate.credentials;
+        let nominated = self.head.nominated();
         for (name, value) in self.head.iter() {
             let lower = lower(name);
             let Ok(text) = std::str::from_utf8(&lower) else { continue };
-            if self.is_of_this_connection(text)
+            if self.is_of_this_connection(text, &nominated)
                 || self.is_unwanted(text, is_trusted, takes_credential)
             {
                 continue;
@@ -119,7 +120,7 @@ impl RequestFields<'_> {
     }
 
     /// Fields that concern the client's connection only (RFC 9110 section 7.6.1).
-    fn is_of_this_connection(&self, name: &str) -> bool {
+    fn is_of_this_connection(&self, name: &str, nominated: &[&[u8]]) -> bool {
         let is_hop_by_hop = match name {
             "connection"
             | "http2-settings"
@@ -135,7 +136,7 @@ impl RequestFields<'_> {
             "expect" => !self.head.is_http11,
             _ => false,
         };
-        is_hop_by_hop || self.head.is_nominated(name.as_bytes())
+        is_hop_by_hop || nominated.iter().any(|one| one.eq_ignore_ascii_case(name.as_bytes()))
     }
 
     /// Fields that an upstream could take for a word of gatepost or of a proxy, and the credential.

@@ -9,8 +9,9 @@ use super::token::is_token;
 /// The most options of one request.
 const OPTIONS_MAX: usize = 9;
 /// Fields that no client may take away from the next hop.
-const PROTECTED: [&[u8]; 6] = [
+const PROTECTED: [&[u8]; 7] = [
     b"content-length",
+    b"expect",
     b"host",
     b"transfer-encoding",
     b"x-forwarded-for",
@@ -34,12 +35,7 @@ pub struct ConnectionOptions {
 
 impl ConnectionOptions {
     pub(super) fn add(&mut self, value: &[u8]) -> Result<(), FramingError> {
-        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if !option.is_empty() {
-                self.add_option(option)?;
-            }
-        }
-        Ok(())
+        options(value).try_for_each(|option| self.add_option(option))
     }
 
     fn add_option(&mut self, option: &[u8]) -> Result<(), FramingError> {
@@ -59,8 +55,8 @@ impl ConnectionOptions {
     }
 }
 
-/// Whether a `Connection` value nominates a field.
-pub(super) fn nominates(value: &[u8], name: &[u8]) -> bool {
-    let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    options.any(|option| option.eq_ignore_ascii_case(name))
+/// The options of a `Connection` value.
+pub(super) fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    options.filter(|option| !option.is_empty())
 }

@@ -195,12 +195,14 @@ impl<'a> Head<'a> {
         !self.connection.close && (self.is_http11 || self.connection.keep_alive)
     }
 
-    /// Whether `Connection` nominates a field.
+    /// The fields that `Connection` nominates, and its other options: at most nine.
     #[must_use]
-    pub fn is_nominated(&self, name: &[u8]) -> bool {
-        let mut connection =
-            self.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"));
-        self.connection.nominates && connection.any(|(_, value)| connection::nominates(value, name))
+    pub fn nominated(&self) -> Vec<&'a [u8]> {
+        if !self.connection.nominates {
+            return Vec::new();
+        }
+        let connection = self.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"));
+        connection.flat_map(|(_, value)| connection::options(value)).collect()
     }
 
     /// Names and values of the fields in the order in which they came, without the blanks around

@@ -115,11 +115,15 @@ impl<'a> ResponseHead<'a> {
         }
         let framing = fields.framing(is_http11)?;
         let has_no_body = to_head || matches!(status, 100..200 | 204 | 304);
+        // A 204 has no body (RFC 9110 section 15.3.5): one that announces it may send it all the same,
+        // and the next request on the connection would get it for an answer.
+        let announces = matches!(framing, Framing::Known(1..) | Framing::Chunked);
+        let is_sound = status != 204 || !announces;
         Ok(Self {
             status,
             reason,
             framing: if has_no_body { Framing::None } else { framing },
-            is_persistent: is_http11 && !fields.closes,
+            is_persistent: is_http11 && !fields.closes && is_sound,
             upgrade: fields.upgrade,
             fields: fields.count,
             nominates: fields.nominates,
@@ -138,18 +142,22 @@ impl<'a> ResponseHead<'a> {
     /// 8.6, RFC 9112 section 6.1).
     pub fn forwarded(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + '_ {
         let has_no_framing = self.status < 200 || self.status == 204;
+        let nominated: Vec<_> =
+            if self.nominates { self.nominated().collect() } else { Vec::new() };
         self.iter().filter(move |(name, _)| {
             if is_framing(name) {
                 return !has_no_framing;
             }
-            !(is_hop_by_hop(name) || self.nominates && self.is_nominated(name))
+            let is_nominated =
+                nominated.iter().any(|option: &&[u8]| option.eq_ignore_ascii_case(name));
+            !(is_hop_by_hop(name) || is_nominated)
         })
     }
 
-    fn is_nominated(&self, name: &[u8]) -> bool {
+    /// The members of all `Connection` fields.
+    fn nominated(&self) -> impl Iterator<Item = &'a [u8]> {
         let connection = self.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"));
-        let mut options = connection.flat_map(|(_, value)| options(value));
-        options.any(|option| option.eq_ignore_ascii_case(name))
+        connection.flat_map(|(_, value)| options(value))
     }
 }
 

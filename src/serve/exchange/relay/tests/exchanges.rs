@@ -46,11 +46,25 @@ async fn contract_proxying_a_response_passes_and_both_connections_stay() {
     let done = answered(GET, chunked, &got).await;
     ended(&done, BOTH);
     assert_eq!(done.bytes_out, 2);
-    for (status, asked) in [(204, GET), (304, GET), (200, Asked { is_head: true, ..GET })] {
+    for (status, asked) in [(304, GET), (200, Asked { is_head: true, ..GET })] {
         let response = format!("HTTP/1.1 {status} x\r\nContent-Length: 2\r\n\r\n");
-        let length = if status == 204 { "" } else { "Content-Length: 2\r\n" };
-        let got = format!("HTTP/1.1 {status} x\r\n{length}X-Request-Id: id\r\n\r\n");
+        let got = format!("HTTP/1.1 {status} x\r\nContent-Length: 2\r\nX-Request-Id: id\r\n\r\n");
         ended(&answered(asked, &response, &got).await, BOTH);
+    }
+}
+
+/// The body may follow, and would be read as the answer to the next request.
+#[tokio::test(start_paused = true)]
+async fn r406_a_204_that_announces_a_body_makes_its_connection_unfit() {
+    for (framing, keep_upstream) in [
+        ("", true),
+        ("Content-Length: 0\r\n", true),
+        ("Content-Length: 2\r\n", false),
+        ("Transfer-Encoding: chunked\r\n", false),
+    ] {
+        let response = format!("HTTP/1.1 204 x\r\n{framing}\r\n");
+        let done = answered(GET, &response, "HTTP/1.1 204 x\r\nX-Request-Id: id\r\n\r\n").await;
+        ended(&done, End { keep_upstream, keep_client: true });
     }
 }
 

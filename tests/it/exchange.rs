@@ -1,6 +1,6 @@
 //! The data path on the wire: what every request and every response must be answered with.
 
-use crate::support::{Recorder, Reply, Sidecar, head, standard};
+use crate::support::{Recorder, Reply, Sidecar, eventually, head, standard};
 
 const ROUTES: &str = "routes:\n\
     \x20 - { path: /ws, access: anonymous, upgrade: websocket }\n\
@@ -160,4 +160,27 @@ fn a_kept_upstream_connection_is_used_again() {
         assert_eq!(client.exchange("GET", "/x", &[]).status, 200);
     }
     assert_eq!(upstream.connections(), 1);
+}
+
+/// To close with bytes unread would reset the connection, and the client would lose what it has not
+/// read yet.
+#[test]
+fn contract_proxying_a_pipelining_client_gets_the_whole_last_response() {
+    const LENGTH: usize = 1 << 19;
+    let upstream = Recorder::answering(|_| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
+        Reply::Bytes([head.into_bytes(), vec![b'x'; LENGTH]].concat())
+    });
+    let (sandbox, config) = standard(upstream.url());
+    // TCP alone resets.
+    let sidecar = sandbox.start_tcp(&format!("{config}{ROUTES}"));
+    let mut client = sidecar.connect();
+    let last = "GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    client.send([last, &last.repeat(400)].concat());
+    // All of it is on its way, and more than the client's own buffer holds.
+    eventually("the record", || sidecar.stdout().contains("/last").then_some(()));
+    let response = client.response();
+    assert_eq!((response.status, response.body.len()), (200, LENGTH));
+    assert!(client.is_closed());
+    assert_eq!(upstream.requests().len(), 1);
 }

@@ -153,7 +153,7 @@ fn after(client: &Client, asked: &Asked<'_>, must_close: bool) -> After {
         (true, true) => After::Close,
         // Whether the body comes after a final answer is the client's choice: where the next request
         // would begin cannot be known.
-        (false, _) if asked.head.expects => After::Close,
+        (false, _) if asked.head.expects => After::Linger,
         // The rest is drained.
         (false, false) if client.body_announced() <= DRAIN_BYTES_MAX => After::Next,
         (false, _) => After::Linger,

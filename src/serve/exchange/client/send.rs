@@ -111,8 +111,17 @@ impl Client {
         true
     }
 
-    /// Ends the connection after the last answer.
+    /// Ends the connection after the last answer. With bytes unread that would reset it, and take
+    /// from the client what it has not received yet (RFC 9112 section 9.6): they are taken first.
     pub(in crate::serve::exchange) async fn close(&mut self) {
+        self.end().await;
+        let is_read = poll_fn(|cx| Poll::Ready(self.poll_more(cx))).await;
+        if !self.buffer.is_empty() || matches!(is_read, Poll::Ready(Ok(1..))) {
+            self.take_rest().await;
+        }
+    }
+
+    async fn end(&mut self) {
         let deadline = Instant::now() + CLOSE_MAX;
         poll_fn(|cx| {
             if Pin::new(&mut self.stream).poll_shutdown(cx).is_ready() {
@@ -125,7 +134,11 @@ impl Client {
 
     /// Ends the connection, and takes what still comes for a moment.
     pub(in crate::serve::exchange) async fn linger(&mut self) {
-        self.close().await;
+        self.end().await;
+        self.take_rest().await;
+    }
+
+    async fn take_rest(&mut self) {
         let deadline = Instant::now() + LINGER_MAX;
         let mut left = LINGER_BYTES_MAX;
         while left > 0 {

@@ -59,6 +59,7 @@ impl Exchange {
         (account.bytes_in, account.bytes_out) = (request.bytes, response.bytes);
         request.finish();
         response.finish();
+        let has_begun = response.status != 0 || response.is_cut_short();
         match ended {
             Ok(end) => {
                 account.finish(&self.shared, &asked.seen());
@@ -69,7 +70,7 @@ impl Exchange {
                 };
                 answer::settle(client, after).await
             }
-            Err(failure) => self.fail(client, asked, account, route, failure).await,
+            Err(failure) => self.fail(client, asked, account, (route, has_begun), failure).await,
         }
     }
 
@@ -133,11 +134,10 @@ impl Exchange {
         client: &mut Client,
         asked: &Asked<'_>,
         mut account: Account,
-        route: &Route,
+        (route, has_begun): (&Route, bool),
         failure: Failure,
     ) -> After {
         let no = account.blame(&failure, route);
-        let has_begun = account.status != 0;
         match no {
             // Part of the answer is out: the client sees that it breaks off.
             Some(no) if has_begun => {

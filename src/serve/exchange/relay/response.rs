@@ -85,6 +85,11 @@ impl ResponseSide {
         }
     }
 
+    /// Part of an interim response is written: nothing but its rest can follow.
+    pub(in crate::serve::exchange) fn is_cut_short(&self) -> bool {
+        self.sent > 0
+    }
+
     /// The final response head was received.
     pub(super) fn has_head(&self) -> bool {
         self.body.is_some()
@@ -155,11 +160,15 @@ impl Relay<'_, '_> {
             buffers::enlarge(into);
         }
         let read = pin!(self.upstream.read_buf(into)).poll(cx);
+        let has_head = response.body.is_some();
         if read.is_ready() {
-            response.waiting = None;
+            // Up to the head one deadline counts, however slowly its bytes come.
+            response.waiting = response.waiting.filter(|_| !has_head);
             response.is_begun |= matches!(read, Poll::Ready(Ok(1..)));
         } else if self.upstream_owes() {
             self.response.waiting.get_or_insert_with(Instant::now);
+        } else {
+            self.response.waiting = None;
         }
         read
     }
@@ -215,6 +224,7 @@ impl Relay<'_, '_> {
         }
         if head.status == 100 && !self.response.continued {
             self.response.continued = true;
+            self.response.waiting = None;
             self.client.wait_anew();
         }
         // HTTP/1.0 has no interim responses (RFC 9110 section 15.2).
@@ -235,11 +245,14 @@ impl Relay<'_, '_> {
     /// The upstream agreed to change the protocol.
     fn switch(&mut self, head: &ResponseHead<'_>, rest: &[u8]) -> Result<(), Stop> {
         let is_asked = self.plan.upgrades
-            && head.upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket"));
+            && head.upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket"))
+            // Else the tunnel would go on in the middle of the request.
+            && self.request.is_over();
         if !is_asked {
             return Err(Stop::Upstream(UpstreamStop::Switch));
         }
         (self.on_head)(head.status);
+        self.response.waiting = None;
         let out = &mut self.response.out;
         push_status(out, head);
         self.plan.fields.each(head, &mut |name, value| push(out, name, value));
@@ -263,6 +276,7 @@ impl Relay<'_, '_> {
         let ends_with_connection =
             !self.plan.is_http11 && matches!(head.framing, Framing::Chunked | Framing::UntilClose);
         let may_keep = (self.on_head)(head.status);
+        self.response.waiting = None;
         let keep_client = may_keep && !ends_with_connection && self.may_request_end();
         let keep_upstream = head.is_persistent;
         self.push_head(head, form, keep_client);

@@ -155,6 +155,21 @@ async fn an_upstream_that_answers_nothing_is_late_from_the_end_of_the_request_on
 }
 
 #[tokio::test(start_paused = true)]
+async fn contract_timeouts_response_counts_to_the_end_of_the_head() {
+    let mut rig = Rig::start(GET, b"").await;
+    let began = Instant::now();
+    rig.upstream_sends("HTTP/1.1 200 OK\r\n").await;
+    while !rig.is_over() && began.elapsed() < 10 * MINUTE {
+        tokio::time::sleep(10 * SECOND).await;
+        // The exchange may be over.
+        let _ = rig.upstream.write_all(b"A: b\r\n").await;
+    }
+    let elapsed = began.elapsed();
+    assert!(matches!(rig.done().await.ended, Err(Stop::UpstreamLate("response"))));
+    assert_eq!(elapsed, 2 * MINUTE + 10 * SECOND, "noticed with the next piece");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upstream_that_shows_life_is_not_late_and_one_that_does_not_is() {
     let mut rig = Rig::start(GET, b"").await;
     rig.upstream_sends("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n").await;

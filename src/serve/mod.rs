@@ -63,6 +63,8 @@ use crate::serve::revocation_log::{LogError, RevocationLog};
 use crate::serve::shared::Shared;
 use crate::serve::upstream::{Connector, Pool, Resolver, Sweeper, Upstreams};
 
+/// How long exchanges that are cut at the end may take to write their records.
+const CUT_MAX: Duration = Duration::from_secs(1);
 /// Time limit for opening the listeners.
 const OPEN_MAX: Duration = Duration::from_secs(10);
 /// Pause between two probes of them.
@@ -316,6 +318,10 @@ impl Running {
             tracing::info!("stopped: every request was finished");
         } else {
             let connections = self.connections.open();
+            self.connections.cut_all();
+            let all_closed = self.connections.all_closed();
+            // Each writes its record; one that does not is not waited for.
+            let _ = runtime.block_on(async { tokio::time::timeout(CUT_MAX, all_closed).await });
             tracing::warn!(connections, "stopped before every connection was done");
         }
         Ok(())

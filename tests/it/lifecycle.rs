@@ -50,6 +50,33 @@ fn contract_lifecycle_sigterm_ends_with_the_last_request() {
 }
 
 #[test]
+fn contract_lifecycle_what_is_cut_at_the_end_is_recorded() {
+    let (sender, pieces) = std::sync::mpsc::channel();
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                  Connection: upgrade\r\n\r\n";
+    sender.send(switch.as_bytes().to_vec()).unwrap();
+    let pieces = std::sync::Mutex::new(Some(pieces));
+    let upstream = Recorder::answering(move |_| {
+        pieces.lock().unwrap().take().map_or(Reply::Close, Reply::Pieces)
+    });
+    let (sandbox, config) = standard(upstream.url());
+    let routes = "routes: [{ path: /**, access: anonymous, upgrade: websocket }]\n";
+    let mut sidecar = sandbox.start(&format!("shutdown_timeout: 100ms\n{config}{routes}"));
+    let mut client = sidecar.connect();
+    client.send(
+        "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    let response = client.response_head();
+    assert_eq!(response.status, 101);
+    sidecar.signal("TERM");
+    sidecar.wait();
+    let line = sidecar.log_line(&response);
+    assert_eq!((&line["outcome"], &line["reason"]), (&"cut".into(), &"shutdown".into()), "{line}");
+    drop(sender);
+}
+
+#[test]
 fn contract_lifecycle_sockets_are_removed_at_a_clean_end() {
     let upstream = Recorder::start();
     let mut sidecar = started(&upstream, "");

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::config::ConnectionCaps;
 use crate::decide::request::address;
@@ -23,6 +23,8 @@ pub(crate) struct Connections {
     /// An entry for each address with an open connection, so never more than `caps.total`.
     by_address: Mutex<HashMap<Vec<u8>, usize>>,
     closed: Notify,
+    /// Whether what is still open is cut.
+    cut: watch::Sender<bool>,
     series: ConnectionSeries,
 }
 
@@ -44,6 +46,7 @@ impl Connections {
             open: AtomicUsize::new(0),
             by_address: Mutex::default(),
             closed: Notify::new(),
+            cut: watch::Sender::new(false),
             series,
         }
     }
@@ -123,6 +126,17 @@ impl Connections {
     pub(crate) fn are_scarce(&self) -> bool {
         // In this form a small cap is not scarce from its first connection on.
         self.open().saturating_mul(4) > self.caps.total.saturating_mul(3)
+    }
+
+    /// Cuts the exchanges that are still under way: the process ends.
+    pub(crate) fn cut_all(&self) {
+        self.cut.send_replace(true);
+    }
+
+    /// Waits until exchanges are cut.
+    pub(crate) async fn cut(&self) {
+        // The sender is in `self`, so that it cannot be gone.
+        let _ = self.cut.subscribe().wait_for(|is_cut| *is_cut).await;
     }
 
     /// Waits until none is open.

@@ -5,7 +5,9 @@
 //! still get. Never lets an upstream's words into an answer of gatepost.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::Method;
@@ -57,9 +59,9 @@ impl Exchange {
         account.upstream = upstream;
         account.status = response.status;
         (account.bytes_in, account.bytes_out) = (request.bytes, response.bytes);
+        let has_begun = response.status != 0 || response.is_cut_short();
         request.finish();
         response.finish();
-        let has_begun = response.status != 0 || response.is_cut_short();
         match ended {
             Ok(end) => {
                 account.finish(&self.shared, &asked.seen());
@@ -91,6 +93,7 @@ impl Exchange {
         };
         let plan = job.plan();
         let mut reused = self.connector.reuse(job.route);
+        let mut drain_end = pin!(self.connections.cut());
         let ended = loop {
             let connected = match reused.take() {
                 Some(connected) => Ok(connected),
@@ -109,7 +112,11 @@ impl Exchange {
                 on_head: &mut on_head,
                 tunnel: None,
             };
-            let ended = poll_fn(|cx| relay.poll(cx)).await;
+            let ended = poll_fn(|cx| match relay.poll(cx) {
+                Poll::Pending => drain_end.as_mut().poll(cx).map(|()| Err(Stop::DrainOver)),
+                ended @ Poll::Ready(_) => ended,
+            });
+            let ended = ended.await;
             drop(relay);
             match ended {
                 Ok(end) => {
@@ -232,6 +239,7 @@ impl Account {
     fn cut(&self, failure: &Failure) -> Cut {
         match failure {
             Failure::Stop(Stop::ReaderStalled) => Cut::ReaderStalled,
+            Failure::Stop(Stop::DrainOver) => Cut::Shutdown,
             Failure::Stop(_) | Failure::Connect(_) => Cut::ClientGone,
         }
     }

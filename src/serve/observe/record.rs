@@ -20,12 +20,19 @@ pub(crate) enum Cut {
     ClientGone,
     /// The upstream closed or stalled after the response head.
     UpstreamGone,
+    /// The process ended: `shutdown_timeout` had passed.
+    Shutdown,
 }
 
 impl Cut {
     /// Every cut, in the order of its declaration.
-    pub(crate) const ALL: [Self; 4] =
-        [Self::BodyTooSlow, Self::ReaderStalled, Self::ClientGone, Self::UpstreamGone];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::BodyTooSlow,
+        Self::ReaderStalled,
+        Self::ClientGone,
+        Self::UpstreamGone,
+        Self::Shutdown,
+    ];
 
     /// The word in log and metric.
     #[must_use]
@@ -34,6 +41,7 @@ impl Cut {
             Self::BodyTooSlow => "body_too_slow",
             Self::ReaderStalled => "reader_stalled",
             Self::ClientGone => "client_gone",
+            Self::Shutdown => "shutdown",
             Self::UpstreamGone => "upstream_gone",
         }
     }
@@ -48,6 +56,7 @@ impl Cut {
             Self::ReaderStalled => "the client read nothing for longer than timeouts.write",
             Self::ClientGone => "the client closed the connection before the answer was complete",
             Self::UpstreamGone => "the upstream closed or stalled after it had begun its answer",
+            Self::Shutdown => "shutdown_timeout passed while the process was ending",
         }
     }
 }

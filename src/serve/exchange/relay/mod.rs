@@ -53,6 +53,8 @@ pub(super) enum Stop {
     /// The client reads nothing.
     ReaderStalled,
     BodyTooSlow,
+    /// `shutdown_timeout` has passed since the process began to drain.
+    DrainOver,
     BodyMalformed(crate::decide::request::framing::FramingError),
     BodyTooLarge {
         limit: u64,

@@ -87,9 +87,7 @@ fn contract_answers_a_broken_response_is_502_and_the_log_says_why() {
     ] {
         let answer = sidecar.get(target, &[]);
         assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unavailable"));
-        crate::support::eventually("the line of the fault", || {
-            sidecar.stderr().contains(said).then_some(())
-        });
+        eventually("the line of the fault", || sidecar.stderr().contains(said).then_some(()));
     }
 }
 

@@ -3,6 +3,8 @@
 //! Owns header and claims, byte for byte, and their order. Never decides what a token grants, and
 //! keeps nothing about it: its `jti` is GRANT.SERIAL, so ending a grant ends every token of it.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use base64::Engine as _;
@@ -10,8 +12,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::base::clock::UnixTime;
 use crate::base::secret::Secret;
+use crate::decide::jwt::{Algorithm, IssuerSettings, TokenShape};
 use crate::decide::scope::ScopeSet;
 use crate::issue::signing_key::{SignError, SigningKey};
+
+/// `typ` of the header (RFC 9068 section 2.1).
+const TYPE: &str = "at+jwt";
+
+/// The name of the issuer in `access.issuers`, metrics and commands.
+pub const ISSUER_NAME: &str = "gatepost";
 
 /// The claims of one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +45,27 @@ pub struct Claims<'a> {
     pub scopes: &'a ScopeSet,
     /// `auth_time`, where a person signed in.
     pub auth_time: Option<UnixTime>,
+}
+
+/// The rules by which access tokens of this issuer are verified: `at+jwt` alone, signed with RS256
+/// or ES256.
+#[must_use]
+pub fn verification(issuer: &str, audience: &str) -> IssuerSettings {
+    IssuerSettings {
+        issuer: issuer.into(),
+        name: ISSUER_NAME.into(),
+        audiences: vec![audience.into()],
+        algorithms: vec![Algorithm::Rs256, Algorithm::Es256],
+        types: vec![Some(TYPE.into())],
+        audience_claim: "aud".into(),
+        scope_claims: vec!["scope".into()],
+        scopes_cap: None,
+        leeway: Duration::ZERO,
+        max_lifetime: None,
+        claim_headers: Vec::new(),
+        shape: TokenShape { client_claims: vec!["client_id".into()], ..TokenShape::of_rfc9068() },
+        introspection: None,
+    }
 }
 
 /// `typ` first: tokens begin with `eyJ0`.
@@ -72,7 +102,7 @@ impl Claims<'_> {
     /// # Errors
     /// [`SignError`].
     pub fn sign(&self, key: &SigningKey) -> Result<Secret<String>, SignError> {
-        let header = Header { typ: "at+jwt", alg: key.algorithm().as_str(), kid: key.kid() };
+        let header = Header { typ: TYPE, alg: key.algorithm().as_str(), kid: key.kid() };
         let payload = Payload {
             iss: self.issuer,
             sub: self.subject,

@@ -46,6 +46,21 @@ pub struct Endpoints {
     pub device: bool,
 }
 
+impl Endpoints {
+    /// The grant types that can be used with them.
+    #[must_use]
+    pub fn grant_types(self) -> Vec<&'static str> {
+        let [code, credentials, refresh, device] = GRANT_TYPES;
+        let known = [
+            (code, self.authorize),
+            (credentials, true),
+            (refresh, self.authorize || self.device),
+            (device, self.device),
+        ];
+        known.into_iter().filter(|(_, exists)| *exists).map(|(grant, _)| grant).collect()
+    }
+}
+
 #[derive(Serialize)]
 struct Members<'a> {
     issuer: &'a str,
@@ -87,7 +102,7 @@ impl Metadata<'_> {
             scopes_supported: self.scopes.iter().collect(),
             response_types_supported: only("code", authorize),
             response_modes_supported: only("query", authorize),
-            grant_types_supported: self.grant_types(),
+            grant_types_supported: self.endpoints.grant_types(),
             token_endpoint_auth_methods_supported: [basic, post, none],
             revocation_endpoint: endpoint("revoke"),
             revocation_endpoint_auth_methods_supported: [basic, post, none],
@@ -99,18 +114,6 @@ impl Metadata<'_> {
         };
         // Strings and lists of them alone.
         serde_json::to_string(&members).unwrap_or_default()
-    }
-
-    fn grant_types(&self) -> Vec<&'static str> {
-        let [code, credentials, refresh, device] = GRANT_TYPES;
-        let Endpoints { authorize, device: has_device } = self.endpoints;
-        let known = [
-            (code, authorize),
-            (credentials, true),
-            (refresh, authorize || has_device),
-            (device, has_device),
-        ];
-        known.into_iter().filter(|(_, exists)| *exists).map(|(grant, _)| grant).collect()
     }
 }
 

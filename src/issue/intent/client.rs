@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::base::clock::UnixTime;
 use crate::decide::live::RoleRules;
 use crate::decide::scope::ScopeSet;
-use crate::issue::intent::{Need, Refusal, Rows};
+use crate::issue::intent::{Decision, Intent, Need, Refusal, Rows};
 use crate::issue::rows::{Application, Id, Person, Profile, Secret, SecretDigest};
 
 /// A client as it presents itself.
@@ -118,6 +118,25 @@ fn without_offline(asked: &ScopeSet) -> ScopeSet {
     let rest = asked.iter().filter(|scope| *scope != OFFLINE_ACCESS);
     // Tokens of a set are scope tokens.
     ScopeSet::from_tokens(rest).unwrap_or_default()
+}
+
+/// Authenticates a client that asks for nothing else: a revocation of an unknown token.
+#[derive(Clone, Debug)]
+pub struct Authenticate {
+    /// The client.
+    pub client: Client,
+}
+
+impl Intent for Authenticate {
+    type Answer = Id;
+    const NAME: &'static str = "authenticate_client";
+
+    fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Id>, Need> {
+        Ok(match authenticate(rows, &self.client, now)? {
+            Ok(application) => Decision::ok(application.id),
+            Err(refusal) => Decision::refuse(refusal),
+        })
+    }
 }
 
 /// The application of a client that has proved to be it. A confidential one needs a secret that

@@ -12,6 +12,7 @@ pub mod client_credentials;
 pub mod code;
 pub mod credentials;
 pub mod device;
+pub mod introspect;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod memory;
 pub mod people;

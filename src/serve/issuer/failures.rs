@@ -1,0 +1,65 @@
+//! The budget of failed credentials at the endpoints.
+//!
+//! Owns the charge: failures count for (client or account, address), so that guesses at one client
+//! lock out neither other clients nor that client from elsewhere. Asked only after a credential
+//! was found wrong: right ones are never refused. Bounded; never keeps an id or an address.
+
+use std::net::IpAddr;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::clock::Monotonic;
+use crate::decide::rate_limit::{Charge, LimitBy, LimitHeaders, LimitPolicy, LimitTable, Quota};
+use crate::decide::request::address::limit_bytes;
+
+/// Pairs of client and address that are remembered; 17 bytes each.
+const ENTRIES_MAX: usize = 1 << 15;
+
+/// Failures that may come at once.
+const BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+/// One more each six seconds: 10/m.
+const PER_FAILURE: NonZeroU64 = NonZeroU64::new(6_000_000_000).unwrap();
+
+const NAME: &str = "issuer-failures";
+
+/// The failures of the last minutes.
+#[derive(Debug)]
+pub(super) struct Failures {
+    table: LimitTable,
+    policy: Arc<LimitPolicy>,
+}
+
+impl Failures {
+    pub(super) fn new(seed: [u64; 2]) -> Self {
+        let policy = LimitPolicy {
+            name: NAME.into(),
+            index: usize::MAX,
+            quota: Quota { burst: BURST, per_request_ns: PER_FAILURE },
+            by: LimitBy::Address,
+            headers: LimitHeaders::Refused,
+        };
+        Self { table: LimitTable::new(ENTRIES_MAX, seed), policy: Arc::new(policy) }
+    }
+
+    /// Charges one failure.
+    ///
+    /// # Errors
+    /// The budget is exhausted: the time until there is some again.
+    pub(super) fn charge(
+        &self,
+        account: &str,
+        address: Option<IpAddr>,
+        now: Monotonic,
+    ) -> Result<(), Duration> {
+        let address = address.map(limit_bytes).unwrap_or_default();
+        let key = self.table.key(NAME, &[account.as_bytes(), &address]);
+        let charge = Charge { policy: Arc::clone(&self.policy), quota: self.policy.quota, key };
+        let standings = self.table.charge(&[charge], now);
+        match standings.iter().find(|standing| !standing.allowed) {
+            Some(standing) => Err(standing.retry_after),
+            None => Ok(()),
+        }
+    }
+}

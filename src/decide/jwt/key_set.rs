@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use arc_swap::ArcSwap;
+
 use crate::decide::jwt::Algorithm;
 use crate::decide::jwt::algorithm::KeyKind;
 use crate::decide::jwt::header::Header;
@@ -20,6 +22,9 @@ pub struct KeySet {
     skipped: Vec<KeyMistake>,
     weak: Vec<KeyMistake>,
 }
+
+/// A set that changes without a new snapshot: that of the issuer in this process.
+pub type FollowedKeys = ArcSwap<KeySet>;
 
 impl KeySet {
     /// Reads a local key file, with no keys in force.

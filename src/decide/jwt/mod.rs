@@ -38,7 +38,7 @@ pub use compact::TOKEN_BYTES_MAX;
 pub use introspection::{IntrospectionRules, SubjectFrom};
 pub use key::VerifyingKey;
 pub use key_file::{KeyFileFormat, KeyMistake};
-pub use key_set::KeySet;
+pub use key_set::{FollowedKeys, KeySet};
 pub use template::IssuerTemplate;
 pub use verifier::{Epoch, Issuers, Recheck, VerifiedToken};
 

@@ -20,6 +20,8 @@ pub mod plugins;
 pub mod refresh;
 mod refusal;
 pub mod revoke;
+pub mod safe_store;
+pub mod signing_keys;
 pub mod tokens;
 
 use std::collections::HashMap;
@@ -76,6 +78,8 @@ pub enum Target {
         /// The application.
         application: Id,
     },
+    /// A signing key, with every token that it signed.
+    SigningKey(Id),
 }
 
 /// Rows whose column has a value.

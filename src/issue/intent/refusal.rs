@@ -19,6 +19,7 @@ pub enum Thing {
     Plugin,
     Grant,
     Device,
+    SigningKey,
 }
 
 impl fmt::Display for Thing {
@@ -32,6 +33,7 @@ impl fmt::Display for Thing {
             Self::Plugin => "plugin",
             Self::Grant => "grant",
             Self::Device => "device code",
+            Self::SigningKey => "signing key",
         })
     }
 }

@@ -13,7 +13,7 @@ use thiserror::Error;
 pub use column::{Column, Id, Sealed, SecretDigest, Words};
 pub use tables::{
     Application, Audit, Code, Credential, CredentialKind, Device, DeviceState, EndedToken, Grant,
-    Person, Profile, RefreshToken, Secret, Use,
+    KeyStage, Pepper, Person, Profile, RefreshToken, Secret, Share, SigningKey, SystemSecret, Use,
 };
 
 /// The content of one column.
@@ -64,13 +64,21 @@ pub enum Table {
     EndedTokens,
     /// [`Use`].
     Uses,
+    /// [`Pepper`].
+    Peppers,
+    /// [`Share`].
+    Shares,
+    /// [`SystemSecret`].
+    SystemSecrets,
+    /// [`SigningKey`].
+    SigningKeys,
     /// [`Audit`].
     Audit,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::People,
         Self::Applications,
         Self::Secrets,
@@ -81,6 +89,10 @@ impl Table {
         Self::Devices,
         Self::EndedTokens,
         Self::Uses,
+        Self::Peppers,
+        Self::Shares,
+        Self::SystemSecrets,
+        Self::SigningKeys,
         Self::Audit,
     ];
 
@@ -98,6 +110,10 @@ impl Table {
             Self::Devices => "devices",
             Self::EndedTokens => "ended_tokens",
             Self::Uses => "uses",
+            Self::Peppers => "peppers",
+            Self::Shares => "shares",
+            Self::SystemSecrets => "system_secrets",
+            Self::SigningKeys => "signing_keys",
             Self::Audit => "audit",
         }
     }
@@ -122,6 +138,10 @@ impl Table {
             Self::Devices => Device::COLUMNS,
             Self::EndedTokens => EndedToken::COLUMNS,
             Self::Uses => Use::COLUMNS,
+            Self::Peppers => Pepper::COLUMNS,
+            Self::Shares => Share::COLUMNS,
+            Self::SystemSecrets => SystemSecret::COLUMNS,
+            Self::SigningKeys => SigningKey::COLUMNS,
             Self::Audit => Audit::COLUMNS,
         }
     }
@@ -137,6 +157,7 @@ impl Table {
                 | Self::Credentials
                 | Self::Grants
                 | Self::EndedTokens
+                | Self::SigningKeys
         )
     }
 }

@@ -84,6 +84,15 @@ words! {
         /// Confidential clients as in the guides: PKCE and `state` are optional.
         Compat = "compat",
     }
+    /// The stage of a signing key.
+    KeyStage {
+        /// Published, and signs later.
+        Next = "next",
+        /// Signs.
+        Active = "active",
+        /// Published, and signs no more.
+        Retired = "retired",
+    }
     /// The progress of a device code.
     DeviceState {
         /// No person has decided.
@@ -298,6 +307,60 @@ rows! {
         id: Id,
         /// Time of last use.
         at: UnixTime,
+    }
+    /// A pepper that was used, without the pepper.
+    Pepper: Peppers {
+        /// Its id in the configuration.
+        id: Id,
+        /// A text that other bytes under this id do not have.
+        check_value: Box<str>,
+        /// The same for every pepper.
+        purpose: Box<str>,
+        /// Time of its first use.
+        created: UnixTime,
+        /// Nothing is sealed under it since then.
+        ended: Option<UnixTime>,
+    }
+    /// The share of an owner, wrapped under a pepper.
+    Share: Shares {
+        /// A person, an application, or `system`.
+        owner: Id,
+        /// Grows when it is replaced.
+        version: u64,
+        /// The pepper that it is wrapped under.
+        pepper: Box<str>,
+        /// AES key wrap, in base64url.
+        wrapped: Sealed,
+        /// Time of creation.
+        created: UnixTime,
+    }
+    /// A secret of the issuer itself.
+    SystemSecret: SystemSecrets {
+        /// Its name.
+        name: Id,
+        /// The secret, sealed.
+        sealed: Sealed,
+        /// Time of creation.
+        created: UnixTime,
+    }
+    /// A key that signs tokens.
+    SigningKey: SigningKeys {
+        /// Its RFC 7638 thumbprint.
+        kid: Id,
+        /// The tokens that it signs.
+        purpose: Box<str>,
+        /// `RS256` or `ES256`.
+        algorithm: Box<str>,
+        /// Its stage.
+        stage: KeyStage,
+        /// The instant of its stage: signs from, signs since, or published until.
+        at: UnixTime,
+        /// The private key, sealed.
+        sealed: Sealed,
+        /// Time of creation.
+        created: UnixTime,
+        /// Published no more since then.
+        ended: Option<UnixTime>,
     }
     /// One line of the audit log.
     Audit: Audit {

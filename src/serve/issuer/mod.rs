@@ -11,6 +11,7 @@ mod cors;
 mod documents;
 mod failures;
 mod introspect;
+pub(crate) mod keys;
 mod respond;
 mod revoke;
 mod settings;
@@ -18,6 +19,7 @@ mod settings;
 mod tests;
 mod token;
 mod token_keys;
+pub(crate) mod vault;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -91,7 +91,11 @@ impl Issuer {
             scopes: &access.scopes,
             auth_time: access.auth_time,
         };
-        claims.sign(&self.keys.active()).map_err(|error| {
+        let Some(key) = self.keys.active() else {
+            let none = "no signing key: the store is unavailable";
+            return Err(OAuthError::new(ErrorCode::TemporarilyUnavailable, none));
+        };
+        claims.sign(&key).map_err(|error| {
             tracing::error!(%error, "issuer: access token");
             OAuthError::new(ErrorCode::ServerError, "signing failed")
         })

@@ -10,7 +10,7 @@ use crate::decide::jwt::KeySet;
 use crate::issue::signing_key::SigningKey;
 
 /// The public parts of the next, the active and the retired keys.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Published {
     /// The JWK set.
     pub jwks: Bytes,
@@ -20,8 +20,8 @@ pub(crate) struct Published {
 
 /// The keys of the issuer at this instant.
 pub(crate) trait TokenKeys: Send + Sync + 'static {
-    /// The key that signs.
-    fn active(&self) -> Arc<SigningKey>;
+    /// The key that signs; `None` if it was ended and the store takes no other.
+    fn active(&self) -> Option<Arc<SigningKey>>;
     /// The keys that verify.
     fn published(&self) -> Arc<Published>;
 }

@@ -114,7 +114,7 @@ impl Followers for LiveFollower {
             Target::Application(id) => Change::EndApplication(id.0.clone()),
             Target::Plugin(name) => Change::EndPlugin(name.clone()),
             Target::Credential(id) => Change::EndCredential(id.0.clone()),
-            Target::Grant(id) => Change::EndGrant(id.0.clone()),
+            Target::Grant(id) | Target::SigningKey(id) => Change::EndGrant(id.0.clone()),
             Target::Grants { person, application } => {
                 Change::Block(person.0.clone(), application.0.clone())
             }
@@ -148,11 +148,19 @@ fn change(write: &Write) -> Result<Option<Change>, DamagedRow> {
             let token: rows::EndedToken = Row::of(values())?;
             Some(Change::EndGrant(token.id.0))
         }
+        // What a key signed, and a token that was verified with it before.
+        Table::SigningKeys => {
+            let key: rows::SigningKey = Row::of(values())?;
+            key.ended.map(|_| Change::EndGrant(key.kid.0))
+        }
         Table::Secrets
         | Table::RefreshTokens
         | Table::Codes
         | Table::Devices
         | Table::Uses
+        | Table::Peppers
+        | Table::Shares
+        | Table::SystemSecrets
         | Table::Audit => None,
     })
 }

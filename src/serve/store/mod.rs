@@ -12,7 +12,7 @@ pub mod follow;
 mod job;
 pub mod sqlite;
 #[cfg(test)]
-mod tests;
+pub(in crate::serve) mod tests;
 mod writer;
 
 use std::fmt;

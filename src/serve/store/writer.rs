@@ -448,6 +448,7 @@ fn may_revive(write: &Write, target: &Target) -> bool {
         Target::Plugin(_) => write.table == Table::Applications,
         Target::Application(id) => write.table == Table::Applications && is_key(id.as_str()),
         Target::Credential(id) => write.table == Table::Credentials && is_key(id.as_str()),
+        Target::SigningKey(id) => write.table == Table::SigningKeys && is_key(id.as_str()),
         Target::Grant(_) | Target::Grants { .. } => false,
     }
 }

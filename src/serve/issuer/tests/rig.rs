@@ -36,8 +36,8 @@ pub(super) const URL: &str = "https://api.example.com";
 struct OneKey(Arc<SigningKey>);
 
 impl TokenKeys for OneKey {
-    fn active(&self) -> Arc<SigningKey> {
-        Arc::clone(&self.0)
+    fn active(&self) -> Option<Arc<SigningKey>> {
+        Some(Arc::clone(&self.0))
     }
 
     fn published(&self) -> Arc<Published> {

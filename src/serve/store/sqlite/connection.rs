@@ -307,6 +307,8 @@ const SWEEPS: &[&str] = &[
      JOIN grants g ON g.id = r.grant_id WHERE g.ended < $1 AND g.live_until < $1 LIMIT $2)",
     "DELETE FROM grants WHERE rowid IN (SELECT rowid FROM grants g WHERE live_until < $1 \
      AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = g.id) LIMIT $2)",
+    "DELETE FROM signing_keys WHERE rowid IN \
+     (SELECT rowid FROM signing_keys WHERE ended < $1 LIMIT $2)",
     "DELETE FROM credentials WHERE rowid IN \
      (SELECT rowid FROM credentials WHERE ended < $1 LIMIT $2)",
     "DELETE FROM uses WHERE id IN (SELECT id FROM uses WHERE at < $1 \

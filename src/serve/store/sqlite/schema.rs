@@ -18,15 +18,17 @@ use crate::serve::store::sqlite::OpenError;
 use crate::serve::store::sqlite::file::beside;
 
 /// The schema of this version: the number of its last migration.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// A migration: its number, its name, its statements, and the earliest schema that reads the
 /// result.
 pub(super) type Step = (i64, &'static str, &'static str, u64);
 
 /// Every migration, in order.
-pub(super) const MIGRATIONS: &[Step] =
-    &[(1, "issuer", include_str!("migrations/0001_issuer.sql"), 1)];
+pub(super) const MIGRATIONS: &[Step] = &[
+    (1, "issuer", include_str!("migrations/0001_issuer.sql"), 1),
+    (2, "safe_store", include_str!("migrations/0002_safe_store.sql"), 1),
+];
 
 const TABLE: &str = "_sqlx_migrations";
 
@@ -120,8 +122,8 @@ mod tests {
     use super::*;
     use crate::serve::store::sqlite::connection;
 
-    const LATER: Step = (2, "later", "ALTER TABLE people ADD COLUMN phone TEXT", 1);
-    const BREAKING: Step = (2, "breaking", "ALTER TABLE people ADD COLUMN phone TEXT", 2);
+    const LATER: Step = (3, "later", "ALTER TABLE people ADD COLUMN phone TEXT", 1);
+    const BREAKING: Step = (3, "breaking", "ALTER TABLE people ADD COLUMN phone TEXT", 3);
 
     fn migrate_all(path: &Path, steps: &[Step]) -> Result<(), OpenError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -135,19 +137,31 @@ mod tests {
     fn contract_a_migration_keeps_a_copy_and_the_previous_release_runs_on_the_result() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gatepost.db");
-        let copy = folder.path().join("gatepost.before-2");
+        let copy = folder.path().join("gatepost.before-3");
         fs::write(&path, "").unwrap();
         for _ in 0..2 {
             migrate_all(&path, MIGRATIONS).unwrap();
             assert!(!copy.exists(), "a new store has nothing to keep");
         }
-        migrate_all(&path, &[MIGRATIONS[0], LATER]).unwrap();
+        migrate_all(&path, &[MIGRATIONS[0], MIGRATIONS[1], LATER]).unwrap();
         assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o600);
         migrate_all(&path, MIGRATIONS).unwrap();
-        migrate_all(&path, &[MIGRATIONS[0], LATER]).unwrap();
+        migrate_all(&path, &[MIGRATIONS[0], MIGRATIONS[1], LATER]).unwrap();
         // The copy is a store by itself, as it was.
         migrate_all(&copy, MIGRATIONS).unwrap();
         assert!(fs::metadata(&copy).unwrap().len() > 0);
+    }
+
+    #[test]
+    fn contract_a_store_of_the_previous_release_is_migrated_and_that_release_runs_on_the_result() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gatepost.db");
+        fs::write(&path, "").unwrap();
+        let previous = &MIGRATIONS[..MIGRATIONS.len() - 1];
+        migrate_all(&path, previous).unwrap();
+        migrate_all(&path, MIGRATIONS).unwrap();
+        assert!(folder.path().join(format!("gatepost.before-{VERSION}")).exists());
+        migrate_all(&path, previous).unwrap();
     }
 
     #[test]
@@ -155,9 +169,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gatepost.db");
         fs::write(&path, "").unwrap();
-        migrate_all(&path, &[MIGRATIONS[0], BREAKING]).unwrap();
+        migrate_all(&path, &[MIGRATIONS[0], MIGRATIONS[1], BREAKING]).unwrap();
         let refused = migrate_all(&path, MIGRATIONS).unwrap_err();
-        let expected = OpenError::Newer { path: path.clone(), found: 2, needs: 2 };
+        let expected = OpenError::Newer { path: path.clone(), found: 3, needs: 3 };
         assert_eq!(refused, expected);
         assert!(refused.is_mistake());
     }

@@ -46,11 +46,6 @@ fn start(folder: &Path, clock: &TestClock) -> (Store, Heard) {
     (store, heard)
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(future)
-}
-
 async fn ended(store: &Store, number: usize) -> bool {
     let id = Id::from(&*format!("key_{number}"));
     let rows = store.read(Query::all::<Credential>("id", &id)).await.unwrap();

@@ -20,14 +20,14 @@ use crate::issue::intent::credentials::{
 use crate::issue::intent::people::AddPerson;
 use crate::issue::rows::{CredentialKind, Id, SecretDigest, Words};
 
-const START: u64 = 1_800_000_000;
+pub(in crate::serve) const START: u64 = 1_800_000_000;
 
 /// A clock that a test sets, in seconds since [`START`]; both clocks go together.
 #[derive(Clone, Default)]
-struct TestClock(Arc<AtomicU64>);
+pub(in crate::serve) struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
-    fn clocks(&self) -> Clocks {
+    pub(in crate::serve) fn clocks(&self) -> Clocks {
         let seconds = Arc::clone(&self.0);
         Box::new(move || {
             let passed = seconds.load(Ordering::Relaxed);
@@ -35,14 +35,14 @@ impl TestClock {
         })
     }
 
-    fn advance(&self, seconds: u64) {
+    pub(in crate::serve) fn advance(&self, seconds: u64) {
         self.0.fetch_add(seconds, Ordering::Relaxed);
     }
 }
 
 /// What took effect, as a line each.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<String>>>);
+pub(in crate::serve) struct Heard(Arc<Mutex<Vec<String>>>);
 
 impl Heard {
     fn take(&self) -> Vec<String> {
@@ -81,6 +81,12 @@ impl Followers for Heard {
     fn stored(&mut self, target: &Target) {
         self.add(format!("stored {target:?}"));
     }
+}
+
+/// Runs a future of a test to its end.
+pub(in crate::serve) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(future)
 }
 
 fn person(login: &str) -> AddPerson {

@@ -41,7 +41,8 @@ impl ClientSecret {
 /// Registers an application.
 #[derive(Clone, Debug)]
 pub struct CreateApplication {
-    /// The row as the caller has checked it; `created` is the time of the transaction.
+    /// The row as the caller has checked it; `created`, and `approved` where it is set, become the
+    /// time of the transaction.
     pub application: Application,
     /// Its first secret, for a confidential one.
     pub secret: Option<ClientSecret>,
@@ -63,7 +64,8 @@ impl Intent for CreateApplication {
                 return refuse(Refusal::Limit(Limit { thing, most: PER_PERSON_MAX, of }));
             }
         }
-        let row = Application { created: now, ..self.application.clone() };
+        let approved = self.application.approved.map(|_| now);
+        let row = Application { created: now, approved, ..self.application.clone() };
         let secret = self.secret.as_ref().map(|secret| secret.row(id, now));
         let mut act = Act::new("application.create").application(id);
         act.subject = row.owner.clone();

@@ -12,6 +12,7 @@ mod documents;
 mod failures;
 mod introspect;
 pub(crate) mod keys;
+pub(crate) mod manage;
 mod respond;
 mod revoke;
 mod settings;

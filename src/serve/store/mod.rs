@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::base::clock::{Now, UnixTime};
 use crate::issue::intent::{Intent, Query, Refusal, Target, Write};
-use crate::issue::rows::{DamagedRow, Id, Value};
+use crate::issue::rows::{DamagedRow, Id, Table, Value};
 
 pub use backend::Backend;
 pub use job::Caller;
@@ -118,12 +118,34 @@ pub struct Committed<T> {
     pub outcome: Result<T, Refusal>,
 }
 
+/// The most rows of one page of a list.
+pub const LISTED_MAX: u32 = 1_000;
+
+/// A page of a table, in the order of its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The table.
+    pub table: Table,
+    /// Columns and the values that they must have.
+    pub of: Vec<(&'static str, Value)>,
+    /// Only rows whose `ended` is empty, where the table has it.
+    pub live: bool,
+    /// A column of time, and the earliest value that it may have.
+    pub since: Option<(&'static str, UnixTime)>,
+    /// The first columns of the last row of the page before; empty for the first page.
+    pub after: Vec<Value>,
+    /// At most so many rows; [`LISTED_MAX`] is the limit.
+    pub limit: u32,
+}
+
 /// A command to the thread of the store.
 pub(crate) enum Command {
     /// Runs an intent.
     Run(Box<dyn Job>),
     /// Reads rows outside of transactions that write.
     Read(Query, oneshot::Sender<Result<Vec<Vec<Value>>, Failure>>),
+    /// Reads one page of a table.
+    List(Listing, oneshot::Sender<Result<Vec<Vec<Value>>, Failure>>),
     /// Writes what is waiting, closes the connections and ends the thread.
     Close(oneshot::Sender<()>),
 }
@@ -168,6 +190,16 @@ impl Store {
     pub async fn read(&self, query: Query) -> Result<Vec<Vec<Value>>, Failure> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Read(query, reply))?;
+        answer.await.unwrap_or(Err(Failure::Closed))
+    }
+
+    /// Reads one page of a table, as the last commit left it.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn list(&self, listing: Listing) -> Result<Vec<Vec<Value>>, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::List(listing, reply))?;
         answer.await.unwrap_or(Err(Failure::Closed))
     }
 

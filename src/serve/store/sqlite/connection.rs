@@ -60,9 +60,9 @@ pub(super) async fn find(
     let (table, columns) = (asked.table.name(), asked.table.columns().join(", "));
     let live = if asked.live { " AND ended IS NULL" } else { "" };
     let open = if asked.open.is_some() { " AND expires > $2" } else { "" };
-    let column = asked.column;
+    let same = is(asked.column, &asked.value, 1);
     let sql = format!(
-        "SELECT {columns} FROM {table} WHERE {column} = $1{live}{open} LIMIT {}",
+        "SELECT {columns} FROM {table} WHERE {same}{live}{open} LIMIT {}",
         u64::from(ROWS_MAX) + 1
     );
     let mut statement = bind(query(AssertSqlSafe(sql)), asked.value.clone());
@@ -72,9 +72,17 @@ pub(super) async fn find(
     statement.fetch_all(connection).await.map_err(failure)?.iter().map(values).collect()
 }
 
-type Statement<'q> = Bound<'q, Driver, SqliteArguments>;
+/// The condition that a column has the value of a parameter, which may be NULL.
+pub(super) fn is(column: &str, value: &Value, place: usize) -> String {
+    match value {
+        Value::Null => format!("{column} IS NULL AND ${place} IS NULL"),
+        Value::Int(_) | Value::Text(_) | Value::Bytes(_) => format!("{column} = ${place}"),
+    }
+}
 
-fn bind(statement: Statement<'_>, value: Value) -> Statement<'_> {
+pub(super) type Statement<'q> = Bound<'q, Driver, SqliteArguments>;
+
+pub(super) fn bind(statement: Statement<'_>, value: Value) -> Statement<'_> {
     match value {
         Value::Null => statement.bind(None::<i64>),
         Value::Int(number) => statement.bind(number),
@@ -83,7 +91,7 @@ fn bind(statement: Statement<'_>, value: Value) -> Statement<'_> {
     }
 }
 
-fn values(row: &SqliteRow) -> Result<Vec<Value>, Failure> {
+pub(super) fn values(row: &SqliteRow) -> Result<Vec<Value>, Failure> {
     (0..row.len()).map(|column| value(row, column).map_err(failure)).collect()
 }
 

@@ -6,6 +6,7 @@
 
 mod connection;
 mod file;
+mod list;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -14,12 +15,16 @@ use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnection;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
+use crate::issue::intent::Query;
+use crate::issue::rows::Value;
 use crate::serve::store::job::Job;
 use crate::serve::store::writer::Writer;
-use crate::serve::store::{BATCH_MAX, Clocks, Command, Followers, Store, WAITING_MAX};
+use crate::serve::store::{
+    BATCH_MAX, Clocks, Command, Failure, Followers, Listing, Store, WAITING_MAX,
+};
 use connection::{Sqlite, find};
 use file::Files;
 
@@ -207,34 +212,42 @@ fn sort(
     commands: &mut Vec<Command>,
     batch: &mut Vec<Box<dyn Job>>,
     reads: &mpsc::Sender<Read>,
-) -> Option<tokio::sync::oneshot::Sender<()>> {
+) -> Option<oneshot::Sender<()>> {
     let mut closed = None;
     for command in commands.drain(..) {
         match command {
             Command::Run(job) => batch.push(job),
-            Command::Read(query, reply) => {
-                if let Err(error) = reads.try_send((query, reply)) {
-                    let (_, reply) = error.into_inner();
-                    let _ = reply.send(Err(crate::serve::store::Failure::Busy));
-                }
-            }
+            Command::Read(query, reply) => ask(reads, (Question::Rows(query), reply)),
+            Command::List(listing, reply) => ask(reads, (Question::Page(listing), reply)),
             Command::Close(reply) => closed = Some(reply),
         }
     }
     closed
 }
 
-type Read = (
-    crate::issue::intent::Query,
-    tokio::sync::oneshot::Sender<
-        Result<Vec<Vec<crate::issue::rows::Value>>, crate::serve::store::Failure>,
-    >,
-);
+/// A question to the reader.
+enum Question {
+    Rows(Query),
+    Page(Listing),
+}
+
+type Read = (Question, oneshot::Sender<Result<Vec<Vec<Value>>, Failure>>);
+
+fn ask(reads: &mpsc::Sender<Read>, read: Read) {
+    if let Err(error) = reads.try_send(read) {
+        let (_, reply) = error.into_inner();
+        let _ = reply.send(Err(Failure::Busy));
+    }
+}
 
 async fn read(mut connection: SqliteConnection, mut asked: mpsc::Receiver<Read>) {
-    while let Some((query, reply)) = asked.recv().await {
+    while let Some((question, reply)) = asked.recv().await {
+        let rows = match question {
+            Question::Rows(query) => find(&mut connection, &query).await,
+            Question::Page(listing) => list::list(&mut connection, &listing).await,
+        };
         // The caller may be gone.
-        let _ = reply.send(find(&mut connection, &query).await);
+        let _ = reply.send(rows);
     }
     let _ = sqlx::Connection::close(connection).await;
 }

@@ -145,6 +145,47 @@ fn contract_a_store_that_cannot_be_opened_says_why() {
 }
 
 #[test]
+fn a_list_is_paged_by_its_key_and_filtered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = start(folder.path(), Role::Run);
+    block_on(async {
+        store.run(person("ada"), Caller::operator()).await.unwrap();
+        for number in 0..5 {
+            store.run(key("ada", number), Caller::operator()).await.unwrap();
+        }
+        store.run(revoke(3), Caller::operator()).await.unwrap();
+        let listing = |after: Vec<Value>| Listing {
+            table: Table::Credentials,
+            of: vec![("owner", Value::Text("usr_ada".into())), ("disabled", Value::Null)],
+            live: true,
+            since: None,
+            after,
+            limit: 3,
+        };
+        let ids = |rows: Vec<Vec<Value>>| rows.iter().map(|row| row[0].clone()).collect::<Vec<_>>();
+        let text = |id: &str| Value::Text(id.into());
+        let first = ids(store.list(listing(Vec::new())).await.unwrap());
+        assert_eq!(first, [text("key_0"), text("key_1"), text("key_2")]);
+        let second = ids(store.list(listing(vec![first[2].clone()])).await.unwrap());
+        assert_eq!(second, [text("key_4")], "key_3 has ended");
+        let audit = |after, since| Listing {
+            table: Table::Audit,
+            of: Vec::new(),
+            live: true,
+            since: Some(("at", since)),
+            after,
+            limit: LISTED_MAX,
+        };
+        let all = store.list(audit(Vec::new(), UnixTime(0))).await.unwrap();
+        let rest = vec![all[1][0].clone(), all[1][1].clone()];
+        assert_eq!(store.list(audit(rest, UnixTime(0))).await.unwrap().len(), all.len() - 2);
+        let none = store.list(audit(Vec::new(), UnixTime(START + 1))).await.unwrap();
+        assert_eq!((all.len(), none.len()), (7, 0));
+        store.close().await;
+    });
+}
+
+#[test]
 fn the_tables_have_the_columns_of_the_rows() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = start(folder.path(), Role::Run);

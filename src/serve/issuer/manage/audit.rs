@@ -1,0 +1,60 @@
+//! `/audit`: who was given, used and lost what. Oldest first.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::issue::rows::{Audit, Column, Id, Row, Value as Cell};
+use crate::serve::issuer::manage::credentials::instant;
+use crate::serve::issuer::manage::list::Asked;
+use crate::serve::issuer::manage::reply::{Answer, Refused, ok, wrong_method};
+use crate::serve::issuer::manage::{Call, Manager};
+use crate::serve::store::Listing;
+
+impl Manager {
+    pub(super) async fn audit(&self, call: Call<'_>) -> Answer {
+        if call.method != Method::GET {
+            return Err(wrong_method("GET"));
+        }
+        let asked = Asked::read(call.query, &["since", "subject"])?;
+        let since = asked.value("since").map(instant).transpose()?;
+        let of = match asked.value("subject") {
+            // A deleted person has lines as well.
+            Some(who) => {
+                let id = self.person(who).await.map_or_else(|_| Id::from(who), |person| person.id);
+                vec![("subject", id.to_value())]
+            }
+            None => Vec::new(),
+        };
+        let after = asked.value("after").map(place).transpose()?.unwrap_or_default();
+        let limit = asked.limit()?;
+        let since = since.map(|since| ("at", since));
+        let listing = Listing { table: Audit::TABLE, of, live: false, since, after, limit };
+        let lines = self.rows::<Audit>(listing).await?;
+        let is_full = lines.len() == limit as usize;
+        let next = lines.last().filter(|_| is_full);
+        let next = next.map(|line| format!("{}.{}", line.number, line.position));
+        ok(json!({ "audit": lines.iter().map(show).collect::<Vec<_>>(), "next": next }))
+    }
+}
+
+/// `NUMBER.POSITION` of the last line before.
+fn place(text: &str) -> Result<Vec<Cell>, Refused> {
+    let parts = text.split_once('.').and_then(|(number, position)| {
+        let (number, position): (u64, u64) = (number.parse().ok()?, position.parse().ok()?);
+        Some(vec![number.to_value(), position.to_value()])
+    });
+    parts.ok_or_else(|| Refused::mistake("after: the `next` of the page before is accepted"))
+}
+
+fn show(line: &Audit) -> Value {
+    json!({
+        "time": line.at.to_string(),
+        "act": line.act,
+        "actor": line.actor,
+        "subject": line.subject.as_ref().map(Id::as_str),
+        "application": line.application.as_ref().map(Id::as_str),
+        "credential": line.credential.as_ref().map(Id::as_str),
+        "address": line.address,
+        "request": line.request,
+    })
+}

@@ -1,0 +1,81 @@
+//! Administration of the issuer: people, applications, credentials, plugins, grants, audit.
+//!
+//! Owns the JSON interface of the admin listener, without HTTP: a command that finds no running
+//! process calls the same functions on a store that it has opened itself. A new secret is in the
+//! answer of the request that makes it, and nowhere else. Never authenticates: the listener asks for
+//! the admin token, and a command for the owner of the store.
+
+mod applications;
+mod audit;
+mod credentials;
+mod list;
+mod people;
+mod reply;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::config::IssuerSettings;
+use crate::decide::api_key::format::RandomFault;
+use crate::issue::intent::Intent;
+use crate::serve::store::{Caller, Committed, Store};
+
+use reply::not_found;
+pub(crate) use reply::{Refused, Reply};
+
+/// A request, split at its slashes and decoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call<'a> {
+    /// GET, POST or DELETE.
+    pub method: &'a Method,
+    /// The segments of the path.
+    pub path: &'a [&'a str],
+    /// The query, as it was sent.
+    pub query: &'a str,
+    /// A JSON object, or nothing.
+    pub body: &'a [u8],
+}
+
+/// The store, and what is needed to fill it.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    store: Store,
+    settings: Arc<IssuerSettings>,
+    caller: Caller,
+}
+
+impl Manager {
+    /// Acts under this configuration, for this caller.
+    #[must_use]
+    pub(crate) fn new(store: Store, settings: Arc<IssuerSettings>, caller: Caller) -> Self {
+        Self { store, settings, caller }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer(&self, call: Call<'_>) -> Reply {
+        let answered = match call.path {
+            ["users", rest @ ..] => self.people(call, rest).await,
+            ["apps", rest @ ..] => self.applications(call, rest).await,
+            ["tokens", rest @ ..] => self.tokens(call, rest).await,
+            ["keys", rest @ ..] => self.keys(call, rest).await,
+            ["grants"] => self.grants(call).await,
+            ["audit"] => self.audit(call).await,
+            _ => Err(not_found()),
+        };
+        answered.unwrap_or_else(Reply::from)
+    }
+
+    /// Runs an intent for the caller.
+    async fn run<I: Intent>(&self, intent: I) -> Result<I::Answer, Refused> {
+        let Committed { outcome, .. } = self.store.run(intent, self.caller.clone()).await?;
+        outcome.map_err(|refusal| Refused::from(&refusal))
+    }
+}
+
+/// Randomness of the process.
+fn fill(bytes: &mut [u8]) -> Result<(), RandomFault> {
+    aws_lc_rs::rand::fill(bytes).map_err(|_| RandomFault)
+}

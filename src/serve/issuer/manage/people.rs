@@ -1,0 +1,129 @@
+//! `/users`: people.
+
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::issue::credential::IdKind;
+use crate::issue::intent::people::{
+    AddPerson, Applications, DeletePerson, DisablePerson, EnablePerson, SetRoles,
+};
+use crate::issue::intent::{Query, Refusal, Thing};
+use crate::issue::person::{check_email, check_login, check_name, check_roles};
+use crate::issue::rows::{Column, Id, Person, Row, Words};
+use crate::serve::issuer::manage::list::Asked;
+use crate::serve::issuer::manage::reply::{Answer, Refused, created, ok, read, wrong_method};
+use crate::serve::issuer::manage::{Call, Manager, fill, not_found};
+use crate::serve::store::Failure;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewPerson {
+    login: Box<str>,
+    name: Option<Box<str>>,
+    email: Option<Box<str>>,
+    #[serde(default)]
+    roles: Vec<Box<str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Roles {
+    roles: Vec<Box<str>>,
+}
+
+impl Manager {
+    pub(super) async fn people(&self, call: Call<'_>, path: &[&str]) -> Answer {
+        match (path, call.method) {
+            ([], &Method::GET) => self.list_people(call.query).await,
+            ([], &Method::POST) => self.add_person(read(call.body)?).await,
+            ([who], &Method::GET) => ok(show(&self.person(who).await?)),
+            ([who], &Method::DELETE) => self.delete_person(who, call.query).await,
+            ([who, turn], &Method::POST) => self.turn_person(who, turn, call.body).await,
+            ([] | [_], _) => Err(wrong_method("GET, POST, DELETE")),
+            ([_, _], _) => Err(wrong_method("POST")),
+            _ => Err(not_found()),
+        }
+    }
+
+    async fn list_people(&self, query: &str) -> Answer {
+        let asked = Asked::read(query, &["login"])?;
+        let login = asked.value("login").map(|login| ("login", Box::<str>::from(login).to_value()));
+        self.page("users", &asked, login.into_iter().collect(), show).await
+    }
+
+    async fn add_person(&self, new: NewPerson) -> Answer {
+        let roles = words(&new.roles)?;
+        check_login(&new.login).map_err(mistake)?;
+        new.name.as_deref().map_or(Ok(()), check_name).map_err(mistake)?;
+        new.email.as_deref().map_or(Ok(()), check_email).map_err(mistake)?;
+        let id = IdKind::Person.generate(&mut fill)?;
+        let NewPerson { login, name, email, .. } = new;
+        created(show(&self.run(AddPerson { id, login, name, email, roles }).await?))
+    }
+
+    async fn turn_person(&self, who: &str, turn: &str, body: &[u8]) -> Answer {
+        let person = who.into();
+        let changed = match turn {
+            "disable" => self.run(DisablePerson { person }).await,
+            "enable" => self.run(EnablePerson { person }).await,
+            "roles" => {
+                let roles = words(&read::<Roles>(body)?.roles)?;
+                self.run(SetRoles { person, roles }).await
+            }
+            _ => return Err(not_found()),
+        };
+        ok(show(&changed?))
+    }
+
+    async fn delete_person(&self, who: &str, query: &str) -> Answer {
+        let asked = Asked::read(query, &["give_to", "with_applications"])?;
+        let applications = match (asked.value("give_to"), asked.value("with_applications")) {
+            (Some(heir), None) => Applications::Give(heir.into()),
+            (None, Some("true")) => Applications::End,
+            (None, None) => Applications::Refuse,
+            (Some(_), Some(_)) | (None, Some(_)) => {
+                return Err(Refused::mistake("give_to=PERSON or with_applications=true"));
+            }
+        };
+        ok(show(&self.run(DeletePerson { person: who.into(), applications }).await?))
+    }
+
+    /// The person of this login or id.
+    pub(super) async fn person(&self, who: &str) -> Result<Person, Refused> {
+        let who: Box<str> = who.into();
+        for column in ["id", "login"] {
+            let query = Query { live: true, ..Query::all::<Person>(column, &who) };
+            if let Some(row) = self.store.read(query).await?.pop() {
+                return Ok(Person::of(row).map_err(Failure::from)?);
+            }
+        }
+        Err(Refused::from(&Refusal::Unknown(Thing::Person, who)))
+    }
+}
+
+fn mistake(error: crate::issue::person::PersonError) -> Refused {
+    Refused::mistake(error.to_string())
+}
+
+fn words(roles: &[Box<str>]) -> Result<Words, Refused> {
+    check_roles(roles.iter().map(AsRef::as_ref)).map_err(mistake)?;
+    Ok(roles.iter().map(AsRef::as_ref).collect())
+}
+
+fn show(row: &Person) -> Value {
+    json!({
+        "id": row.id.as_str(),
+        "login": row.login,
+        "name": row.name,
+        "email": row.email,
+        "roles": row.roles.0,
+        "created": row.created.to_string(),
+        "disabled": row.disabled.map(|at| at.to_string()),
+    })
+}
+
+/// The id of a person as a filter.
+pub(super) fn of(id: &Id) -> (&'static str, crate::issue::rows::Value) {
+    ("owner", id.to_value())
+}

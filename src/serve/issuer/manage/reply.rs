@@ -1,0 +1,145 @@
+//! Answers of the administration, and its errors.
+//!
+//! Owns status and form: JSON, or a problem (RFC 9457) that names the remedy. Never shows a secret
+//! but the one that the request made.
+
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::decide::api_key::format::RandomFault;
+use crate::issue::intent::{Refusal, Thing};
+use crate::serve::store::{Failure, NotStored};
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The document: a problem unless the status is a success.
+    pub body: Value,
+}
+
+/// The result of a call.
+pub(super) type Answer = Result<Reply, Refused>;
+
+/// A call that was refused.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    not_stored: bool,
+}
+
+impl Refused {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), not_stored: false }
+    }
+
+    /// A body, query or value that is not accepted.
+    pub(super) fn mistake(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "mistakes", detail)
+    }
+
+    pub(super) fn fault(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+}
+
+impl From<Refused> for Reply {
+    fn from(refused: Refused) -> Self {
+        let Refused { status, code, detail, not_stored } = refused;
+        let title = status.canonical_reason().unwrap_or("Error");
+        let mut body = json!({
+            "status": status.as_u16(), "title": title, "code": code, "detail": detail,
+        });
+        if not_stored {
+            body["stored"] = json!(false);
+        }
+        Self { status, body }
+    }
+}
+
+impl From<&Refusal> for Refused {
+    fn from(refusal: &Refusal) -> Self {
+        let (status, code) = match refusal {
+            Refusal::Unknown(..) => (StatusCode::NOT_FOUND, "not_found"),
+            Refusal::Exists(..) => (StatusCode::CONFLICT, "exists"),
+            Refusal::Limit(_) => (StatusCode::CONFLICT, "limit"),
+            Refusal::Disabled(..)
+            | Refusal::Lifetime(_)
+            | Refusal::Forever
+            | Refusal::Scope(_)
+            | Refusal::OwnsApplications(_)
+            | Refusal::InvalidClient
+            | Refusal::UnauthorizedClient
+            | Refusal::InvalidGrant(_)
+            | Refusal::AuthorizationPending
+            | Refusal::SlowDown(_)
+            | Refusal::ExpiredToken
+            | Refusal::AccessDenied => (StatusCode::UNPROCESSABLE_ENTITY, "mistakes"),
+        };
+        let remedy = match refusal {
+            Refusal::Unknown(Thing::Person, login) => {
+                format!(": gatepost user add --login {login}")
+            }
+            Refusal::OwnsApplications(_) => ": --give-to PERSON or --with-applications".to_owned(),
+            _ => String::new(),
+        };
+        Self::new(status, code, format!("{refusal}{remedy}"))
+    }
+}
+
+impl From<NotStored> for Refused {
+    fn from(error: NotStored) -> Self {
+        let detail = match error.in_force {
+            true => format!("in force on this node, but not stored: {error}"),
+            false => format!("nothing was changed: {error}"),
+        };
+        let refused = match error.failure {
+            Failure::Constraint(_) => Self::new(StatusCode::CONFLICT, "exists", detail),
+            _ => Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail),
+        };
+        Self { not_stored: error.in_force, ..refused }
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(error: Failure) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.to_string())
+    }
+}
+
+impl From<RandomFault> for Refused {
+    fn from(fault: RandomFault) -> Self {
+        Self::fault(fault.to_string())
+    }
+}
+
+pub(super) fn ok(body: Value) -> Answer {
+    Ok(Reply { status: StatusCode::OK, body })
+}
+
+pub(super) fn created(body: Value) -> Answer {
+    Ok(Reply { status: StatusCode::CREATED, body })
+}
+
+pub(super) fn not_found() -> Refused {
+    let detail = "there are /users, /apps, /tokens, /keys, /grants, /audit";
+    Refused::new(StatusCode::NOT_FOUND, "not_found", detail)
+}
+
+pub(super) fn wrong_method(accepted: &str) -> Refused {
+    let detail = format!("accepted here: {accepted}");
+    Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+/// The JSON object of a body; an empty body is an empty object.
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| {
+        let detail = format!("the body: {error}");
+        Refused::new(StatusCode::BAD_REQUEST, "invalid_request", detail)
+    })
+}

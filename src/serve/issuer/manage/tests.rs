@@ -1,0 +1,274 @@
+//! The administration on a store in a folder of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::*;
+use crate::base::clock::Clock;
+use crate::config::model::issuer::{AuditSettings, DeviceSettings, Registration, SignIn, Trust};
+use crate::decide::api_key::format::{Form, check};
+use crate::decide::jwt::Algorithm;
+use crate::decide::live::{Kind, Live, RoleRules};
+use crate::decide::scope::ScopeSet;
+use crate::issue::intent::client::{Lifetimes, Rules, Scopes};
+use crate::issue::intent::credentials;
+use crate::issue::signing_key::life::Rotation;
+use crate::serve::store::follow::LiveFollower;
+use crate::serve::store::sqlite::{Role, open};
+
+struct Rig {
+    manager: Manager,
+    live: Arc<Live>,
+    runtime: Runtime,
+    _folder: TempDir,
+}
+
+impl Rig {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (live, clock) = (Arc::new(Live::default()), Clock::start());
+        let follower = Box::new(LiveFollower::new(Arc::clone(&live)));
+        let clocks = Box::new(move || clock.now());
+        let store = open(folder.path(), Role::Run, clocks, follower).unwrap();
+        let manager = Manager::new(store, Arc::new(settings()), Caller::operator());
+        Self { manager, live, runtime: Runtime::new().unwrap(), _folder: folder }
+    }
+
+    #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "a test describes a call once")]
+    fn call(&self, method: Method, target: &str, body: Value, status: u16) -> Value {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let path: Vec<_> = path.split('/').skip(1).collect();
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let call = Call { method: &method, path: &path, query, body: &body };
+        let reply = self.runtime.block_on(self.manager.answer(call));
+        assert_eq!(reply.status.as_u16(), status, "{target}: {}", reply.body);
+        reply.body
+    }
+
+    fn add(&self, login: &str) -> String {
+        let body = json!({ "login": login });
+        self.call(Method::POST, "/users", body, 201)["id"].as_str().unwrap().to_owned()
+    }
+}
+
+fn settings() -> IssuerSettings {
+    let hour = Duration::from_secs(3_600);
+    let known = ScopeSet::parse("admin read write").unwrap();
+    let roles = RoleRules::new([("admin".into(), Box::from([Box::from("operator")]))]);
+    let lifetimes = Lifetimes {
+        access: 3_600,
+        compat_access: 3_600,
+        refresh: 86_400,
+        compat_refresh: 86_400,
+        idle: 600,
+        grace: 60,
+    };
+    IssuerSettings {
+        hosts: Vec::new(),
+        pages: None,
+        audience: "https://api.example.com".into(),
+        rules: Rules { lifetimes, scopes: Arc::new(Scopes { known, default: None, roles }) },
+        scopes: Vec::new(),
+        max_access_lifetime: hour,
+        rotation: Rotation {
+            rotate: hour,
+            publish_before: hour,
+            longest_token: hour,
+            algorithm: Algorithm::Es256,
+        },
+        codes: hour,
+        device: DeviceSettings { lifetime: hour, interval: hour },
+        personal_access_tokens: Some(credentials::Lifetimes {
+            default: hour,
+            max: hour,
+            forever: false,
+        }),
+        api_keys: Some(credentials::Lifetimes { default: hour, max: 24 * hour, forever: true }),
+        applications: Vec::new(),
+        sign_in: SignIn { local: true, session_lifetime: hour, session_idle: hour },
+        registration: Registration::Role,
+        compat: true,
+        trust: Trust::All,
+        plugin_base_url: "https://api.example.com".into(),
+        audit: AuditSettings { keep: hour, size: 1 },
+        cors: Vec::new(),
+        hsts: false,
+    }
+}
+
+#[test]
+fn contract_admin_people_are_added_found_disabled_and_deleted() {
+    let rig = Rig::start();
+    let ada = rig.call(
+        Method::POST,
+        "/users",
+        json!({ "login": "ada", "name": "Ada L.", "roles": ["operator"] }),
+        201,
+    );
+    let id = ada["id"].as_str().unwrap();
+    assert!(id.starts_with("usr_") && ada["disabled"].is_null(), "{ada}");
+    assert_eq!(rig.call(Method::GET, "/users/ada", Value::Null, 200), ada);
+    assert_eq!(rig.call(Method::GET, &format!("/users/{id}"), Value::Null, 200), ada);
+    rig.call(Method::POST, "/users", json!({ "login": "ada" }), 409);
+    for wrong in [json!({ "login": "a b" }), json!({ "login": "x", "roles": ["a b"] })] {
+        rig.call(Method::POST, "/users", wrong, 422);
+    }
+    rig.call(Method::POST, "/users", json!({ "login": "x", "passwort": 1 }), 400);
+    let disabled = rig.call(Method::POST, "/users/ada/disable", Value::Null, 200);
+    assert!(disabled["disabled"].is_string());
+    assert!(rig.call(Method::POST, "/users/ada/enable", Value::Null, 200)["disabled"].is_null());
+    rig.call(Method::POST, "/users/ada/roles", json!({ "roles": ["developer"] }), 200);
+    rig.call(Method::DELETE, "/users/ada", Value::Null, 200);
+    let gone = rig.call(Method::GET, "/users/ada", Value::Null, 404);
+    assert!(gone["detail"].as_str().unwrap().contains("gatepost user add --login ada"), "{gone}");
+    let acts = rig.call(Method::GET, &format!("/audit?subject={id}"), Value::Null, 200);
+    let acts = acts["audit"].as_array().unwrap().iter().map(|line| line["act"].clone());
+    let expected =
+        ["person.add", "person.disable", "person.enable", "person.roles", "person.delete"];
+    assert_eq!(acts.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn contract_admin_lists_are_paged_and_filtered() {
+    let rig = Rig::start();
+    let ids: Vec<_> = (0..5).map(|number| rig.add(&format!("user{number}"))).collect();
+    let mut found = Vec::new();
+    let mut target = "/users?limit=2".to_owned();
+    loop {
+        let page = rig.call(Method::GET, &target, Value::Null, 200);
+        let users = page["users"].as_array().unwrap();
+        assert!(users.len() <= 2);
+        found.extend(users.iter().map(|user| user["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        target = format!("/users?limit=2&after={next}");
+    }
+    let mut sorted = ids;
+    sorted.sort();
+    assert_eq!(found, sorted);
+    let one = rig.call(Method::GET, "/users?login=user3", Value::Null, 200);
+    assert_eq!(one["users"].as_array().unwrap().len(), 1);
+    for wrong in ["/users?limit=0", "/users?limit=1001", "/users?name=x", "/audit?after=x"] {
+        rig.call(Method::GET, wrong, Value::Null, 422);
+    }
+    rig.call(Method::DELETE, "/users", Value::Null, 405);
+    rig.call(Method::GET, "/frobs", Value::Null, 404);
+}
+
+#[test]
+fn contract_admin_tokens_and_keys_are_made_in_force_and_ended() {
+    let rig = Rig::start();
+    rig.add("ada");
+    for (root, member, kind) in [("/tokens", "token", Kind::Pat), ("/keys", "key", Kind::Key)] {
+        let new = json!({ "owner": "ada", "name": "ci", "scopes": ["read"] });
+        let made = rig.call(Method::POST, root, new, 201);
+        let text = made[member].as_str().unwrap();
+        assert!(matches!(check(text), Form::Good(_)), "{made}");
+        assert_eq!(made["hint"], text[text.len() - 4..]);
+        let digest = crate::base::sha256::sha256(text.as_bytes());
+        let is_live = || {
+            let (set, now) = (rig.live.load(), Clock::start().now().unix);
+            set.find(kind, &digest, now).is_some_and(|found| found.is_ok())
+        };
+        assert!(is_live(), "in force with the answer");
+        let listed = rig.call(Method::GET, &format!("{root}?owner=ada"), Value::Null, 200);
+        assert!(!listed.to_string().contains(text), "a list has no secret");
+        let id = made["id"].as_str().unwrap();
+        rig.call(Method::POST, &format!("{root}/{id}/disable"), Value::Null, 200);
+        assert!(!is_live());
+        rig.call(Method::POST, &format!("{root}/{id}/enable"), Value::Null, 200);
+        assert!(is_live());
+        let rotated = rig.call(Method::POST, &format!("{root}/{id}/rotate"), json!({}), 201);
+        assert_eq!(rotated["replaces"], id);
+        rig.call(Method::DELETE, &format!("{root}/{id}"), Value::Null, 200);
+        assert!(!is_live());
+        rig.call(Method::DELETE, &format!("{root}/{id}"), Value::Null, 404);
+    }
+}
+
+#[test]
+fn r1107_a_credential_never_has_more_than_its_owner_may() {
+    let rig = Rig::start();
+    rig.add("ada");
+    let all = rig.call(Method::POST, "/tokens", json!({ "owner": "ada", "name": "a" }), 201);
+    assert_eq!(all["scopes"], json!(["read", "write"]), "all that the roles allow");
+    for scopes in [json!(["admin"]), json!(["unknown"]), json!(["a b"])] {
+        rig.call(
+            Method::POST,
+            "/tokens",
+            json!({ "owner": "ada", "name": "a", "scopes": scopes }),
+            422,
+        );
+    }
+    let expires = |expires: &str| json!({ "owner": "ada", "name": "a", "expires": expires });
+    rig.call(Method::POST, "/tokens", expires("never"), 422);
+    rig.call(Method::POST, "/keys", expires("never"), 201);
+    rig.call(Method::POST, "/tokens", expires("2999-01-01T00:00:00Z"), 422);
+    rig.call(Method::POST, "/tokens", json!({ "owner": "bob", "name": "a" }), 404);
+    rig.call(Method::POST, "/tokens", json!({ "owner": "ada", "name": "" }), 422);
+}
+
+#[test]
+fn contract_admin_applications_have_two_secrets_and_end_with_their_tokens() {
+    let rig = Rig::start();
+    let new = json!({
+        "name": "Sync", "profile": "compat", "grants": ["client_credentials"], "scopes": ["read"],
+    });
+    let made = rig.call(Method::POST, "/apps", new, 201);
+    let id = made["client_id"].as_str().unwrap();
+    assert!(
+        id.starts_with("app_") && made["client_secret"].as_str().unwrap().starts_with("gp_cs_")
+    );
+    assert_eq!(made["approved"], true, "an operator made it");
+    let second = rig.call(Method::POST, &format!("/apps/{id}/secrets"), json!({}), 201);
+    rig.call(Method::POST, &format!("/apps/{id}/secrets"), json!({}), 409);
+    let shown = rig.call(Method::GET, &format!("/apps/{id}"), Value::Null, 200);
+    assert_eq!(shown["secrets"].as_array().unwrap().len(), 2);
+    assert!(!shown.to_string().contains("gp_cs_"));
+    let secret = second["id"].as_str().unwrap();
+    rig.call(Method::DELETE, &format!("/apps/{id}/secrets/{secret}"), Value::Null, 200);
+    rig.call(Method::POST, &format!("/apps/{id}/revoke"), Value::Null, 200);
+    rig.call(Method::DELETE, &format!("/apps/{id}"), Value::Null, 200);
+    rig.call(Method::GET, &format!("/apps/{id}"), Value::Null, 404);
+    for wrong in [
+        json!({ "name": "x", "profile": "loose" }),
+        json!({ "name": "x", "profile": "strict", "grants": ["password"] }),
+        json!({ "name": "x", "profile": "strict", "grants": ["authorization_code"] }),
+        json!({ "name": "x", "profile": "compat", "type": "public", "grants": ["authorization_code"],
+                "redirect_uris": ["https://x.example/cb"] }),
+    ] {
+        rig.call(Method::POST, "/apps", wrong, 422);
+    }
+}
+
+#[test]
+fn contract_admin_an_owner_of_applications_is_not_deleted_by_accident() {
+    let rig = Rig::start();
+    rig.add("ada");
+    rig.add("bob");
+    let new = json!({
+        "name": "x", "owner": "ada", "profile": "strict", "redirect_uris": ["https://x.example/cb"],
+    });
+    let made = rig.call(Method::POST, "/apps", new, 201);
+    let refused = rig.call(Method::DELETE, "/users/ada", Value::Null, 422);
+    assert!(refused["detail"].as_str().unwrap().contains("--give-to"), "{refused}");
+    rig.call(Method::DELETE, "/users/ada?give_to=bob", Value::Null, 200);
+    let listed = rig.call(Method::GET, "/apps?owner=bob", Value::Null, 200);
+    assert_eq!(listed["apps"][0]["client_id"], made["client_id"]);
+    rig.call(Method::DELETE, "/users/bob?with_applications=true", Value::Null, 200);
+    assert_eq!(rig.call(Method::GET, "/apps", Value::Null, 200)["apps"], json!([]));
+}
+
+#[test]
+fn contract_admin_an_end_that_is_not_stored_says_so() {
+    let rig = Rig::start();
+    rig.add("ada");
+    rig.runtime.block_on(rig.manager.store.close());
+    let down = rig.call(Method::POST, "/users/ada/disable", Value::Null, 503);
+    assert_eq!(down["code"], "unavailable");
+}

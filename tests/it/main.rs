@@ -18,6 +18,7 @@ macro_rules! function_of {
 }
 pub(crate) use function_of as fuzz_target;
 
+mod streams;
 mod support;
 
 mod admin;

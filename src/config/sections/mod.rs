@@ -6,6 +6,7 @@
 pub mod access;
 pub mod api_keys;
 pub mod cors;
+mod end_streams;
 mod file;
 pub mod identity;
 mod introspection;

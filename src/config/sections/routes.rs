@@ -20,6 +20,7 @@ use crate::config::language::walk::{Mapping, Value, suggest};
 use crate::config::model::IssuerSource;
 use crate::config::sections::access::{ACCESS, Authenticators, access as access_of};
 use crate::config::sections::cors::{CORS, PREFLIGHT, cors, preflight};
+use crate::config::sections::end_streams::END_STREAMS;
 use crate::config::sections::method;
 use crate::config::sections::upstreams::{ROUTE_TIMEOUTS, RouteTimeouts, nowhere};
 use crate::decide::policy::upstream::{Timeouts, Upstream};
@@ -74,6 +75,7 @@ const SHARED: &[&dyn AnyKey] = &[
     &MIN_BODY_RATE,
     &TIMEOUTS,
     &UPGRADE,
+    &END_STREAMS,
     &INSECURE_PATH,
     &INSECURE_METHOD_OVERRIDE,
     &INSECURE_OBSERVE,
@@ -323,6 +325,7 @@ fn compile(
         passes_authorization: keys.read(&AUTHORIZATION_KEY)?,
         body_limit: keys.read(&BODY_LIMIT)?,
         upgrade: keys.read(&UPGRADE)?,
+        end_streams: keys.read(&END_STREAMS),
         insecure_path: keys.read(&INSECURE_PATH)?,
         insecure_method_override: keys.read(&INSECURE_METHOD_OVERRIDE)?,
         cors,

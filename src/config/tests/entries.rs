@@ -53,7 +53,7 @@ issuers:
 limits: { a: { rate: 1/s } }
 routes:
   - { path: /a, access: { issuers: [a] }, cors: { origins: ['*'] } }
-  - { path: /b, access: anonymous }
+  - { path: /b, access: anonymous, end_streams: {} }
 ";
     let rest = [
         "api_keys: { files: [k] }",

@@ -9,6 +9,7 @@ mod failed;
 mod limits;
 mod need;
 mod new_keys;
+mod recheck;
 mod stored;
 
 use std::net::IpAddr;

@@ -20,5 +20,5 @@ pub use access::{Access, AccessDenied, Requirement};
 pub use endpoint::Endpoint;
 pub use host::{HostPattern, normalize_host};
 pub use pattern::{PathPattern, PatternError};
-pub use route::{InsecurePath, Methods, Preflight, Route, Upgrade};
+pub use route::{EndStreams, InsecurePath, Methods, Preflight, Route, Upgrade};
 pub use table::{RouteMiss, RouteMistake, RouteTable};

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 
@@ -83,6 +84,15 @@ pub enum Upgrade {
     Websocket,
 }
 
+/// When upgraded connections and event streams end with their credential (`end_streams`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndStreams {
+    /// The time that they go on after it has expired.
+    pub after_expiry: Duration,
+    /// They end when it would be refused for another reason than its age.
+    pub on_revocation: bool,
+}
+
 /// Readings of a path that the route accepts although an upstream might disagree (`insecure_path`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InsecurePath {
@@ -137,6 +147,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// Protocol upgrades.
     pub upgrade: Upgrade,
+    /// When streams end with their credential; `None`: they go on.
+    pub end_streams: Option<EndStreams>,
     /// Path readings that are accepted.
     pub insecure_path: InsecurePath,
     /// Forward X-HTTP-Method-Override and similar fields.
@@ -169,6 +181,7 @@ impl Route {
             body_limit: None,
             min_body_rate: None,
             upgrade: Upgrade::Denied,
+            end_streams: None,
             insecure_path: InsecurePath::default(),
             insecure_method_override: false,
             cors: None,

@@ -73,7 +73,8 @@ impl<'a> Asked<'a> {
         }
     }
 
-    fn request_head(&self) -> RequestHead<'_> {
+    /// What the gate reads of it.
+    pub(super) fn request_head(&self) -> RequestHead<'_> {
         RequestHead {
             method: &self.method,
             host: self.host(),

@@ -16,7 +16,8 @@ use super::account::{Account, Ending, since};
 use super::answer::{self, After};
 use super::client::{BodyForm, Client, Patience};
 use super::decide::{Asked, No};
-use super::relay::{End, Plan, Relay, RequestSide, ResponseSide, Stop};
+use super::relay::{CLOSE_1008, End, Plan, Relay, RequestSide, ResponseSide, Stop};
+use super::streams::{Ended, Watch};
 use super::{Exchange, buffers};
 use crate::config::snapshot::Snapshot;
 use crate::decide::forward::{RequestFields, ResponseFields};
@@ -29,7 +30,7 @@ use crate::serve::observe::record::Cut;
 use crate::serve::shared::{Ready, Shared};
 
 /// How an exchange ended.
-type Ended = Result<End, Failure>;
+type Exchanged = Result<End, Failure>;
 
 enum Failure {
     Connect(Fault),
@@ -84,7 +85,7 @@ impl Exchange {
         job: Job<'_>,
         request: &mut RequestSide,
         response: &mut ResponseSide,
-    ) -> (Ended, Option<Duration>) {
+    ) -> (Exchanged, Option<Duration>) {
         let began = self.shared.clock.monotonic();
         let mut upstream = None;
         let mut on_head = |status| {
@@ -92,6 +93,7 @@ impl Exchange {
             job.at_head(&self.shared, status)
         };
         let plan = job.plan();
+        let mut watch = job.watch(&self.shared);
         let mut reused = self.connector.reuse(job.route);
         let mut drain_end = pin!(self.connections.cut());
         let ended = loop {
@@ -112,12 +114,20 @@ impl Exchange {
                 on_head: &mut on_head,
                 tunnel: None,
             };
-            let ended = poll_fn(|cx| match relay.poll(cx) {
-                Poll::Pending => drain_end.as_mut().poll(cx).map(|()| Err(Stop::DrainOver)),
-                ended @ Poll::Ready(_) => ended,
+            let ended = poll_fn(|cx| match (relay.poll(cx), &mut watch) {
+                (ended @ Poll::Ready(_), _) => ended,
+                (Poll::Pending, Some(watch)) if relay.is_stream() => match watch.poll(cx) {
+                    Poll::Ready(ended) => Poll::Ready(Err(Stop::CredentialEnded(ended))),
+                    Poll::Pending => drain_end.as_mut().poll(cx).map(|()| Err(Stop::DrainOver)),
+                },
+                (Poll::Pending, _) => drain_end.as_mut().poll(cx).map(|()| Err(Stop::DrainOver)),
             });
             let ended = ended.await;
+            let may_close = relay.may_close();
             drop(relay);
+            if let (Err(Stop::CredentialEnded(_)), true) = (&ended, may_close) {
+                client.send_last(CLOSE_1008).await;
+            }
             match ended {
                 Ok(end) => {
                     if end.keep_upstream {
@@ -163,7 +173,11 @@ impl Exchange {
             None => account.ending = Ending::Cut(account.cut(&failure)),
         }
         account.finish(&self.shared, &asked.seen());
-        After::Drop
+        match failure {
+            // Its client is there, and gets what was sent.
+            Failure::Stop(Stop::CredentialEnded(_)) => answer::settle(client, After::Linger).await,
+            Failure::Stop(_) | Failure::Connect(_) => After::Drop,
+        }
     }
 }
 
@@ -193,7 +207,15 @@ impl Job<'_> {
             body_limit: route.body_limit,
             response: route.timeouts.response,
             idle: route.timeouts.idle,
+            ends_streams: route.end_streams.is_some(),
         }
+    }
+
+    /// What ends a stream of it. Without a verified credential there is nothing to end.
+    fn watch<'s>(&'s self, shared: &'s Shared) -> Option<Watch<'s>> {
+        let rules = self.route.end_streams.filter(|_| !self.route.insecure_observe)?;
+        self.account.evidence.principal()?;
+        Some(Watch::new(shared, self.asked, &self.account.evidence, rules))
     }
 
     /// The head of the response is there. Whether the client's connection may be kept.
@@ -239,6 +261,8 @@ impl Account {
     fn cut(&self, failure: &Failure) -> Cut {
         match failure {
             Failure::Stop(Stop::ReaderStalled) => Cut::ReaderStalled,
+            Failure::Stop(Stop::CredentialEnded(Ended::Expired)) => Cut::CredentialExpired,
+            Failure::Stop(Stop::CredentialEnded(Ended::Revoked)) => Cut::CredentialRevoked,
             Failure::Stop(Stop::DrainOver) => Cut::Shutdown,
             Failure::Stop(_) | Failure::Connect(_) => Cut::ClientGone,
         }

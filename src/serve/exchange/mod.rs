@@ -11,6 +11,7 @@ mod client;
 mod decide;
 mod forward;
 mod relay;
+mod streams;
 mod wire;
 
 use std::sync::Arc;

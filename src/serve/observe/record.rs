@@ -20,17 +20,23 @@ pub(crate) enum Cut {
     ClientGone,
     /// The upstream closed or stalled after the response head.
     UpstreamGone,
+    /// The credential of a stream expired (`end_streams`).
+    CredentialExpired,
+    /// The credential of a stream is not accepted any longer (`end_streams`).
+    CredentialRevoked,
     /// The process ended: `shutdown_timeout` had passed.
     Shutdown,
 }
 
 impl Cut {
     /// Every cut, in the order of its declaration.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::BodyTooSlow,
         Self::ReaderStalled,
         Self::ClientGone,
         Self::UpstreamGone,
+        Self::CredentialExpired,
+        Self::CredentialRevoked,
         Self::Shutdown,
     ];
 
@@ -41,6 +47,8 @@ impl Cut {
             Self::BodyTooSlow => "body_too_slow",
             Self::ReaderStalled => "reader_stalled",
             Self::ClientGone => "client_gone",
+            Self::CredentialExpired => "credential_expired",
+            Self::CredentialRevoked => "credential_revoked",
             Self::Shutdown => "shutdown",
             Self::UpstreamGone => "upstream_gone",
         }
@@ -56,6 +64,12 @@ impl Cut {
             Self::ReaderStalled => "the client read nothing for longer than timeouts.write",
             Self::ClientGone => "the client closed the connection before the answer was complete",
             Self::UpstreamGone => "the upstream closed or stalled after it had begun its answer",
+            Self::CredentialExpired => {
+                "the credential of the stream expired, and end_streams.after_expiry passed"
+            }
+            Self::CredentialRevoked => {
+                "the credential of the stream was revoked, disabled or removed, or lost its access"
+            }
             Self::Shutdown => "shutdown_timeout passed while the process was ending",
         }
     }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 mod need;
 mod recall;
+mod recheck;
 mod steps;
 mod stored;
 

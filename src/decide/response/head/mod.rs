@@ -154,6 +154,16 @@ impl<'a> ResponseHead<'a> {
         })
     }
 
+    /// Returns whether the body is a stream of server-sent events.
+    #[must_use]
+    pub fn is_event_stream(&self) -> bool {
+        self.iter().any(|(name, value)| {
+            let media_type = value.split(|byte| *byte == b';').next().unwrap_or_default();
+            name.eq_ignore_ascii_case(b"content-type")
+                && media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+        })
+    }
+
     /// The members of all `Connection` fields.
     fn nominated(&self) -> impl Iterator<Item = &'a [u8]> {
         let connection = self.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"));

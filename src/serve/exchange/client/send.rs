@@ -132,6 +132,12 @@ impl Client {
         .await;
     }
 
+    /// Sends a last message, if the client takes it soon.
+    pub(in crate::serve::exchange) async fn send_last(&mut self, message: &[u8]) {
+        // Whether or not, the connection ends.
+        let _ = tokio::time::timeout(LINGER_MAX, self.send(message)).await;
+    }
+
     /// Ends the connection, and takes what still comes for a moment.
     pub(in crate::serve::exchange) async fn linger(&mut self) {
         self.end().await;

@@ -6,6 +6,7 @@
 //! caller learns why an exchange ended.
 
 mod deadlines;
+mod frames;
 mod request;
 mod response;
 mod tunnel;
@@ -19,7 +20,9 @@ use pingora::protocols::Stream;
 use super::client::{BodyStop, Client};
 use crate::decide::forward::ResponseFields;
 use crate::decide::response::ResponseError;
+use crate::serve::exchange::streams::Ended;
 
+pub(super) use frames::CLOSE_1008;
 pub(super) use request::RequestSide;
 pub(super) use response::ResponseSide;
 
@@ -43,6 +46,8 @@ pub(super) struct Plan<'a> {
     pub(super) response: Duration,
     /// Between two pieces from or to the upstream.
     pub(super) idle: Duration,
+    /// A stream of it may end with its credential.
+    pub(super) ends_streams: bool,
 }
 
 /// Why an exchange ended before its end.
@@ -53,6 +58,8 @@ pub(super) enum Stop {
     /// The client reads nothing.
     ReaderStalled,
     BodyTooSlow,
+    /// The credential of a stream has ended.
+    CredentialEnded(Ended),
     /// `shutdown_timeout` has passed since the process began to drain.
     DrainOver,
     BodyMalformed(crate::decide::request::framing::FramingError),
@@ -123,6 +130,18 @@ impl Relay<'_, '_> {
             let late = ready!(self.poll_late(cx));
             return Poll::Ready(Err(late.into()));
         }
+    }
+}
+
+impl Relay<'_, '_> {
+    /// It is an upgraded connection or an event stream, and may end with its credential.
+    pub(super) fn is_stream(&self) -> bool {
+        self.plan.ends_streams && (self.tunnel.is_some() || self.response.is_event_stream)
+    }
+
+    /// A close frame can be sent to the client: it has whole frames alone so far.
+    pub(super) fn may_close(&self) -> bool {
+        self.response.is_flushed && self.tunnel.as_ref().is_some_and(Tunnel::may_close)
     }
 }
 

@@ -29,7 +29,9 @@ pub(in crate::serve::exchange) struct ResponseSide {
     /// For the client.
     pub(super) out: Vec<u8>,
     pub(super) sent: usize,
-    is_flushed: bool,
+    pub(super) is_flushed: bool,
+    /// The response is an event stream that may end with its credential.
+    pub(super) is_event_stream: bool,
     body: Option<Body>,
     interim: u32,
     /// A 100 was passed on.
@@ -75,6 +77,7 @@ impl ResponseSide {
             out: buffers::small(),
             sent: 0,
             is_flushed: true,
+            is_event_stream: false,
             body: None,
             interim: 0,
             continued: false,
@@ -261,7 +264,7 @@ impl Relay<'_, '_> {
         self.response.bytes += rest.len() as u64;
         self.response.is_flushed = false;
         self.response.status = head.status;
-        self.tunnel = Some(Tunnel::default());
+        self.tunnel = Some(Tunnel::new(self.plan.ends_streams, rest));
         Ok(())
     }
 
@@ -280,6 +283,7 @@ impl Relay<'_, '_> {
         let keep_client = may_keep && !ends_with_connection && self.may_request_end();
         let keep_upstream = head.is_persistent;
         self.push_head(head, form, keep_client);
+        self.response.is_event_stream = self.plan.ends_streams && head.is_event_stream();
         let rest_of_body = ResponseBody::from(head.framing);
         let is_whole = rest_of_body.is_done();
         self.response.body = Some(Body {

@@ -10,14 +10,16 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
 
+use super::frames::Frames;
 use super::{End, Relay, Stop, UpstreamStop};
 use crate::serve::exchange::buffers;
 
 /// The two directions.
-#[derive(Default)]
 pub(in crate::serve::exchange) struct Tunnel {
     from_client: Way,
     from_upstream: Way,
+    /// Of what the client gets, where a close frame may have to follow.
+    frames: Option<Frames>,
 }
 
 #[derive(Default)]
@@ -28,6 +30,24 @@ struct Way {
     has_ended: bool,
     /// The end was passed on to the other side.
     is_over: bool,
+}
+
+impl Tunnel {
+    /// A tunnel whose first bytes for the client are `first`.
+    pub(super) fn new(follows_frames: bool, first: &[u8]) -> Self {
+        let mut frames = follows_frames.then(Frames::default);
+        if let Some(frames) = &mut frames {
+            frames.follow(first);
+        }
+        Self { from_client: Way::default(), from_upstream: Way::default(), frames }
+    }
+
+    /// Another frame may be sent to the client.
+    pub(super) fn may_close(&self) -> bool {
+        let way = &self.from_upstream;
+        let is_sent = way.sent == way.bytes.len() && !way.has_ended;
+        is_sent && self.frames.as_ref().is_some_and(Frames::may_close)
+    }
 }
 
 impl Drop for Tunnel {
@@ -42,7 +62,7 @@ impl Relay<'_, '_> {
     pub(super) fn poll_tunnel(&mut self, cx: &mut Context<'_>) -> Poll<Result<End, Stop>> {
         let Some(mut tunnel) = self.tunnel.take() else { return Poll::Pending };
         let up = self.poll_up(cx, &mut tunnel.from_client);
-        let down = self.poll_down(cx, &mut tunnel.from_upstream);
+        let down = self.poll_down(cx, &mut tunnel.from_upstream, &mut tunnel.frames);
         // After its end the upstream takes no more.
         let is_upstream_done = tunnel.from_upstream.is_over;
         let is_half = tunnel.from_client.is_over != tunnel.from_upstream.is_over;
@@ -102,7 +122,12 @@ impl Relay<'_, '_> {
     }
 
     /// From the upstream to the client. An error is the client's.
-    fn poll_down(&mut self, cx: &mut Context<'_>, way: &mut Way) -> Poll<io::Result<()>> {
+    fn poll_down(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: &mut Way,
+        frames: &mut Option<Frames>,
+    ) -> Poll<io::Result<()>> {
         // The head of the 101, and what came behind it.
         ready!(self.poll_pass_on(cx))?;
         while !way.is_over {
@@ -116,6 +141,9 @@ impl Relay<'_, '_> {
             match ready!(pin!(self.upstream.read_buf(&mut way.bytes)).poll(cx)) {
                 Ok(count @ 1..) => {
                     self.response.bytes += count as u64;
+                    if let Some(frames) = frames {
+                        frames.follow(&way.bytes);
+                    }
                     self.response.waiting = None;
                 }
                 Ok(0) | Err(_) => way.has_ended = true,

@@ -148,6 +148,7 @@ async fn run(asked: Asked, mut client: Client, mut upstream: pingora::protocols:
         expects: asked.expects,
         body_limit: asked.body_limit,
         response: 2 * MINUTE,
+        ends_streams: false,
         idle: MINUTE,
     };
     let form = match asked.body {

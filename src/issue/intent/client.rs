@@ -66,6 +66,8 @@ pub struct Scopes {
     pub default: Option<ScopeSet>,
     /// The roles that a scope needs.
     pub roles: RoleRules,
+    /// Scopes that routes require and the issuer does not list: operators alone can give them.
+    pub reserved: ScopeSet,
 }
 
 /// The rules of the configuration that an intent needs.
@@ -90,10 +92,10 @@ impl Scopes {
         asked: Option<&ScopeSet>,
         application: &Application,
     ) -> Result<ScopeSet, Refusal> {
-        let allowed = application
-            .scopes
-            .as_ref()
-            .map_or_else(|| self.known.clone(), |scopes| scopes.intersection(&self.known));
+        let allowed = match &application.scopes {
+            Some(given) => self.grantable(given),
+            None => self.known.clone(),
+        };
         let asked = asked.map(without_offline).filter(|asked| !asked.is_empty());
         let Some(asked) = asked else {
             let default = self.default.as_ref();
@@ -101,6 +103,13 @@ impl Scopes {
         };
         let beyond = asked.iter().find(|scope| !allowed.contains(scope)).map(Box::from);
         beyond.map_or(Ok(asked), |scope| Err(Refusal::Scope(scope)))
+    }
+
+    /// The scopes of `given` that still exist.
+    fn grantable(&self, given: &ScopeSet) -> ScopeSet {
+        let exists = |scope: &&str| self.known.contains(scope) || self.reserved.contains(scope);
+        // Tokens of a set are scope tokens.
+        ScopeSet::from_tokens(given.iter().filter(exists)).unwrap_or_default()
     }
 
     /// What is left of a grant for this application and this person now.

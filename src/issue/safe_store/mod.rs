@@ -28,7 +28,7 @@ use crate::issue::safe_store::content::{ContentKey, IV_BYTES, KEY_BYTES, TAG_BYT
 use crate::issue::safe_store::derive::{unwrap, wrap};
 
 pub use header::SealedUnder;
-pub use pepper::{PEPPER_BYTES, PEPPERS_MAX, Pepper, PepperError, Peppers};
+pub use pepper::{PEPPER_BYTES, PEPPERS_MAX, Pepper, PepperError, Peppers, check_pepper_id};
 pub use share::{Owner, Share, WrappedShare};
 
 /// The longest secret that is sealed, in bytes: a signing key has less than 5 KiB.

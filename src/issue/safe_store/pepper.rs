@@ -51,6 +51,17 @@ pub enum PepperError {
     TooMany,
 }
 
+/// Checks the id of a pepper.
+///
+/// # Errors
+/// [`PepperError::Id`].
+pub fn check_pepper_id(id: &str) -> Result<(), PepperError> {
+    if is_pepper_id(id) {
+        return Ok(());
+    }
+    Err(PepperError::Id(id.chars().take(ID_BYTES_MAX).collect()))
+}
+
 pub(super) fn is_pepper_id(id: &str) -> bool {
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(is_fit)
@@ -62,9 +73,7 @@ impl Pepper {
     /// # Errors
     /// [`PepperError`].
     pub fn new(id: &str, bytes: &[u8]) -> Result<Self, PepperError> {
-        if !is_pepper_id(id) {
-            return Err(PepperError::Id(id.chars().take(ID_BYTES_MAX).collect()));
-        }
+        check_pepper_id(id)?;
         let bytes: [u8; PEPPER_BYTES] =
             bytes.try_into().map_err(|_| PepperError::Length(bytes.len()))?;
         if bytes.iter().all(|byte| *byte == bytes[0]) {

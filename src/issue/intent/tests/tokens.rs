@@ -44,7 +44,7 @@ pub(super) fn rules() -> Rules {
     };
     let roles = RoleRules::new([("admin".into(), Box::from([Box::from("operator")]))]);
     let known = scopes("admin read write");
-    Rules { lifetimes, scopes: Arc::new(Scopes { known, default: None, roles }) }
+    Rules { lifetimes, scopes: Arc::new(Scopes { known, roles, ..Scopes::default() }) }
 }
 
 pub(super) fn refresh(number: usize) -> NewRefresh {

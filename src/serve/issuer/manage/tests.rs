@@ -73,7 +73,7 @@ fn settings() -> IssuerSettings {
         hosts: Vec::new(),
         pages: None,
         audience: "https://api.example.com".into(),
-        rules: Rules { lifetimes, scopes: Arc::new(Scopes { known, default: None, roles }) },
+        rules: Rules { lifetimes, scopes: Arc::new(Scopes { known, roles, ..Scopes::default() }) },
         scopes: Vec::new(),
         max_access_lifetime: hour,
         rotation: Rotation {

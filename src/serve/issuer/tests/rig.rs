@@ -296,6 +296,6 @@ fn settings(scopes: &str) -> Settings {
         idle: 600,
         grace: 60,
     };
-    let rules = Rules { lifetimes, scopes: Arc::new(Scopes { known, default: None, roles }) };
+    let rules = Rules { lifetimes, scopes: Arc::new(Scopes { known, roles, ..Scopes::default() }) };
     Settings::new(URL, "/oauth", URL, rules, Box::from([Box::from("https://shop.example.com")]))
 }

@@ -5,6 +5,7 @@
 //! tests walk the very path that `run` does.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 
@@ -15,9 +16,12 @@ use crate::config::language::node::Place;
 use crate::config::language::report::Report;
 use crate::config::language::walk::{Mapping, Value};
 use crate::config::language::yaml::{self, Budget};
-use crate::config::model::{Config, Dynamic, IssuerSource};
+use crate::config::model::{
+    Config, Dynamic, IssuerSettings, IssuerSource, IssuerStartup, Listener,
+};
+use crate::config::sections::access::{Authenticators, Own};
 use crate::config::sections::{
-    self, api_keys, identity, issuers, limits, process, revocations, routes, token_places,
+    self, api_keys, identity, issuer, issuers, limits, process, revocations, routes, token_places,
     trusted_proxies, upstreams,
 };
 use crate::decide::request::credential::{CredentialSources, KeySource, TokenPlace};
@@ -79,12 +83,17 @@ fn read(report: &Report, bytes: &[u8], environment: Environment<'_>) -> Option<C
     let top = Value::root(report, &root).section(&sections::TOP)?;
     let startup = process::startup(&top, environment);
     let listeners = startup.as_ref().map(|startup| startup.listeners.as_slice());
-    let mut dynamic = dynamic(&top, listeners.unwrap_or_default())?;
+    let own = startup.as_ref().and_then(|startup| startup.issuer.clone());
+    let mut dynamic = dynamic(&top, listeners.unwrap_or_default(), own.as_deref())?;
     dynamic.insecure = report.insecure();
     Some(Config { startup: startup?, dynamic })
 }
 
-fn dynamic(top: &Mapping<'_>, listeners: &[crate::config::Listener]) -> Option<Dynamic> {
+fn dynamic(
+    top: &Mapping<'_>,
+    listeners: &[Listener],
+    issuer_startup: Option<&IssuerStartup>,
+) -> Option<Dynamic> {
     let trusted_proxies = trusted_proxies::trusted_proxies(top);
     let insecure_file_modes = top.read(&sections::INSECURE_FILE_MODES)?;
     let upstreams = upstreams::upstreams(top);
@@ -93,9 +102,10 @@ fn dynamic(top: &Mapping<'_>, listeners: &[crate::config::Listener]) -> Option<D
     token_places::check_keys(top, &token_places, &places);
     let (names, taken) = identity::names(top, &places, &token_places)?;
     let issuers = issuers::issuers(top, &taken);
-    check_bearers(top, &places, &issuers);
-    let has_api_keys = top.has(&api_keys::API_KEYS);
+    let own = issuer::settings(top);
+    check_bearers(top, &places, &issuers, own.as_ref());
     let api_keys = api_keys::settings(top, &taken);
+    issuer::check_peppers(top, &api_keys);
     let revocation_files = top.read(&revocations::REVOCATIONS).unwrap_or_default();
     let claims = issuers
         .iter()
@@ -106,21 +116,30 @@ fn dynamic(top: &Mapping<'_>, listeners: &[crate::config::Listener]) -> Option<D
     let identity = identity::headers(top, names, &taken, claims);
     let limits = limits::limits(top, listeners, trusted_proxies.unix);
     let listed = issuers::listed(top);
+    let built_in = issuer_startup.zip(own.as_ref());
+    let built_in = built_in.map(|(startup, settings)| Own { url: &startup.url, settings });
     let known = routes::Known {
         upstreams: &upstreams,
         limits: &limits,
         key_places: &places,
-        authenticators: routes::authenticators(&issuers, listed, has_api_keys),
+        authenticators: Authenticators {
+            issuers: &issuers,
+            issuers_incomplete: listed != issuers.len()
+                || (issuer::is_configured(top) && built_in.is_none()),
+            key_files: api_keys::has_files(top),
+            own: built_in,
+        },
     };
     let routes = routes::routes(top, known);
+    let own = own.map(|own| Arc::new(issuer::complete(top, own, &routes)));
     Some(Dynamic {
         trusted_proxies,
         upstreams,
         issuers,
-        issuer: None,
+        issuer: own,
         api_keys,
         revocation_files,
-        credentials: match listed {
+        credentials: match token_places.len() {
             0 => CredentialSources::of_keys(places),
             _ => CredentialSources::with_tokens(places, token_places),
         },
@@ -134,20 +153,33 @@ fn dynamic(top: &Mapping<'_>, listeners: &[crate::config::Listener]) -> Option<D
     })
 }
 
-/// A bearer that is not a JWT is either an API key or a token to ask about.
-fn check_bearers(top: &Mapping<'_>, places: &[KeySource], issuers: &[IssuerSource]) {
+/// A bearer that is not a JWT is an API key, a personal access token, or an API key or a token to ask about.
+fn check_bearers(
+    top: &Mapping<'_>,
+    places: &[KeySource],
+    issuers: &[IssuerSource],
+    own: Option<&IssuerSettings>,
+) {
     let is_bearer = |place: &KeySource| {
         let scheme = place.scheme.as_deref();
         place.header == AUTHORIZATION
             && scheme.is_some_and(|one| one.eq_ignore_ascii_case("bearer"))
     };
+    let Some(value) = top.find(&api_keys::API_KEYS).filter(|_| places.iter().any(is_bearer)) else {
+        return;
+    };
+    if own.is_some_and(|own| own.personal_access_tokens.is_some()) {
+        value.mistake(
+            "takes every bearer that is not a JWT for a key, and personal access tokens are such \
+             bearers: give keys a header or a scheme of their own, or set \
+             issuer.personal_access_tokens: off",
+        );
+    }
     let asked = issuers.iter().find(|issuer| {
         let places = &issuer.settings.shape.places;
         issuer.introspection.is_some() && places.contains(&TokenPlace::default())
     });
-    if let (true, Some(asked), Some(value)) =
-        (places.iter().any(is_bearer), asked, top.find(&api_keys::API_KEYS))
-    {
+    if let Some(asked) = asked {
         value.mistake(format!(
             "takes every bearer that is not a JWT for a key, and issuer {:?} is to be asked about \
              such bearers: give keys a header or a scheme of their own",

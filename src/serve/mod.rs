@@ -28,7 +28,7 @@ pub(crate) mod upstream;
 
 use std::io;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
@@ -127,6 +127,7 @@ fn serve(options: &Options) -> Result<(), ServeError> {
     let opened = Corridor::open(&options.config, Sources::of_the_process(), seed)
         .map_err(ServeError::Mistakes)?;
     let Opened { startup, admin_token, snapshot, corridor } = opened;
+    refuse_issuer(&options.config, &startup)?;
     let observers = observers(&startup, options.log_format)?;
     log_exempt_peers(&snapshot);
     let clock = Clock::start();
@@ -153,6 +154,20 @@ fn serve(options: &Options) -> Result<(), ServeError> {
     // Until here, so that a drain can be observed.
     drop((admin, metrics));
     ended
+}
+
+/// The section is checked, and nothing runs behind its routes yet.
+fn refuse_issuer(file: &Path, startup: &Startup) -> Result<(), ServeError> {
+    if startup.issuer.is_none() {
+        return Ok(());
+    }
+    Err(ServeError::Mistakes(vec![Mistake {
+        file: file.to_owned(),
+        line: 0,
+        column: 0,
+        path: "issuer".to_owned(),
+        message: "\"issuer\" is not available in this version; remove it".to_owned(),
+    }]))
 }
 
 /// Logs the peers that budgets by address exempt (the contract, "Failed credentials").

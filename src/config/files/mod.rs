@@ -22,6 +22,7 @@ use crate::config::model::{Admin, Dynamic, FileReference, IssuerSource, KeySourc
 use crate::decide::api_key::KeyRing;
 use crate::decide::jwt::{KeyFileFormat, KeyMistake, KeySet};
 use crate::decide::revocation::RevocationSet;
+use crate::issue::rows::SecretDigest;
 
 pub use last_good::LastGood;
 use last_good::{FileUse, NamedPeppers, Parsed, read};
@@ -33,6 +34,8 @@ const KEY_SET_BYTES_MAX: usize = 4 << 20;
 const SECRET_BYTES_MAX: usize = 64 << 10;
 /// Files that the kubelet puts into every pod.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// It is sent in a form or in a header.
+const CLIENT_SECRET_BYTES_MAX: usize = 1_024;
 /// Anyone who reaches the admin listener may guess; sixteen characters are beyond guessing.
 const TOKEN_BYTES_MIN: usize = 16;
 
@@ -49,6 +52,9 @@ pub struct Materials {
     pub key_ring: Arc<KeyRing>,
     /// The revocations in the files.
     pub revoked: Arc<RevocationSet>,
+    /// The secrets of each declared application, in the order of
+    /// [`crate::config::IssuerSettings::applications`].
+    pub application_secrets: Vec<Vec<SecretDigest>>,
 }
 
 impl Materials {
@@ -99,14 +105,19 @@ pub fn load(
     let peppers = loading.peppers();
     let key_ring = loading.key_ring(peppers);
     let revoked = loading.revoked();
+    let application_secrets = loading.application_secrets();
     let key_sets: Option<Vec<_>> = key_sets.into_iter().collect();
     let mut mistakes = loading.mistakes;
-    let materials = match (key_sets, authorities, introspection, key_ring, revoked) {
-        (Some(key_sets), Some(authorities), Some(introspection), Some(key_ring), Some(revoked)) => {
-            Some(Materials { key_sets, authorities, introspection, key_ring, revoked })
-        }
-        (None, ..) | (_, None, ..) | (_, _, None, ..) | (.., None, _) | (.., None) => None,
-    };
+    let materials = (|| {
+        Some(Materials {
+            key_sets: key_sets?,
+            authorities: authorities?,
+            introspection: introspection?,
+            key_ring: key_ring?,
+            revoked: revoked?,
+            application_secrets: application_secrets?,
+        })
+    })();
     last_good.forget(materials.is_some());
     mistakes.sort();
     mistakes.dedup();
@@ -230,6 +241,37 @@ impl<'a> Loading<'a> {
         let peppers: Vec<_> =
             named.iter().map(|(name, file)| Some((name.clone(), self.secret(file)?))).collect();
         peppers.into_iter().collect()
+    }
+
+    /// The digests of the secrets of every declared application.
+    fn application_secrets(&mut self) -> Option<Vec<Vec<SecretDigest>>> {
+        let issuer = self.dynamic.issuer.as_deref();
+        let applications = issuer.map(|issuer| &issuer.applications).into_iter().flatten();
+        // Every file is read, so that each mistake is reported.
+        let secrets: Vec<Option<Vec<_>>> = applications
+            .map(|one| {
+                let read: Vec<_> =
+                    one.secret_files.iter().map(|file| self.client_secret(file)).collect();
+                read.into_iter().collect()
+            })
+            .collect();
+        secrets.into_iter().collect()
+    }
+
+    fn client_secret(&mut self, file: &'a FileReference) -> Option<SecretDigest> {
+        let secret = self.secret(file)?;
+        let text = std::str::from_utf8(secret.expose()).ok();
+        // RFC 6749 appendix A.2.
+        let is_shown = |text: &&str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        let fits = |text: &&str| (TOKEN_BYTES_MIN..=CLIENT_SECRET_BYTES_MAX).contains(&text.len());
+        let digest = text.filter(is_shown).filter(fits).map(SecretDigest::of_secret);
+        if digest.is_none() {
+            self.mistakes.push(file.mistake(format!(
+                "{} holds no client secret: {TOKEN_BYTES_MIN} to {CLIENT_SECRET_BYTES_MAX} visible ASCII characters are accepted",
+                file.path.display()
+            )));
+        }
+        digest
     }
 
     fn secret(&mut self, file: &'a FileReference) -> Option<Arc<Secret<Vec<u8>>>> {

@@ -288,6 +288,13 @@ impl Dynamic {
         let asked = asked.flat_map(|one| std::iter::once(&one.client_secret).chain(&one.ca_file));
         let peppers = self.api_keys.peppers.iter().map(|(_, file)| file);
         let revoked = &self.revocation_files;
-        key_sets.chain(asked).chain(&self.api_keys.files).chain(peppers).chain(revoked)
+        let applications = self.issuer.iter().flat_map(|issuer| &issuer.applications);
+        let secrets = applications.flat_map(|application| &application.secret_files);
+        key_sets
+            .chain(asked)
+            .chain(&self.api_keys.files)
+            .chain(peppers)
+            .chain(revoked)
+            .chain(secrets)
     }
 }

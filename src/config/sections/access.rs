@@ -5,10 +5,12 @@
 
 use crate::config::language::walk::key::{AnyKey, Key, Section, Type};
 use crate::config::language::walk::types::{
-    Custom, Either, Nested, OneOrMany, Parsed, Table, Text, Truth, Words,
+    Either, Nested, OneOrMany, Parsed, Table, Text, Truth, Words,
 };
 use crate::config::language::walk::{Mapping, Value, suggest};
 use crate::config::model::IssuerSource;
+use crate::config::model::issuer::{IssuerSettings, Trust};
+use crate::config::sections::issuer::OWN_NAME;
 use crate::config::sections::issuers::API_KEY_NAME;
 use crate::config::sections::{scope, scope_set};
 use crate::decide::policy::{Access, Requirement};
@@ -38,12 +40,15 @@ static ANY_SCOPE: Key<OneOrMany<Parsed<Box<str>>>> = Key::new(
     "required scopes, at least one of them",
 );
 
-static CREDENTIALS: Key<OneOrMany<Custom<Words<CredentialKind>, CredentialKind>>> =
-    Key::new("credentials", OneOrMany(Custom(KINDS, kind), 1, MEMBERS_MAX), "the accepted kinds")
-        .or("[jwt, api_key]");
+static CREDENTIALS: Key<OneOrMany<Words<CredentialKind>>> =
+    Key::new("credentials", OneOrMany(KINDS, 1, MEMBERS_MAX), "the accepted kinds")
+        .or("[jwt, api_key, pat]");
 
-const KINDS: Words<CredentialKind> =
-    Words(&[("jwt", CredentialKind::Jwt), ("api_key", CredentialKind::ApiKey)]);
+const KINDS: Words<CredentialKind> = Words(&[
+    ("jwt", CredentialKind::Jwt),
+    ("api_key", CredentialKind::ApiKey),
+    ("pat", CredentialKind::Pat),
+]);
 
 static ISSUERS: Key<OneOrMany<Text>> = Key::new(
     "issuers",
@@ -72,7 +77,53 @@ pub(in crate::config) struct Authenticators<'a> {
     /// True if `issuers` has members that could not be read, whose names are not known.
     pub(in crate::config) issuers_incomplete: bool,
     /// True if there are key files.
-    pub(in crate::config) api_keys: bool,
+    pub(in crate::config) key_files: bool,
+    /// The built-in issuer.
+    pub(in crate::config) own: Option<Own<'a>>,
+}
+
+/// The built-in issuer.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::config) struct Own<'a> {
+    /// `iss`.
+    pub(in crate::config) url: &'a str,
+    /// Its settings.
+    pub(in crate::config) settings: &'a IssuerSettings,
+}
+
+impl Authenticators<'_> {
+    fn has_tokens(&self) -> bool {
+        !self.issuers.is_empty() || self.own.is_some()
+    }
+
+    fn has_keys(&self) -> bool {
+        self.key_files || self.own.is_some_and(|own| own.settings.api_keys.is_some())
+    }
+
+    fn has_pats(&self) -> bool {
+        self.own.is_some_and(|own| own.settings.personal_access_tokens.is_some())
+    }
+
+    fn has(&self, kind: CredentialKind) -> bool {
+        match kind {
+            CredentialKind::Jwt => self.has_tokens(),
+            CredentialKind::ApiKey => self.has_keys(),
+            CredentialKind::Pat => self.has_pats(),
+        }
+    }
+
+    /// The issuers of a route that names none; `None` is every one.
+    fn unnamed(&self) -> Option<Vec<Box<str>>> {
+        let own = self.own?;
+        if own.settings.trust == Trust::All {
+            return None;
+        }
+        let others = self.issuers.iter().map(|source| Box::from(source.settings.issuer.as_ref()));
+        let keys = self.key_files.then(|| Box::from(API_KEY_ISSUER));
+        let mut issuers: Vec<_> = others.chain(keys).collect();
+        issuers.sort_unstable();
+        Some(issuers)
+    }
 }
 
 /// `access`. `None` after a mistake that leaves nothing to compare.
@@ -84,16 +135,18 @@ pub(super) fn access(value: &Value<'_>, authenticators: Authenticators<'_>) -> O
     if WORDS.read(value)? {
         return Some(Access::Anonymous);
     }
-    let requirement = anyone();
+    let requirement = anyone(authenticators);
     check_possible(value, &requirement, authenticators);
     Some(Access::Authenticated(requirement))
 }
 
 /// Any credential.
-fn anyone() -> Requirement {
+fn anyone(with: Authenticators<'_>) -> Requirement {
+    let mut credentials = vec![CredentialKind::Jwt, CredentialKind::ApiKey];
+    credentials.extend(with.has_pats().then_some(CredentialKind::Pat));
     Requirement {
-        credentials: vec![CredentialKind::Jwt, CredentialKind::ApiKey],
-        issuers: None,
+        credentials,
+        issuers: with.unnamed(),
         scopes: ScopeSet::default(),
         any_scope: ScopeSet::default(),
         claims: Vec::new(),
@@ -108,7 +161,10 @@ fn demand(section: &Mapping<'_>, authenticators: Authenticators<'_>) -> Option<A
         scopes: scope_set(scopes),
         any_scope: scope_set(any_scope),
         credentials: credentials(section, authenticators)?,
-        issuers: section.find(&ISSUERS).map(|value| issuers(&value, authenticators)),
+        issuers: match section.find(&ISSUERS) {
+            Some(value) => Some(issuers(&value, authenticators)),
+            None => authenticators.unnamed(),
+        },
         claims,
     };
     check_possible(section.value(), &requirement, authenticators);
@@ -128,16 +184,6 @@ fn demand(section: &Mapping<'_>, authenticators: Authenticators<'_>) -> Option<A
     Some(Access::Optional(requirement))
 }
 
-fn kind(value: &Value<'_>) -> Option<CredentialKind> {
-    if value.is_word(CredentialKind::Pat.as_str()) {
-        value.mistake(
-            "personal access tokens are not available in this version; accepted: jwt, api_key",
-        );
-        return None;
-    }
-    KINDS.read(value)
-}
-
 /// The accepted kinds. Each that is listed must be configured.
 fn credentials(
     section: &Mapping<'_>,
@@ -146,20 +192,32 @@ fn credentials(
     let mut kinds = section.read(&CREDENTIALS)?;
     let listed = section.find(&CREDENTIALS);
     for item in listed.iter().flat_map(|value| value.one_or_many().unwrap_or_default()) {
-        let missing = if item.is_word(CredentialKind::Jwt.as_str()) {
-            (authenticators.issuers.is_empty() && !authenticators.issuers_incomplete)
-                .then_some("no issuer is configured, so no JWT can pass; add `issuers`")
-        } else {
-            (item.is_word(CredentialKind::ApiKey.as_str()) && !authenticators.api_keys)
-                .then_some("no key file is configured, so no API key can pass; add `api_keys`")
-        };
-        if let Some(message) = missing {
-            item.mistake(message);
+        if let Some(kind) = KINDS.0.iter().find(|(word, _)| item.is_word(word))
+            && !authenticators.issuers_incomplete
+            && !authenticators.has(kind.1)
+        {
+            item.mistake(missing(kind.1));
         }
+    }
+    if listed.is_none() && !authenticators.has_pats() {
+        kinds.retain(|kind| *kind != CredentialKind::Pat);
     }
     kinds.sort_unstable();
     kinds.dedup();
     Some(kinds)
+}
+
+/// The remedy for a kind that nothing in the configuration can establish.
+fn missing(kind: CredentialKind) -> &'static str {
+    match kind {
+        CredentialKind::Jwt => "no issuer is configured, so no JWT can pass; add `issuers`",
+        CredentialKind::ApiKey => {
+            "no key file is configured, so no API key can pass; add `api_keys`"
+        }
+        CredentialKind::Pat => {
+            "there are no personal access tokens; add `issuer` without personal_access_tokens: off"
+        }
+    }
 }
 
 /// Issuers by `iss` or by name, as `iss`.
@@ -170,6 +228,11 @@ fn issuers(value: &Value<'_>, authenticators: Authenticators<'_>) -> Vec<Box<str
         if text == API_KEY_ISSUER || text == API_KEY_NAME {
             return Some(API_KEY_ISSUER.into());
         }
+        if let Some(own) = authenticators.own
+            && (text == OWN_NAME || text == own.url)
+        {
+            return Some(own.url.into());
+        }
         let found = known
             .iter()
             .find(|source| source.settings.issuer.as_ref() == text)
@@ -178,7 +241,8 @@ fn issuers(value: &Value<'_>, authenticators: Authenticators<'_>) -> Vec<Box<str
             return Some(text.into());
         }
         if found.is_none() && !authenticators.issuers_incomplete {
-            let names = known.iter().map(|source| source.settings.name.as_ref());
+            let own = authenticators.own.map(|_| OWN_NAME);
+            let names = known.iter().map(|source| source.settings.name.as_ref()).chain(own);
             item.mistake(format!("there is no issuer {text:?}; {}", suggest(text, names)));
         }
         found.map(|source| Box::from(source.settings.issuer.as_ref()))
@@ -216,16 +280,20 @@ fn check_possible(value: &Value<'_>, requirement: &Requirement, with: Authentica
         None => true,
         Some(listed) => listed.iter().any(|issuer| (**issuer == *API_KEY_ISSUER) == of_keys),
     };
-    let possible = requirement.credentials.iter().any(|kind| match kind {
-        CredentialKind::Jwt => !with.issuers.is_empty() && listed(false),
-        CredentialKind::ApiKey => with.api_keys && listed(true),
-        CredentialKind::Pat => false,
+    let lists_own = requirement.issuers.as_ref().is_none_or(|listed| {
+        with.own.is_some_and(|own| listed.iter().any(|issuer| **issuer == *own.url))
     });
-    // An empty list of issuers is a mistake of its own.
-    if possible || requirement.issuers.as_ref().is_some_and(Vec::is_empty) {
+    let possible = requirement.credentials.iter().any(|kind| match kind {
+        CredentialKind::Jwt => with.has_tokens() && listed(false),
+        CredentialKind::ApiKey => with.has_keys() && listed(true),
+        CredentialKind::Pat => with.has_pats() && lists_own,
+    });
+    // An empty list of issuers is a mistake of its own, unless `trust` made it.
+    let is_empty = requirement.issuers.as_ref().is_some_and(Vec::is_empty);
+    if possible || (is_empty && with.unnamed().is_none()) {
         return;
     }
-    let message = if with.issuers.is_empty() && !with.api_keys {
+    let message = if !with.has_tokens() && !with.has_keys() {
         "a credential is demanded, but neither issuers nor api_keys are configured"
     } else {
         "no credential can pass: the kinds and issuers listed here exclude each other"

@@ -11,6 +11,7 @@ use crate::config::language::walk::{Mapping, Value};
 use crate::config::model::{ApiKeySettings, FileReference};
 use crate::config::sections::file::{FILE, FileName, check_listed_once};
 use crate::config::sections::identity::{CLAIM_HEADERS, Taken, claim_headers, header_name};
+use crate::config::sections::issuer;
 use crate::config::sections::name;
 use crate::decide::identity::IdentityHeaderName;
 use crate::decide::request::credential::{BasicPart, KeySource};
@@ -32,10 +33,10 @@ static FROM: Key<List<Nested>> = Key::new(
 );
 
 // Each file is watched.
-static FILES: Key<OneOrMany<FileName>> = Key::required(
+static FILES: Key<OneOrMany<FileName>> = Key::new(
     "files",
     OneOrMany(FILE, 1, 100),
-    "the key files: YAML, or JSON Lines if the name ends in .jsonl",
+    "the key files: YAML, or JSON Lines if the name ends in .jsonl; required without issuer",
 );
 
 // Each pepper in use is one more HMAC per unknown key.
@@ -49,6 +50,9 @@ static PEPPERS: Key<Table<FileName>> = Key::new(
 static CLAIMS: Key<Table<Parsed<IdentityHeaderName>>> =
     Key::new("claims", CLAIM_HEADERS, "claims of a key that become headers: CLAIM: HEADER")
         .or("{}");
+
+/// The header of `api_keys.header`, for keys of the issuer without `api_keys`.
+const DEFAULT_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 
 static PLACE: Section = Section::new("a place for keys", &[&PLACE_HEADER, &SCHEME, &KEY_IN]);
 
@@ -89,7 +93,10 @@ const LISTS: &[HeaderName] = &[COOKIE, SEC_WEBSOCKET_PROTOCOL];
 
 /// The places that keys are read from.
 pub(in crate::config) fn places(top: &Mapping<'_>) -> Vec<KeySource> {
-    let Some(value) = top.find(&API_KEYS) else { return Vec::new() };
+    let Some(value) = top.find(&API_KEYS) else {
+        let default = issuer::grants_keys(top).then(|| KeySource::new(DEFAULT_HEADER, None));
+        return default.into_iter().collect();
+    };
     // The section is read twice; the report keeps each mistake once.
     let Some(section) = value.section(&SECTION) else { return Vec::new() };
     match (section.find(&HEADER), section.find(&FROM)) {
@@ -107,6 +114,13 @@ pub(in crate::config) fn places(top: &Mapping<'_>) -> Vec<KeySource> {
                 .collect()
         }
     }
+}
+
+/// Returns whether key files are listed, perhaps with mistakes.
+pub(in crate::config) fn has_files(top: &Mapping<'_>) -> bool {
+    let value = top.find(&API_KEYS);
+    let section = value.as_ref().and_then(|value| value.section(&SECTION));
+    section.is_some_and(|section| section.has(&FILES))
 }
 
 fn listed_places(list: &Value<'_>) -> Vec<KeySource> {
@@ -189,6 +203,9 @@ pub(in crate::config) fn settings(top: &Mapping<'_>, taken: &Taken) -> ApiKeySet
     let Some(section) = value.as_ref().and_then(|value| value.section(&SECTION)) else {
         return ApiKeySettings::default();
     };
+    if !issuer::grants_keys(top) {
+        let _ = section.require(&FILES);
+    }
     let files = section.read(&FILES).unwrap_or_default();
     if let Some(value) = section.find(&FILES) {
         check_listed_once(&value, &files);

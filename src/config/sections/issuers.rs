@@ -13,6 +13,7 @@ use crate::config::language::walk::{Mapping, Value, suggest};
 use crate::config::model::{IssuerSource, KeySource};
 use crate::config::sections::identity::{CLAIM_HEADERS, Taken, claim_headers};
 use crate::config::sections::introspection::{self, Introspection};
+use crate::config::sections::issuer::{self, OWN_NAME};
 use crate::config::sections::issuer_keys::{self, key_source};
 use crate::config::sections::token_places::FROM;
 use crate::config::sections::{name, scope, scope_set};
@@ -163,10 +164,12 @@ pub(in crate::config) fn listed(top: &Mapping<'_>) -> usize {
 /// `issuers`, in the order of the file.
 pub(in crate::config) fn issuers(top: &Mapping<'_>, taken: &Taken) -> Vec<IssuerSource> {
     let Some(value) = top.find(&ISSUERS) else { return Vec::new() };
+    let built_in = issuer::url(top);
     let mut issuers: Vec<IssuerSource> = Vec::new();
     for item in ISSUERS.items(&value) {
         let Some(section) = item.section(&ISSUER) else { continue };
-        let Some(source) = issuer(&section, taken) else { continue };
+        let Some(source) = source(&section, taken) else { continue };
+        check_built_in(&item, &source.settings, built_in.as_deref());
         if issuers.iter().any(|other| is_same_issuer(&other.settings, &source.settings)) {
             item.mistake(format!("duplicate issuer {:?}", source.settings.issuer));
         } else if issuers.iter().any(|other| other.settings.name == source.settings.name) {
@@ -180,11 +183,27 @@ pub(in crate::config) fn issuers(top: &Mapping<'_>, taken: &Taken) -> Vec<Issuer
     issuers
 }
 
-/// The places of every issuer together, each once: they are known before the issuers are read,
+/// Checks that an entry does not pass for the built-in issuer.
+fn check_built_in(item: &Value<'_>, settings: &IssuerSettings, built_in: Option<&str>) {
+    let Some(url) = built_in else { return };
+    if *settings.issuer == *url || settings.has_tenant(url) {
+        item.mistake(format!(
+            "issuer {:?} is the built-in one (issuer.url), which needs no entry: remove this one",
+            settings.issuer
+        ));
+    } else if *settings.name == *OWN_NAME {
+        item.mistake(format!(
+            "{OWN_NAME:?} is the name of the built-in issuer; give this one another `name`"
+        ));
+    }
+}
+
+/// The places of every issuer together, each once, with that of the built-in issuer: they are known before the issuers are read,
 /// because no header of identity may be one of them.
 pub(in crate::config) fn token_places(top: &Mapping<'_>) -> Vec<TokenPlace> {
     let value = top.find(&ISSUERS);
-    let mut all = Vec::new();
+    let own = issuer::is_configured(top).then(TokenPlace::default);
+    let mut all: Vec<_> = own.into_iter().collect();
     for item in value.iter().flat_map(|value| ISSUERS.items(value)) {
         // The section is read twice; the report keeps each mistake once.
         let places = item.section(&ISSUER).and_then(|section| section.read(&FROM));
@@ -203,7 +222,7 @@ fn is_same_issuer(a: &IssuerSettings, b: &IssuerSettings) -> bool {
     a.issuer == b.issuer || same_form
 }
 
-fn issuer(section: &Mapping<'_>, taken: &Taken) -> Option<IssuerSource> {
+fn source(section: &Mapping<'_>, taken: &Taken) -> Option<IssuerSource> {
     let iss = section.read(&IDENTIFIER);
     if iss.as_ref().is_some_and(|iss| matches!(IssuerTemplate::parse(iss), Ok(Some(_)))) {
         check_template(section);

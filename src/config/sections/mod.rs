@@ -10,6 +10,7 @@ mod end_streams;
 mod file;
 pub mod identity;
 mod introspection;
+pub mod issuer;
 mod issuer_keys;
 pub mod issuers;
 pub mod limits;
@@ -23,7 +24,7 @@ pub mod upstreams;
 
 use http::Method;
 
-use crate::config::language::walk::key::{Absent, Key, Section};
+use crate::config::language::walk::key::{Key, Section};
 use crate::config::language::walk::types::{Insecure, Parsed};
 use crate::decide::scope::ScopeSet;
 
@@ -46,7 +47,7 @@ pub(in crate::config) static TOP: Section = Section::new(
         &REALM,
         &routes::DEFAULTS,
         &routes::ROUTES,
-        &ISSUER,
+        &issuer::ISSUER,
         &process::THREADS,
         &process::SHUTDOWN_TIMEOUT,
         &process::LAME_DUCK,
@@ -60,8 +61,6 @@ pub(in crate::config) static TOP: Section = Section::new(
         &routes::INSECURE_HOST_SELECTED,
     ],
 );
-
-static ISSUER: Key<Absent> = Key::unavailable("issuer", "the built-in OAuth issuer");
 
 /// `insecure_file_modes`.
 pub(super) static INSECURE_FILE_MODES: Key<Insecure> = Key::insecure(

@@ -3,6 +3,7 @@
 //! Owns the part of the configuration that needs a restart. Never opens a file.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::language::expand::Environment;
@@ -13,6 +14,7 @@ use crate::config::language::walk::types::{
 use crate::config::language::walk::{Mapping, Value};
 use crate::config::model::{AccessLog, AccessLogTarget, ConnectionCaps, Startup};
 use crate::config::sections::file::{FILE, FileName};
+use crate::config::sections::issuer;
 use crate::config::sections::listeners::{Sockets, sockets};
 
 /// The name of the state folder beside the configuration.
@@ -123,6 +125,8 @@ pub(in crate::config) fn startup(
     environment: Environment<'_>,
 ) -> Option<Startup> {
     let Sockets { listeners, admin, metrics } = sockets(top);
+    let state_dir = state_dir(top, environment);
+    let issuer = issuer::startup(top, &state_dir).map(Arc::new);
     Some(Startup {
         listeners,
         admin,
@@ -135,8 +139,8 @@ pub(in crate::config) fn startup(
         limit_entries: top.read(&LIMIT_ENTRIES)?,
         upstream_pool: top.read(&UPSTREAM_POOL)?,
         token_cache: top.read(&TOKEN_CACHE)?.unwrap_or(0),
-        state_dir: state_dir(top, environment),
-        issuer: None,
+        state_dir,
+        issuer,
     })
 }
 

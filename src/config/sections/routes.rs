@@ -17,7 +17,6 @@ use crate::config::language::walk::types::{
     Words, parse_size,
 };
 use crate::config::language::walk::{Mapping, Value, suggest};
-use crate::config::model::IssuerSource;
 use crate::config::sections::access::{ACCESS, Authenticators, access as access_of};
 use crate::config::sections::cors::{CORS, PREFLIGHT, cors, preflight};
 use crate::config::sections::end_streams::END_STREAMS;
@@ -197,15 +196,6 @@ pub(in crate::config) struct Known<'a> {
     pub(in crate::config) key_places: &'a [KeySource],
     /// The configured issuers and API keys.
     pub(in crate::config) authenticators: Authenticators<'a>,
-}
-
-/// The configured issuers and API keys.
-pub(in crate::config) fn authenticators<'a>(
-    issuers: &'a [IssuerSource],
-    listed: usize,
-    api_keys: bool,
-) -> Authenticators<'a> {
-    Authenticators { issuers, issuers_incomplete: listed != issuers.len(), api_keys }
 }
 
 /// The keys of a route, and those of `defaults` where it has none of its own.

@@ -51,6 +51,7 @@ issuers:
   - { issuer: a, audiences: a, algorithms: [ES256], keys: { url: 'https://a' }, name: a }
   - { issuer: b, audiences: a, introspection: { url: 'https://b', client_id: c, client_secret_file: f } }
 limits: { a: { rate: 1/s } }
+issuer: { url: 'https://c', scopes: { s: { text: t } }, applications: [{ id: a, secret_files: [f], grants: client_credentials }] }
 routes:
   - { path: /a, access: { issuers: [a] }, cors: { origins: ['*'] } }
   - { path: /b, access: anonymous, end_streams: {} }

@@ -2,6 +2,7 @@
 
 mod documents;
 mod entries;
+mod issuer;
 mod routes;
 mod sections;
 

@@ -149,14 +149,16 @@ fn contract_reading_the_environment_is_expanded_after_parsing() {
 #[test]
 fn contract_what_is_not_built_yet_is_refused_by_name() {
     let gone = "is not available in this version; remove it";
-    bad("issuer: {}", &[&format!("issuer|\"issuer\" {gone}")]);
     bad(
         "listeners: [{ address: '0.0.0.0:1', tls: {}, proxy_protocol: required }]",
         &[&format!("listeners[0].tls|{gone}"), &format!("listeners[0].proxy_protocol|{gone}")],
     );
     bad_route(
         "path: /, access: { credentials: [pat] }",
-        &["routes[0].access.credentials[0]|not available in this version"],
+        &[
+            "routes[0].access|no credential can pass",
+            "routes[0].access.credentials[0]|there are no personal access tokens; add `issuer`",
+        ],
     );
 }
 

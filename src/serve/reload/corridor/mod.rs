@@ -217,6 +217,11 @@ impl Corridor {
             return None;
         }
         match Config::parse_bytes(&self.file, &bytes, &self.sources.environment) {
+            // The routes of the issuer come with the rest, and the issuer itself does not.
+            Ok(config) if config.startup.issuer != self.started.issuer => {
+                mistakes.push(issuer_changed(&self.file));
+                None
+            }
             Ok(config) => Some((config, fingerprint)),
             Err(found) => {
                 mistakes.extend(found);
@@ -317,6 +322,19 @@ fn read_config(file: &Path, sources: &Sources) -> Result<Vec<u8>, Mistake> {
     })
 }
 
+/// The mistake of a reload that changes what the issuer was started with.
+fn issuer_changed(file: &Path) -> Mistake {
+    Mistake {
+        file: file.to_owned(),
+        line: 0,
+        column: 0,
+        path: "issuer".to_owned(),
+        message: "issuer was added or removed, or its url, prefixes, account, store or safe_store \
+                  changed: that needs a restart, and the configuration before stays in force"
+            .to_owned(),
+    }
+}
+
 /// Every file a configuration names, and itself.
 fn files_of(file: &Path, startup: &Startup, dynamic: &Dynamic) -> BTreeSet<PathBuf> {
     let token = startup.admin.iter().filter_map(|admin| admin.token_file.as_ref());
@@ -355,6 +373,7 @@ fn differences(started: &Startup, wanted: &Startup) -> Vec<&'static str> {
         ("upstream_pool", *upstream_pool == wanted.upstream_pool),
         ("state_dir", *state_dir == wanted.state_dir),
         ("token_cache", *token_cache == wanted.token_cache),
+        // A reload that changes it is refused, so that it never differs.
         ("issuer", *issuer == wanted.issuer),
     ];
     compared.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
@@ -363,7 +382,8 @@ fn differences(started: &Startup, wanted: &Startup) -> Vec<&'static str> {
 /// Unchanged files keep their values, so most comparisons are of pointers.
 fn same(a: &Materials, b: &Materials) -> bool {
     // Named one by one, so that a new field cannot be forgotten here.
-    let Materials { key_sets, authorities, introspection, key_ring, revoked } = a;
+    let Materials { key_sets, authorities, introspection, key_ring, revoked, application_secrets } =
+        a;
     key_sets.len() == b.key_sets.len()
         && key_sets.iter().zip(&b.key_sets).all(|(a, b)| Arc::ptr_eq(a, b))
         && *authorities == b.authorities
@@ -371,6 +391,7 @@ fn same(a: &Materials, b: &Materials) -> bool {
         && introspection.iter().zip(&b.introspection).all(same_files)
         && Arc::ptr_eq(key_ring, &b.key_ring)
         && Arc::ptr_eq(revoked, &b.revoked)
+        && *application_secrets == b.application_secrets
 }
 
 fn same_files(

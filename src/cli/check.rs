@@ -24,11 +24,15 @@ pub(super) fn run(path: &Path) -> Outcome {
         eprintln!("gatepost: warning: {warning}");
     }
     print(&format!("{}: ok: {}\n", path.display(), summary(&config, &materials)))?;
+    if let Some(issuer) = &config.startup.issuer {
+        print(&format!("{}: {}", path.display(), of_issuer(&issuer.url, &config)))?;
+    }
     Ok(Exit::Success)
 }
 
 fn summary(config: &Config, materials: &Materials) -> String {
     let dynamic = &config.dynamic;
+    let routes = dynamic.routes.routes().iter();
     let keys = materials.key_ring.count(Clock::start().now().unix).iter().sum();
     [
         count(config.startup.listeners.len(), "listener"),
@@ -36,9 +40,25 @@ fn summary(config: &Config, materials: &Materials) -> String {
         count(dynamic.issuers.len(), "issuer"),
         count(keys, "API key"),
         count(dynamic.limits.len(), "limit"),
-        count(dynamic.routes.routes().len(), "route"),
+        count(routes.filter(|route| route.endpoint().is_none()).count(), "route"),
     ]
     .join(", ")
+}
+
+/// The routes that take credentials of the issuer, and those that lose paths to it.
+fn of_issuer(url: &str, config: &Config) -> String {
+    let routes = config.routes_of_issuer().join(", ");
+    let routes = if routes.is_empty() { "none".to_owned() } else { routes };
+    let mut text =
+        format!("issuer {url}: its credentials are accepted on these routes: {routes}\n");
+    for (route, paths) in config.dynamic.routes.lost_to_issuer() {
+        let paths = paths.join(", ");
+        text.push_str(&format!(
+            "  the issuer takes these paths from route {}: {paths}\n",
+            route.name
+        ));
+    }
+    text
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -130,7 +130,10 @@ fn dynamic(
             own: built_in,
         },
     };
-    let routes = routes::routes(top, known);
+    let own_routes = issuer_startup.zip(own.as_ref());
+    let own_routes =
+        own_routes.map(|(startup, settings)| issuer::routes::routes(startup, settings));
+    let routes = routes::routes(top, known, own_routes.unwrap_or_default());
     let own = own.map(|own| Arc::new(issuer::complete(top, own, &routes)));
     Some(Dynamic {
         trusted_proxies,

@@ -130,6 +130,7 @@ fn serve(options: &Options) -> Result<(), ServeError> {
     refuse_issuer(&options.config, &startup)?;
     let observers = observers(&startup, options.log_format)?;
     log_exempt_peers(&snapshot);
+    log_issuer(&startup, &snapshot);
     let clock = Clock::start();
     let revocations = revocations(&startup, &corridor, &observers, clock)?;
     let published = Arc::new(Published::new(snapshot, observers));
@@ -215,6 +216,17 @@ fn catch_signals(startup: &Startup, process: &Process) -> Result<Signals, ServeE
     };
     Signals::catch(readiness, startup.lame_duck, on_hangup)
         .map_err(|error| ServeError::System("signals", error))
+}
+
+/// Logs the routes that take credentials of the issuer, and those that lose paths to it.
+fn log_issuer(startup: &Startup, snapshot: &Snapshot) {
+    let Some(issuer) = &startup.issuer else { return };
+    let routes = snapshot.dynamic.routes_of_issuer(startup).join(", ");
+    tracing::info!(issuer = &*issuer.url, routes, "routes that accept credentials of the issuer");
+    for (route, paths) in snapshot.dynamic.routes.lost_to_issuer() {
+        let paths = paths.join(", ");
+        tracing::info!(route = &*route.name, paths, "the issuer takes paths of a route");
+    }
 }
 
 /// One thread for the work beside requests: key refreshes, and clients of removed issuers.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::model::FileReference;
-use crate::decide::policy::HostPattern;
+use crate::decide::policy::{HostPattern, Route};
+use crate::decide::principal::API_KEY_ISSUER;
+use crate::decide::request::credential::CredentialKind;
 use crate::decide::scope::ScopeSet;
 use crate::issue::intent::client::Rules;
 use crate::issue::intent::credentials;
@@ -91,6 +93,25 @@ pub struct IssuerSettings {
     pub cors: Vec<Box<str>>,
     /// True if the pages send `Strict-Transport-Security`.
     pub hsts: bool,
+}
+
+impl IssuerSettings {
+    /// Returns whether a configured route takes credentials of the issuer with this `url`.
+    #[must_use]
+    pub fn is_taken_by(&self, url: &str, route: &Route) -> bool {
+        let Some(requirement) = route.access.requirement() else { return false };
+        let accepts = |issuer: &str| {
+            requirement
+                .issuers
+                .as_ref()
+                .is_none_or(|listed| listed.iter().any(|one| **one == *issuer))
+        };
+        requirement.credentials.iter().any(|kind| match kind {
+            CredentialKind::Jwt => accepts(url),
+            CredentialKind::Pat => accepts(url) && self.personal_access_tokens.is_some(),
+            CredentialKind::ApiKey => accepts(API_KEY_ISSUER) && self.api_keys.is_some(),
+        })
+    }
 }
 
 /// One of `issuer.scopes`.

@@ -13,8 +13,8 @@ use crate::config::Mistake;
 use crate::config::key_url::KeyUrl;
 use crate::decide::identity::{IdentityHeaderName, IdentityHeaders};
 use crate::decide::jwt;
-use crate::decide::policy::RouteTable;
 use crate::decide::policy::upstream::Upstream;
+use crate::decide::policy::{Route, RouteTable};
 use crate::decide::rate_limit::{LimitPolicy, Quota};
 use crate::decide::request::address::TrustedProxies;
 use crate::decide::request::credential::CredentialSources;
@@ -280,7 +280,25 @@ pub struct Dynamic {
     pub insecure: Vec<String>,
 }
 
+impl Config {
+    /// The routes that take credentials of the built-in issuer, by name.
+    #[must_use]
+    pub fn routes_of_issuer(&self) -> Vec<&str> {
+        self.dynamic.routes_of_issuer(&self.startup)
+    }
+}
+
 impl Dynamic {
+    /// The routes that take credentials of the issuer that the process was started with, by name.
+    #[must_use]
+    pub fn routes_of_issuer(&self, startup: &Startup) -> Vec<&str> {
+        let Some((settings, issuer)) = self.issuer.as_ref().zip(startup.issuer.as_ref()) else {
+            return Vec::new();
+        };
+        let takes = |route: &&Arc<Route>| settings.is_taken_by(&issuer.url, route);
+        self.routes.routes().iter().filter(takes).map(|route| &*route.name).collect()
+    }
+
     /// Every file that is read for this configuration, for watchers.
     pub fn files(&self) -> impl Iterator<Item = &FileReference> {
         let key_sets = self.issuers.iter().filter_map(|issuer| issuer.keys.file());

@@ -20,11 +20,13 @@ use crate::config::language::walk::{Mapping, Value, suggest};
 use crate::config::sections::access::{ACCESS, Authenticators, access as access_of};
 use crate::config::sections::cors::{CORS, PREFLIGHT, cors, preflight};
 use crate::config::sections::end_streams::END_STREAMS;
+use crate::config::sections::issuer::routes::check_configured;
 use crate::config::sections::method;
 use crate::config::sections::upstreams::{ROUTE_TIMEOUTS, RouteTimeouts, nowhere};
 use crate::decide::policy::upstream::{Timeouts, Upstream};
 use crate::decide::policy::{
-    Access, HostPattern, InsecurePath, Methods, PathPattern, Preflight, Route, RouteTable, Upgrade,
+    Access, HostPattern, InsecurePath, Methods, PathPattern, Preflight, Route, RouteTable,
+    RouteTarget, Upgrade,
 };
 use crate::decide::rate_limit::LimitPolicy;
 use crate::decide::request::cors::Cors;
@@ -220,8 +222,12 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// `routes` with `defaults`, compiled.
-pub(in crate::config) fn routes(top: &Mapping<'_>, known: Known<'_>) -> Arc<RouteTable> {
+/// `routes` with `defaults`, compiled, and the routes of the issuer behind them.
+pub(in crate::config) fn routes(
+    top: &Mapping<'_>,
+    known: Known<'_>,
+    own: Vec<Route>,
+) -> Arc<RouteTable> {
     let host_selected = top.read(&INSECURE_HOST_SELECTED).unwrap_or(false);
     let defaults = top.find(&DEFAULTS);
     let defaults = defaults.as_ref().and_then(|value| value.section(&DEFAULT));
@@ -241,6 +247,11 @@ pub(in crate::config) fn routes(top: &Mapping<'_>, known: Known<'_>) -> Arc<Rout
         places.push(item);
     }
     check_names(&routes, &places);
+    if check_configured(&routes, &places, &own) {
+        let first = routes.len();
+        let own = own.into_iter().enumerate();
+        routes.extend(own.map(|(at, route)| Arc::new(Route { index: first + at, ..route })));
+    }
     match RouteTable::new(routes, host_selected) {
         Ok(table) => Arc::new(table),
         Err(mistakes) => {
@@ -309,7 +320,7 @@ fn compile(
         index,
         limits: limits.unwrap_or_default(),
         timeouts: timeouts.map_or(upstream.timeouts, |own| own.over(upstream.timeouts)),
-        upstream,
+        target: RouteTarget::Upstream(upstream),
         forward_credential: keys.read(&FORWARD_CREDENTIAL)?,
         min_body_rate: keys.read(&MIN_BODY_RATE)?,
         passes_authorization: keys.read(&AUTHORIZATION_KEY)?,

@@ -2,7 +2,7 @@
 
 use super::{bad, good};
 use crate::config::model::issuer::{StoreLocation, Trust};
-use crate::decide::policy::Access;
+use crate::decide::policy::{Access, HostPattern};
 use crate::decide::principal::API_KEY_ISSUER;
 use crate::decide::request::credential::CredentialKind;
 use crate::issue::rows::Profile;
@@ -351,4 +351,69 @@ fn contract_issuer_keys_need_no_key_file() {
         ),
         &["api_keys|personal access tokens are such"],
     );
+}
+
+#[test]
+fn contract_issuer_its_routes_come_behind_those_of_the_file() {
+    let keys = "hosts: [api2.example.com], pages: 'https://auth.example.com', prefixes: [/o]";
+    let config =
+        good(&format!("{}\nroutes: [{{ path: /**, access: authenticated }}]", issuer(keys)));
+    let routes = config.dynamic.routes.routes();
+    let shown: Vec<_> = routes
+        .iter()
+        .map(|route| {
+            let hosts: Vec<_> = route.hosts.iter().map(HostPattern::as_str).collect();
+            format!("{} {} {}", route.name, route.path.as_str(), hosts.len())
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "/** /** 0",
+            "issuer.authorize /o/authorize 3",
+            "issuer.token /o/token 2",
+            "issuer.revoke /o/revoke 2",
+            "issuer.introspect /o/introspect 2",
+            "issuer.device_code /o/device/code 2",
+            "issuer.device /o/device 3",
+            "issuer.metadata /.well-known/oauth-authorization-server 2",
+            "issuer.metadata /.well-known/openid-configuration 2",
+            "issuer.jwks /.well-known/jwks.json 2",
+            "issuer.account /auth/account/** 3",
+        ]
+    );
+    assert!(routes.iter().enumerate().all(|(at, route)| route.index == at));
+    assert_eq!(config.routes_of_issuer(), ["/**"]);
+    assert_eq!(config.dynamic.routes.lost_to_issuer().len(), 1);
+    assert!(good("").dynamic.routes.lost_to_issuer().is_empty());
+}
+
+#[test]
+fn contract_issuer_defaults_do_not_touch_its_routes() {
+    let config = good(&format!(
+        "{}\ndefaults: {{ insecure_observe: true, upstream: app, limits: [slow], cors: {{ origins: ['*'] }}, body_limit: 1 }}",
+        issuer("")
+    ));
+    for route in config.dynamic.routes.routes().iter().skip(1) {
+        assert!(!route.insecure_observe && route.limits.is_empty() && route.cors.is_none());
+        assert_eq!((&route.access, route.body_limit), (&Access::Anonymous, Some(64 * 1024)));
+    }
+}
+
+#[test]
+fn contract_issuer_no_route_takes_its_paths() {
+    let route = |route: &str| format!("{}\nroutes: [{{ {route}, access: anonymous }}]", issuer(""));
+    for path in ["/oauth/token", "/auth/account/x", "/.well-known/jwks.json/**"] {
+        bad(
+            &route(&format!("path: {path}")),
+            &["routes[0]|a path of the issuer or lies below one"],
+        );
+    }
+    bad(
+        &route("path: /oauth/token, hosts: ['*.example.com']"),
+        &["routes[0]|a path of the issuer"],
+    );
+    good(&route("path: /oauth/token, hosts: [other.example]"));
+    good(&route("path: /oauth/other"));
+    bad(&route("path: /a, name: issuer.token"), &["routes[0]|the label of a route of the issuer"]);
 }

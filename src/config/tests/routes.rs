@@ -43,7 +43,7 @@ fn contract_with_one_upstream_routes_need_not_name_it() {
             .filter(|line| !line.starts_with("defaults:"))
             .fold(String::new(), |text, line| text + line + "\n");
         let config = parse(&(text + defaults)).unwrap();
-        assert_eq!(config.dynamic.routes.routes()[0].upstream.name.as_ref(), "only");
+        assert_eq!(config.dynamic.routes.routes()[0].upstream().unwrap().name.as_ref(), "only");
     }
     // A name that is there and wrong is a mistake, not a missing name.
     bad(
@@ -132,7 +132,7 @@ fn routes_inherit_from_defaults() {
     assert_eq!(routes[1].name.as_ref(), "POST,PURGE /b");
     assert_eq!((routes[1].limits.len(), routes[1].body_limit), (0, None));
     assert!(!routes[1].forward_credential && routes[1].upgrade == Upgrade::Denied);
-    assert_eq!(routes[1].upstream.name.as_ref(), "other");
+    assert_eq!(routes[1].upstream().unwrap().name.as_ref(), "other");
     assert_eq!(routes[1].timeouts.idle, Duration::from_secs(60));
     let shared = good(
         "defaults: { upstream: app, path: /x }\nroutes: [{ access: anonymous, methods: [GET] }]",

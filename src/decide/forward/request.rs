@@ -164,9 +164,11 @@ impl RequestFields<'_> {
         if let Some(authority) = framing::authority(self.head.target) {
             return authority.into();
         }
-        match &self.permit.route().upstream.address {
-            UpstreamAddress::Tcp { host, port } => format!("{host}:{port}").into_bytes().into(),
-            UpstreamAddress::Unix(_) => (&b"localhost"[..]).into(),
+        match self.permit.route().upstream().map(|upstream| &upstream.address) {
+            Some(UpstreamAddress::Tcp { host, port }) => {
+                format!("{host}:{port}").into_bytes().into()
+            }
+            Some(UpstreamAddress::Unix(_)) | None => (&b"localhost"[..]).into(),
         }
     }
 }

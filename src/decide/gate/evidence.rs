@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::decide::api_key::ring::VerifiedKey;
 use crate::decide::gate::{Decision, Verdict, address_text};
 use crate::decide::jwt::VerifiedToken;
-use crate::decide::policy::{Access, Requirement, Route};
+use crate::decide::policy::{Access, Requirement, Route, RouteTarget};
 use crate::decide::principal::Principal;
 use crate::decide::rate_limit::Standing;
 use crate::decide::rejection::Rejection;
@@ -156,12 +156,11 @@ fn describe_route(route: &Route) -> String {
         Access::Authenticated(requirement) => describe_requirement(requirement),
         Access::Optional(requirement) => format!("optional, {}", describe_requirement(requirement)),
     };
-    format!(
-        "{} ({}): {demand}, to upstream {}",
-        route.name,
-        route.path.as_str(),
-        route.upstream.name
-    )
+    let target = match &route.target {
+        RouteTarget::Upstream(upstream) => format!("to upstream {}", upstream.name),
+        RouteTarget::Issuer(_) => "answered by the issuer".to_owned(),
+    };
+    format!("{} ({}): {demand}, {target}", route.name, route.path.as_str())
 }
 
 fn describe_requirement(requirement: &Requirement) -> String {

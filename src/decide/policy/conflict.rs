@@ -105,7 +105,8 @@ pub(super) fn weaker_hosts(routes: &[Arc<Route>], index: &Index) -> Vec<RouteMis
 
 /// Returns whether `bound` requires less than a hostless route, where their paths meet.
 fn offends(bound: &Route, hostless: &Route) -> bool {
-    upstream_key(bound) == upstream_key(hostless)
+    upstream_key(bound).is_some()
+        && upstream_key(bound) == upstream_key(hostless)
         && bound.methods.overlap(&hostless.methods)
         && (!bound.access.demands_at_least(&hostless.access) || bound.is_looser_than(hostless))
 }
@@ -130,12 +131,12 @@ fn weaker_host(routes: &[Arc<Route>], route: usize, other: usize) -> RouteMistak
     RouteMistake { route, other, message }
 }
 
-/// The target of a route's requests, independent of the upstream's name.
-fn upstream_key(route: &Route) -> (&str, Option<u16>) {
-    match &route.upstream.address {
+/// The upstream of a route's requests, independent of its name.
+fn upstream_key(route: &Route) -> Option<(&str, Option<u16>)> {
+    Some(match &route.upstream()?.address {
         UpstreamAddress::Tcp { host, port } => (host, Some(*port)),
         UpstreamAddress::Unix(path) => (path, None),
-    }
+    })
 }
 
 /// Numbers for keys, the same for equal ones, below their count.

@@ -11,6 +11,7 @@ mod index;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod oracle;
+mod overlap;
 pub mod pattern;
 pub mod route;
 pub mod table;
@@ -19,6 +20,7 @@ pub mod upstream;
 pub use access::{Access, AccessDenied, Requirement};
 pub use endpoint::Endpoint;
 pub use host::{HostPattern, normalize_host};
+pub(crate) use overlap::takes;
 pub use pattern::{PathPattern, PatternError};
-pub use route::{EndStreams, InsecurePath, Methods, Preflight, Route, Upgrade};
+pub use route::{EndStreams, InsecurePath, Methods, Preflight, Route, RouteTarget, Upgrade};
 pub use table::{RouteMiss, RouteMistake, RouteTable};

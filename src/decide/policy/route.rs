@@ -7,9 +7,15 @@ use std::time::Duration;
 use http::Method;
 
 use crate::decide::policy::upstream::{Timeouts, Upstream};
-use crate::decide::policy::{Access, HostPattern, PathPattern};
+use crate::decide::policy::{Access, Endpoint, HostPattern, PathPattern};
 use crate::decide::rate_limit::LimitPolicy;
 use crate::decide::request::cors::Cors;
+
+/// The largest body that an endpoint of the issuer reads, in bytes.
+const ISSUER_BODY_BYTES_MAX: u64 = 64 * 1024;
+
+/// The time that such a body may take as a whole.
+const ISSUER_BODY_MAX: Duration = Duration::from_secs(10);
 
 /// The methods that a route accepts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -116,7 +122,16 @@ pub enum Preflight {
     Pass,
 }
 
-/// One route of the configuration.
+/// The target of admitted requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteTarget {
+    /// They are forwarded to this upstream.
+    Upstream(Arc<Upstream>),
+    /// This endpoint of the issuer answers them.
+    Issuer(Endpoint),
+}
+
+/// One route of the configuration, or of the issuer.
 #[derive(Debug)]
 pub struct Route {
     /// Position in the configuration: index into the shell's per-route metrics.
@@ -133,8 +148,8 @@ pub struct Route {
     pub access: Access,
     /// Limits that apply, in order.
     pub limits: Vec<Arc<LimitPolicy>>,
-    /// The upstream for admitted requests.
-    pub upstream: Arc<Upstream>,
+    /// The target of admitted requests.
+    pub target: RouteTarget,
     /// Leave the credential on the forwarded request.
     pub forward_credential: bool,
     /// `authorization: pass`: `Authorization` is the application's, neither read nor removed.
@@ -175,7 +190,7 @@ impl Route {
             access,
             limits: Vec::new(),
             timeouts: upstream.timeouts,
-            upstream,
+            target: RouteTarget::Upstream(upstream),
             forward_credential: false,
             passes_authorization: false,
             body_limit: None,
@@ -187,6 +202,59 @@ impl Route {
             cors: None,
             preflight: Preflight::Ordinary,
             insecure_observe: false,
+        }
+    }
+
+    /// The route of an endpoint of the issuer on these hosts.
+    #[must_use]
+    pub(crate) fn of_issuer(
+        endpoint: Endpoint,
+        hosts: Vec<HostPattern>,
+        path: PathPattern,
+    ) -> Self {
+        let Methods::Only(mut methods) = endpoint.methods() else {
+            unreachable!("endpoints list their methods")
+        };
+        methods.push(Method::OPTIONS);
+        Self {
+            index: 0,
+            name: endpoint.label().into(),
+            hosts,
+            path,
+            methods: Methods::Only(methods),
+            access: Access::Anonymous,
+            limits: Vec::new(),
+            timeouts: Timeouts::all(ISSUER_BODY_MAX),
+            target: RouteTarget::Issuer(endpoint),
+            forward_credential: false,
+            passes_authorization: false,
+            body_limit: Some(ISSUER_BODY_BYTES_MAX),
+            min_body_rate: None,
+            upgrade: Upgrade::Denied,
+            end_streams: None,
+            insecure_path: InsecurePath::default(),
+            insecure_method_override: false,
+            cors: None,
+            preflight: Preflight::Ordinary,
+            insecure_observe: false,
+        }
+    }
+
+    /// The upstream; `None` where the issuer answers.
+    #[must_use]
+    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
+        match &self.target {
+            RouteTarget::Upstream(upstream) => Some(upstream),
+            RouteTarget::Issuer(_) => None,
+        }
+    }
+
+    /// The endpoint of the issuer that answers; `None` where an upstream does.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        match self.target {
+            RouteTarget::Upstream(_) => None,
+            RouteTarget::Issuer(endpoint) => Some(endpoint),
         }
     }
 

@@ -250,7 +250,7 @@ impl Account {
         // Never what an upstream or a client sent.
         tracing::warn!(
             request_id = self.request_id(),
-            upstream = &*route.upstream.name,
+            upstream = route.upstream().map(|upstream| &*upstream.name),
             fault = fault.as_str(),
             error,
             "a request failed"

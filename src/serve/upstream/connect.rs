@@ -49,7 +49,7 @@ impl Connector {
     /// A connection of the pool.
     #[must_use]
     pub(crate) fn reuse(&self, route: &Route) -> Option<Connected> {
-        let stream = self.pool.take(&route.upstream)?;
+        let stream = self.pool.take(route.upstream()?)?;
         Some(Connected { stream, is_reused: true })
     }
 
@@ -58,13 +58,15 @@ impl Connector {
     /// # Errors
     /// [`Fault::UpstreamConnect`] when none of the addresses that were tried answers.
     pub(crate) async fn connect(&self, route: &Route) -> Result<Connected, Fault> {
+        // Requests of the issuer's routes are answered here, and never forwarded.
+        let upstream = route.upstream().ok_or(Fault::Internal)?;
         let mut tries = Tries::default();
         loop {
-            let peer = self.upstreams.peer(&route.upstream, &route.timeouts, &mut tries).await?;
+            let peer = self.upstreams.peer(upstream, &route.timeouts, &mut tries).await?;
             match self.transport.new_stream(&*peer).await {
                 Ok(stream) => return Ok(Connected { stream, is_reused: false }),
                 Err(error) if tries.can_go_on() => {
-                    let (upstream, error) = (&*route.upstream.name, error.etype().as_str());
+                    let (upstream, error) = (&*upstream.name, error.etype().as_str());
                     tracing::debug!(upstream, error, "an address of an upstream does not answer");
                 }
                 Err(_) => return Err(Fault::UpstreamConnect),
@@ -74,6 +76,8 @@ impl Connector {
 
     /// Takes a connection back that is at a boundary.
     pub(crate) fn give_back(&self, route: &Route, stream: Stream) {
-        self.pool.put(&route.upstream, stream, route.timeouts.keepalive);
+        if let Some(upstream) = route.upstream() {
+            self.pool.put(upstream, stream, route.timeouts.keepalive);
+        }
     }
 }

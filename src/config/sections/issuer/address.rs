@@ -3,7 +3,6 @@
 //! Owns where the issuer is: its identifier, and the hosts and paths of its endpoints. Never builds
 //! a route.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,9 +11,7 @@ use http::Uri;
 use crate::config::language::walk::Mapping;
 use crate::config::language::walk::key::Key;
 use crate::config::language::walk::types::{List, Parsed, Text};
-use crate::config::model::issuer::IssuerStartup;
 use crate::config::sections::issuer::INSECURE_HTTP;
-use crate::config::sections::issuer::routes::paths_of;
 use crate::decide::policy::HostPattern;
 use crate::issue::metadata;
 
@@ -88,32 +85,6 @@ pub(super) fn hosts(section: &Mapping<'_>, url: Option<&str>) -> Vec<HostPattern
 /// `prefixes` and `account`.
 pub(super) fn paths(section: &Mapping<'_>) -> Option<(Vec<Box<str>>, Box<str>)> {
     Some((section.read(&PREFIXES)?, section.read(&ACCOUNT)?))
-}
-
-/// Every endpoint has a path of its own, and the pages have a folder of their own.
-pub(super) fn check_paths(section: &Mapping<'_>, startup: &IssuerStartup) {
-    let prefixes = section.find(&PREFIXES).unwrap_or(*section.value());
-    let mut seen = HashSet::new();
-    for (_, path) in paths_of(startup) {
-        if !seen.insert(path.clone()) {
-            prefixes.mistake(format!("two endpoints have the path {path}: change the prefixes"));
-        }
-    }
-    let account = section.find(&ACCOUNT).unwrap_or(*section.value());
-    let others = startup.prefixes.iter().map(AsRef::as_ref).chain(["/.well-known"]);
-    for other in others {
-        if is_below(other, &startup.account) || is_below(&startup.account, other) {
-            account.mistake(format!(
-                "account {} and {other} contain each other: the pages need a folder of their own",
-                startup.account
-            ));
-        }
-    }
-}
-
-/// Returns whether `path` is `folder` or lies below it.
-fn is_below(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The host of an URL, as it is matched.

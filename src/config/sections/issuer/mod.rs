@@ -6,7 +6,7 @@
 mod address;
 mod applications;
 mod people;
-mod routes;
+pub(in crate::config) mod routes;
 mod scopes;
 mod store;
 mod tokens;
@@ -115,7 +115,7 @@ pub(in crate::config) fn startup(top: &Mapping<'_>, state_dir: &Path) -> Option<
     let (store, peppers) = (store::store(&section, state_dir), store::peppers(&section));
     let (prefixes, account) = paths?;
     let startup = IssuerStartup { url: url?, prefixes, account, store: store?, peppers: peppers? };
-    address::check_paths(&section, &startup);
+    routes::check_paths(&section, &startup);
     Some(startup)
 }
 

@@ -159,9 +159,9 @@ impl RouteTable {
 enum ReadingMatch {
     /// No route, or none with this method.
     Nothing,
-    /// Routes that admit the same callers.
+    /// Routes that admit the same callers to the same kind of target.
     SameAccess,
-    /// A route that admits other callers.
+    /// A route that admits other callers, or an endpoint of the issuer.
     OtherAccess,
 }
 
@@ -299,7 +299,9 @@ impl<'a> OtherReadings<'a> {
             None => ReadingMatch::Nothing,
             Some(first) => {
                 let differs = |met: &Arc<Route>| {
-                    met.access != self.applied.access || self.applied.is_looser_than(met)
+                    met.access != self.applied.access
+                        || met.endpoint() != self.applied.endpoint()
+                        || self.applied.is_looser_than(met)
                 };
                 let is_other = differs(first) || met.any(differs);
                 if is_other { ReadingMatch::OtherAccess } else { ReadingMatch::SameAccess }

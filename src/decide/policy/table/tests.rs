@@ -4,8 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::decide::policy::oracle::{self, Oracle, route, scoped};
-use crate::decide::policy::upstream::UpstreamAddress;
-use crate::decide::policy::{Access, HostPattern, InsecurePath, Methods, normalize_host};
+use crate::decide::policy::upstream::{Upstream, UpstreamAddress};
+use crate::decide::policy::{
+    Access, HostPattern, InsecurePath, Methods, RouteTarget, normalize_host,
+};
 
 const GET: &[Method] = &[Method::GET];
 
@@ -321,15 +323,15 @@ fn contract_which_route_demanding_less_counts_only_where_both_routes_would_be_ta
     let reads = route(&["a.test"], GET, "/x", anonymous());
     assert_eq!(mistakes([reads, route(&[], &[Method::POST], "/x", scoped("write"))]), []);
     let mut elsewhere = route(&["a.test"], &[], "/x", anonymous());
-    let mut upstream = (*elsewhere.upstream).clone();
+    let mut upstream = Upstream::clone(elsewhere.upstream().unwrap());
     upstream.address = UpstreamAddress::Unix("/run/other.sock".into());
-    elsewhere.upstream = Arc::new(upstream);
+    elsewhere.target = RouteTarget::Upstream(Arc::new(upstream));
     assert_eq!(mistakes([elsewhere, route(&[], &[], "/x", scoped("write"))]), []);
     // The same address under another name is the same upstream.
     let mut renamed = route(&["a.test"], &[], "/x", anonymous());
-    let mut upstream = (*renamed.upstream).clone();
+    let mut upstream = Upstream::clone(renamed.upstream().unwrap());
     upstream.name = "other".into();
-    renamed.upstream = Arc::new(upstream);
+    renamed.target = RouteTarget::Upstream(Arc::new(upstream));
     assert_eq!(mistakes([renamed, route(&[], &[], "/x", scoped("write"))]), [(0, 1)]);
 }
 

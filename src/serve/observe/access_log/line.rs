@@ -40,8 +40,9 @@ pub(super) fn format(record: &Record<'_>, format: LineFormat, room: Vec<u8>) -> 
     }
     line.number("status", u64::from(record.status));
     caller(&mut line, evidence);
-    if let (Some(_), Some(route)) = (record.upstream, &evidence.route) {
-        line.text("upstream", &route.upstream.name, TEXT_BYTES_MAX);
+    let upstream = evidence.route.as_ref().and_then(|route| route.upstream());
+    if let (Some(_), Some(upstream)) = (record.upstream, upstream) {
+        line.text("upstream", &upstream.name, TEXT_BYTES_MAX);
     }
     line.millis("duration_ms", record.total);
     line.millis("deciding_ms", record.deciding);

@@ -147,7 +147,8 @@ impl Metrics {
             }
         };
         if let (Some(fault), Some(route)) = (upstream_fault, &evidence.route)
-            && let Some(upstream) = series.upstreams.get(&route.upstream.name)
+            && let Some(upstream) = route.upstream()
+            && let Some(upstream) = series.upstreams.get(&upstream.name)
         {
             upstream.record(families, fault);
         }

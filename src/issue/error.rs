@@ -17,7 +17,7 @@ const DESCRIPTION_BYTES_MAX: usize = 300;
 macro_rules! codes {
     ($($(#[$doc:meta])* $Variant:ident = $code:literal, $status:literal;)*) => {
         /// The codes of OAuth errors.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ErrorCode {
             $($(#[$doc])* $Variant,)*
         }
@@ -31,6 +31,14 @@ macro_rules! codes {
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$Variant => $code,)*
+                }
+            }
+
+            /// The reason in access log and metrics: `issuer_` and the code.
+            #[must_use]
+            pub const fn reason(self) -> &'static str {
+                match self {
+                    $(Self::$Variant => concat!("issuer_", $code),)*
                 }
             }
 

@@ -2,11 +2,12 @@
 //!
 //! Owns [`Shared`], which says where each part is. Never decides a request.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::base::clock::{Clock, UnixMillis};
 use crate::config::snapshot::Snapshots;
 use crate::serve::introspection::Introspection;
+use crate::serve::issuer::Issuer;
 use crate::serve::jwks::KeyServers;
 use crate::serve::observe::Observers;
 use crate::serve::published::Published;
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) key_servers: Arc<KeyServers>,
     /// Introspection of opaque tokens.
     pub(crate) introspection: Arc<Introspection>,
+    /// The built-in issuer, once it is open; requests before that get 503.
+    pub(crate) issuer: OnceLock<Arc<Issuer>>,
     /// Revocations made through the admin listener, with their log.
     pub(crate) revocations: RevocationLog,
     /// The state that `/readyz` shows.
@@ -46,6 +49,7 @@ impl Shared {
             key_servers: Arc::default(),
             introspection: Arc::new(Introspection::new(Arc::clone(&observers))),
             observers,
+            issuer: OnceLock::new(),
             revocations,
             readiness: Arc::default(),
             started: published.started,

@@ -4,7 +4,7 @@
 //! here and nowhere else. Never knows a connection: `serve` writes the bytes.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use thiserror::Error;
 
 use crate::decide::policy::AccessDenied;
@@ -162,6 +162,14 @@ impl Answer {
     #[must_use]
     pub fn to_preflight(fields: Vec<(HeaderName, HeaderValue)>) -> Self {
         Self { status: StatusCode::NO_CONTENT, fields, body: Bytes::new(), close: false }
+    }
+
+    /// The answer of an endpoint of the issuer.
+    #[must_use]
+    pub fn of_issuer(response: Response<Bytes>) -> Self {
+        let (parts, body) = response.into_parts();
+        let fields = parts.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
+        Self { status: parts.status, fields: fields.collect(), body, close: false }
     }
 
     /// The answer to `OPTIONS *`, which asks about the server itself and not about a resource (RFC 9110

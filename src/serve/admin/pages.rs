@@ -220,6 +220,9 @@ impl<'a> WhyPage<'a> {
                 Outcome::Refused(reason) | Outcome::WouldRefuse(reason) => {
                     Some(reason.meaning().to_owned())
                 }
+                Outcome::IssuerRefused(code) => {
+                    Some(format!("an endpoint of the issuer answered with error {}", code.as_str()))
+                }
                 Outcome::Cut(cut) => Some(cut.explanation().to_owned()),
                 Outcome::Fault(fault) => Some(fault.to_string()),
             },

@@ -14,6 +14,7 @@ use crate::config::snapshot::Snapshot;
 use crate::decide::gate::Evidence;
 use crate::decide::rejection::{Fault, Rejection};
 use crate::decide::request::request_id::{RequestId, RequestIds};
+use crate::issue::error::ErrorCode;
 use crate::serve::observe::record::{Cut, Outcome, Record};
 use crate::serve::shared::Shared;
 
@@ -44,6 +45,8 @@ pub(super) enum Ending {
     /// Forwarded, or answered as a preflight.
     Admitted,
     Refused(Rejection),
+    /// An endpoint of the issuer answered with an OAuth error.
+    IssuerRefused(ErrorCode),
     /// Forwarded under `insecure_observe`, although this refuses it.
     WouldRefuse(Rejection),
     Cut(Cut),
@@ -105,6 +108,7 @@ impl Account {
         let (outcome, rejection) = match &self.ending {
             Ending::Admitted => (Outcome::Admitted, None),
             Ending::Refused(no) => (Outcome::Refused(no.reason()), Some(no)),
+            Ending::IssuerRefused(code) => (Outcome::IssuerRefused(*code), None),
             Ending::WouldRefuse(no) => (Outcome::WouldRefuse(no.reason()), Some(no)),
             Ending::Cut(cut) => (Outcome::Cut(*cut), None),
             Ending::Fault(fault) => (Outcome::Fault(*fault), None),

@@ -4,7 +4,8 @@
 //! has no body or one of at most 64 KiB, which is drained; otherwise it closes. A request hidden in
 //! a body is never read as a request. Never decides what the answer says.
 
-use http::{HeaderMap, Method};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
 
 use super::account::{Account, Ending, Seen};
 use super::client::{Client, DRAIN_BYTES_MAX, Patience};
@@ -37,7 +38,7 @@ pub(super) async fn to_request(
     no: No,
     may_keep: bool,
 ) -> After {
-    let (mut answer, ending) = form(&account, asked, no);
+    let (mut answer, ending) = form(shared, &account, asked, no);
     account.ending = ending;
     // A draining process says so: the next request should go elsewhere.
     answer.close |= !may_keep || shared.readiness.state() == Ready::Draining;
@@ -54,13 +55,27 @@ pub(super) async fn to_failed(
     ending: Option<Ending>,
 ) -> After {
     client.set_patience(Patience::NOT_ADMITTED);
-    let (mut answer, own) = form(&account, asked, no);
+    let (mut answer, own) = form(shared, &account, asked, no);
     account.ending = ending.unwrap_or(own);
     answer.close = true;
     send(shared, client, asked, account, &answer).await
 }
 
-fn form(account: &Account, asked: &Asked<'_>, no: No) -> (Answer, Ending) {
+/// Answers with what an endpoint of the issuer says.
+pub(super) async fn of_issuer(
+    shared: &Shared,
+    client: &mut Client,
+    asked: &Asked<'_>,
+    account: Account,
+    response: Response<Bytes>,
+    may_keep: bool,
+) -> After {
+    let mut answer = Answer::of_issuer(response);
+    answer.close |= !may_keep || shared.readiness.state() == Ready::Draining;
+    send(shared, client, asked, account, &answer).await
+}
+
+fn form(shared: &Shared, account: &Account, asked: &Asked<'_>, no: No) -> (Answer, Ending) {
     let (mut answer, ending) = match no {
         No::Answer(answer) => return (answer, Ending::Admitted),
         No::Rejection(rejection) => (to_rejection(account, &rejection), Ending::Refused(rejection)),
@@ -69,6 +84,9 @@ fn form(account: &Account, asked: &Asked<'_>, no: No) -> (Answer, Ending) {
         }
     };
     add_cors(&mut answer, &account.evidence, &asked.headers);
+    if let (Some(issuer), Some(endpoint)) = (shared.issuer.get(), asked.endpoint(account)) {
+        answer.fields.extend(issuer.cors_fields(endpoint, &asked.method, &asked.headers));
+    }
     (answer, ending)
 }
 

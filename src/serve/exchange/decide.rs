@@ -13,9 +13,11 @@ use super::account::{Account, Ending, Seen, since};
 use crate::base::clock::Now;
 use crate::decide::gate::{Charging, Decision, Gate, Introspected, Permit, RequestHead, Verdict};
 use crate::decide::jwt::JwtError;
+use crate::decide::policy::{Endpoint, normalize_host};
 use crate::decide::rejection::{Answer, Fault, Rejection};
 use crate::decide::request::address::Peer;
 use crate::decide::request::framing::{self, BodyLength, FramingError, Head};
+use crate::decide::request::path::CanonicalPath;
 use crate::decide::request::request_id;
 use crate::serve::shared::Shared;
 
@@ -71,6 +73,18 @@ impl<'a> Asked<'a> {
             path: String::from_utf8_lossy(self.path()),
             host: String::from_utf8_lossy(self.head.host.unwrap_or_default()),
         }
+    }
+
+    /// The endpoint of the issuer at the path of the request, whatever its method.
+    pub(super) fn endpoint(&self, account: &Account) -> Option<Endpoint> {
+        if let Some(route) = &account.evidence.route {
+            return route.endpoint();
+        }
+        let host = normalize_host(self.host()?)?;
+        let path = CanonicalPath::parse(self.path()).ok()?;
+        // Every endpoint has OPTIONS.
+        let routes = &account.snapshot.gate.routes;
+        routes.find(Some(&host), &Method::OPTIONS, &path).ok()?.endpoint()
     }
 
     /// What the gate reads of it.

@@ -10,6 +10,7 @@ mod buffers;
 mod client;
 mod decide;
 mod forward;
+mod issue;
 mod relay;
 mod streams;
 mod wire;
@@ -157,7 +158,12 @@ impl Exchange {
         let mut account = Account::new(&self.shared, began);
         let may_keep = may_keep && head.is_persistent();
         match decide::admit(&self.shared, &asked, &mut account).await {
-            Ok(permit) => self.forward(client, &asked, account, &permit, may_keep).await,
+            Ok(permit) => match permit.route().endpoint() {
+                None => self.forward(client, &asked, account, &permit, may_keep).await,
+                Some(endpoint) => {
+                    self.issue(client, &asked, account, (&permit, endpoint), may_keep).await
+                }
+            },
             Err(no) => {
                 answer::to_request(&self.shared, client, &asked, account, no, may_keep).await
             }

@@ -24,6 +24,7 @@ pub(crate) mod vault;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -237,6 +238,13 @@ impl Issuer {
                 .with_retry_after(wait),
         }
     }
+}
+
+/// The answer of every endpoint before the issuer is open.
+#[must_use]
+pub(crate) fn unavailable() -> Response<Bytes> {
+    let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "the issuer is starting");
+    error_answer(&error.with_retry_after(Duration::from_secs(1)), false)
 }
 
 /// The form of a request that authenticates a client.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::base::clock::UnixMillis;
 use crate::decide::gate::Evidence;
 use crate::decide::rejection::{Fault, Reason, Rejection};
+use crate::issue::error::ErrorCode;
 
 /// Why an admitted transfer ended before it was complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +83,8 @@ pub(crate) enum Outcome {
     Admitted,
     /// Refused by the gate, for the reason.
     Refused(Reason),
+    /// Refused by an endpoint of the issuer, with an OAuth error.
+    IssuerRefused(ErrorCode),
     /// Forwarded under `insecure_observe`, and would have been refused for the reason.
     WouldRefuse(Reason),
     /// Admitted, but the transfer ended before it was complete.
@@ -100,7 +103,7 @@ impl Outcome {
     pub(crate) const fn index(self) -> usize {
         match self {
             Self::Admitted => 0,
-            Self::Refused(_) => 1,
+            Self::Refused(_) | Self::IssuerRefused(_) => 1,
             Self::WouldRefuse(_) => 2,
             Self::Cut(_) => 3,
             Self::Fault(_) => 4,
@@ -119,6 +122,7 @@ impl Outcome {
         match self {
             Self::Admitted => None,
             Self::Refused(reason) | Self::WouldRefuse(reason) => Some(reason.as_str()),
+            Self::IssuerRefused(code) => Some(code.reason()),
             Self::Cut(cut) => Some(cut.as_str()),
             Self::Fault(fault) => Some(fault.as_str()),
         }

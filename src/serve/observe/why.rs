@@ -61,9 +61,11 @@ impl WhyRing {
     pub(crate) fn record(&self, record: &Record<'_>) {
         match record.outcome {
             Outcome::Admitted => {}
-            Outcome::Refused(_) | Outcome::WouldRefuse(_) | Outcome::Cut(_) | Outcome::Fault(_) => {
-                self.push(WhyEntry::new(record));
-            }
+            Outcome::Refused(_)
+            | Outcome::IssuerRefused(_)
+            | Outcome::WouldRefuse(_)
+            | Outcome::Cut(_)
+            | Outcome::Fault(_) => self.push(WhyEntry::new(record)),
         }
     }
 
@@ -128,6 +130,10 @@ fn further_steps(record: &Record<'_>) -> Vec<Step> {
             Fault::Internal => "internal",
         };
         all.push(Step { question, passed: false, answer });
+    }
+    if let Outcome::IssuerRefused(code) = record.outcome {
+        let answer = format!("{}: the endpoint answered with an error", code.reason());
+        all.push(Step { question: "issuer", passed: false, answer });
     }
     if let Outcome::Cut(cut) = record.outcome {
         let answer = format!("{}: {}", cut.as_str(), cut.explanation());

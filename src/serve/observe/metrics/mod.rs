@@ -142,9 +142,11 @@ impl Metrics {
         let upstream_fault = match record.outcome {
             Outcome::Fault(fault) => Some(fault),
             Outcome::Cut(Cut::UpstreamGone) => Some(Fault::UpstreamBroken),
-            Outcome::Cut(_) | Outcome::Admitted | Outcome::Refused(_) | Outcome::WouldRefuse(_) => {
-                None
-            }
+            Outcome::Cut(_)
+            | Outcome::Admitted
+            | Outcome::Refused(_)
+            | Outcome::IssuerRefused(_)
+            | Outcome::WouldRefuse(_) => None,
         };
         if let (Some(fault), Some(route)) = (upstream_fault, &evidence.route)
             && let Some(upstream) = route.upstream()

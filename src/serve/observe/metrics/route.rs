@@ -9,6 +9,7 @@ use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{Histogram, IntCounter};
 
 use crate::decide::rejection::{Fault, Reason};
+use crate::issue::error::ErrorCode;
 use crate::serve::observe::metrics::code;
 use crate::serve::observe::metrics::families::Families;
 use crate::serve::observe::record::{Cut, Outcome, Record};
@@ -38,6 +39,10 @@ impl RouteSeries {
         self.request(families, record.outcome, record.status).inc();
         if let Outcome::Refused(reason) | Outcome::WouldRefuse(reason) = record.outcome {
             self.rejection(families, reason).inc();
+        }
+        if let Outcome::IssuerRefused(code) = record.outcome {
+            // A slow path: each of these requests ran an endpoint.
+            families.rejections.with_label_values(&[code.reason(), &self.route]).inc();
         }
         if let Outcome::Cut(cut) = record.outcome {
             self.cut(families, cut).inc();
@@ -79,6 +84,9 @@ impl RouteSeries {
         }
         for reason in Reason::ALL {
             forget(&families.rejections, &[reason.as_str(), &self.route]);
+        }
+        for code in ErrorCode::ALL {
+            forget(&families.rejections, &[code.reason(), &self.route]);
         }
         for cut in Cut::ALL {
             forget(&families.transfers_cut, &[cut.as_str(), &self.route]);

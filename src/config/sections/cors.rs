@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderName, Method};
 
 use crate::config::language::walk::key::{Key, Section};
@@ -16,6 +17,7 @@ use crate::config::sections::identity::header_name;
 use crate::config::sections::method;
 use crate::decide::policy::{Methods, Preflight};
 use crate::decide::request::cors::Cors;
+use crate::decide::request::credential::KeySource;
 
 /// `cors` of a route.
 pub(super) static CORS: Key<Nested> = Key::new(
@@ -50,7 +52,7 @@ static METHODS: Key<List<Parsed<Method>>> = Key::new(
 static HEADERS: Key<List<Parsed<HeaderName>>> = Key::new(
     "headers",
     List(Parsed(header_name), 0, 100),
-    "request fields that a page may send besides the safelisted ones",
+    "request fields that a page may send besides the safelisted ones; absent adds those of API keys",
 )
 .or("[Authorization, Content-Type]");
 
@@ -66,13 +68,35 @@ static MAX_AGE: Key<Lasting> = Key::new(
 )
 .or("10m");
 
-/// `cors`. Without `methods`, those of the route.
-pub(super) fn cors(value: &Value<'_>, route: &Methods) -> Option<Arc<Cors>> {
+/// Listed already, or sent by browsers themselves.
+const NOT_ADDED: [HeaderName; 2] = [AUTHORIZATION, COOKIE];
+
+/// `cors`. Without `methods`, those of the route; without `headers`, those of API keys as well.
+pub(super) fn cors(
+    value: &Value<'_>,
+    route: &Methods,
+    key_places: &[KeySource],
+) -> Option<Arc<Cors>> {
     let section = value.section(&SECTION)?;
     let (origins, methods) = (section.read(&ORIGINS), section.written(&METHODS));
-    let headers = section.read(&HEADERS)?;
+    let mut headers = section.read(&HEADERS)?;
+    if !section.has(&HEADERS) {
+        let further = key_places.iter().map(|place| &place.header);
+        for header in further.filter(|one| !NOT_ADDED.contains(one)) {
+            if !headers.contains(header) {
+                headers.push(header.clone());
+            }
+        }
+    }
     let (credentials, max_age) = (section.read(&CREDENTIALS)?, section.read(&MAX_AGE)?);
     let (place, origins) = (section.find(&ORIGINS)?, origins?);
+    if origins.iter().any(|origin| **origin == *"applications") {
+        place.mistake(
+            "\"applications\", the origins of registered redirect URIs, is not available in this \
+             version; list the origins",
+        );
+        return None;
+    }
     let origins: Vec<&str> = origins.iter().map(AsRef::as_ref).collect();
     let methods = methods.unwrap_or_else(|| methods_of(route));
     match Cors::new(&origins, methods, headers, credentials, max_age) {

@@ -315,7 +315,7 @@ fn compile(
     let limits = keys.find(&LIMITS).and_then(|value| limits(&value, known.limits));
     let upstream = upstream(keys, known.upstreams);
     let timeouts = keys.read(&TIMEOUTS);
-    let (cors, preflight) = browsers(keys, &methods);
+    let (cors, preflight) = browsers(keys, &methods, known.key_places);
     Some(Route {
         index,
         limits: limits.unwrap_or_default(),
@@ -343,11 +343,15 @@ fn compile(
 
 /// `cors` and `preflight`, both of the route or both of `defaults`. A default `cors` takes the methods
 /// of the route that inherits it.
-fn browsers(keys: Keys<'_>, methods: &Methods) -> (Option<Arc<Cors>>, Preflight) {
+fn browsers(
+    keys: Keys<'_>,
+    methods: &Methods,
+    key_places: &[KeySource],
+) -> (Option<Arc<Cors>>, Preflight) {
     let sources = [Some(keys.own), keys.defaults].into_iter().flatten();
     let source = sources.into_iter().find(|section| section.has(&CORS) || section.has(&PREFLIGHT));
     let source = source.unwrap_or(keys.own);
-    let cors = source.find(&CORS).and_then(|value| cors(&value, methods));
+    let cors = source.find(&CORS).and_then(|value| cors(&value, methods, key_places));
     let preflight = preflight(source, cors.as_ref());
     (cors, preflight)
 }

@@ -1,5 +1,8 @@
 //! `issuer`: what is accepted, and every mistake with its place.
 
+use http::header::ACCESS_CONTROL_ALLOW_HEADERS;
+use http::{HeaderName, HeaderValue};
+
 use super::{bad, good};
 use crate::config::model::issuer::{StoreLocation, Trust};
 use crate::decide::policy::{Access, HostPattern};
@@ -416,4 +419,35 @@ fn contract_issuer_no_route_takes_its_paths() {
     good(&route("path: /oauth/token, hosts: [other.example]"));
     good(&route("path: /oauth/other"));
     bad(&route("path: /a, name: issuer.token"), &["routes[0]|the label of a route of the issuer"]);
+}
+
+#[test]
+fn contract_issuer_the_default_headers_of_cors_have_those_of_keys() {
+    let origin = "origins: ['https://a.example']";
+    let route = |keys: &str, cors: &str| {
+        format!(
+            "api_keys: {keys}\nroutes: [{{ path: /x, access: authenticated, cors: {{ {cors} }} }}]"
+        )
+    };
+    let headers = |lines: &str| {
+        let config = good(lines);
+        let cors = config.dynamic.routes.routes()[0].cors.clone().unwrap();
+        let request = [("origin", "https://a.example"), ("access-control-request-method", "GET")];
+        let request = request
+            .into_iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let fields = cors.preflight_fields(&request.collect());
+        let allowed = fields.into_iter().find(|(name, _)| name == ACCESS_CONTROL_ALLOW_HEADERS);
+        allowed.unwrap().1.to_str().unwrap().to_owned()
+    };
+    let (key, basic) =
+        ("{ files: [f] }", "{ files: [f], from: [{ header: Authorization, scheme: X }] }");
+    assert_eq!(headers(&route(key, origin)), "authorization, content-type, x-api-key");
+    assert_eq!(headers(&route(basic, origin)), "authorization, content-type");
+    let own = format!("{origin}, headers: [Content-Type]");
+    assert_eq!(headers(&route(key, &own)), "content-type");
+    bad(
+        &route(key, "origins: [applications]"),
+        &["routes[0].cors.origins|not available in this version; list the origins"],
+    );
 }

@@ -18,7 +18,10 @@ use crate::cli::admin_client::AdminClient;
 use crate::cli::answer::account_text;
 use crate::cli::{ConfigFile, Exit, Failure, Outcome, loading, print};
 use crate::config::snapshot::{Retained, Snapshot};
-use crate::decide::gate::{Charging, RequestHead};
+use crate::decide::api_key::KeyError;
+use crate::decide::gate::{Charging, Decision, RequestHead, Verdict};
+use crate::decide::jwt::JwtError;
+use crate::decide::rejection::Rejection;
 use crate::decide::request::address::Peer;
 use crate::decide::revocation::RevocationSet;
 use crate::serve::account::Account;
@@ -31,6 +34,9 @@ Examples:
     gatepost explain -c gatepost.yaml --method GET --path /api/orders --header @-
 
 Exit 0 when the request would be admitted, 1 when it would be refused.";
+
+/// The start of personal access tokens.
+const PAT_PREFIX: &[u8] = b"gp_pat_";
 
 /// Maximum size of all header lines; the listener refuses larger heads.
 const HEADER_BYTES_MAX: u64 = 64 << 10;
@@ -194,15 +200,34 @@ fn decide(arguments: &Explain, request: &Request) -> Result<(Account, String), F
     let (config, materials) = loading::load(&arguments.config.path)?;
     let revoked = revoked(&config.startup.state_dir);
     let realm = config.dynamic.realm.clone();
+    let issuer = config.startup.issuer.clone();
     // Limits for one request: the hash seed is not security relevant here.
     let retained = Retained::new(1, 0, [0, 0]);
     retained.revoked.store(Arc::new(revoked));
     let snapshot = Snapshot::compile(Arc::new(config.dynamic), Arc::new(materials), &retained, 0);
     let now = Clock::start().now();
     let decision = snapshot.gate.admit(&request.head(), now, Charging::Charge);
+    if issuer.is_some_and(|issuer| is_of_store(&decision, &request.headers, &issuer.url)) {
+        return Err(Failure::negative(
+            "the credential may be one of the issuer's store, which is not read here: use --live",
+        ));
+    }
     let account = Account::new(&decision, &realm, None);
     let raw = serde_json::to_string(&account);
     Ok((account, raw.map_err(|error| Failure::fault(error.to_string()))?))
+}
+
+/// Returns whether only the store of the issuer can tell what a refused credential is.
+fn is_of_store(decision: &Decision, headers: &HeaderMap, url: &str) -> bool {
+    let Verdict::Reject(rejection) = &decision.verdict else { return false };
+    let is_pat = |value: &HeaderValue| {
+        value.as_bytes().windows(PAT_PREFIX.len()).any(|text| text == PAT_PREFIX)
+    };
+    match rejection {
+        Rejection::Key(KeyError::Unknown | KeyError::Misplaced) => true,
+        Rejection::Token(JwtError::IssuerUnknown(issuer)) => issuer == url,
+        _ => headers.get_all(header::AUTHORIZATION).iter().any(is_pat),
+    }
 }
 
 /// The revocations of the running process, if this user may read them.

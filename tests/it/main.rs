@@ -37,6 +37,7 @@ mod failed_credentials;
 mod fuzz_corpus;
 mod identity;
 mod introspection;
+mod issuer_routes;
 mod jwks;
 mod jwt;
 mod lifecycle;

@@ -120,7 +120,12 @@ impl Logging {
     /// The options of the server.
     fn serve(self, config: PathBuf) -> Options {
         let Self { log_format, log_level } = self;
-        Options { config, log_format: log_format.into(), log_level: log_level.into() }
+        Options {
+            config,
+            log_format: log_format.into(),
+            log_level: log_level.into(),
+            new_store: false,
+        }
     }
 }
 
@@ -149,7 +154,11 @@ impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         match error {
             ServeError::Mistakes(mistakes) => Self::Mistakes(mistakes),
+            ServeError::Issuer(error) if error.is_mistake() => {
+                Self::Message(Exit::Configuration, error.to_string())
+            }
             ServeError::Revocations(_)
+            | ServeError::Issuer(_)
             | ServeError::Listen(_)
             | ServeError::System(..)
             | ServeError::Ended(_) => Self::fault(error.to_string()),

@@ -18,6 +18,9 @@ SIGHUP reloads configuration and key files. SIGTERM and SIGQUIT finish requests 
 pub(super) struct Run {
     #[command(flatten)]
     config: ConfigFile,
+    /// Start with a new, empty store where the store of the issuer is missing
+    #[arg(long)]
+    new_store: bool,
     /// Not available yet.
     #[arg(long, hide = true)]
     upgrade: bool,
@@ -28,6 +31,7 @@ pub(super) fn run(arguments: Run, logging: Logging) -> Outcome {
         let message = "--upgrade is not available yet: stop the running process first";
         return Err(Failure::usage(message));
     }
-    serve::run(&logging.serve(arguments.config.path))?;
+    let options = logging.serve(arguments.config.path);
+    serve::run(&serve::Options { new_store: arguments.new_store, ..options })?;
     Ok(Exit::Success)
 }

@@ -13,6 +13,7 @@ use crate::decide::jwt::Issuers;
 use crate::decide::rate_limit::LimitTable;
 use crate::decide::revocation::{Published, Revocations};
 use crate::decide::token_cache::TokenCache;
+use crate::issue::access_token::verification;
 
 /// State that survives a reload.
 #[derive(Clone, Debug)]
@@ -73,13 +74,19 @@ impl Snapshot {
     ) -> Self {
         let issuers = dynamic.issuers.iter().map(|source| Arc::clone(&source.settings));
         let issuers = issuers.zip(materials.key_sets.iter().cloned()).collect();
+        // A configuration that loses its issuer keeps the store until the restart that it needs.
+        let stored = retained.stored.as_ref().map(|stored| of_config(stored, &dynamic));
+        let own = stored.as_ref().zip(dynamic.issuer.as_ref()).map(|(stored, settings)| {
+            let verification = verification(stored.issuer(), &settings.audience);
+            (Arc::new(verification), stored.keys())
+        });
         let gate = Gate {
             routes: Arc::clone(&dynamic.routes),
             credentials: dynamic.credentials.clone(),
-            issuers: Arc::new(retained.issuers.renew(issuers)),
+            issuers: Arc::new(retained.issuers.renew(issuers, own)),
             tokens: Arc::clone(&retained.tokens),
             keys: Arc::clone(&materials.key_ring),
-            stored: retained.stored.clone(),
+            stored,
             revocations: Revocations::new(
                 Arc::clone(&retained.revoked),
                 Arc::clone(&materials.revoked),
@@ -94,4 +101,10 @@ impl Snapshot {
         };
         Self { generation, gate, dynamic, materials }
     }
+}
+
+/// The store with the roles that the configuration demands for scopes.
+fn of_config(stored: &Stored, dynamic: &Dynamic) -> Stored {
+    let rules = dynamic.issuer.as_ref().map(|settings| settings.rules.scopes.roles.clone());
+    rules.map_or_else(|| stored.clone(), |rules| stored.with_rules(Arc::new(rules)))
 }

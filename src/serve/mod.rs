@@ -11,7 +11,7 @@ pub(crate) mod exchange;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod introspection;
-#[cfg_attr(not(test), expect(dead_code, reason = "until the configuration has an issuer"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "until routes answer from the issuer"))]
 pub(crate) mod issuer;
 pub(crate) mod jwks;
 pub(crate) mod observe;
@@ -22,13 +22,12 @@ mod readiness;
 pub(crate) mod reload;
 pub(crate) mod revocation_log;
 pub(crate) mod shared;
-#[cfg_attr(not(test), expect(dead_code, reason = "until the configuration has an issuer"))]
 pub(crate) mod store;
 pub(crate) mod upstream;
 
 use std::io;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
@@ -50,6 +49,8 @@ use crate::serve::admin::{AdminHandle, Process};
 use crate::serve::downstream::connections::Connections;
 use crate::serve::downstream::listen::{Keepalives, ListenError, Place};
 use crate::serve::exchange::Exchange;
+use crate::serve::issuer::open::{Opening, StartError};
+use crate::serve::issuer::running::RunningIssuer;
 use crate::serve::jwks::Followers;
 use crate::serve::observe::Observers;
 use crate::serve::observe::access_log::AccessLog;
@@ -63,6 +64,8 @@ use crate::serve::published::Published;
 use crate::serve::reload::{Corridor, Opened, Reloader, Sources};
 use crate::serve::revocation_log::{LogError, RevocationLog};
 use crate::serve::shared::Shared;
+use crate::serve::store::Watch;
+use crate::serve::store::sqlite::Role;
 use crate::serve::upstream::{Connector, Pool, Resolver, Sweeper, Upstreams};
 
 /// How long exchanges that are cut at the end may take to write their records.
@@ -83,6 +86,8 @@ pub(crate) struct Options {
     pub log_format: LineFormat,
     /// The minimum log level.
     pub log_level: LevelFilter,
+    /// A new, empty store of the issuer is meant where one is missing.
+    pub new_store: bool,
 }
 
 /// The reasons why the process did not start, or ended by itself.
@@ -94,6 +99,9 @@ pub(crate) enum ServeError {
     /// The log of revocations.
     #[error("revocations: {0}")]
     Revocations(#[source] LogError),
+    /// The issuer.
+    #[error("{0}")]
+    Issuer(#[source] StartError),
     /// A listener.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -127,7 +135,6 @@ fn serve(options: &Options) -> Result<(), ServeError> {
     let opened = Corridor::open(&options.config, Sources::of_the_process(), seed)
         .map_err(ServeError::Mistakes)?;
     let Opened { startup, admin_token, snapshot, corridor } = opened;
-    refuse_issuer(&options.config, &startup)?;
     let observers = observers(&startup, options.log_format)?;
     log_exempt_peers(&snapshot);
     log_issuer(&startup, &snapshot);
@@ -142,6 +149,7 @@ fn serve(options: &Options) -> Result<(), ServeError> {
     let admin = serve_admin(&startup, admin_token, &process)?;
     let metrics = serve_metrics(&startup, &process)?;
     start_background(&startup, &process)?;
+    let issuer = start_issuer(options, &startup, &process, seed)?;
     let _watching = reload::watch(process.reloader)
         .map_err(|error| ServeError::System("watching files", error))?;
     let running = Running::start(&startup, &places, &shared, signals)?;
@@ -149,6 +157,9 @@ fn serve(options: &Options) -> Result<(), ServeError> {
     notify(Standing::Ready);
     let ended = running.until_the_end();
     drop(sockets);
+    if let Some(issuer) = issuer {
+        issuer.close();
+    }
     if !shared.observers.access_log.flush(FLUSH_MAX) {
         tracing::warn!("the last lines of the access log may be lost");
     }
@@ -157,18 +168,40 @@ fn serve(options: &Options) -> Result<(), ServeError> {
     ended
 }
 
-/// The section is checked, and nothing runs behind its routes yet.
-fn refuse_issuer(file: &Path, startup: &Startup) -> Result<(), ServeError> {
-    if startup.issuer.is_none() {
-        return Ok(());
-    }
-    Err(ServeError::Mistakes(vec![Mistake {
-        file: file.to_owned(),
-        line: 0,
-        column: 0,
-        path: "issuer".to_owned(),
-        message: "\"issuer\" is not available in this version; remove it".to_owned(),
-    }]))
+/// Opens the store of the issuer before the listeners open: while it is loaded, `/readyz` fails.
+fn start_issuer(
+    options: &Options,
+    startup: &Startup,
+    process: &Process,
+    seed: [u64; 2],
+) -> Result<Option<Arc<RunningIssuer>>, ServeError> {
+    let Process { shared, reloader } = process;
+    let snapshot = shared.snapshots.load_full();
+    let configured = startup.issuer.as_ref().zip(snapshot.dynamic.issuer.as_ref());
+    let Some((issuer, settings)) = configured else { return Ok(None) };
+    let series = shared.observers.metrics.store();
+    let opening = Opening {
+        startup: issuer,
+        rotation: settings.rotation,
+        state_dir: &startup.state_dir,
+        insecure_file_modes: snapshot.dynamic.insecure_file_modes,
+        clock: shared.clock,
+        role: Role::Run,
+        watch: Watch { series, audit: Arc::default() },
+        new_store: options.new_store,
+    };
+    let published = reloader.published();
+    let running = RunningIssuer::start((issuer, settings), &opening, published, seed);
+    let running = running.map_err(|error| match error {
+        StartError::Mistakes(mistakes) => ServeError::Mistakes(mistakes),
+        other => ServeError::Issuer(other),
+    })?;
+    reloader.follow_store(running.open.stored(issuer));
+    let credentials = running.open.live.load().size().credentials;
+    tracing::info!(issuer = &*issuer.url, credentials, "issuer: store loaded");
+    let _ = shared.issuer.set(Arc::clone(&running.endpoints));
+    let _ = shared.issuer_store.set(Arc::clone(&running));
+    Ok(Some(running))
 }
 
 /// Logs the peers that budgets by address exempt (the contract, "Failed credentials").

@@ -8,6 +8,7 @@ use crate::base::clock::{Clock, UnixMillis};
 use crate::config::snapshot::Snapshots;
 use crate::serve::introspection::Introspection;
 use crate::serve::issuer::Issuer;
+use crate::serve::issuer::running::RunningIssuer;
 use crate::serve::jwks::KeyServers;
 use crate::serve::observe::Observers;
 use crate::serve::published::Published;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) revocations: RevocationLog,
     /// The state that `/readyz` shows.
     pub(crate) readiness: Arc<Readiness>,
+    /// Its store and keys, from then on.
+    pub(crate) issuer_store: OnceLock<Arc<RunningIssuer>>,
     /// Start of the process.
     pub(crate) started: UnixMillis,
 }
@@ -52,6 +55,7 @@ impl Shared {
             issuer: OnceLock::new(),
             revocations,
             readiness: Arc::default(),
+            issuer_store: OnceLock::new(),
             started: published.started,
         }
     }

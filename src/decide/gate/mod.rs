@@ -452,6 +452,9 @@ impl Gate {
     /// Checks everything that was established against the revocations, cached or not.
     fn check_revoked(&self, now: Now, evidence: &Evidence) -> Result<(), Rejection> {
         let token = evidence.token.as_ref();
+        if let (Some(stored), Some(token)) = (&self.stored, token) {
+            stored.check_token(token)?;
+        }
         if let Some(hit) = token.and_then(|token| self.revocations.find_token(token, now.unix)) {
             return Err(Rejection::TokenRevoked(hit));
         }

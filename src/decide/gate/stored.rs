@@ -1,31 +1,79 @@
-//! Keys and personal access tokens of the store.
+//! Keys, personal access tokens and access tokens of the store.
 //!
 //! Owns their look-up beside the ring of the key files: both form one ring, and a key that both know
 //! is refused when either refuses it. An attacker would present a token of gatepost where another
 //! issuer reads it: it counts in `Authorization: Bearer` alone, and is sent to no issuer. Never reads
 //! the store: what is live is in memory.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::base::clock::UnixTime;
 use crate::base::sha256::sha256;
 use crate::decide::api_key::format::{self, Form, SecretKind};
 use crate::decide::api_key::{KeyError, KeyRing, VerifiedKey};
+use crate::decide::jwt::{FollowedKeys, VerifiedToken};
 use crate::decide::live::{Kind, Live, LiveError, Principals, RoleRules};
 
 /// The credentials of the store, and the rules that cut their scopes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Stored {
+    issuer: Arc<str>,
     live: Arc<Live>,
+    keys: Arc<FollowedKeys>,
     principals: Arc<Principals>,
     rules: Arc<RoleRules>,
 }
 
+/// No digest.
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored").field("issuer", &self.issuer).field("live", &self.live).finish()
+    }
+}
+
 impl Stored {
-    /// What is live, the principals that were built from it, and the scopes that need a role.
+    /// What is live in the store of the issuer of this URL, and the keys that verify its access
+    /// tokens.
     #[must_use]
-    pub fn new(live: Arc<Live>, principals: Arc<Principals>, rules: Arc<RoleRules>) -> Self {
-        Self { live, principals, rules }
+    pub fn new(issuer: &str, live: Arc<Live>, keys: Arc<FollowedKeys>) -> Self {
+        let (principals, rules) = (Arc::new(Principals::new(issuer)), Arc::default());
+        Self { issuer: issuer.into(), live, keys, principals, rules }
+    }
+
+    /// The same store, with these scopes that need a role.
+    #[must_use]
+    pub fn with_rules(&self, rules: Arc<RoleRules>) -> Self {
+        Self { rules, ..self.clone() }
+    }
+
+    /// The keys that verify access tokens.
+    #[must_use]
+    pub fn keys(&self) -> Arc<FollowedKeys> {
+        Arc::clone(&self.keys)
+    }
+
+    /// `iss` of access tokens.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Checks that an access token of this issuer has not ended, cached or not: itself, its grant,
+    /// its application, its person, and the key that signed it. Tokens of others are left alone.
+    ///
+    /// # Errors
+    /// [`LiveError`].
+    pub(super) fn check_token(&self, token: &VerifiedToken) -> Result<(), LiveError> {
+        let principal = token.principal();
+        if *principal.issuer() != *self.issuer {
+            return Ok(());
+        }
+        let set = self.live.read();
+        token.kid().map_or(Ok(()), |kid| set.check_key(kid))?;
+        // Every token of the issuer has both.
+        let (client, id) = (principal.client_id(), principal.credential_id());
+        set.check_token(principal.subject(), client.unwrap_or(""), id.unwrap_or(""))
     }
 
     /// Verifies a key that the ring of the key files or the store may know.
@@ -89,6 +137,7 @@ fn refusal(error: LiveError) -> KeyError {
         | LiveError::PersonUnknown(_)
         | LiveError::ApplicationDisabled(_)
         | LiveError::ApplicationUnknown(_)
+        | LiveError::KeyEnded(_)
         | LiveError::GrantEnded(_) => KeyError::Unknown,
     }
 }

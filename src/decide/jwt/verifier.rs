@@ -17,7 +17,8 @@ use crate::decide::jwt::json::{self, JsonFault, Origin};
 use crate::decide::jwt::key::VerifyingKey;
 use crate::decide::jwt::validity::Validity;
 use crate::decide::jwt::{
-    ClaimError, IssuerSettings, IssuerTemplate, JwtError, KeySet, TOKEN_BYTES_MAX, claims,
+    ClaimError, FollowedKeys, IssuerSettings, IssuerTemplate, JwtError, KeySet, TOKEN_BYTES_MAX,
+    claims,
 };
 use crate::decide::principal::Principal;
 use crate::decide::request::credential::TokenPlace;
@@ -154,8 +155,27 @@ impl Default for Issuers {
 #[derive(Debug)]
 pub(super) struct Issuer {
     pub(super) settings: Arc<IssuerSettings>,
-    keys: Arc<KeySet>,
+    keys: Keys,
     pub(super) epoch: Epoch,
+}
+
+/// The keys of an issuer.
+#[derive(Clone, Debug)]
+enum Keys {
+    /// Those of a snapshot.
+    Fixed(Arc<KeySet>),
+    /// Those of the issuer in this process: a key that was ended is gone from the next request on.
+    Followed(Arc<FollowedKeys>),
+}
+
+impl Keys {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Fixed(one), Self::Fixed(other)) => Arc::ptr_eq(one, other),
+            (Self::Followed(one), Self::Followed(other)) => Arc::ptr_eq(one, other),
+            (Self::Fixed(_), Self::Followed(_)) | (Self::Followed(_), Self::Fixed(_)) => false,
+        }
+    }
 }
 
 impl Issuers {
@@ -163,17 +183,27 @@ impl Issuers {
     /// sees to that; the last one wins here).
     #[must_use]
     pub fn new(issuers: Vec<(Arc<IssuerSettings>, Arc<KeySet>)>) -> Self {
-        Self::default().renew(issuers)
+        Self::default().renew(issuers, None)
     }
 
-    /// The issuers after a reload. One that has the very same key set and equal settings stays in
-    /// its epoch, so that what was verified under it need not be verified again.
+    /// The issuers after a reload, with the issuer of this process if there is one. One that has the
+    /// very same key set and equal settings stays in its epoch, so that what was verified under it
+    /// need not be verified again.
     #[must_use]
-    pub(crate) fn renew(&self, issuers: Vec<(Arc<IssuerSettings>, Arc<KeySet>)>) -> Self {
-        let with_epoch = |(settings, keys): (Arc<IssuerSettings>, Arc<KeySet>)| {
+    pub(crate) fn renew(
+        &self,
+        issuers: Vec<(Arc<IssuerSettings>, Arc<KeySet>)>,
+        own: Option<(Arc<IssuerSettings>, Arc<FollowedKeys>)>,
+    ) -> Self {
+        let issuers = issuers.into_iter().map(|(settings, keys)| (settings, Keys::Fixed(keys)));
+        let own = own.map(|(settings, keys)| (settings, Keys::Followed(keys)));
+        self.with(issuers.chain(own).collect())
+    }
+
+    fn with(&self, issuers: Vec<(Arc<IssuerSettings>, Keys)>) -> Self {
+        let with_epoch = |(settings, keys): (Arc<IssuerSettings>, Keys)| {
             let before = self.by_identifier.get(&settings.issuer);
-            let same = before
-                .filter(|before| Arc::ptr_eq(&before.keys, &keys) && before.settings == settings);
+            let same = before.filter(|before| before.keys.is(&keys) && before.settings == settings);
             let epoch = same.map_or_else(Epoch::next, |before| before.epoch);
             (Arc::clone(&settings.issuer), Issuer { settings, keys, epoch })
         };
@@ -276,7 +306,15 @@ impl Issuers {
             return Err(JwtError::TooLong(bytes_max));
         }
         header.check(&issuer.settings)?;
-        let key = issuer.key(&header)?;
+        let followed;
+        let keys = match &issuer.keys {
+            Keys::Fixed(keys) => &**keys,
+            Keys::Followed(keys) => {
+                followed = keys.load();
+                &**followed
+            }
+        };
+        let key = issuer.key(keys, &header)?;
         key.verify(compact.signed, &compact.signature)?;
         issuer.check_key_issuer(key, &claims)?;
         // From here on the claims are the issuer's word.
@@ -340,13 +378,13 @@ impl Issuer {
     }
 
     /// The key by (issuer, `kid`); the header's `alg` can only confirm it.
-    fn key(&self, header: &Header) -> Result<&VerifyingKey, JwtError> {
-        if self.keys.is_empty() {
+    fn key<'k>(&self, keys: &'k KeySet, header: &Header) -> Result<&'k VerifyingKey, JwtError> {
+        if keys.is_empty() {
             let issuer = Arc::clone(&self.settings.name);
             return Err(JwtError::KeysUnavailable { issuer });
         }
         let kid = header.kid.as_deref();
-        let key = self.keys.choose(header).ok_or_else(|| JwtError::KeyUnknown {
+        let key = keys.choose(header).ok_or_else(|| JwtError::KeyUnknown {
             issuer: Arc::clone(&self.settings.name),
             kid: kid.map(shortened),
         })?;

@@ -157,6 +157,9 @@ pub enum LiveError {
     /// The grant of a token has ended.
     #[error("the token or its grant {0} was revoked")]
     GrantEnded(Box<str>),
+    /// The key that signed a token has ended.
+    #[error("the signing key {0} was retired")]
+    KeyEnded(Box<str>),
 }
 
 /// Where the current set is: one load per request, one store per change.

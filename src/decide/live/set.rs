@@ -217,6 +217,17 @@ impl LiveSet {
         }
     }
 
+    /// Checks that a signing key has not ended.
+    ///
+    /// # Errors
+    /// [`LiveError::KeyEnded`].
+    pub fn check_key(&self, kid: &str) -> Result<(), LiveError> {
+        match self.ended.find(kid) {
+            Some(_) => Err(LiveError::KeyEnded(kid.into())),
+            None => Ok(()),
+        }
+    }
+
     /// The person of this id, who must be enabled.
     fn person(&self, id: &str) -> Result<&Arc<Person>, LiveError> {
         match self.people.find(id) {
@@ -317,6 +328,18 @@ impl LiveSet {
             let at = UnixTime(place.last_use().load(Ordering::Relaxed).into());
             (at.0 > 0 && at >= since).then(|| (place.id(), at))
         })
+    }
+
+    /// The number of credentials of a kind in a state. Reads them all: for a scrape.
+    #[must_use]
+    pub fn count(&self, kind: Kind, state: State) -> usize {
+        let recent = self.recent.rows().map(|recent| Place::Recent(recent));
+        let base = self
+            .base
+            .views()
+            .filter(|view| self.recent.len() == 0 || self.recent.find(view.digest()).is_none());
+        let is_hit = |place: &Place<'_>| place.kind() == kind && place.state() == state;
+        base.map(Place::Base).chain(recent).filter(is_hit).count()
     }
 
     /// The memory of the base.

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::decide::api_key::KeyError;
 use crate::decide::jwt::JwtError;
+use crate::decide::live::LiveError;
 use crate::decide::policy::AccessDenied;
 use crate::decide::rate_limit::Standing;
 use crate::decide::request::credential::CredentialError;
@@ -73,6 +74,9 @@ pub enum Rejection {
     /// The token is valid but revoked.
     #[error("token: {0}")]
     TokenRevoked(Hit),
+    /// The token is one of this issuer, valid, and has ended.
+    #[error("token: {0}")]
+    TokenEnded(#[from] LiveError),
     /// The API key is valid but revoked.
     #[error("key: {0}")]
     KeyRevoked(Hit),
@@ -295,7 +299,7 @@ refusals! {
     IntrospectionFailed: Rejection::Token(JwtError::IntrospectionFailed { .. }),
         "introspection_failed", "token introspection failed",
         step "token", UNAVAILABLE;
-    TokenRevoked: Rejection::TokenRevoked(_),
+    TokenRevoked: Rejection::TokenRevoked(_) | Rejection::TokenEnded(_),
         "token_revoked", "token revoked",
         step "token", INVALID_TOKEN;
     KeyMalformed: Rejection::Key(KeyError::Malformed),

@@ -101,6 +101,10 @@ async fn metrics(State(process): Context) -> Response {
     for server in shared.key_servers.all() {
         shared.observers.metrics.key_server_stands(server.name(), &server.standing(), now);
     }
+    if let Some(issuer) = shared.issuer_store.get() {
+        let stages: Vec<_> = issuer.open.keys.list().iter().map(|row| row.stage).collect();
+        shared.observers.metrics.issuer_has(&issuer.open.live, &stages);
+    }
     let text = shared.observers.metrics.render(&shared.snapshots.load(), shared.clock.now().unix);
     ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response()
 }

@@ -13,8 +13,11 @@ mod failures;
 mod introspect;
 pub(crate) mod keys;
 pub(crate) mod manage;
+pub(crate) mod open;
+mod pepper_file;
 mod respond;
 mod revoke;
+pub(crate) mod running;
 mod settings;
 #[cfg(test)]
 mod tests;

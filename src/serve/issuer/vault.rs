@@ -188,10 +188,18 @@ impl Vault {
 /// # Errors
 /// [`VaultError::Missing`], or a failure of the store.
 pub(crate) async fn check_complete(store: &Store, peppers: &Peppers) -> Result<(), VaultError> {
-    let all = Query::all::<rows::Pepper>("purpose", &Box::<str>::from(SAFE_STORE));
-    let needed: Vec<rows::Pepper> = read_query(store, Query { live: true, ..all }).await?;
+    let needed = known_peppers(store).await?;
     let missing = needed.into_iter().find(|row| peppers.find(row.id.as_str()).is_none());
     missing.map_or(Ok(()), |row| Err(VaultError::Missing(row.id.0)))
+}
+
+/// The peppers that secrets of the store may be sealed under.
+///
+/// # Errors
+/// A failure of the store.
+pub(crate) async fn known_peppers(store: &Store) -> Result<Vec<rows::Pepper>, VaultError> {
+    let all = Query::all::<rows::Pepper>("purpose", &Box::<str>::from(SAFE_STORE));
+    read_query(store, Query { live: true, ..all }).await
 }
 
 async fn record(store: &Store, pepper: &Pepper) -> Result<(), VaultError> {

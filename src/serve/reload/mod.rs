@@ -17,6 +17,7 @@ use crate::base::clock::{Clock, UnixMillis};
 use crate::config::files::disk::LocalDisk;
 use crate::config::snapshot::Snapshot;
 use crate::config::{Config, Materials, Mistake};
+use crate::decide::gate::Stored;
 use crate::decide::jwt::KeySet;
 use crate::serve::observe::report::ReloadReport;
 use crate::serve::published::Published;
@@ -141,6 +142,13 @@ impl Reloader {
             self.publish(snapshot, Clock::unix_millis());
         }
         changed
+    }
+
+    /// Puts the credentials of the store in force, before the listeners open.
+    pub(crate) fn follow_store(&self, stored: Stored) {
+        let mut corridor = self.corridor.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = corridor.follow_store(stored);
+        self.publish(snapshot, Clock::unix_millis());
     }
 
     /// The report of the last reload, or of the start.

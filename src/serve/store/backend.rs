@@ -103,6 +103,14 @@ pub trait Backend {
     /// Deletes rows that ended before `ends`, a bounded number of them.
     fn sweep(&mut self, ends: UnixTime) -> impl Future<Output = Result<u64, Failure>>;
 
+    /// Deletes lines of the audit log from before `before`, and the oldest beyond `bytes`, a bounded
+    /// number of them.
+    fn sweep_audit(
+        &mut self,
+        before: UnixTime,
+        bytes: u64,
+    ) -> impl Future<Output = Result<u64, Failure>>;
+
     /// Erases the sealed successors of refresh tokens that were used before `used`: their grace is
     /// over.
     fn erase_successors(&mut self, used: UnixTime) -> impl Future<Output = Result<(), Failure>>;

@@ -10,6 +10,7 @@ mod backend;
 mod clock;
 pub mod follow;
 mod job;
+mod series;
 pub mod sqlite;
 #[cfg(test)]
 pub(in crate::serve) mod tests;
@@ -28,6 +29,7 @@ use crate::issue::rows::{DamagedRow, Id, Table, Value};
 pub use backend::Backend;
 pub use job::Caller;
 use job::{Job, Run};
+pub use series::{AuditLimits, StoreSeries, Watch};
 
 /// The most intents that wait for the writer; one more gets [`Failure::Busy`].
 pub const WAITING_MAX: usize = 1024;

@@ -16,7 +16,7 @@ use crate::issue::rows::{Table, Value};
 use crate::serve::store::backend::{Backend, Changed, Page};
 use crate::serve::store::clock::StoreClock;
 use crate::serve::store::job::{Caller, Draft, Job, Run};
-use crate::serve::store::{Clocks, Failure, Followers, NotStored};
+use crate::serve::store::{Clocks, Failure, Followers, NotStored, Watch};
 
 /// The most queries of one intent: a faulty intent would ask forever.
 const QUERIES_MAX: usize = 64;
@@ -29,6 +29,8 @@ const OWED_MAX: usize = 10_000;
 const GRACE_MAX: Duration = Duration::from_secs(60 * 60);
 /// Uses of credentials in one transaction.
 const USES_MAX: usize = 1_000;
+/// Rows between two lines of the log while everything is loaded.
+const PROGRESS_ROWS: usize = 250_000;
 /// Between two tries to keep space back again.
 const RESERVE_RETRY: Duration = Duration::from_secs(10);
 
@@ -38,6 +40,7 @@ pub(crate) struct Writer<B> {
     clocks: Clocks,
     clock: StoreClock,
     followers: Box<dyn Followers>,
+    watch: Watch,
     /// Ends that are in force and not stored.
     owed: VecDeque<Box<dyn Job>>,
     /// Those of them that fail alone, for example on a damaged row: tried again every minute.
@@ -50,6 +53,8 @@ pub(crate) struct Writer<B> {
     version: u64,
     /// The last look failed.
     is_down: bool,
+    /// The last look that did not.
+    looked: Monotonic,
 }
 
 /// An intent of a transaction that is not committed yet.
@@ -59,20 +64,28 @@ struct Done {
 }
 
 impl<B: Backend> Writer<B> {
-    pub(crate) fn new(backend: B, clocks: Clocks, followers: Box<dyn Followers>) -> Self {
-        let clock = StoreClock::start(clocks(), UnixTime(0));
+    pub(crate) fn new(
+        backend: B,
+        clocks: Clocks,
+        followers: Box<dyn Followers>,
+        watch: Watch,
+    ) -> Self {
+        let now = clocks();
+        let (clock, looked) = (StoreClock::start(now, UnixTime(0)), now.monotonic);
         let (owed, stuck, reserve_after) = (VecDeque::new(), VecDeque::new(), Monotonic(0));
         Self {
             backend,
             clocks,
             clock,
             followers,
+            watch,
             owed,
             stuck,
             reserve_after,
             seen: 0,
             version: 0,
             is_down: false,
+            looked,
         }
     }
 
@@ -84,6 +97,7 @@ impl<B: Backend> Writer<B> {
         self.followers.reset();
         // The rows do not have them yet, and are not to bring back what they end.
         self.end_owed(|_| true);
+        let mut loaded = 0;
         for table in Table::ALL.into_iter().filter(|table| table.is_followed()) {
             let mut after = None;
             loop {
@@ -91,6 +105,10 @@ impl<B: Backend> Writer<B> {
                 after = rows.last().and_then(|row| row.first().cloned());
                 let writes: Vec<_> =
                     rows.into_iter().map(|values| Write { table, values }).collect();
+                loaded += writes.len();
+                if loaded / PROGRESS_ROWS > (loaded - writes.len()) / PROGRESS_ROWS {
+                    tracing::info!(rows = loaded, "store: loading");
+                }
                 self.followers.apply(&writes);
                 if !more {
                     break;
@@ -99,6 +117,7 @@ impl<B: Backend> Writer<B> {
         }
         self.followers.loaded();
         self.seen = number;
+        self.watch.series.up.set(1);
         Ok(())
     }
 
@@ -107,6 +126,13 @@ impl<B: Backend> Writer<B> {
         let was_down = self.is_down;
         let looked = self.try_look().await;
         self.is_down = looked.is_err();
+        self.watch.series.up.set(i64::from(!self.is_down));
+        let now = (self.clocks)().monotonic;
+        if looked.is_ok() {
+            self.looked = now;
+        }
+        let lag = now.0.saturating_sub(self.looked.0) / 1_000_000_000;
+        self.watch.series.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
         match looked {
             Ok(()) if was_down => tracing::info!("store: available again"),
             Err(error) if !was_down => {
@@ -171,6 +197,12 @@ impl<B: Backend> Writer<B> {
         self.owed.append(&mut self.stuck);
         self.repay().await;
         let Some(ends) = self.clock.deletable() else { return };
+        let (keep, bytes) = self.watch.audit.get();
+        if let Err(error) =
+            self.backend.sweep_audit(UnixTime(now.0.saturating_sub(keep)), bytes).await
+        {
+            tracing::warn!(%error, "store: old lines of the audit log cannot be deleted");
+        }
         match self.backend.sweep(ends).await {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "store: deleted what ended more than 7 days ago"),
@@ -313,6 +345,7 @@ impl<B: Backend> Writer<B> {
 
     /// Answers an intent that is not stored. What it ends is in force on this node all the same.
     async fn fail(&mut self, mut job: Box<dyn Job>, failure: Failure) {
+        self.watch.series.failed(job.name());
         tracing::error!(intent = job.name(), error = %failure, "store: not stored");
         // What a commit of unknown outcome ended may be ended already: its own decision counts.
         if !matches!(failure, Failure::Unknown(_)) {
@@ -337,6 +370,7 @@ impl<B: Backend> Writer<B> {
         &mut self,
         jobs: &mut [Box<dyn Job>],
     ) -> Result<Vec<Option<Failure>>, Failure> {
+        let began = (self.clocks)().monotonic;
         let done = match self.try_all(jobs).await {
             Ok(done) => done,
             Err(failure) => {
@@ -346,11 +380,13 @@ impl<B: Backend> Writer<B> {
         };
         let (at, results) = done;
         let mut failures = Vec::with_capacity(jobs.len());
+        let now = (self.clocks)().monotonic;
         for (job, result) in jobs.iter_mut().zip(results) {
             let failure = match result {
                 Ok(done) => {
                     self.seen = self.seen.max(done.number);
                     self.apply(&done.draft.writes);
+                    self.watch.series.stored(job.name(), began, now);
                     job.answer(Ok((done.number, at)));
                     None
                 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::decide::api_key::VerifiedKey;
 use crate::decide::api_key::format::SecretKind;
 use crate::decide::gate::{Evidence, Stored};
-use crate::decide::live::{Change, Credential, Kind, Live, Person, Principals, RoleRules, State};
+use crate::decide::live::{Change, Credential, Kind, Live, Person, RoleRules, State};
 use crate::decide::policy::Requirement;
 use crate::decide::request::credential::{CredentialKind, Presented};
 use crate::decide::scope::ScopeSet;
@@ -44,9 +44,9 @@ fn ada(enabled: bool) -> Change {
 fn tried() -> (Tried, Arc<Live>) {
     let live = Arc::new(Live::default());
     let rules = RoleRules::new([("admin".into(), Box::from([Box::from("operator")]))]);
-    let principals = Arc::new(Principals::new(ISSUER));
+    let stored = Stored::new(ISSUER, Arc::clone(&live), Arc::default());
     let mut tried = Tried::new(ROUTES);
-    tried.snapshot.gate.stored = Some(Stored::new(Arc::clone(&live), principals, Arc::new(rules)));
+    tried.snapshot.gate.stored = Some(stored.with_rules(Arc::new(rules)));
     live.change([ada(true)]);
     (tried, live)
 }

@@ -6,6 +6,7 @@
 
 mod code;
 mod families;
+mod issuer;
 mod key_server;
 mod route;
 

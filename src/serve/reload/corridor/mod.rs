@@ -22,6 +22,7 @@ use crate::config::snapshot::{Retained, Snapshot};
 use crate::config::{
     Config, Dynamic, IntrospectionFiles, KeyLocation, KeySource, Materials, Mistake, Startup,
 };
+use crate::decide::gate::Stored;
 use crate::decide::revocation::Published;
 
 /// Returns the value of `${NAME}`.
@@ -151,6 +152,12 @@ impl Corridor {
     #[must_use]
     pub(crate) fn revoked(&self) -> Arc<Published> {
         Arc::clone(&self.retained.revoked)
+    }
+
+    /// Takes over the credentials of a store. Returns the snapshot to publish.
+    pub(super) fn follow_store(&mut self, stored: Stored) -> Snapshot {
+        self.retained.stored = Some(stored);
+        self.compile()
     }
 
     /// The configuration file.

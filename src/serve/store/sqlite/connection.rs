@@ -291,6 +291,23 @@ impl Backend for Sqlite {
         Ok(deleted)
     }
 
+    async fn sweep_audit(&mut self, before: UnixTime, bytes: u64) -> Result<u64, Failure> {
+        let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        let statement = query(AUDIT_BY_AGE).bind(number(before.0)).bind(i64::from(PAGE));
+        let done = statement.execute(&mut self.connection).await.map_err(failure)?;
+        let mut deleted = done.rows_affected();
+        // A few bytes of a line are columns that have no text: what a line takes is an estimate.
+        let kept = self.int(AUDIT_BYTES).await?;
+        if kept > bytes {
+            let lines = self.int("SELECT count(*) FROM audit").await?.max(1);
+            let beyond = (kept - bytes).div_ceil((kept / lines).max(1)).min(PAGE.into());
+            let statement = query(AUDIT_OLDEST).bind(number(beyond));
+            let done = statement.execute(&mut self.connection).await.map_err(failure)?;
+            deleted += done.rows_affected();
+        }
+        Ok(deleted)
+    }
+
     async fn erase_successors(&mut self, used: UnixTime) -> Result<(), Failure> {
         let sql = "UPDATE refresh_tokens SET sealed = NULL WHERE sealed IS NOT NULL AND used < $1";
         let statement = bind(query(sql), used.to_value());
@@ -301,6 +318,18 @@ impl Backend for Sqlite {
         let _ = self.connection.close().await;
     }
 }
+
+const AUDIT_BY_AGE: &str = "DELETE FROM audit WHERE (number, position) IN \
+     (SELECT number, position FROM audit WHERE at < $1 LIMIT $2)";
+
+const AUDIT_OLDEST: &str = "DELETE FROM audit WHERE (number, position) IN \
+     (SELECT number, position FROM audit ORDER BY number, position LIMIT $1)";
+
+/// The texts of every line, and what numbers and the index take.
+const AUDIT_BYTES: &str = "SELECT coalesce(sum(60 + length(act) + length(actor) \
+     + 2 * coalesce(length(subject), 0) + coalesce(length(application), 0) \
+     + coalesce(length(credential), 0) + coalesce(length(address), 0) \
+     + coalesce(length(request), 0)), 0) FROM audit";
 
 /// What may be deleted once it ended before `$1`, at most `$2` rows of each table, in the order of
 /// the references between them.
@@ -336,3 +365,48 @@ const SWEEPS: &[&str] = &[
      AND NOT EXISTS (SELECT 1 FROM applications WHERE owner = p.id) LIMIT $2)",
     "DELETE FROM changes WHERE number IN (SELECT number FROM changes WHERE at < $1 LIMIT $2)",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issue::rows::Id;
+    use crate::serve::store::sqlite::{Role, schema};
+    use crate::serve::store::tests::block_on;
+
+    fn line(number: u64) -> Audit {
+        Audit {
+            number,
+            position: 0,
+            at: UnixTime(number),
+            act: "key.create".into(),
+            actor: "operator".into(),
+            subject: Some(Id::from("usr_ada")),
+            application: None,
+            credential: None,
+            address: None,
+            request: None,
+        }
+    }
+
+    #[test]
+    fn contract_audit_lines_are_deleted_by_age_and_the_oldest_beyond_the_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gatepost.db");
+        let files = Files::open(&path, Role::Command).unwrap();
+        block_on(async {
+            let mut connection = writer(&path).await.unwrap();
+            schema::migrate(&mut connection, &path, schema::MIGRATIONS).await.unwrap();
+            let mut store = Sqlite::new(connection, files);
+            for number in 1..=100 {
+                store.audit(&line(number)).await.unwrap();
+            }
+            let size = store.int(AUDIT_BYTES).await.unwrap();
+            assert_eq!(store.sweep_audit(UnixTime(0), u64::MAX).await, Ok(0));
+            assert_eq!(store.sweep_audit(UnixTime(11), u64::MAX).await, Ok(10));
+            assert_eq!(store.int("SELECT min(number) FROM audit").await, Ok(11));
+            assert_eq!(store.sweep_audit(UnixTime(0), size / 2).await, Ok(40));
+            assert_eq!(store.int("SELECT min(number) FROM audit").await, Ok(51));
+            assert_eq!(store.int("SELECT count(*) FROM audit").await, Ok(50));
+        });
+    }
+}

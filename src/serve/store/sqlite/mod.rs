@@ -23,7 +23,7 @@ use crate::issue::rows::Value;
 use crate::serve::store::job::Job;
 use crate::serve::store::writer::Writer;
 use crate::serve::store::{
-    BATCH_MAX, Clocks, Command, Failure, Followers, Listing, Store, WAITING_MAX,
+    BATCH_MAX, Clocks, Command, Failure, Followers, Listing, Store, WAITING_MAX, Watch,
 };
 use connection::{Sqlite, find};
 use file::Files;
@@ -45,6 +45,7 @@ pub enum Role {
     /// `run`: at most one for a file.
     Run,
     /// A command beside it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "until commands open a store"))]
     Command,
 }
 
@@ -113,16 +114,31 @@ impl OpenError {
     }
 }
 
-/// Opens the store in a folder, on a thread of its own. When this returns, `followers` have all
-/// rows that they follow.
+/// Opens the store in a folder, with series that nothing scrapes.
 ///
 /// # Errors
 /// [`OpenError`].
+#[cfg(test)]
 pub fn open(
     folder: &Path,
     role: Role,
     clocks: Clocks,
     followers: Box<dyn Followers>,
+) -> Result<Store, OpenError> {
+    open_watched(folder, role, clocks, followers, Watch::default())
+}
+
+/// Opens the store in a folder, on a thread of its own. When this returns, `followers` have all
+/// rows that they follow.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open_watched(
+    folder: &Path,
+    role: Role,
+    clocks: Clocks,
+    followers: Box<dyn Followers>,
+    watch: Watch,
 ) -> Result<Store, OpenError> {
     let path = folder.join(FILE);
     let files = Files::open(&path, role)?;
@@ -136,7 +152,7 @@ pub fn open(
             Err(error) => return drop(opened.send(Err(OpenError::system(&path, error)))),
         };
         runtime.block_on(tokio::task::LocalSet::new().run_until(async move {
-            match start(&path, files, clocks, followers).await {
+            match start(&path, files, clocks, followers, watch).await {
                 Ok((writer, reader)) => {
                     let _ = opened.send(Ok(()));
                     serve(writer, reader, waiting).await;
@@ -157,13 +173,14 @@ async fn start(
     files: Files,
     clocks: Clocks,
     followers: Box<dyn Followers>,
+    watch: Watch,
 ) -> Result<(Writer<Sqlite>, SqliteConnection), OpenError> {
     let system = |error: sqlx::Error| OpenError::system(path, error);
     let mut connection = connection::writer(path).await.map_err(system)?;
     schema::migrate(&mut connection, path, schema::MIGRATIONS).await?;
     let reader = connection::reader(path).await.map_err(system)?;
     let backend = Sqlite::new(connection, files);
-    let mut writer = Writer::new(backend, clocks, followers);
+    let mut writer = Writer::new(backend, clocks, followers, watch);
     writer.load().await.map_err(|error| OpenError::system(path, error))?;
     Ok((writer, reader))
 }

@@ -173,6 +173,10 @@ impl Backend for Fake {
         Ok(0)
     }
 
+    async fn sweep_audit(&mut self, _before: UnixTime, _bytes: u64) -> Result<u64, Failure> {
+        Ok(0)
+    }
+
     async fn erase_successors(&mut self, _used: UnixTime) -> Result<(), Failure> {
         Ok(())
     }
@@ -204,7 +208,7 @@ impl Rig {
 
     pub(super) fn with(heard: Heard, followers: Box<dyn Followers>) -> Self {
         let (fake, clock) = (Fake::default(), TestClock::default());
-        let writer = Writer::new(fake.clone(), clock.clocks(), followers);
+        let writer = Writer::new(fake.clone(), clock.clocks(), followers, Watch::default());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Self { fake, heard, clock, writer, runtime }
     }

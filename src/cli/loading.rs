@@ -15,12 +15,17 @@ pub(super) fn load(path: &Path) -> Result<(Config, Materials), Failure> {
     reload::load_for_check(path).map_err(Failure::Mistakes)
 }
 
+/// A configuration alone: commands on the store must work beside a broken key file.
+pub(super) fn load_config(path: &Path) -> Result<Config, Failure> {
+    let sources = Sources::of_the_process();
+    Config::load(path, &*sources.disk, &sources.environment).map_err(Failure::Mistakes)
+}
+
 /// The admin listener and its token. Reads no other file: `status` must work beside a broken key
 /// file.
 pub(super) fn load_admin(path: &Path) -> Result<(Option<Admin>, Option<Secret<String>>), Failure> {
     let sources = Sources::of_the_process();
-    let config = Config::load(path, &*sources.disk, &sources.environment);
-    let config = config.map_err(Failure::Mistakes)?;
+    let config = load_config(path)?;
     let Some(admin) = config.startup.admin else { return Ok((None, None)) };
     let exposed = config.dynamic.insecure_file_modes;
     let token = files::admin_token(&admin, exposed, &*sources.disk);

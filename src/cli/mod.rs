@@ -15,7 +15,11 @@ mod loading;
 mod reload;
 mod revoke;
 mod run;
+mod safe_store;
+mod signing_key;
 mod status;
+mod store;
+mod stored;
 mod why;
 
 use std::io::{self, Write};
@@ -236,6 +240,15 @@ enum Command {
     /// Manage the API keys in a key file
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Manage the peppers that secrets of the issuer are sealed under
+    #[command(subcommand)]
+    SafeStore(safe_store::SafeStoreCommand),
+    /// Manage the keys that sign tokens of the issuer
+    #[command(subcommand)]
+    SigningKey(signing_key::SigningKeyCommand),
+    /// Check and copy the store of the issuer
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Print the JSON Schema of the configuration, for editors
     #[command(after_help = "Example:\n  gatepost schema > gatepost.schema.json")]
     Schema,
@@ -282,6 +295,9 @@ fn dispatch(Arguments { logging, command }: Arguments) -> Outcome {
         Command::Revocations(command) => revoke::revocations(&command),
         Command::Issuer(command) => issuer::run(&command),
         Command::Key(command) => Ok(keys(&command)),
+        Command::SafeStore(command) => safe_store::run(&command),
+        Command::SigningKey(command) => signing_key::run(&command),
+        Command::Store(command) => store::run(&command),
         Command::Schema => generated::schema(),
         Command::Completions { shell } => generated::completions(Arguments::command(), shell),
         Command::Man { out } => generated::man(Arguments::command(), out.as_deref()),

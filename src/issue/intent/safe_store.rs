@@ -5,7 +5,7 @@
 
 use crate::base::clock::UnixTime;
 use crate::issue::intent::{Act, Decision, Intent, Need, Refusal, Rows, Thing, refuse};
-use crate::issue::rows::{Id, Pepper, Sealed, Share, SystemSecret};
+use crate::issue::rows::{Id, Pepper, Row, Sealed, Share, SystemSecret};
 use crate::issue::safe_store::WrappedShare;
 
 /// The purpose of every pepper, so that all of them are one query.
@@ -114,5 +114,50 @@ impl Intent for RewrapShare {
         let (pepper, wrapped) = (self.after.pepper.clone(), Sealed(self.after.wrapped.clone()));
         let row = Share { pepper, wrapped, ..known };
         Ok(Decision::ok(row.clone()).write(&row))
+    }
+}
+
+/// Replaces a row that was sealed anew. One that is another by now stays as it is.
+#[derive(Clone, Debug)]
+pub struct Replace<R> {
+    /// Its key.
+    pub id: Id,
+    /// The row as it was read.
+    pub before: R,
+    /// The row from now on.
+    pub after: R,
+}
+
+impl<R: Row> Intent for Replace<R> {
+    type Answer = ();
+    const NAME: &'static str = "rewrap_record";
+
+    fn decide(&self, rows: &Rows, _now: UnixTime) -> Result<Decision<()>, Need> {
+        let known = rows.get::<R>(&self.id)?;
+        let decision = Decision::ok(());
+        Ok(if known.as_ref() == Some(&self.before) {
+            decision.write(&self.after)
+        } else {
+            decision
+        })
+    }
+}
+
+/// Records that nothing is sealed under a pepper any more.
+#[derive(Clone, Debug)]
+pub struct EndPepper {
+    /// Its id.
+    pub id: Id,
+}
+
+impl Intent for EndPepper {
+    type Answer = ();
+    const NAME: &'static str = "end_pepper";
+
+    fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<()>, Need> {
+        let found = rows.get::<Pepper>(&self.id)?.filter(|row| row.ended.is_none());
+        let Some(mut row) = found else { return Ok(Decision::ok(())) };
+        row.ended = Some(now);
+        Ok(Decision::ok(()).write(&row).act(Act::new("pepper.end").credential(&row.id)))
     }
 }

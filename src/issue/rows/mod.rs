@@ -146,6 +146,30 @@ impl Table {
         }
     }
 
+    /// Reads a row, as an intent would.
+    ///
+    /// # Errors
+    /// [`DamagedRow`].
+    pub fn check(self, values: Vec<Value>) -> Result<(), DamagedRow> {
+        match self {
+            Self::People => Person::of(values).map(drop),
+            Self::Applications => Application::of(values).map(drop),
+            Self::Secrets => Secret::of(values).map(drop),
+            Self::Credentials => Credential::of(values).map(drop),
+            Self::Grants => Grant::of(values).map(drop),
+            Self::RefreshTokens => RefreshToken::of(values).map(drop),
+            Self::Codes => Code::of(values).map(drop),
+            Self::Devices => Device::of(values).map(drop),
+            Self::EndedTokens => EndedToken::of(values).map(drop),
+            Self::Uses => Use::of(values).map(drop),
+            Self::Peppers => Pepper::of(values).map(drop),
+            Self::Shares => Share::of(values).map(drop),
+            Self::SystemSecrets => SystemSecret::of(values).map(drop),
+            Self::SigningKeys => SigningKey::of(values).map(drop),
+            Self::Audit => Audit::of(values).map(drop),
+        }
+    }
+
     /// Returns whether a change of its rows takes effect at the gate, so that it is in the change
     /// log.
     #[must_use]

@@ -17,6 +17,7 @@ pub(crate) mod open;
 mod pepper_file;
 mod respond;
 mod revoke;
+pub(crate) mod rotate;
 pub(crate) mod running;
 mod settings;
 #[cfg(test)]

@@ -98,7 +98,6 @@ pub(crate) struct OpenStore {
     pub(crate) store: Store,
     pub(crate) live: Arc<Live>,
     pub(crate) keys: Arc<SigningKeys>,
-    #[expect(dead_code, reason = "until plugins have secrets")]
     pub(crate) vault: Arc<Vault>,
 }
 

@@ -173,7 +173,11 @@ impl Vault {
         SecretDigest(digest)
     }
 
-    async fn share(&self, owner: Owner) -> Result<Share, VaultError> {
+    /// The share of an owner, made if there is none.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub(crate) async fn share(&self, owner: Owner) -> Result<Share, VaultError> {
         let id = Id::from(owner.as_str());
         let known: Vec<rows::Share> = read(&self.store, "owner", &id).await?;
         match known.first() {
@@ -240,7 +244,15 @@ async fn hmac_key(
     Ok(hmac::Key::new(hmac::HMAC_SHA256, key.expose()))
 }
 
-fn unwrap(peppers: &Peppers, owner: Owner, row: &rows::Share) -> Result<Share, VaultError> {
+/// The share of a row, out of its wrapping.
+///
+/// # Errors
+/// [`VaultError`].
+pub(crate) fn unwrap(
+    peppers: &Peppers,
+    owner: Owner,
+    row: &rows::Share,
+) -> Result<Share, VaultError> {
     if peppers.find(&row.pepper).is_none() {
         return Err(VaultError::Missing(row.pepper.clone()));
     }

@@ -184,3 +184,71 @@ fn r804_r1114_a_token_of_the_store_is_refused_with_its_grant_its_person_and_its_
         open.store.close().await;
     });
 }
+
+#[test]
+fn contract_safe_store_rotation_is_resumed_and_the_old_pepper_may_go() {
+    use crate::config::model::issuer::PepperFiles;
+    use crate::serve::issuer::rotate::{Rotated, rotate, status};
+
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, seed: u8| {
+        let path = folder.path().join(name);
+        fs::write(&path, (0..32).map(|at: u8| at ^ seed).collect::<Vec<_>>()).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let named_at = Arc::new(Mistake {
+            file: "gatepost.yaml".into(),
+            line: 1,
+            column: 1,
+            path: "issuer.safe_store.peppers".to_owned(),
+            message: String::new(),
+        });
+        FileReference { path, named_at }
+    };
+    let (one, two) = (write("one.key", 1), write("two.key", 2));
+    let start = |peppers: &[(&str, &FileReference)], active: &str| {
+        let files = peppers.iter().map(|(id, file)| (Box::from(*id), (*file).clone())).collect();
+        let peppers = Some(PepperFiles { files, active: active.into() });
+        let startup = IssuerStartup { peppers, ..startup(folder.path()) };
+        let state_dir = folder.path().to_owned();
+        async move {
+            let opening = Opening {
+                startup: &startup,
+                rotation: ROTATION,
+                state_dir: &state_dir,
+                insecure_file_modes: false,
+                clock: Clock::start(),
+                role: Role::Run,
+                watch: Watch::default(),
+                new_store: false,
+            };
+            opening.open().await
+        }
+    };
+    block_on(async {
+        let open = start(&[("p1", &one)], "p1").await.unwrap();
+        let kid = open.keys.list()[0].kid.clone();
+        let owner = || crate::issue::safe_store::Owner::new("usr_ada").unwrap();
+        let place = crate::serve::issuer::vault::context("notes", "sealed", "n").unwrap();
+        let sealed = open.vault.seal(owner(), &place, b"hers").await.unwrap();
+        open.store.close().await;
+        let open = start(&[("p1", &one), ("p2", &two)], "p2").await.unwrap();
+        let uses = status(&open).await.unwrap();
+        assert_eq!((uses[0].shares, uses[0].records, uses[1].records), (2, 2, 0));
+        let mut rows = Vec::new();
+        let done = rotate(&open, &mut |count| rows.push(count)).await.unwrap();
+        let expected = Rotated { shares: 2, records: 2, unreadable: 0, ended: vec!["p1".into()] };
+        assert_eq!((done, rows), (expected, vec![1, 2, 3, 4]));
+        let again = rotate(&open, &mut |_| ()).await.unwrap();
+        assert_eq!(again, Rotated::default(), "nothing is left to do");
+        // A record of the owner that is kept elsewhere still opens with both peppers.
+        assert!(open.vault.open_for(owner(), &place, &sealed).await.is_ok());
+        open.store.close().await;
+        let open = start(&[("p2", &two)], "p2").await.unwrap();
+        assert_eq!(open.keys.list()[0].kid, kid, "the same key, under the other pepper");
+        assert!(open.keys.active().is_some());
+        open.store.close().await;
+        // Before the rotation the old pepper would be missed.
+        let missed = start(&[("p1", &one)], "p1").await.unwrap_err();
+        assert!(missed.is_mistake(), "{missed}");
+    });
+}

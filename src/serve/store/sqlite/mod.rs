@@ -7,6 +7,7 @@
 mod connection;
 mod file;
 mod list;
+pub mod maintain;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -45,7 +46,6 @@ pub enum Role {
     /// `run`: at most one for a file.
     Run,
     /// A command beside it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "until commands open a store"))]
     Command,
 }
 

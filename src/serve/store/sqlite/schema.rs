@@ -95,7 +95,7 @@ async fn applied(connection: &mut SqliteConnection) -> Result<HashSet<i64>, sqlx
     Ok(known.iter().map(|one| one.version).collect())
 }
 
-async fn readable_by(connection: &mut SqliteConnection) -> Option<u64> {
+pub(super) async fn readable_by(connection: &mut SqliteConnection) -> Option<u64> {
     let row = query("SELECT value FROM store WHERE name = 'readable_by'").fetch_one(connection);
     row.await.ok()?.try_get::<String, _>(0).ok()?.parse().ok()
 }

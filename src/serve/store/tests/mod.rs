@@ -89,7 +89,7 @@ pub(in crate::serve) fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
-fn person(login: &str) -> AddPerson {
+pub(in crate::serve) fn person(login: &str) -> AddPerson {
     AddPerson {
         id: Id::from(&*format!("usr_{login}")),
         login: login.into(),
@@ -99,7 +99,7 @@ fn person(login: &str) -> AddPerson {
     }
 }
 
-fn key(owner: &str, number: usize) -> CreateCredential {
+pub(in crate::serve) fn key(owner: &str, number: usize) -> CreateCredential {
     CreateCredential {
         kind: CredentialKind::Key,
         secret: NewSecret {

@@ -1,0 +1,119 @@
+//! `gatepost safe-store`: status and rotation of the peppers.
+//!
+//! Owns the arguments and the text of the answers. Works on the store, beside a process that runs on
+//! it. Never prints a secret, a share or a pepper.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::cli::stored::{Output, Stored, table};
+use crate::cli::{ConfigFile, Exit, Failure, Outcome, print};
+use crate::serve::issuer::rotate::{PepperUse, rotate, status};
+
+const STATUS_EXAMPLE: &str = "\
+Example:
+  gatepost safe-store status --config gatepost.yaml";
+
+const ROTATE_EXAMPLE: &str = "\
+Example:
+  head -c 32 /dev/urandom > pepper-2.key && chmod 600 pepper-2.key
+  # name it in issuer.safe_store.peppers, and make it active
+  gatepost safe-store rotate --config gatepost.yaml
+
+Writes every share and every record anew under the active pepper. It may be interrupted and run
+again. A pepper that nothing is sealed under any more may be removed from the configuration.";
+
+/// `safe-store ...`.
+#[derive(Debug, Subcommand)]
+pub(super) enum SafeStoreCommand {
+    /// Show what is sealed under each pepper
+    #[command(after_help = STATUS_EXAMPLE)]
+    Status(Arguments),
+    /// Seal everything under the active pepper
+    #[command(after_help = ROTATE_EXAMPLE)]
+    Rotate(Arguments),
+}
+
+/// Arguments of each.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Output format
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Output,
+}
+
+pub(super) fn run(command: &SafeStoreCommand) -> Outcome {
+    match command {
+        SafeStoreCommand::Status(arguments) => show(arguments),
+        SafeStoreCommand::Rotate(arguments) => turn(arguments),
+    }
+}
+
+fn show(arguments: &Arguments) -> Outcome {
+    let stored = Stored::of(&arguments.config.path)?;
+    let open = stored.open()?;
+    let uses = stored.wait(status(&open));
+    stored.wait(open.store.close());
+    let uses = uses.map_err(|error| Failure::fault(error.to_string()))?;
+    print(&match arguments.output {
+        Output::Table => as_table(&uses),
+        Output::Json => as_json(&uses),
+    })?;
+    Ok(Exit::Success)
+}
+
+fn as_table(uses: &[PepperUse]) -> String {
+    let state = |one: &PepperUse| if one.is_active { "active" } else { "old" }.to_owned();
+    let row = |one: &PepperUse| {
+        vec![one.id.to_string(), state(one), one.shares.to_string(), one.records.to_string()]
+    };
+    table(&["PEPPER", "STATE", "SHARES", "RECORDS"], &uses.iter().map(row).collect::<Vec<_>>())
+}
+
+fn as_json(uses: &[PepperUse]) -> String {
+    let pepper = |one: &PepperUse| {
+        json!({
+            "id": one.id, "active": one.is_active, "shares": one.shares, "records": one.records,
+        })
+    };
+    format!("{:#}\n", json!({ "peppers": uses.iter().map(pepper).collect::<Vec<_>>() }))
+}
+
+fn turn(arguments: &Arguments) -> Outcome {
+    let stored = Stored::of(&arguments.config.path)?;
+    let open = stored.open()?;
+    let mut progress = |rows: usize| {
+        if rows.is_multiple_of(10_000) {
+            eprintln!("gatepost: {rows} rows are sealed under the active pepper");
+        }
+    };
+    let done = stored.wait(rotate(&open, &mut progress));
+    stored.wait(open.store.close());
+    let again = |error| Failure::fault(format!("{error}; run the command again"));
+    let done = done.map_err(again)?;
+    print(&match arguments.output {
+        Output::Table => {
+            let mut text =
+                format!("{} shares and {} records sealed anew\n", done.shares, done.records);
+            for id in &done.ended {
+                text.push_str(&format!("pepper {id}: nothing is sealed under it any more\n"));
+            }
+            text
+        }
+        Output::Json => {
+            let document = json!({
+                "shares": done.shares, "records": done.records, "unreadable": done.unreadable,
+                "ended": done.ended,
+            });
+            format!("{document:#}\n")
+        }
+    })?;
+    if done.unreadable > 0 {
+        let records = done.unreadable;
+        let message = format!("{records} records cannot be opened and stay as they are");
+        return Err(Failure::negative(message));
+    }
+    Ok(Exit::Success)
+}

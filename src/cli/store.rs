@@ -1,0 +1,190 @@
+//! `gatepost store`: status, check, backup and finish-upgrade of the store of the issuer.
+//!
+//! Owns the arguments and the text of the answers. Works on the file, beside a process that runs on
+//! it. Never prints a value of a row.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::cli::stored::{Output, Stored, open_failure};
+use crate::cli::{ConfigFile, Exit, Failure, Outcome, print};
+use crate::serve::store::sqlite::maintain::{Status, StoreFile};
+
+const STATUS_EXAMPLE: &str = "\
+Example:
+  gatepost store status --config gatepost.yaml";
+
+const CHECK_EXAMPLE: &str = "\
+Example:
+  gatepost store check --config gatepost.yaml
+
+Reads every page, reference and value. Exit 0 when everything reads, 1 when something does not.";
+
+const BACKUP_EXAMPLE: &str = "\
+Example:
+  gatepost store backup /var/backups/gatepost-1.db --config gatepost.yaml
+
+The copy is consistent while the server runs, and is a store by itself. Its secrets are sealed: keep
+the peppers apart from it, and keep them.";
+
+const FINISH_EXAMPLE: &str = "\
+Example:
+  gatepost store finish-upgrade --config gatepost.yaml
+
+Deletes the copies from before migrations. After that, the release before cannot be restored from
+them.";
+
+/// `store ...`.
+#[derive(Debug, Subcommand)]
+pub(super) enum StoreCommand {
+    /// Show schema, size and number of rows
+    #[command(after_help = STATUS_EXAMPLE)]
+    Status(Arguments),
+    /// Check every page, reference and value
+    #[command(after_help = CHECK_EXAMPLE)]
+    Check(Arguments),
+    /// Copy the store to a new file while the server runs
+    #[command(after_help = BACKUP_EXAMPLE)]
+    Backup {
+        /// New file
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
+        #[command(flatten)]
+        arguments: Arguments,
+    },
+    /// Delete what only the release before needs
+    #[command(after_help = FINISH_EXAMPLE)]
+    FinishUpgrade(Arguments),
+}
+
+/// Arguments of each.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Output format
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Output,
+}
+
+pub(super) fn run(command: &StoreCommand) -> Outcome {
+    match command {
+        StoreCommand::Status(arguments) => status(arguments),
+        StoreCommand::Check(arguments) => check(arguments),
+        StoreCommand::Backup { to, arguments } => backup(to, arguments),
+        StoreCommand::FinishUpgrade(arguments) => finish_upgrade(arguments),
+    }
+}
+
+fn status(arguments: &Arguments) -> Outcome {
+    let stored = Stored::of(&arguments.config.path)?;
+    let path = stored.file();
+    let status = stored.wait(async {
+        let mut file = StoreFile::open(&path).await?;
+        let status = file.status().await;
+        file.close().await;
+        status
+    });
+    let status = status.map_err(|error| open_failure(&error))?;
+    print(&match arguments.output {
+        Output::Table => as_text(&path, &status),
+        Output::Json => as_json(&path, &status),
+    })?;
+    Ok(Exit::Success)
+}
+
+fn as_text(path: &Path, status: &Status) -> String {
+    let reserve = if status.is_reserve_kept { "kept" } else { "not kept" };
+    let mut lines = vec![
+        ("file", path.display().to_string()),
+        ("schema", format!("{}, readable by {} and later", status.schema, status.readable_by)),
+        ("size", format!("{} bytes", status.bytes)),
+        ("last transaction", format!("{} at {}", status.number, status.at)),
+        ("space for revocations", reserve.to_owned()),
+    ];
+    lines.extend(status.rows.iter().map(|(name, rows)| (*name, format!("{rows} rows"))));
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    lines.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
+fn as_json(path: &Path, status: &Status) -> String {
+    let rows: serde_json::Map<_, _> =
+        status.rows.iter().map(|(name, rows)| ((*name).to_owned(), json!(rows))).collect();
+    let document = json!({
+        "file": path.display().to_string(),
+        "schema": status.schema,
+        "readable_by": status.readable_by,
+        "bytes": status.bytes,
+        "number": status.number,
+        "time": status.at.to_string(),
+        "reserve": status.is_reserve_kept,
+        "rows": rows,
+    });
+    format!("{document:#}\n")
+}
+
+fn check(arguments: &Arguments) -> Outcome {
+    let stored = Stored::of(&arguments.config.path)?;
+    let path = stored.file();
+    let problems = stored.wait(async {
+        let mut file = StoreFile::open(&path).await?;
+        let problems = file.problems().await;
+        file.close().await;
+        problems
+    });
+    let problems = problems.map_err(|error| open_failure(&error))?;
+    print(&match arguments.output {
+        Output::Table if problems.is_empty() => format!("{}: ok\n", path.display()),
+        Output::Table => {
+            let lines = problems.iter().map(|one| format!("{}: {one}\n", path.display()));
+            lines.collect()
+        }
+        Output::Json => format!("{:#}\n", json!({ "problems": problems })),
+    })?;
+    Ok(if problems.is_empty() { Exit::Success } else { Exit::Negative })
+}
+
+fn backup(to: &Path, arguments: &Arguments) -> Outcome {
+    let stored = Stored::of(&arguments.config.path)?;
+    let path = stored.file();
+    let copied = stored.wait(async {
+        let mut file = StoreFile::open(&path).await?;
+        let copied = file.backup(to).await;
+        file.close().await;
+        copied
+    });
+    let bytes = copied.map_err(|error| open_failure(&error))?;
+    let to = to.display();
+    print(&match arguments.output {
+        Output::Table => format!("{to}: {bytes} bytes\n"),
+        Output::Json => format!("{:#}\n", json!({ "file": to.to_string(), "bytes": bytes })),
+    })?;
+    Ok(Exit::Success)
+}
+
+/// Deletes `gatepost.before-N`, which migrations have left.
+fn finish_upgrade(arguments: &Arguments) -> Outcome {
+    let stored = Stored::of(&arguments.config.path)?;
+    let path = stored.file();
+    let folder = path.parent().unwrap_or(&path);
+    let wrong = |error| Failure::fault(format!("{}: {error}", folder.display()));
+    let mut deleted = Vec::new();
+    for entry in fs::read_dir(folder).map_err(wrong)? {
+        let copy = entry.map_err(wrong)?.path();
+        let name = copy.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let number = name.strip_prefix("gatepost.before-");
+        if number.is_some_and(|number| number.parse::<u64>().is_ok()) {
+            fs::remove_file(&copy).map_err(wrong)?;
+            deleted.push(copy.display().to_string());
+        }
+    }
+    print(&match arguments.output {
+        Output::Table if deleted.is_empty() => "nothing to delete\n".to_owned(),
+        Output::Table => deleted.iter().map(|copy| format!("deleted {copy}\n")).collect(),
+        Output::Json => format!("{:#}\n", json!({ "deleted": deleted })),
+    })?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,125 @@
+//! The store of the issuer, opened by a command.
+//!
+//! Owns the configuration that names it, and the errors of a store that a command cannot open. Never
+//! makes a store: that is for `run`.
+
+use std::path::{Path, PathBuf};
+
+use tokio::runtime::Runtime;
+
+use crate::base::clock::Clock;
+use crate::cli::{Exit, Failure, loading};
+use crate::config::Config;
+use crate::config::model::issuer::StoreLocation;
+use crate::issue::signing_key::life::Rotation;
+use crate::serve::issuer::open::{OpenStore, Opening, StartError};
+use crate::serve::store::Watch;
+use crate::serve::store::sqlite::{OpenError, Role};
+
+/// A configuration with an issuer.
+pub(super) struct Stored {
+    config: Config,
+    runtime: Runtime,
+}
+
+impl Stored {
+    /// Reads the configuration, but none of the files of credentials.
+    pub(super) fn of(path: &Path) -> Result<Self, Failure> {
+        let config = loading::load_config(path)?;
+        if config.startup.issuer.is_none() || config.dynamic.issuer.is_none() {
+            let path = path.display();
+            return Err(Failure::negative(format!("{path}: no issuer configured: add `issuer:`")));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::fault(format!("runtime: {error}")))?;
+        Ok(Self { config, runtime })
+    }
+
+    /// The database.
+    pub(super) fn file(&self) -> PathBuf {
+        match self.config.startup.issuer.as_ref().map(|issuer| &issuer.store) {
+            Some(StoreLocation::Sqlite(path)) => path.clone(),
+            None => PathBuf::new(),
+        }
+    }
+
+    /// The rules of signing keys.
+    pub(super) fn rotation(&self) -> Option<Rotation> {
+        self.config.dynamic.issuer.as_ref().map(|issuer| issuer.rotation)
+    }
+
+    /// Waits for a future.
+    pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Opens the store beside a process that may run on it.
+    pub(super) fn open(&self) -> Result<OpenStore, Failure> {
+        let file = self.file();
+        if !file.exists() {
+            let file = file.display();
+            let remedy = "no store: `gatepost run` makes it at its first start";
+            return Err(Failure::negative(format!("{file}: {remedy}")));
+        }
+        let (Some(startup), Some(rotation)) = (&self.config.startup.issuer, self.rotation()) else {
+            return Err(Failure::negative("no issuer configured"));
+        };
+        let opening = Opening {
+            startup,
+            rotation,
+            state_dir: &self.config.startup.state_dir,
+            insecure_file_modes: self.config.dynamic.insecure_file_modes,
+            clock: Clock::start(),
+            role: Role::Command,
+            watch: Watch::default(),
+            new_store: false,
+        };
+        self.wait(opening.open()).map_err(start_failure)
+    }
+}
+
+fn start_failure(error: StartError) -> Failure {
+    match error {
+        StartError::Mistakes(mistakes) => Failure::Mistakes(mistakes),
+        StartError::Open(error) => open_failure(&error),
+        error if error.is_mistake() => Failure::Message(Exit::Configuration, error.to_string()),
+        error => Failure::fault(error.to_string()),
+    }
+}
+
+/// A store of another user is a refusal, which names the user to run as.
+pub(super) fn open_failure(error: &OpenError) -> Failure {
+    match error {
+        OpenError::Owner { .. } | OpenError::Taken(_) => Failure::negative(error.to_string()),
+        error if error.is_mistake() => Failure::Message(Exit::Configuration, error.to_string()),
+        error => Failure::fault(error.to_string()),
+    }
+}
+
+/// The output of a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Output {
+    /// Aligned columns
+    #[default]
+    Table,
+    /// One JSON document
+    Json,
+}
+
+/// Columns, aligned; the last one is not padded.
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|name| name.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    let head = head.iter().map(|name| (*name).to_owned()).collect();
+    for row in std::iter::once(&head).chain(rows) {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}

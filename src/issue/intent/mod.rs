@@ -11,6 +11,7 @@ pub mod client;
 pub mod client_credentials;
 pub mod code;
 pub mod credentials;
+pub mod declared;
 pub mod device;
 pub mod introspect;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -125,7 +125,9 @@ impl Intent for RotatePlugin {
                 },
             );
         }
-        let secret = self.secret.row(&application.id, now);
+        // A second rotation within one second is newer all the same.
+        let after = kept.map_or(now, |kept| UnixTime(kept.created.0.saturating_add(1)).max(now));
+        let secret = self.secret.row(&application.id, after);
         let act = Act::new("plugin.rotate").application(&application.id).credential(&secret.id);
         let plugin = Plugin { application, secret: secret.clone() };
         Ok(Decision::ok(plugin).write_all(&old).write(&secret).act(act))

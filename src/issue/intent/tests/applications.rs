@@ -187,6 +187,17 @@ fn contract_a_plugin_keeps_the_secret_before_the_newest_until_the_next_rotation(
 }
 
 #[test]
+fn contract_a_plugin_starts_with_the_newest_secret_of_one_second() {
+    let (mut memory, now) = (world(), UnixTime(START));
+    memory.run(&plugin("z"), now).unwrap();
+    for name in ["y", "x", "w"] {
+        memory.run(&rotate(name, None), now).unwrap();
+        let started = memory.run(&plugin("v"), now).unwrap();
+        assert_eq!(started.secret.id, id(&format!("id_{name}")));
+    }
+}
+
+#[test]
 fn contract_a_revoked_plugin_starts_with_another_secret_and_a_deleted_one_is_made_again() {
     let (mut memory, now) = (world(), UnixTime(START));
     memory.run(&plugin("a"), now).unwrap();

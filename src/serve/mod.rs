@@ -288,11 +288,23 @@ fn serve_admin(
     process: &Process,
 ) -> Result<Option<AdminHandle>, ServeError> {
     let Some(settings) = &startup.admin else { return Ok(None) };
-    let admin = admin::Admin { address: settings.address.clone(), token };
+    let issuer_token = match (&startup.issuer, &token) {
+        (None, _) => None,
+        (Some(_), Some(token)) => Some(token.clone()),
+        (Some(_), None) => Some(made_token(startup)?),
+    };
+    let admin = admin::Admin { address: settings.address.clone(), token, issuer_token };
     let handle = admin::serve(admin, process.clone())
         .map_err(|error| ServeError::System("admin listener", error))?;
     log_address(handle.address(), "admin");
     Ok(Some(handle))
+}
+
+/// With an issuer a token is demanded in any case.
+fn made_token(startup: &Startup) -> Result<Secret<String>, ServeError> {
+    let folder = &startup.state_dir;
+    let made = std::fs::create_dir_all(folder).and_then(|()| admin::token::ensure(folder));
+    made.map_err(|error| ServeError::System("admin token", error))
 }
 
 fn serve_metrics(startup: &Startup, process: &Process) -> Result<Option<AdminHandle>, ServeError> {

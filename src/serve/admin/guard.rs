@@ -89,7 +89,8 @@ impl Guard {
         if presented.is_some_and(|presented| bool::from(presented.ct_eq(expected))) {
             return Ok(());
         }
-        let detail = "send Authorization: Bearer with the content of admin.token_file";
+        let detail = "send Authorization: Bearer with the content of admin.token_file, or of admin.token in \
+                      state_dir";
         Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail))
     }
 }

@@ -6,12 +6,14 @@
 
 mod explain;
 mod guard;
+mod issuer;
 mod listener;
 mod pages;
 mod problem;
 mod respond;
 mod revocations;
 mod status;
+pub(crate) mod token;
 
 use std::io;
 use std::sync::Arc;
@@ -38,6 +40,8 @@ pub(crate) struct Admin {
     pub address: ListenAddress,
     /// The bearer token it demands.
     pub token: Option<Secret<String>>,
+    /// The bearer token that the administration of the issuer demands in any case.
+    pub issuer_token: Option<Secret<String>>,
 }
 
 /// The process that the pages show and change.
@@ -97,8 +101,13 @@ impl Drop for AdminHandle {
 /// # Errors
 /// The address cannot be bound, is in use, or no thread can be started.
 pub(crate) fn serve(admin: Admin, process: Process) -> io::Result<AdminHandle> {
-    let Admin { address, token } = admin;
-    start("admin", &address, |address| pages::router(process, &Guard::new(address, token.as_ref())))
+    let Admin { address, token, issuer_token } = admin;
+    start("admin", &address, |address| {
+        let guard = |token: Option<&Secret<String>>| Guard::new(address, token);
+        // Without a token there is no administration of the issuer.
+        let issuer = issuer_token.as_ref().map(|token| guard(Some(token)));
+        pages::router(process, &guard(token.as_ref()), issuer.as_ref())
+    })
 }
 
 /// Binds now and serves `/metrics`, `/livez` and `/readyz` without a token, on a thread of its own.

@@ -18,6 +18,7 @@ use crate::serve::account::AccountStep;
 use crate::serve::admin::Process;
 use crate::serve::admin::explain;
 use crate::serve::admin::guard::{Demand, Guard};
+use crate::serve::admin::issuer;
 use crate::serve::admin::problem::Problem;
 use crate::serve::admin::respond::{Answer, Context, fault, pretty, read_body};
 use crate::serve::admin::revocations;
@@ -28,7 +29,7 @@ use crate::serve::observe::report::NoRefresh;
 use crate::serve::observe::why::WhyEntry;
 use crate::serve::readiness::Ready;
 
-pub(super) fn router(process: Process, guard: &Guard) -> Router {
+pub(super) fn router(process: Process, guard: &Guard, issuer: Option<&Guard>) -> Router {
     let guarded = |router: Router<Process>, demand| {
         router.route_layer(middleware::from_fn_with_state((guard.clone(), demand), admit))
     };
@@ -44,7 +45,9 @@ pub(super) fn router(process: Process, guard: &Guard) -> Router {
         .route("/issuers/{name}/refresh", post(refresh))
         .route("/revocations", post(revocations::revoke))
         .route("/revocations/{id}", delete(revocations::delete));
-    open.merge(guarded(scraped, Demand::Token))
+    let issuer = issuer.map_or_else(Router::new, issuer::router);
+    open.merge(issuer)
+        .merge(guarded(scraped, Demand::Token))
         .merge(guarded(read, Demand::Read))
         .merge(guarded(change, Demand::Change))
         .fallback(unknown)
@@ -178,7 +181,8 @@ async fn explain_page(State(process): Context, body: Body) -> Answer {
 
 async fn unknown() -> Problem {
     let detail = "there are /metrics, /livez, /readyz, /status, /why/REQUEST_ID, /reload, /explain, \
-                  /issuers/NAME/refresh, /revocations";
+                  /issuers/NAME/refresh, /revocations, and with an issuer /users, /apps, /tokens, \
+                  /keys, /plugins, /grants, /audit";
     Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 

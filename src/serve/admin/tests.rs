@@ -39,7 +39,7 @@ impl Pages {
         let process = fixture::process(&disk);
         let address = ListenAddress::Tcp(([127, 0, 0, 1], 9090).into());
         let token = token.map(|token| Secret::new(token.to_owned()));
-        let router = pages::router(process.clone(), &Guard::new(&address, token.as_ref()));
+        let router = pages::router(process.clone(), &Guard::new(&address, token.as_ref()), None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { disk, process, service: TowerToHyperService::new(router), runtime }
     }
@@ -250,7 +250,11 @@ fn r902_no_page_shows_a_secret() {
 }
 
 fn serving(address: ListenAddress) -> AdminHandle {
-    serve(Admin { address, token: None }, fixture::process(&MemoryDisk::filled())).unwrap()
+    serve(
+        Admin { address, token: None, issuer_token: None },
+        fixture::process(&MemoryDisk::filled()),
+    )
+    .unwrap()
 }
 
 fn converse(mut stream: impl Read + Write, request: &str) -> String {
@@ -266,7 +270,7 @@ fn contract_admin_it_listens_on_tcp_and_on_a_unix_socket() {
     let handle = serving(ListenAddress::Tcp(([127, 0, 0, 1], 0).into()));
     let ListenAddress::Tcp(address) = *handle.address() else { panic!("not TCP") };
     assert!(converse(TcpStream::connect(address).unwrap(), request).starts_with("HTTP/1.1 200 "));
-    let second = Admin { address: ListenAddress::Tcp(address), token: None };
+    let second = Admin { address: ListenAddress::Tcp(address), token: None, issuer_token: None };
     assert!(serve(second, fixture::process(&MemoryDisk::filled())).is_err(), "taken");
     drop(handle);
     assert!(TcpStream::connect(address).is_err(), "closed with its handle");

@@ -8,6 +8,7 @@
 
 mod access_token;
 mod cors;
+mod declared;
 mod documents;
 mod failures;
 mod introspect;

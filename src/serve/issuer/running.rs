@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 use crate::config::model::issuer::{IssuerSettings, IssuerStartup};
 use crate::config::snapshot::Snapshot;
 use crate::issue::intent::signing_keys::KeyChange;
+use crate::serve::issuer::declared::declare;
 use crate::serve::issuer::open::{OpenStore, Opening, StartError};
 use crate::serve::issuer::{Issuer, Parts, Settings};
 use crate::serve::published::Published;
@@ -62,6 +63,8 @@ impl RunningIssuer {
         let audit = Arc::clone(&opening.watch.audit);
         set_audit(&audit, configured);
         let open = runtime.block_on(opening.open())?;
+        let secrets = &published.snapshots.load_full().materials.application_secrets;
+        runtime.block_on(declare(&open.store, configured, secrets));
         let endpoints = Arc::new(Issuer::new(Parts {
             store: open.store.clone(),
             live: Arc::clone(&open.live),
@@ -104,16 +107,19 @@ impl RunningIssuer {
             (Arc::clone(&published.snapshots), published.generations());
         async move {
             while generations.changed().await.is_ok() {
-                self.reload(&snapshots.load());
+                let snapshot = snapshots.load_full();
+                self.reload(&snapshot).await;
             }
         }
     }
 
-    fn reload(&self, snapshot: &Snapshot) {
+    async fn reload(&self, snapshot: &Snapshot) {
         // A configuration without an issuer needs a restart: until then the one before serves.
         if let Some(new) = &snapshot.dynamic.issuer {
             self.endpoints.reload(settings(&self.startup, new));
             set_audit(&self.audit, new);
+            let secrets = &snapshot.materials.application_secrets;
+            declare(&self.open.store, new, secrets).await;
         }
     }
 

@@ -15,7 +15,7 @@ use crate::issue::intent::applications::{
 use crate::issue::intent::credentials::NewSecret;
 use crate::issue::intent::{Query, Refusal, Thing};
 use crate::issue::rows::{self, Application, Column, Id, Profile, Row, SecretDigest};
-use crate::serve::issuer::manage::credentials::{instant, scope_set};
+use crate::serve::issuer::manage::credentials::instant;
 use crate::serve::issuer::manage::list::Asked;
 use crate::serve::issuer::manage::reply::{Answer, Refused, created, ok, read, wrong_method};
 use crate::serve::issuer::manage::{Call, Manager, fill, not_found, people};
@@ -134,7 +134,7 @@ impl Manager {
             profile,
             redirect_uris: uris.iter().map(String::as_str).collect(),
             grants: grants.iter().map(String::as_str).collect(),
-            scopes: new.scopes.as_deref().map(scope_set).transpose()?,
+            scopes: new.scopes.as_deref().map(|scopes| self.known_scopes(scopes)).transpose()?,
             first_party: new.first_party,
             introspect: new.introspect,
             access_lifetime: None,

@@ -128,19 +128,27 @@ impl Manager {
         let allowed = scopes.roles.cut(&scopes.known, &owner.roles.0);
         let allowed = allowed.unwrap_or_else(|| scopes.known.clone());
         let Some(asked) = asked else { return Ok(allowed) };
-        let asked = scope_set(asked)?;
-        let beyond = asked.iter().find(|scope| !allowed.contains(scope)).map(Box::from);
+        self.within(asked, &allowed)
+    }
+
+    /// A set of scopes that the issuer has, those of operators included.
+    pub(super) fn known_scopes(&self, asked: &[Box<str>]) -> Result<ScopeSet, Refused> {
+        self.within(asked, &self.settings.rules.scopes.known)
+    }
+
+    /// Scopes that no role needs to allow, because operators alone give them, are accepted too.
+    fn within(&self, asked: &[Box<str>], allowed: &ScopeSet) -> Result<ScopeSet, Refused> {
+        let reserved = &self.settings.rules.scopes.reserved;
+        let asked = ScopeSet::from_tokens(asked.iter().map(AsRef::as_ref));
+        let asked = asked.map_err(|error| Refused::mistake(error.to_string()))?;
+        let is_beyond = |scope: &&str| !allowed.contains(scope) && !reserved.contains(scope);
+        let beyond = asked.iter().find(is_beyond).map(Box::from);
         beyond.map_or(Ok(asked), |scope| Err(Refused::from(&Refusal::Scope(scope))))
     }
 }
 
 fn off(section: &str) -> Refused {
     Refused::mistake(format!("issuer.{section} is off"))
-}
-
-pub(super) fn scope_set(scopes: &[Box<str>]) -> Result<ScopeSet, Refused> {
-    let set = ScopeSet::from_tokens(scopes.iter().map(AsRef::as_ref));
-    set.map_err(|error| Refused::mistake(error.to_string()))
 }
 
 pub(super) fn instant(text: &str) -> Result<UnixTime, Refused> {

@@ -10,6 +10,7 @@ mod audit;
 mod credentials;
 mod list;
 mod people;
+mod plugins;
 mod reply;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use http::Method;
 use crate::config::IssuerSettings;
 use crate::decide::api_key::format::RandomFault;
 use crate::issue::intent::Intent;
+use crate::serve::issuer::vault::Vault;
 use crate::serve::store::{Caller, Committed, Store};
 
 use reply::not_found;
@@ -43,15 +45,43 @@ pub(crate) struct Call<'a> {
 #[derive(Debug)]
 pub(crate) struct Manager {
     store: Store,
+    vault: Arc<Vault>,
     settings: Arc<IssuerSettings>,
     caller: Caller,
+}
+
+/// The first segments of every path.
+pub(crate) const ROOTS: [&str; 7] =
+    ["users", "apps", "tokens", "keys", "plugins", "grants", "audit"];
+
+/// A segment of a path without its percent-encodings; `None` if one is invalid.
+pub(crate) fn decode(segment: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (&[high, low], after) = rest.split_first_chunk()?;
+        rest = after;
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        bytes.push(u8::try_from(digit(high)? << 4 | digit(low)?).ok()?);
+    }
+    String::from_utf8(bytes).ok()
 }
 
 impl Manager {
     /// Acts under this configuration, for this caller.
     #[must_use]
-    pub(crate) fn new(store: Store, settings: Arc<IssuerSettings>, caller: Caller) -> Self {
-        Self { store, settings, caller }
+    pub(crate) fn new(
+        store: Store,
+        vault: Arc<Vault>,
+        settings: Arc<IssuerSettings>,
+        caller: Caller,
+    ) -> Self {
+        Self { store, vault, settings, caller }
     }
 
     /// Answers one request.
@@ -61,6 +91,7 @@ impl Manager {
             ["apps", rest @ ..] => self.applications(call, rest).await,
             ["tokens", rest @ ..] => self.tokens(call, rest).await,
             ["keys", rest @ ..] => self.keys(call, rest).await,
+            ["plugins", rest @ ..] => self.plugins(call, rest).await,
             ["grants"] => self.grants(call).await,
             ["audit"] => self.audit(call).await,
             _ => Err(not_found()),

@@ -126,7 +126,7 @@ pub(super) fn created(body: Value) -> Answer {
 }
 
 pub(super) fn not_found() -> Refused {
-    let detail = "there are /users, /apps, /tokens, /keys, /grants, /audit";
+    let detail = "there are /users, /apps, /tokens, /keys, /plugins, /grants, /audit";
     Refused::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 

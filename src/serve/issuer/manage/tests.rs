@@ -17,6 +17,7 @@ use crate::decide::live::{Kind, Live, RoleRules};
 use crate::decide::scope::ScopeSet;
 use crate::issue::intent::client::{Lifetimes, Rules, Scopes};
 use crate::issue::intent::credentials;
+use crate::issue::safe_store::{Pepper, Peppers};
 use crate::issue::signing_key::life::Rotation;
 use crate::serve::store::follow::LiveFollower;
 use crate::serve::store::sqlite::{Role, open};
@@ -35,8 +36,12 @@ impl Rig {
         let follower = Box::new(LiveFollower::new(Arc::clone(&live)));
         let clocks = Box::new(move || clock.now());
         let store = open(folder.path(), Role::Run, clocks, follower).unwrap();
-        let manager = Manager::new(store, Arc::new(settings()), Caller::operator());
-        Self { manager, live, runtime: Runtime::new().unwrap(), _folder: folder }
+        let runtime = Runtime::new().unwrap();
+        let pepper = Pepper::new("p1", &(0..32).collect::<Vec<_>>()).unwrap();
+        let peppers = Peppers::new([pepper], "p1").unwrap();
+        let vault = Arc::new(runtime.block_on(Vault::open(&store, peppers)).unwrap());
+        let manager = Manager::new(store, vault, Arc::new(settings()), Caller::operator());
+        Self { manager, live, runtime, _folder: folder }
     }
 
     #[track_caller]
@@ -73,7 +78,15 @@ fn settings() -> IssuerSettings {
         hosts: Vec::new(),
         pages: None,
         audience: "https://api.example.com".into(),
-        rules: Rules { lifetimes, scopes: Arc::new(Scopes { known, roles, ..Scopes::default() }) },
+        rules: Rules {
+            lifetimes,
+            scopes: Arc::new(Scopes {
+                known,
+                reserved: ScopeSet::parse("report").unwrap(),
+                default: None,
+                roles,
+            }),
+        },
         scopes: Vec::new(),
         max_access_lifetime: hour,
         rotation: Rotation {
@@ -205,6 +218,11 @@ fn r1107_a_credential_never_has_more_than_its_owner_may() {
             422,
         );
     }
+    let reserved = json!({ "owner": "ada", "name": "a", "scopes": ["report"] });
+    rig.call(Method::POST, "/tokens", reserved, 201);
+    let unknown = json!({ "name": "x", "profile": "strict", "grants": ["client_credentials"],
+                          "scopes": ["unknown"] });
+    rig.call(Method::POST, "/apps", unknown, 422);
     let expires = |expires: &str| json!({ "owner": "ada", "name": "a", "expires": expires });
     rig.call(Method::POST, "/tokens", expires("never"), 422);
     rig.call(Method::POST, "/keys", expires("never"), 201);
@@ -271,4 +289,43 @@ fn contract_admin_an_end_that_is_not_stored_says_so() {
     rig.runtime.block_on(rig.manager.store.close());
     let down = rig.call(Method::POST, "/users/ada/disable", Value::Null, 503);
     assert_eq!(down["code"], "unavailable");
+}
+
+#[test]
+fn contract_plugins_are_made_at_first_need_and_keep_their_secret() {
+    let rig = Rig::start();
+    let ensure = |body: Value| rig.call(Method::POST, "/plugins/mailer", body, 200);
+    let first = ensure(json!({}));
+    assert!(first["client_secret"].as_str().unwrap().starts_with("gp_cs_"));
+    assert_eq!(
+        (&first["api_base_url"], &first["scopes"]),
+        (&"https://api.example.com".into(), &Value::Null)
+    );
+    assert_eq!(ensure(Value::Null), first, "the same again, after a restart too");
+    let scoped = ensure(json!({ "scopes": ["read"] }));
+    assert_eq!(
+        (&scoped["scopes"], &scoped["client_secret"]),
+        (&json!(["read"]), &first["client_secret"])
+    );
+    let rotated = rig.call(Method::POST, "/plugins/mailer/rotate", json!({}), 201);
+    assert_ne!(rotated["client_secret"], first["client_secret"]);
+    assert_eq!(ensure(json!({}))["client_secret"], rotated["client_secret"]);
+    let listed = rig.call(Method::GET, "/plugins", Value::Null, 200);
+    assert_eq!(listed["plugins"].as_array().unwrap().len(), 1);
+    assert!(!listed.to_string().contains("gp_cs_"), "a list has no secret");
+    rig.call(Method::POST, "/plugins/mailer/revoke", Value::Null, 200);
+    assert_ne!(ensure(json!({}))["client_secret"], rotated["client_secret"], "a new one");
+    rig.call(Method::DELETE, "/plugins/mailer", Value::Null, 200);
+    rig.call(Method::DELETE, "/plugins/mailer", Value::Null, 404);
+    rig.call(Method::POST, "/plugins/mailer/rotate", json!({}), 404);
+    rig.call(Method::POST, "/plugins/a%20b", json!({}), 422);
+}
+
+#[test]
+fn a_segment_is_decoded_once() {
+    assert_eq!(decode("a%2Fb%25"), Some("a/b%".to_owned()));
+    assert_eq!(decode("a+b"), Some("a+b".to_owned()));
+    for wrong in ["%", "%2", "%zz", "%ff"] {
+        assert_eq!(decode(wrong), None, "{wrong}");
+    }
 }

@@ -1,0 +1,65 @@
+//! The administration of the issuer on the admin listener.
+//!
+//! Owns the way from HTTP to [`Manager`], and the demand of every page: the admin token, on loopback
+//! and for reads too. Never decides what a call does.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use http::{HeaderValue, Method, StatusCode, header};
+
+use crate::decide::rejection::answer::PROBLEM_JSON;
+use crate::serve::admin::Process;
+use crate::serve::admin::guard::{Demand, Guard};
+use crate::serve::admin::problem::Problem;
+use crate::serve::admin::respond::{Answer, Context, fault, read_body};
+use crate::serve::issuer::manage::{Call, Manager, ROOTS, Reply, decode};
+use crate::serve::store::Caller;
+
+/// The pages, behind this guard.
+pub(super) fn router(guard: &Guard) -> Router<Process> {
+    let pages = ROOTS.iter().fold(Router::new(), |router, root| {
+        router
+            .route(&format!("/{root}"), any(manage))
+            .route(&format!("/{root}/{{*rest}}"), any(manage))
+    });
+    pages.route_layer(middleware::from_fn_with_state(guard.clone(), admit))
+}
+
+async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Answer {
+    let (parts, body) = request.into_parts();
+    let is_read = parts.method == Method::GET || parts.method == Method::HEAD;
+    guard.admit(&parts, if is_read { Demand::Read } else { Demand::Change })?;
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+async fn manage(State(process): Context, request: Request<Body>) -> Answer {
+    let Some(running) = process.shared.issuer_store.get() else {
+        let detail = "the store of the issuer is being loaded";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail));
+    };
+    let settings = process.shared.snapshots.load().dynamic.issuer.clone();
+    let settings = settings.ok_or_else(|| fault("the configuration has no issuer any more"))?;
+    let open = &running.open;
+    let (parts, body) = request.into_parts();
+    let body = read_body(body).await?;
+    let path: Option<Vec<_>> = parts.uri.path().split('/').skip(1).map(decode).collect();
+    let path = path.unwrap_or_default();
+    let path: Vec<_> = path.iter().map(String::as_str).collect();
+    let query = parts.uri.query().unwrap_or_default();
+    let call = Call { method: &parts.method, path: &path, query, body: &body };
+    let (store, vault) = (open.store.clone(), Arc::clone(&open.vault));
+    let manager = Manager::new(store, vault, settings, Caller::operator());
+    Ok(page(&manager.answer(call).await))
+}
+
+fn page(reply: &Reply) -> Response {
+    let media_type = if reply.status.is_success() { "application/json" } else { PROBLEM_JSON };
+    let media_type = [(header::CONTENT_TYPE, HeaderValue::from_static(media_type))];
+    (reply.status, media_type, format!("{:#}\n", reply.body)).into_response()
+}

@@ -4,6 +4,7 @@
 //! `revoke` must not run twice.
 
 use std::fmt::Display;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -53,6 +54,33 @@ impl AdminClient {
         Ok(Self { address: admin.ok_or_else(missing)?.address, token })
     }
 
+    /// A listener at this address.
+    pub(super) fn new(address: ListenAddress, token: Option<Secret<String>>) -> Self {
+        Self { address, token }
+    }
+
+    /// Sends a request; `None` if the address refuses the connection: no process listens.
+    pub(super) fn send_if_running(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Option<Response>, Failure> {
+        if self.refuses() { Ok(None) } else { self.send(method, path, body).map(Some) }
+    }
+
+    /// Returns whether no process listens at the address.
+    fn refuses(&self) -> bool {
+        let error = match &self.address {
+            ListenAddress::Tcp(address) => {
+                std::net::TcpStream::connect_timeout(&reachable(*address), TIME_LIMIT).err()
+            }
+            ListenAddress::Unix(path) => std::os::unix::net::UnixStream::connect(path).err(),
+        };
+        let kinds = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound];
+        error.is_some_and(|error| kinds.contains(&error.kind()))
+    }
+
     /// Sends GET.
     pub(super) fn fetch(&self, path: &str) -> Result<Response, Failure> {
         self.send(Method::GET, path, Bytes::new())
@@ -81,7 +109,7 @@ impl AdminClient {
         if response.status == StatusCode::UNAUTHORIZED {
             let address = self.address();
             return Err(Failure::negative(format!(
-                "{address}: token rejected (401): check that gatepost runs with this admin.token_file"
+                "{address}: token rejected (401): check that gatepost runs with this admin.token_file, or state_dir"
             )));
         }
         Ok(response)

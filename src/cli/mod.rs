@@ -5,6 +5,8 @@
 
 mod admin_client;
 mod answer;
+mod app;
+mod audit;
 mod check;
 mod demo;
 mod explain;
@@ -12,6 +14,8 @@ mod generated;
 mod issuer;
 mod key;
 mod loading;
+mod manage;
+mod plugin;
 mod reload;
 mod revoke;
 mod run;
@@ -20,6 +24,8 @@ mod signing_key;
 mod status;
 mod store;
 mod stored;
+mod token;
+mod user;
 mod why;
 
 use std::io::{self, Write};
@@ -237,7 +243,7 @@ enum Command {
     /// Refresh the keys of an issuer
     #[command(subcommand)]
     Issuer(issuer::IssuerCommand),
-    /// Manage the API keys in a key file
+    /// Manage API keys, in a key file or in the store of the issuer
     #[command(subcommand)]
     Key(key::KeyCommand),
     /// Manage the peppers that secrets of the issuer are sealed under
@@ -249,6 +255,21 @@ enum Command {
     /// Check and copy the store of the issuer
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Manage the people of the issuer
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Manage the OAuth applications of the issuer
+    #[command(subcommand)]
+    App(app::AppCommand),
+    /// Manage personal access tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Manage plugins, and run them with their credentials
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+    /// Show the audit log of the issuer
+    #[command(after_help = audit::EXAMPLE)]
+    Audit(audit::Audit),
     /// Print the JSON Schema of the configuration, for editors
     #[command(after_help = "Example:\n  gatepost schema > gatepost.schema.json")]
     Schema,
@@ -294,10 +315,15 @@ fn dispatch(Arguments { logging, command }: Arguments) -> Outcome {
         Command::Revoke(arguments) => revoke::revoke(&arguments),
         Command::Revocations(command) => revoke::revocations(&command),
         Command::Issuer(command) => issuer::run(&command),
-        Command::Key(command) => Ok(keys(&command)),
         Command::SafeStore(command) => safe_store::run(&command),
         Command::SigningKey(command) => signing_key::run(&command),
         Command::Store(command) => store::run(&command),
+        Command::Key(command) => key::on_the_store(&command).unwrap_or_else(|| Ok(keys(&command))),
+        Command::User(command) => user::run(&command),
+        Command::App(command) => app::run(&command),
+        Command::Token(command) => token::run(&command),
+        Command::Plugin(command) => plugin::run(&command),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Schema => generated::schema(),
         Command::Completions { shell } => generated::completions(Arguments::command(), shell),
         Command::Man { out } => generated::man(Arguments::command(), out.as_deref()),
@@ -426,7 +452,7 @@ mod tests {
 
     #[test]
     fn contract_commands_what_is_not_built_is_refused() {
-        for command in ["plugin", "user", "app", "token"] {
+        for command in ["upgrade", "login"] {
             let refused = Arguments::try_parse_from(["gatepost", command]).unwrap_err();
             assert_eq!(refuse_usage(&refused), Exit::Usage, "{command}");
         }

@@ -35,6 +35,11 @@ impl Stored {
         Ok(Self { config, runtime })
     }
 
+    /// The configuration.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The database.
     pub(super) fn file(&self) -> PathBuf {
         match self.config.startup.issuer.as_ref().map(|issuer| &issuer.store) {

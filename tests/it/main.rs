@@ -37,6 +37,8 @@ mod failed_credentials;
 mod fuzz_corpus;
 mod identity;
 mod introspection;
+mod issuer_commands;
+mod issuer_endpoints;
 mod issuer_routes;
 mod jwks;
 mod jwt;

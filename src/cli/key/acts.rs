@@ -36,7 +36,7 @@ const ID_TRIES_MAX: usize = 8;
 const PEPPER_BYTES_MAX: usize = 4096;
 
 pub(super) fn create(session: &mut Session<'_, '_>, arguments: &Create) -> Result<(), Failure> {
-    let path = &arguments.file.path;
+    let path = arguments.place.path();
     let key = format::generate(SecretKind::ApiKey, session.fill_random)?;
     let digest = Digest::sha256(key.expose());
     let now = session.now;
@@ -65,7 +65,7 @@ fn digests_of_key(
 }
 
 pub(super) fn import(session: &mut Session<'_, '_>, arguments: &Import) -> Result<(), Failure> {
-    let path = &arguments.file.path;
+    let path = arguments.place.path();
     let (digest, same) = match &arguments.digest {
         Some(digest) => (digest.clone(), vec![digest.clone()]),
         None => digests_of_key(session, arguments)?,
@@ -86,7 +86,7 @@ pub(super) fn import(session: &mut Session<'_, '_>, arguments: &Import) -> Resul
 }
 
 pub(super) fn find(session: &mut Session<'_, '_>, arguments: &Find) -> Result<(), Failure> {
-    let path = &arguments.file.path;
+    let path = arguments.place.path();
     let key = read_key(session.stdin)?;
     let key = key.expose().as_str();
     let keys = store::read(path)?;
@@ -111,7 +111,7 @@ pub(super) fn find(session: &mut Session<'_, '_>, arguments: &Find) -> Result<()
 }
 
 pub(super) fn rotate(session: &mut Session<'_, '_>, arguments: &Rotate) -> Result<(), Failure> {
-    let path = &arguments.file.path;
+    let path = arguments.place.path();
     let key = format::generate(SecretKind::ApiKey, session.fill_random)?;
     let now = session.now;
     let fill = &mut *session.fill_random;
@@ -148,7 +148,7 @@ pub(super) fn enable(
     arguments: &One,
     enabled: bool,
 ) -> Result<(), Failure> {
-    let path = &arguments.file.path;
+    let path = arguments.place.path();
     let word = if enabled { "enabled" } else { "disabled" };
     let changed = store::update(path, Missing::Refuse, |keys| {
         let (index, entry) = find_id(path, keys, &arguments.id)?;
@@ -161,7 +161,7 @@ pub(super) fn enable(
 }
 
 pub(super) fn delete(session: &mut Session<'_, '_>, arguments: &One) -> Result<(), Failure> {
-    let path = &arguments.file.path;
+    let path = arguments.place.path();
     store::update(path, Missing::Refuse, |keys| {
         let (index, _) = find_id(path, keys, &arguments.id)?;
         Ok((vec![Edit::Remove(index)], ()))

@@ -1,4 +1,5 @@
-//! `gatepost key`: making, bringing in, finding, rotating and ending API keys in a key file.
+//! `gatepost key`: creating, importing, finding, rotating and ending API keys, in a key file or in
+//! the store of the issuer ([`stored`]).
 //!
 //! Owns the arguments of these commands and how a session ends: a new key on the first line of
 //! standard output and nowhere else, what there is to say on standard error, and the exit code.
@@ -8,15 +9,17 @@
 mod acts;
 mod output;
 mod store;
+mod stored;
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use thiserror::Error;
 
 use crate::base::clock::{UnixTime, parse_duration, parse_instant};
+use crate::cli::stored::Output;
 use crate::config::Mistake;
 use crate::config::key_file::{ID_BYTES_MAX, NOT_EXPANDED, check_text, is_key_id};
 use crate::decide::api_key::digest::{Digest, is_pepper_name};
@@ -67,12 +70,26 @@ pub(super) enum KeyCommand {
     Delete(One),
 }
 
-/// The key file.
+/// Where the keys are.
 #[derive(Clone, Debug, Args)]
-pub(super) struct KeyFileArgument {
+#[command(group(clap::ArgGroup::new("place").required(true).args(["file", "config"])))]
+pub(super) struct KeyPlace {
     /// Key file: YAML, or JSON Lines if its name ends in .jsonl
-    #[arg(long = "file", short = 'f', value_name = "FILE")]
-    pub path: PathBuf,
+    #[arg(long, short = 'f', value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Configuration file: the keys of the issuer's store
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Output format, with --config
+    #[arg(long, value_enum, requires = "config", value_name = "FORMAT")]
+    output: Option<Output>,
+}
+
+impl KeyPlace {
+    /// The key file. Commands on the store come from [`on_the_store`].
+    fn path(&self) -> &Path {
+        self.file.as_deref().unwrap_or_else(|| Path::new(""))
+    }
 }
 
 /// The fields of a new entry.
@@ -96,19 +113,22 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, Args)]
 pub(super) struct Create {
     #[command(flatten)]
-    file: KeyFileArgument,
+    place: KeyPlace,
     /// Human-readable label
     #[arg(long, value_parser = text)]
     name: String,
     #[command(flatten)]
     entry: Entry,
+    /// Person that the key acts for, by login or id, with --config
+    #[arg(long, value_name = "PERSON", requires = "config")]
+    owner: Option<String>,
 }
 
 /// `gatepost key import`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Import {
     #[command(flatten)]
-    file: KeyFileArgument,
+    place: KeyPlace,
     /// Human-readable label
     #[arg(long, value_parser = text)]
     name: Option<String>,
@@ -129,7 +149,7 @@ pub(super) struct Import {
 #[derive(Clone, Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
-    file: KeyFileArgument,
+    place: KeyPlace,
     /// Print a JSON array
     #[arg(long)]
     json: bool,
@@ -139,7 +159,7 @@ pub(super) struct List {
 #[derive(Clone, Debug, Args)]
 pub(super) struct Find {
     #[command(flatten)]
-    file: KeyFileArgument,
+    place: KeyPlace,
     /// Search the digests with this pepper as well; repeatable
     #[arg(long = "pepper", value_name = "NAME=FILE", value_parser = named_file)]
     peppers: Vec<(String, PathBuf)>,
@@ -154,7 +174,7 @@ pub(super) struct Rotate {
     /// Id of the key to replace
     id: String,
     #[command(flatten)]
-    file: KeyFileArgument,
+    place: KeyPlace,
     /// Remaining validity of the old key, limited by its own expiry
     #[arg(long, default_value = "7d", value_name = "DURATION", value_parser = parse_duration)]
     grace: Duration,
@@ -172,7 +192,7 @@ pub(super) struct One {
     /// Id of the key
     id: String,
     #[command(flatten)]
-    file: KeyFileArgument,
+    place: KeyPlace,
 }
 
 /// The expiry argument of a key.
@@ -182,6 +202,21 @@ pub(super) enum Expiry {
     After(Duration),
     /// A time.
     At(UnixTime),
+}
+
+pub(super) use stored::run as on_the_store;
+
+impl KeyCommand {
+    fn place(&self) -> &KeyPlace {
+        match self {
+            Self::Create(arguments) => &arguments.place,
+            Self::Import(arguments) => &arguments.place,
+            Self::List(arguments) => &arguments.place,
+            Self::Find(arguments) => &arguments.place,
+            Self::Rotate(arguments) => &arguments.place,
+            Self::Disable(one) | Self::Enable(one) | Self::Delete(one) => &one.place,
+        }
+    }
 }
 
 /// Runs a command and returns its exit code: 0 success, 1 not found or refused, 2 invalid

@@ -11,7 +11,7 @@ use crate::config::key_file::SpannedKey;
 use crate::decide::api_key::{KeyEntry, KeyState};
 
 pub(super) fn list(session: &mut Session<'_, '_>, arguments: &List) -> Result<(), Failure> {
-    let keys = store::read(&arguments.file.path)?;
+    let keys = store::read(arguments.place.path())?;
     let now = session.now;
     if arguments.json {
         let keys: Vec<_> = keys.iter().map(|key| to_json(&key.entry, now)).collect();

@@ -19,7 +19,7 @@ pub use credentials::{
 };
 pub use key_server::{KeyServer, TlsKeyServer};
 pub use process::{HeldPort, Process};
-pub use sidecar::{Sandbox, Sidecar};
+pub use sidecar::{Run, Sandbox, Sidecar};
 pub use upstream::{Recorded, Recorder, Reply, Wsgi};
 
 /// The longest a test waits for anything. Reached only when something is broken.

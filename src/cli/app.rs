@@ -1,0 +1,203 @@
+//! `gatepost app`: applications of the issuer.
+//!
+//! Owns the arguments and the text form of the answers. A client secret is printed once. Never
+//! opens the store by itself.
+
+use clap::{ArgGroup, Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::base::clock::{Clock, parse_duration};
+use crate::cli::manage::{print_list, print_one, segment};
+use crate::cli::user::Common;
+use crate::cli::{Exit, Failure, Outcome, escape, print};
+
+/// The columns of a list.
+const COLUMNS: [(&str, &str); 7] = [
+    ("CLIENT_ID", "client_id"),
+    ("NAME", "name"),
+    ("OWNER", "owner"),
+    ("TYPE", "type"),
+    ("PROFILE", "profile"),
+    ("GRANTS", "grants"),
+    ("APPROVED", "approved"),
+];
+
+/// `app ...`.
+#[derive(Debug, Subcommand)]
+pub(super) enum AppCommand {
+    /// Register an application and print its client id and secret once
+    #[command(after_help = "Examples:\n  gatepost app create --config gatepost.yaml --name Shop \
+        --redirect https://shop.example.com/callback --strict\n  gatepost app create --config \
+        gatepost.yaml --name sync --strict --grant client_credentials --scope read")]
+    Create(Create),
+    /// List applications
+    #[command(after_help = "Example:\n  gatepost app list --config gatepost.yaml")]
+    List(Common),
+    /// Show one application with its secrets' ids
+    #[command(after_help = "Example:\n  gatepost app show CLIENT_ID --config gatepost.yaml")]
+    Show(One),
+    /// Approve an application: its consent page no longer says that it is not reviewed
+    #[command(after_help = "Example:\n  gatepost app approve CLIENT_ID --config gatepost.yaml")]
+    Approve(One),
+    /// End every token of an application
+    #[command(after_help = "Example:\n  gatepost app revoke CLIENT_ID --config gatepost.yaml")]
+    Revoke(One),
+    /// Add and end client secrets
+    #[command(subcommand)]
+    Secret(SecretCommand),
+    /// Delete an application with its tokens
+    #[command(after_help = "Example:\n  gatepost app delete CLIENT_ID --config gatepost.yaml")]
+    Delete(One),
+}
+
+/// `app secret ...`.
+#[derive(Debug, Subcommand)]
+pub(super) enum SecretCommand {
+    /// Add a second secret and print it once
+    #[command(after_help = "Example:\n  gatepost app secret add CLIENT_ID --config gatepost.yaml \
+        --end-old-after 7d")]
+    Add {
+        #[command(flatten)]
+        one: One,
+        /// End the other secrets after this time
+        #[arg(long, value_name = "DURATION")]
+        end_old_after: Option<String>,
+    },
+    /// End a secret; tokens that it obtained stay
+    #[command(after_help = "Example:\n  gatepost app secret end CLIENT_ID SECRET_ID --config \
+        gatepost.yaml")]
+    End {
+        #[command(flatten)]
+        one: One,
+        /// Id of the secret, as listed by `app show`
+        #[arg(value_name = "SECRET_ID")]
+        secret: String,
+    },
+}
+
+/// Arguments of a command about one application.
+#[derive(Debug, Args)]
+pub(super) struct One {
+    /// Client id
+    #[arg(value_name = "CLIENT_ID")]
+    id: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Arguments of `app create`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("profile").required(true).args(["strict", "compat"])))]
+pub(super) struct Create {
+    /// Name on the consent page
+    #[arg(long)]
+    name: String,
+    /// Owner, by login or id
+    #[arg(long, value_name = "PERSON")]
+    owner: Option<String>,
+    /// Home page
+    #[arg(long, value_name = "URL")]
+    site: Option<String>,
+    /// Redirect URI; repeatable
+    #[arg(long = "redirect", value_name = "URI")]
+    redirect_uris: Vec<String>,
+    /// The application sends PKCE with S256
+    #[arg(long)]
+    strict: bool,
+    /// Server-side application without PKCE
+    #[arg(long)]
+    compat: bool,
+    /// An application without a secret
+    #[arg(long)]
+    public: bool,
+    /// Grant type; repeatable [default: authorization_code and refresh_token]
+    #[arg(long = "grant", value_name = "GRANT")]
+    grants: Vec<String>,
+    /// Scope that it may have; repeatable [default: every scope]
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
+    /// No consent page
+    #[arg(long)]
+    first_party: bool,
+    /// May use the introspection endpoint
+    #[arg(long)]
+    introspect: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) fn run(command: &AppCommand) -> Outcome {
+    match command {
+        AppCommand::Create(arguments) => create(arguments)?,
+        AppCommand::List(common) => {
+            print_list(common.output, &common.desk()?.list("apps", "/apps")?, &COLUMNS)?;
+        }
+        AppCommand::Show(One { id, common }) => {
+            let shown = common.desk()?.get(&format!("/apps/{}", segment(id)))?;
+            print_one(common.output, &shown, crate::cli::answer::outline)?;
+        }
+        AppCommand::Approve(one) => turn(one, "approve")?,
+        AppCommand::Revoke(one) => turn(one, "revoke")?,
+        AppCommand::Secret(SecretCommand::Add { one, end_old_after }) => {
+            add_secret(one, end_old_after.as_deref())?;
+        }
+        AppCommand::Secret(SecretCommand::End { one, secret }) => {
+            let target = format!("/apps/{}/secrets/{}", segment(&one.id), segment(secret));
+            one.common.desk()?.delete(&target)?;
+            print(&format!("{}: ended\n", escape(secret)))?;
+        }
+        AppCommand::Delete(one) => {
+            one.common.desk()?.delete(&format!("/apps/{}", segment(&one.id)))?;
+            print(&format!("{}: deleted\n", escape(&one.id)))?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn create(arguments: &Create) -> Result<(), Failure> {
+    let optional = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
+    let body = json!({
+        "name": arguments.name,
+        "owner": arguments.owner,
+        "site": arguments.site,
+        "type": if arguments.public { "public" } else { "confidential" },
+        "profile": if arguments.compat { "compat" } else { "strict" },
+        "redirect_uris": arguments.redirect_uris,
+        "grants": optional(&arguments.grants),
+        "scopes": optional(&arguments.scopes),
+        "first_party": arguments.first_party,
+        "introspect": arguments.introspect,
+    });
+    let made = arguments.common.desk()?.post("/apps", &body)?;
+    print_one(arguments.common.output, &made, credentials)
+}
+
+/// Two lines that a shell can read.
+fn credentials(made: &Value) -> String {
+    let text = |member: &str| made[member].as_str().map(escape);
+    let mut lines = format!("client_id={}\n", text("client_id").unwrap_or_default());
+    if let Some(secret) = text("client_secret") {
+        lines.push_str(&format!("client_secret={secret}\n"));
+    }
+    lines
+}
+
+fn turn(one: &One, act: &str) -> Result<(), Failure> {
+    let target = format!("/apps/{}/{act}", segment(&one.id));
+    let changed = one.common.desk()?.post(&target, &json!({}))?;
+    print_one(one.common.output, &changed, |_| format!("{}: {act}\n", escape(&one.id)))
+}
+
+fn add_secret(one: &One, end_old_after: Option<&str>) -> Result<(), Failure> {
+    let end_old = end_old_after.map(end_after).transpose()?;
+    let target = format!("/apps/{}/secrets", segment(&one.id));
+    let made = one.common.desk()?.post(&target, &json!({ "end_old": end_old }))?;
+    print_one(one.common.output, &made, credentials)
+}
+
+/// `--end-old-after`, as an instant.
+pub(super) fn end_after(text: &str) -> Result<String, Failure> {
+    let after = parse_duration(text);
+    let after = after.map_err(|error| Failure::usage(format!("--end-old-after: {error}")))?;
+    Ok(Clock::start().now().unix.plus(after).to_string())
+}

@@ -1,0 +1,241 @@
+//! Calls to the administration of the issuer, for the commands that manage it.
+//!
+//! Owns the way of a call: through the admin listener of the running process, or, where its address
+//! refuses the connection, on the store itself, which only its owner may open. Never prints.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::base::clock::{UnixTime, parse_duration, parse_instant};
+use crate::base::secret::Secret;
+use crate::cli::admin_client::AdminClient;
+use crate::cli::answer::{document, unexpected};
+use crate::cli::stored::{Output, Stored, table};
+use crate::cli::{Failure, escape, print};
+use crate::config::{IssuerSettings, files};
+use crate::serve::issuer::manage::{Call, Manager, Reply};
+use crate::serve::reload::Sources;
+use crate::serve::store::Caller;
+
+/// The administration of one configuration.
+pub(super) struct Desk {
+    listener: Option<AdminClient>,
+    stored: Stored,
+    settings: Arc<IssuerSettings>,
+}
+
+impl Desk {
+    /// Reads the configuration, and no other file but the admin token.
+    pub(super) fn open(file: &Path) -> Result<Self, Failure> {
+        let stored = Stored::of(file)?;
+        let config = stored.config();
+        let settings = config.dynamic.issuer.clone();
+        let settings = settings.ok_or_else(|| Failure::negative("no issuer configured"))?;
+        let listener = match &config.startup.admin {
+            Some(admin) => {
+                let exposed = config.dynamic.insecure_file_modes;
+                let disk = &*Sources::of_the_process().disk;
+                let token = files::admin_token(admin, exposed, disk);
+                let token = token.map_err(|mistake| Failure::Mistakes(vec![mistake]))?;
+                let token = token.or_else(|| made_token(&config.startup.state_dir));
+                Some(AdminClient::new(admin.address.clone(), token))
+            }
+            None => None,
+        };
+        Ok(Self { listener, stored, settings })
+    }
+
+    /// Sends GET.
+    pub(super) fn get(&self, target: &str) -> Result<Value, Failure> {
+        self.call(&Method::GET, target, &Bytes::new())
+    }
+
+    /// Sends POST.
+    pub(super) fn post(&self, target: &str, body: &Value) -> Result<Value, Failure> {
+        self.call(&Method::POST, target, &Bytes::from(body.to_string()))
+    }
+
+    /// Sends DELETE.
+    pub(super) fn delete(&self, target: &str) -> Result<Value, Failure> {
+        self.call(&Method::DELETE, target, &Bytes::new())
+    }
+
+    /// Every page of a list.
+    pub(super) fn list(&self, name: &str, target: &str) -> Result<Vec<Value>, Failure> {
+        let mut all = Vec::new();
+        let mut after = String::new();
+        loop {
+            let join = if target.contains('?') { '&' } else { '?' };
+            let mut page = self.get(&format!("{target}{join}limit=1000{after}"))?;
+            if let Some(rows) = page[name].as_array_mut() {
+                all.append(rows);
+            }
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={}", segment(next)),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    fn call(&self, method: &Method, target: &str, body: &Bytes) -> Result<Value, Failure> {
+        if let Some(listener) = &self.listener {
+            let sent = listener.send_if_running(method.clone(), target, body.clone())?;
+            if let Some(response) = sent {
+                let document = document(&response)?;
+                return outcome(response.status, document, || unexpected(&response));
+            }
+        }
+        let reply = self.on_the_store(method, target, body)?;
+        outcome(reply.status, reply.body, || Failure::fault("internal error"))
+    }
+
+    /// No process answers: the store is opened here.
+    fn on_the_store(&self, method: &Method, target: &str, body: &[u8]) -> Result<Reply, Failure> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let path: Vec<_> = path.split('/').skip(1).map(decode).collect();
+        let path: Vec<_> = path.iter().map(String::as_str).collect();
+        let open = self.stored.open()?;
+        let (store, vault) = (open.store.clone(), Arc::clone(&open.vault));
+        let manager = Manager::new(store, vault, Arc::clone(&self.settings), Caller::operator());
+        let call = Call { method, path: &path, query, body };
+        let reply = self.stored.wait(manager.answer(call));
+        self.stored.wait(open.store.close());
+        Ok(reply)
+    }
+}
+
+fn outcome(
+    status: StatusCode,
+    document: Value,
+    unexpected: impl Fn() -> Failure,
+) -> Result<Value, Failure> {
+    if status.is_success() {
+        return Ok(document);
+    }
+    let Some(detail) = document["detail"].as_str().map(escape) else { return Err(unexpected()) };
+    Err(match status {
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Failure::usage(detail),
+        status if status.is_server_error() => Failure::fault(detail),
+        _ => Failure::negative(detail),
+    })
+}
+
+/// The token that a running process has made.
+fn made_token(state_dir: &Path) -> Option<Secret<String>> {
+    crate::serve::admin::token::read(state_dir).ok()
+}
+
+/// Percent-encodes `text` as one segment of a path, or a value of a query.
+pub(super) fn segment(text: &str) -> String {
+    let mut segment = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
+                segment.push(char::from(byte));
+            }
+            // Dots, too: `..` is not a name.
+            _ => segment.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    segment
+}
+
+/// The reverse.
+fn decode(segment: &str) -> String {
+    crate::serve::issuer::manage::decode(segment).unwrap_or_default()
+}
+
+/// `--expires`: `90d`, an instant, or `never`.
+pub(super) fn expiry(text: &str, now: UnixTime) -> Result<String, Failure> {
+    if text == "never" {
+        return Ok(text.to_owned());
+    }
+    if let Ok(after) = parse_duration(text) {
+        return Ok(now.plus(after).to_string());
+    }
+    let accepted = "--expires: write a duration such as 90d, RFC 3339, or never";
+    parse_instant(text).map(|at| at.to_string()).map_err(|_| Failure::usage(accepted))
+}
+
+/// One answer as JSON, or as `text`.
+pub(super) fn print_one(
+    output: Output,
+    document: &Value,
+    text: impl FnOnce(&Value) -> String,
+) -> Result<(), Failure> {
+    match output {
+        Output::Json => print(&format!("{document:#}\n")),
+        Output::Table => print(&text(document)),
+    }
+}
+
+/// A list as a JSON array, or as a table of these members.
+pub(super) fn print_list(
+    output: Output,
+    rows: &[Value],
+    columns: &[(&str, &str)],
+) -> Result<(), Failure> {
+    match output {
+        Output::Json => print(&format!("{:#}\n", Value::from(rows))),
+        Output::Table => print(&listed(rows, columns)),
+    }
+}
+
+/// The members of `columns` of each row; control characters are escaped.
+fn listed(rows: &[Value], columns: &[(&str, &str)]) -> String {
+    let head: Vec<_> = columns.iter().map(|(title, _)| *title).collect();
+    let line = |row: &Value| columns.iter().map(|(_, member)| cell(&row[*member])).collect();
+    table(&head, &rows.iter().map(line).collect::<Vec<_>>())
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(" "),
+        Value::String(text) => escape(text),
+        Value::Number(_) | Value::Object(_) => escape(&value.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_name_stays_one_segment_and_comes_back() {
+        for text in ["ada", "a/b?c#d %\u{e9}", "..", "a+b&c=d"] {
+            let encoded = segment(text);
+            assert!(!encoded.contains(['/', '?', '&', '+', '.']), "{encoded}");
+            assert_eq!(decode(&encoded), text);
+        }
+    }
+
+    #[test]
+    fn r903_a_table_has_aligned_columns_and_no_control_characters() {
+        let rows =
+            [json!({ "id": "usr_1", "name": "a\u{1b}[2Jb", "roles": ["x", "y"] }), json!({})];
+        let text = listed(&rows, &[("ID", "id"), ("NAME", "name"), ("ROLES", "roles")]);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0].find("NAME"), Some(7), "{text}");
+        assert!(lines[1].ends_with("x y") && lines[2].starts_with("-  "), "{text}");
+        assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn contract_commands_an_expiry_is_a_duration_an_instant_or_never() {
+        let now = UnixTime(1_800_000_000);
+        assert_eq!(expiry("1d", now).unwrap(), "2027-01-16T08:00:00Z");
+        assert_eq!(expiry("2027-02-01T00:00:00Z", now).unwrap(), "2027-02-01T00:00:00Z");
+        assert_eq!(expiry("never", now).unwrap(), "never");
+        assert!(expiry("soon", now).is_err());
+    }
+}

@@ -95,6 +95,8 @@ pub struct Application {
     pub plugin: Option<Box<str>>,
     /// The `jti` prefix of its client-credentials tokens.
     pub generation: Box<str>,
+    /// The origins of its redirect URIs: their scripts may read answers.
+    pub origins: Box<[Box<str>]>,
     /// None of its tokens is accepted while this is false.
     pub enabled: bool,
 }

@@ -228,6 +228,15 @@ impl LiveSet {
         }
     }
 
+    /// Returns whether an enabled application has a redirect URI of this origin, byte for byte.
+    /// Looks at each application: there are few, and only requests across origins ask.
+    #[must_use]
+    pub fn is_origin(&self, origin: &[u8]) -> bool {
+        let has =
+            |one: &Arc<Application>| one.origins.iter().any(|known| known.as_bytes() == origin);
+        self.applications.rows().any(|one| one.enabled && has(one))
+    }
+
     /// The person of this id, who must be enabled.
     fn person(&self, id: &str) -> Result<&Arc<Person>, LiveError> {
         match self.people.find(id) {

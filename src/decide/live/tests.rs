@@ -34,6 +34,7 @@ fn application(id: &str) -> Application {
     Application {
         id: id.into(),
         plugin: Some("backup".into()),
+        origins: Box::from([Box::from("https://shop.example.com")]),
         generation: "g0".into(),
         enabled: true,
     }

@@ -47,8 +47,11 @@ impl Issuer {
         fields
     }
 
-    /// Compared byte for byte; `null` is never listed.
+    /// Compared byte for byte with the configuration and with registered redirect URIs; `null` is
+    /// in neither.
     fn allows(&self, origin: &HeaderValue) -> bool {
-        self.settings.load().origins.iter().any(|known| known.as_bytes() == origin.as_bytes())
+        let origin = origin.as_bytes();
+        self.settings.load().origins.iter().any(|known| known.as_bytes() == origin)
+            || self.live.load().is_origin(origin)
     }
 }

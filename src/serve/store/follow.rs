@@ -12,6 +12,7 @@ use crate::decide::live::{
     Application, Change, Credential, Kind, Live, LiveSet, Person, SegmentBuilder, State,
 };
 use crate::issue::intent::{Target, Write};
+use crate::issue::redirect::RedirectUri;
 use crate::issue::rows::{self, CredentialKind, DamagedRow, Id, Row, Table};
 use crate::serve::store::Followers;
 
@@ -199,6 +200,10 @@ fn application(row: rows::Application) -> Change {
         return Change::EndApplication(row.id.0);
     }
     let enabled = row.disabled.is_none();
-    let (plugin, generation) = (row.plugin, row.generation.0);
-    Change::Application(Application { id: row.id.0, plugin, generation, enabled })
+    let uris = row.redirect_uris.0.iter().filter_map(|uri| RedirectUri::parse(uri).ok());
+    let mut origins: Vec<Box<str>> = uris.filter_map(|uri| uri.origin().map(Box::from)).collect();
+    origins.sort_unstable();
+    origins.dedup();
+    let (plugin, generation, origins) = (row.plugin, row.generation.0, origins.into());
+    Change::Application(Application { id: row.id.0, plugin, generation, origins, enabled })
 }

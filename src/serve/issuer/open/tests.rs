@@ -142,6 +142,7 @@ fn r804_r1114_a_token_of_the_store_is_refused_with_its_grant_its_person_and_its_
             Change::Application(crate::decide::live::Application {
                 id: "shop".into(),
                 plugin: None,
+                origins: Box::default(),
                 generation: "g0".into(),
                 enabled: true,
             }),

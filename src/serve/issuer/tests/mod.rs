@@ -37,7 +37,16 @@ fn r45_scripts_of_known_origins_read_answers_and_errors() {
     let origin = "access-control-allow-origin";
     assert_eq!(allowed.header(origin), Some("https://shop.example.com"));
     assert_eq!(allowed.header("vary"), Some("Origin"));
-    for other in ["https://evil.example", "null", "https://shop.example.com.evil.example"] {
+    let registered = "https://phone.example.com:8443";
+    let answer = rig.ask(Endpoint::Token, from(registered));
+    assert_eq!(answer.header(origin), Some(registered), "of a redirect URI");
+    for other in [
+        "https://phone.example.com",
+        "https://phone.example.com:8443/callback",
+        "https://evil.example",
+        "null",
+        "https://shop.example.com.evil.example",
+    ] {
         assert_eq!(rig.ask(Endpoint::Token, from(other)).header(origin), None, "{other}");
     }
     let introspect = rig.ask(Endpoint::Introspect, from("https://shop.example.com"));

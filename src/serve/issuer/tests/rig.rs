@@ -270,7 +270,7 @@ fn application(name: &str, confidential: bool, introspect: bool) -> Application 
         site: None,
         confidential,
         profile: Profile::Strict,
-        redirect_uris: Words::default(),
+        redirect_uris: ["https://phone.example.com:8443/callback"].into_iter().collect(),
         grants: [grants].into_iter().collect(),
         scopes: Some(ScopeSet::parse("read write").unwrap()),
         first_party: false,

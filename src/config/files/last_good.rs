@@ -73,6 +73,9 @@ pub(super) enum FileUse {
     Pepper {
         path: PathBuf,
     },
+    ClientSecret {
+        path: PathBuf,
+    },
     Authorities {
         path: PathBuf,
     },

@@ -259,28 +259,40 @@ impl<'a> Loading<'a> {
     }
 
     fn client_secret(&mut self, file: &'a FileReference) -> Option<SecretDigest> {
-        let secret = self.secret(file)?;
-        let text = std::str::from_utf8(secret.expose()).ok();
-        // RFC 6749 appendix A.2.
-        let is_shown = |text: &&str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        let fits = |text: &&str| (TOKEN_BYTES_MIN..=CLIENT_SECRET_BYTES_MAX).contains(&text.len());
-        let digest = text.filter(is_shown).filter(fits).map(SecretDigest::of_secret);
-        if digest.is_none() {
-            self.mistakes.push(file.mistake(format!(
-                "{} holds no client secret: {TOKEN_BYTES_MIN} to {CLIENT_SECRET_BYTES_MAX} visible ASCII characters are accepted",
-                file.path.display()
-            )));
-        }
-        digest
+        let file_use = FileUse::ClientSecret { path: file.path.clone() };
+        let secret = self.secret_that(file, file_use, |secret| {
+            // RFC 6749 appendix A.2.
+            let is_shown = secret.iter().all(|byte| (b' '..=b'~').contains(byte));
+            let fits = (TOKEN_BYTES_MIN..=CLIENT_SECRET_BYTES_MAX).contains(&secret.len());
+            if is_shown && fits {
+                return Ok(());
+            }
+            Err(format!(
+                "holds no client secret: {TOKEN_BYTES_MIN} to {CLIENT_SECRET_BYTES_MAX} visible ASCII characters are accepted"
+            ))
+        })?;
+        std::str::from_utf8(secret.expose()).ok().map(SecretDigest::of_secret)
     }
 
     fn secret(&mut self, file: &'a FileReference) -> Option<Arc<Secret<Vec<u8>>>> {
         let file_use = FileUse::Pepper { path: file.path.clone() };
+        self.secret_that(file, file_use, |secret| match secret.is_empty() {
+            true => Err("is empty".to_owned()),
+            false => Ok(()),
+        })
+    }
+
+    /// A secret that passes a check, or its last good version.
+    fn secret_that(
+        &mut self,
+        file: &'a FileReference,
+        file_use: FileUse,
+        check: impl FnOnce(&[u8]) -> Result<(), String>,
+    ) -> Option<Arc<Secret<Vec<u8>>>> {
         let candidate = self.candidate(file, &file_use, SECRET_BYTES_MAX, true, |bytes| {
             let secret = without_newline(bytes);
-            if secret.is_empty() {
-                return Err(vec![file.mistake(format!("{} is empty", file.path.display()))]);
-            }
+            let path = file.path.display();
+            check(secret).map_err(|why| vec![file.mistake(format!("{path} {why}"))])?;
             Ok(Parsed::Pepper(Arc::new(Secret::new(secret.to_vec()))))
         })?;
         match self.keep(file_use, candidate) {

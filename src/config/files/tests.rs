@@ -11,6 +11,7 @@ use super::{LastGood, Materials, admin_token, load};
 use crate::config::Config;
 use crate::config::files::disk::{Content, Disk};
 use crate::decide::revocation::{Kind, TargetRef};
+use crate::issue::rows::SecretDigest;
 
 #[derive(Default)]
 struct Files(HashMap<PathBuf, (Vec<u8>, u32)>);
@@ -380,4 +381,42 @@ fn contract_revocation_no_max_lifetime_ends_the_entries_of_a_file() {
             "{lifetime}"
         );
     }
+}
+
+#[test]
+fn contract_issuer_client_secrets_keep_their_last_good_version() {
+    let issuer = "issuer: { url: 'https://api.example', applications: [\
+        { id: a, secret_files: [new.secret, old.secret], grants: client_credentials }, \
+        { id: b, type: public, profile: strict, redirect_uris: ['https://b.example'], grants: authorization_code }] }\n";
+    let mut files = Files::default();
+    files.put("new.secret", "0123456789abcdef\n");
+    files.put("old.secret", "fedcba9876543210");
+    let mut running = Running { config: config(issuer), last_good: LastGood::default(), files };
+    let digest = SecretDigest::of_secret;
+    let both = [vec![digest("0123456789abcdef"), digest("fedcba9876543210")], Vec::new()];
+    assert_eq!(running.good().application_secrets, both);
+    for bad in ["too short", "0123456789abcde\u{e9}", "0123456789\nabcdef0", &"a".repeat(1_025)] {
+        running.files.put("new.secret", bad);
+        assert_eq!(
+            running.held_back("new.secret holds no client secret").application_secrets,
+            both
+        );
+    }
+    running.files.put_mode("new.secret", "another-secret-of-it", 0o644);
+    let kept = running.held_back("chmod 600");
+    assert_eq!(kept.application_secrets, both);
+    running.files.put("new.secret", "another-secret-of-it");
+    assert_eq!(running.good().application_secrets[0][0], digest("another-secret-of-it"));
+}
+
+#[test]
+fn contract_issuer_a_start_needs_every_client_secret() {
+    let issuer = "issuer: { url: 'https://api.example', applications: [\
+        { id: a, secret_files: [canary.secret], grants: client_credentials }] }\n";
+    let mut files = Files::default();
+    files.put("canary.secret", "canary");
+    let mut running = Running { config: config(issuer), last_good: LastGood::default(), files };
+    let (materials, mistakes) = running.load();
+    assert!(materials.is_none() && mistakes.len() == 1);
+    assert!(!mistakes[0].replace("canary.secret", "").contains("canary"), "{mistakes:?}");
 }

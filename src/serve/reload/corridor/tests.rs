@@ -218,3 +218,24 @@ fn r902_no_mistake_and_no_debug_output_shows_a_secret() {
     assert!(mistakes.contains("hs.key"), "{mistakes}");
     assert!(!mistakes.contains("canary-"), "{mistakes}");
 }
+
+#[test]
+fn contract_issuer_a_reload_does_not_change_what_needs_a_restart() {
+    let with =
+        |issuer: &str| format!("{CONFIG}issuer: {{ url: 'https://api.example', {issuer} }}\n");
+    let disk = MemoryDisk::filled();
+    disk.write("gatepost.yaml", &with(""));
+    let (_, mut corridor) = corridor(&disk);
+    for issuer in [CONFIG.to_owned(), with("prefixes: [/o]"), with("account: /a")] {
+        disk.write("gatepost.yaml", &issuer);
+        let walk = corridor.walk();
+        assert!(walk.snapshot.is_none());
+        assert_eq!(walk.mistakes.len(), 1);
+        assert!(walk.mistakes[0].message.contains("that needs a restart"));
+    }
+    disk.write("gatepost.yaml", &with("scopes: { stock: See stock }"));
+    let walk = corridor.walk();
+    assert_eq!(walk.mistakes, []);
+    let issuer = walk.snapshot.unwrap().dynamic.issuer.clone().unwrap();
+    assert_eq!(issuer.rules.scopes.known.to_string(), "stock");
+}

@@ -2,6 +2,7 @@
 //!
 //! Owns the arguments and the text form of the answers. Never opens the store by itself.
 
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -10,6 +11,9 @@ use serde_json::json;
 use crate::cli::manage::{Desk, print_list, print_one, segment};
 use crate::cli::stored::Output;
 use crate::cli::{ConfigFile, Exit, Failure, Outcome, escape, print};
+
+/// The most bytes that are read as a password.
+const PASSWORD_BYTES_MAX: u64 = 4096;
 
 /// The columns of a list.
 const COLUMNS: [(&str, &str); 5] = [
@@ -87,6 +91,9 @@ pub(super) struct Add {
     /// Role of the person; repeatable
     #[arg(long = "role", value_name = "ROLE")]
     roles: Vec<String>,
+    /// Read a password from standard input; not stored yet, see the warning
+    #[arg(long)]
+    password_stdin: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -150,7 +157,14 @@ pub(super) fn run(command: &UserCommand) -> Outcome {
 }
 
 fn add(arguments: &Add) -> Result<(), Failure> {
-    let Add { login, name, email, roles, common } = arguments;
+    let Add { login, name, email, roles, password_stdin, common } = arguments;
+    if *password_stdin {
+        // Read, so that the program that writes it is not stopped by a closed pipe.
+        let _ = io::copy(&mut io::stdin().lock().take(PASSWORD_BYTES_MAX), &mut io::sink());
+        eprintln!(
+            "gatepost: warning: the password is not stored: sign-in is not available in this version"
+        );
+    }
     let body = json!({ "login": login, "name": name, "email": email, "roles": roles });
     let made = common.desk()?.post("/users", &body)?;
     print_one(common.output, &made, |made| {

@@ -111,6 +111,10 @@ fn contract_issuer_commands_name_the_remedy() {
     assert!(twice.stderr.contains("exists already"), "{twice:?}");
     let scope = ["token", "create", "--user", "ada", "--name", "x", "--scope", "unknown"];
     assert!(run(sandbox, &scope, 2).stderr.contains("scope not allowed: unknown"));
+    let add = ["user", "add", "--login", "eve", "--password-stdin", "--config", "gatepost.yaml"];
+    let eve = sandbox.run_with(&add, "a password\n");
+    assert!(eve.exit == 0 && eve.stdout.starts_with("usr_"), "{eve:?}");
+    assert!(eve.stderr.contains("the password is not stored"), "{eve:?}");
     let neither = ["app", "create", "--name", "x", "--grant", "client_credentials"];
     assert!(run(sandbox, &neither, 2).stderr.contains("--strict"));
     assert!(run(sandbox, &["key", "create", "--name", "x"], 2).stderr.contains("--owner"));

@@ -37,6 +37,7 @@ class Job:
 ALL = ("gatepost", "bare", "haproxy", "nginx", "envoy")
 JOBS = [
     Job("pass", "pass-through", "none", ALL),
+    Job("pass_logged", "pass-through, logged", "none", ("gatepost", "haproxy", "nginx"), logs=True),
     Job("rs256", "RS256, verified on every request", "RS256", ("gatepost", "haproxy", "envoy")),
     Job("es256", "ES256, verified on every request", "ES256", ("gatepost", "haproxy", "envoy")),
     Job("rs256_cached", "RS256, verified before", "RS256", ("gatepost", "bare", "envoy"), caches=True),

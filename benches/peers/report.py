@@ -26,17 +26,19 @@ class Goal:
 
 
 GOALS = [
-    Goal("full job / bare pingora passing the same requests on", "full", "full", "bare", 1.08),
-    Goal("full job / bare pingora's pass-through without credentials", "full", "pass", "bare", 1.08),
-    Goal("full job / Envoy's", "full", "full", "envoy", 0.65),
-    Goal("API key / Envoy's", "api_key", "api_key", "envoy", 0.70),
-    Goal("RS256 verified before / Envoy's", "rs256_cached", "rs256_cached", "envoy", 0.65),
-    Goal("RS256 every time / HAProxy's", "rs256", "rs256", "haproxy", 1.00),
-    Goal("ES256 every time / HAProxy's", "es256", "es256", "haproxy", 1.00),
-    Goal("refusal, logged / HAProxy's", "refusal", "refusal", "haproxy", 1.25),
-    Goal("refusal, logged / Envoy's", "refusal", "refusal", "envoy", 0.70),
+    Goal("full job / bare pingora passing the same requests on", "full", "full", "bare", 0.65),
+    Goal("full job / Envoy's", "full", "full", "envoy", 0.28),
+    Goal("full job / HAProxy's pass-through, logged", "full", "pass_logged", "haproxy", 0.90),
+    Goal("API key / HAProxy's", "api_key", "api_key", "haproxy", 0.95),
+    Goal("API key / Envoy's", "api_key", "api_key", "envoy", 0.30),
+    Goal("RS256 every time / HAProxy's", "rs256", "rs256", "haproxy", 0.95),
+    Goal("ES256 every time / HAProxy's", "es256", "es256", "haproxy", 0.80),
+    Goal("RS256 verified before / Envoy's", "rs256_cached", "rs256_cached", "envoy", 0.28),
+    Goal("refusal, logged / HAProxy's", "refusal", "refusal", "haproxy", 0.90),
+    Goal("pass-through / HAProxy's", "pass", "pass", "haproxy", 0.95),
+    Goal("pass-through to a Unix socket / HAProxy's", "unix", "unix", "haproxy", 0.95),
 ]
-MEMORY_GOALS = {"rest_mb": ("memory at rest", "MB", 30), "idle_connection_kb": ("an idle kept connection", "kB", 24),
+MEMORY_GOALS = {"rest_mb": ("memory at rest", "MB", 30), "idle_connection_kb": ("an idle kept connection", "kB", 8),
                 "million_keys_mb": ("a million API keys", "MB", None)}
 
 

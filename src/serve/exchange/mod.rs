@@ -101,14 +101,16 @@ impl Exchange {
                 HeadRead::Gone => return After::Close,
                 HeadRead::TooLarge => {
                     let refused = too_large(client.received());
-                    self.refuse(client, began, refused.into()).await
+                    Box::pin(self.refuse(client, began, refused.into())).await
                 }
                 HeadRead::NoRequest => {
-                    self.refuse(client, began, FramingError::RequestLine.into()).await
+                    let refused = FramingError::RequestLine.into();
+                    Box::pin(self.refuse(client, began, refused)).await
                 }
+                // On the heap: an idle connection has no room for a request under way.
                 HeadRead::Complete(head_bytes) => {
                     let head = client.take_head(head_bytes);
-                    self.serve_one(client, &head, began, left > 0).await
+                    Box::pin(self.serve_one(client, &head, began, left > 0)).await
                 }
             };
             if after != After::Next {

@@ -115,14 +115,14 @@ impl Client {
         if self.ended.is_some() {
             return false;
         }
-        if self.buffer.capacity() > 2 * READ_BYTES {
-            // One large head must not cost its memory for as long as the connection lives.
-            self.buffer = BytesMut::new();
-        }
         let deadline = Instant::now() + self.deadlines.keepalive;
         poll_fn(|cx| match self.poll_more(cx) {
             Poll::Ready(read) => Poll::Ready(matches!(read, Ok(1..))),
-            Poll::Pending => self.timer.poll(deadline, cx).map(|()| false),
+            Poll::Pending => {
+                // An idle connection costs no room for a head.
+                self.buffer = BytesMut::new();
+                self.timer.poll(deadline, cx).map(|()| false)
+            }
         })
         .await
     }

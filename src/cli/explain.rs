@@ -19,7 +19,7 @@ use crate::cli::answer::account_text;
 use crate::cli::{ConfigFile, Exit, Failure, Outcome, loading, print};
 use crate::config::snapshot::{Retained, Snapshot};
 use crate::decide::api_key::KeyError;
-use crate::decide::gate::{Charging, Decision, RequestHead, Verdict};
+use crate::decide::gate::{self, Charging, Decision, Verdict};
 use crate::decide::jwt::JwtError;
 use crate::decide::rejection::Rejection;
 use crate::decide::request::address::Peer;
@@ -119,16 +119,6 @@ impl Request {
         Ok(Self { method, path, host, headers, peer: arguments.peer })
     }
 
-    fn head(&self) -> RequestHead<'_> {
-        RequestHead {
-            method: &self.method,
-            host: self.host.as_ref().map(HeaderValue::as_bytes),
-            path: self.path.as_bytes(),
-            headers: &self.headers,
-            peer: self.peer,
-        }
-    }
-
     /// As `POST /explain` takes it.
     fn to_json(&self) -> Result<Bytes, Failure> {
         let mut headers = Vec::with_capacity(self.headers.len());
@@ -206,7 +196,8 @@ fn decide(arguments: &Explain, request: &Request) -> Result<(Account, String), F
     retained.revoked.store(Arc::new(revoked));
     let snapshot = Snapshot::compile(Arc::new(config.dynamic), Arc::new(materials), &retained, 0);
     let now = Clock::start().now();
-    let decision = snapshot.gate.admit(&request.head(), now, Charging::Charge);
+    let head = gate::written(&request.method, &request.path, &request.headers);
+    let decision = snapshot.gate.explain(&head, request.peer, now, Charging::Charge);
     if issuer.is_some_and(|issuer| is_of_store(&decision, &request.headers, &issuer.url)) {
         return Err(Failure::negative(
             "the credential may be one of the issuer's store, which is not read here: use --live",

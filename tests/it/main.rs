@@ -33,6 +33,7 @@ mod cors;
 mod demo;
 mod docs;
 mod exchange;
+mod explained;
 mod failed_credentials;
 mod fuzz_corpus;
 mod identity;

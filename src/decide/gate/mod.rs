@@ -4,6 +4,7 @@
 //! forwarded. Never builds a response (that is [`crate::decide::rejection`]), never waits, never
 //! reads the clock; each check belongs to the module it calls.
 
+mod asked;
 mod evidence;
 mod failed;
 mod limits;
@@ -38,6 +39,7 @@ use crate::decide::request::path::{CanonicalPath, PathError};
 use crate::decide::revocation::Revocations;
 use crate::decide::token_cache::TokenCache;
 
+pub use asked::{Asked, written};
 pub use evidence::{Evidence, Step, steps, steps_behind_route, steps_to_route};
 pub use failed::FailedCredentials;
 pub use need::{Introspected, Need};

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde::Deserialize;
 
-use crate::decide::gate::{Charging, RequestHead};
+use crate::decide::gate::{self, Charging};
 use crate::decide::request::address::Peer;
 use crate::serve::account::Account;
 use crate::serve::shared::Shared;
@@ -16,7 +16,6 @@ use crate::serve::shared::Shared;
 pub(super) struct Question {
     method: Method,
     path: String,
-    host: Option<HeaderValue>,
     headers: HeaderMap,
     peer: Peer,
 }
@@ -48,13 +47,13 @@ impl Question {
         })?;
         let method = Method::from_bytes(wire.method.as_bytes());
         let method = method.map_err(|_| "method: expected a token such as GET".to_owned())?;
-        let headers = fields(&wire.headers)?;
-        let host = match &wire.host {
-            Some(host) => {
-                Some(HeaderValue::from_str(host).map_err(|_| "host: invalid host".to_owned())?)
-            }
-            None => headers.get(header::HOST).cloned(),
-        };
+        let mut headers = fields(&wire.headers)?;
+        if let Some(host) = &wire.host
+            && !headers.contains_key(header::HOST)
+        {
+            let host = HeaderValue::from_str(host).map_err(|_| "host: invalid host".to_owned())?;
+            headers.insert(header::HOST, host);
+        }
         let path = wire.path.split('?').next().unwrap_or("").to_owned();
         let peer = match wire.peer.as_deref() {
             None => Peer::Ip(IpAddr::from([127, 0, 0, 1])),
@@ -63,20 +62,15 @@ impl Question {
                 text.parse().map_err(|_| "peer: expected an IP address, or unix".to_owned())?,
             ),
         };
-        Ok(Self { method, path, host, headers, peer })
+        Ok(Self { method, path, headers, peer })
     }
 
     /// Asks the gate in force.
     pub(super) fn ask(&self, shared: &Shared) -> Account {
         let snapshot = shared.snapshots.load();
-        let head = RequestHead {
-            method: &self.method,
-            host: self.host.as_ref().map(HeaderValue::as_bytes),
-            path: self.path.as_bytes(),
-            headers: &self.headers,
-            peer: self.peer,
-        };
-        let decision = snapshot.gate.admit(&head, shared.clock.now(), Charging::Peek);
+        let head = gate::written(&self.method, &self.path, &self.headers);
+        let now = shared.clock.now();
+        let decision = snapshot.gate.explain(&head, self.peer, now, Charging::Peek);
         Account::new(&decision, &snapshot.dynamic.realm, Some(snapshot.generation))
     }
 }

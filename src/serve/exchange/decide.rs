@@ -6,28 +6,18 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::Method;
 
 use super::account::{Account, Ending, Seen, since};
 use crate::base::clock::Now;
+pub(super) use crate::decide::gate::Asked;
 use crate::decide::gate::{Charging, Decision, Gate, Introspected, Permit, RequestHead, Verdict};
 use crate::decide::jwt::JwtError;
 use crate::decide::policy::{Endpoint, normalize_host};
 use crate::decide::rejection::{Answer, Fault, Rejection};
-use crate::decide::request::address::Peer;
-use crate::decide::request::framing::{self, BodyLength, FramingError, Head};
 use crate::decide::request::path::CanonicalPath;
 use crate::decide::request::request_id;
 use crate::serve::shared::Shared;
-
-/// A request whose head was read.
-pub(super) struct Asked<'a> {
-    pub(super) head: Head<'a>,
-    pub(super) method: Method,
-    pub(super) headers: HeaderMap,
-    pub(super) peer: Peer,
-}
 
 /// Why a request is not forwarded.
 pub(super) enum No {
@@ -43,30 +33,8 @@ impl From<Rejection> for No {
     }
 }
 
-impl<'a> Asked<'a> {
-    /// The values share the memory of the head.
-    pub(super) fn new(bytes: &Bytes, head: Head<'a>, peer: Peer) -> Result<Self, FramingError> {
-        let method = Method::from_bytes(head.method).map_err(|_| FramingError::RequestLine)?;
-        let mut headers = HeaderMap::with_capacity(head.fields);
-        for (name, value) in head.iter() {
-            let name = HeaderName::from_bytes(name).map_err(|_| FramingError::FieldName)?;
-            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value));
-            headers.append(name, value.map_err(|_| FramingError::Control)?);
-        }
-        Ok(Self { head, method, headers, peer })
-    }
-
-    /// The path as received.
-    fn path(&self) -> &[u8] {
-        framing::path_and_query(self.head.target).0
-    }
-
-    /// The host the request is for: the field, else that of an absolute-form target. They do not
-    /// differ.
-    fn host(&self) -> Option<&[u8]> {
-        self.head.host.or_else(|| framing::authority(self.head.target))
-    }
-
+impl Asked<'_> {
+    /// As the log shows it.
     pub(super) fn seen(&self) -> Seen<'_> {
         Seen {
             method: self.method.as_str().into(),
@@ -85,17 +53,6 @@ impl<'a> Asked<'a> {
         // Every endpoint has OPTIONS.
         let routes = &account.snapshot.gate.routes;
         routes.find(Some(&host), &Method::OPTIONS, &path).ok()?.endpoint()
-    }
-
-    /// What the gate reads of it.
-    pub(super) fn request_head(&self) -> RequestHead<'_> {
-        RequestHead {
-            method: &self.method,
-            host: self.host(),
-            path: self.path(),
-            headers: &self.headers,
-            peer: self.peer,
-        }
     }
 }
 
@@ -124,10 +81,10 @@ pub(super) async fn admit(
     account.evidence = decision.evidence;
     nudge(shared, &decision.verdict);
     match decision.verdict {
-        Verdict::Permit(permit) => check_length(&asked.head, permit),
+        Verdict::Permit(permit) => Ok(asked.check_length(permit)?),
         Verdict::Observe(permit, rejection) => {
             account.ending = Ending::WouldRefuse(rejection);
-            check_length(&asked.head, permit)
+            Ok(asked.check_length(permit)?)
         }
         Verdict::Preflight(fields) => Err(No::Answer(Answer::to_preflight(fields))),
         Verdict::Reject(rejection) => Err(rejection.into()),
@@ -171,14 +128,4 @@ fn peer_request_id(gate: &Gate, head: &RequestHead<'_>) -> Option<Box<str>> {
     }
     let id = head.headers.get("x-request-id")?;
     request_id::parse_foreign(id.as_bytes()).map(Into::into)
-}
-
-/// Refuses a body that is declared larger than the route takes.
-fn check_length(head: &Head<'_>, permit: Permit) -> Result<Permit, No> {
-    match (permit.route().body_limit, head.body) {
-        (Some(limit), BodyLength::Known(declared)) if declared > limit => {
-            Err(Rejection::BodyTooLarge { limit }.into())
-        }
-        _ => Ok(permit),
-    }
 }

@@ -21,11 +21,11 @@ WARM_REQUESTS, REQUESTS, CONNECTIONS = 200, 1000, 4
 DUMP_SECONDS_MAX = 30
 # What is ours, by the function that holds it.
 PARTS = [
-    ("the decision", r"gatepost::gate::Gate::admit"),
-    ("the request for the upstream: strip, identity, forwarding", r"ProxyHttp>::upstream_request_filter"),
-    ("fields of the response", r"ProxyHttp>::response_filter"),
-    ("metrics and access log", r"ProxyHttp>::logging"),
-    ("an answer of our own", r"gatepost::proxy::answer::write"),
+    ("the decision", r"gatepost::decide::gate::Gate::admit"),
+    ("the request for the upstream: strip, identity, forwarding", r"gatepost::decide::forward::request::RequestFields::write"),
+    ("both ways between client and upstream", r"gatepost::serve::exchange::relay::Relay::poll"),
+    ("metrics and access log", r"gatepost::serve::observe::Observers::record"),
+    ("an answer of gatepost", r"gatepost::serve::exchange::answer::write"),
 ]
 
 

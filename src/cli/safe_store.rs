@@ -1,4 +1,4 @@
-//! `gatepost safe-store`: status and rotation of the peppers.
+//! `gatepost safe-store`: status, rotation and loss of the peppers.
 //!
 //! Owns the arguments and the text of the answers. Works on the store, beside a process that runs on
 //! it. Never prints a secret, a share or a pepper.
@@ -6,8 +6,10 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use crate::base::clock::Clock;
 use crate::cli::stored::{Output, Stored, table};
 use crate::cli::{ConfigFile, Exit, Failure, Outcome, print};
+use crate::serve::issuer::forget::forget;
 use crate::serve::issuer::rotate::{PepperUse, rotate, status};
 
 const STATUS_EXAMPLE: &str = "\
@@ -23,6 +25,13 @@ Example:
 Writes every share and every record anew under the active pepper. It may be interrupted and run
 again. A pepper that nothing is sealed under any more may be removed from the configuration.";
 
+const FORGET_EXAMPLE: &str = "\
+Example:
+  gatepost safe-store forget p1 --config gatepost.yaml
+
+For a pepper whose file is lost, while no server runs. Prints what is unreadable from now on. The
+next start makes new signing keys: every access token ends.";
+
 /// `safe-store ...`.
 #[derive(Debug, Subcommand)]
 pub(super) enum SafeStoreCommand {
@@ -32,6 +41,15 @@ pub(super) enum SafeStoreCommand {
     /// Seal everything under the active pepper
     #[command(after_help = ROTATE_EXAMPLE)]
     Rotate(Arguments),
+    /// Give up what is sealed under a pepper that is lost
+    #[command(after_help = FORGET_EXAMPLE)]
+    Forget {
+        /// Id of the pepper
+        #[arg(value_name = "PEPPER")]
+        pepper: String,
+        #[command(flatten)]
+        arguments: Arguments,
+    },
 }
 
 /// Arguments of each.
@@ -48,6 +66,7 @@ pub(super) fn run(command: &SafeStoreCommand) -> Outcome {
     match command {
         SafeStoreCommand::Status(arguments) => show(arguments),
         SafeStoreCommand::Rotate(arguments) => turn(arguments),
+        SafeStoreCommand::Forget { pepper, arguments } => give_up(pepper, arguments),
     }
 }
 
@@ -60,6 +79,24 @@ fn show(arguments: &Arguments) -> Outcome {
     print(&match arguments.output {
         Output::Table => as_table(&uses),
         Output::Json => as_json(&uses),
+    })?;
+    Ok(Exit::Success)
+}
+
+fn give_up(pepper: &str, arguments: &Arguments) -> Outcome {
+    let stored = Stored::of(&arguments.config.path)?;
+    if stored.has_pepper(pepper) {
+        let remedy = "the pepper is not lost: use `gatepost safe-store rotate`";
+        return Err(Failure::negative(format!("{pepper}: {remedy}")));
+    }
+    let store = stored.open_sealed()?;
+    let lost = stored.wait(forget(&store, pepper, Clock::start().now().unix));
+    stored.wait(store.close());
+    let lost = lost.map_err(|error| Failure::fault(format!("{error}; run the command again")))?;
+    print(&match arguments.output {
+        Output::Table if lost.is_empty() => "nothing is sealed under it\n".to_owned(),
+        Output::Table => lost.iter().map(|one| format!("unreadable: {one}\n")).collect(),
+        Output::Json => format!("{:#}\n", json!({ "unreadable": lost })),
     })?;
     Ok(Exit::Success)
 }

@@ -1,4 +1,4 @@
-//! `gatepost store`: status, check, backup and finish-upgrade of the store of the issuer.
+//! `gatepost store`: status, check, backup, restore and finish-upgrade of the store of the issuer.
 //!
 //! Owns the arguments and the text of the answers. Works on the file, beside a process that runs on
 //! it. Never prints a value of a row.
@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use crate::base::clock::Clock;
 use crate::cli::stored::{Output, Stored, open_failure};
 use crate::cli::{ConfigFile, Exit, Failure, Outcome, print};
 use crate::serve::store::sqlite::maintain::{Status, StoreFile};
+use crate::serve::store::sqlite::restore::restore;
 
 const STATUS_EXAMPLE: &str = "\
 Example:
@@ -29,6 +31,14 @@ Example:
 
 The copy is consistent while the server runs, and is a store by itself. Its secrets are sealed: keep
 the peppers apart from it, and keep them.";
+
+const RESTORE_EXAMPLE: &str = "\
+Example:
+  gatepost store restore /var/backups/gatepost-1.db --config gatepost.yaml
+
+What has ended since the backup ends again, as far as the replaced store reads; it is kept beside the
+new one. Tokens that were issued since are refused. Codes, and tokens of public clients, end. Prints
+the people, applications and credentials that are gone.";
 
 const FINISH_EXAMPLE: &str = "\
 Example:
@@ -55,6 +65,15 @@ pub(super) enum StoreCommand {
         #[command(flatten)]
         arguments: Arguments,
     },
+    /// Put a backup in the place of the store, while no server runs
+    #[command(after_help = RESTORE_EXAMPLE)]
+    Restore {
+        /// Backup
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
+        #[command(flatten)]
+        arguments: Arguments,
+    },
     /// Delete what only the release before needs
     #[command(after_help = FINISH_EXAMPLE)]
     FinishUpgrade(Arguments),
@@ -75,6 +94,7 @@ pub(super) fn run(command: &StoreCommand) -> Outcome {
         StoreCommand::Status(arguments) => status(arguments),
         StoreCommand::Check(arguments) => check(arguments),
         StoreCommand::Backup { to, arguments } => backup(to, arguments),
+        StoreCommand::Restore { from, arguments } => put_back(from, arguments),
         StoreCommand::FinishUpgrade(arguments) => finish_upgrade(arguments),
     }
 }
@@ -161,6 +181,31 @@ fn backup(to: &Path, arguments: &Arguments) -> Outcome {
     print(&match arguments.output {
         Output::Table => format!("{to}: {bytes} bytes\n"),
         Output::Json => format!("{:#}\n", json!({ "file": to.to_string(), "bytes": bytes })),
+    })?;
+    Ok(Exit::Success)
+}
+
+fn put_back(from: &Path, arguments: &Arguments) -> Outcome {
+    let stored = Stored::of(&arguments.config.path)?;
+    let (path, now) = (stored.file(), Clock::start().now().unix);
+    let restored = stored.wait(restore(from, &path, now));
+    let restored = restored.map_err(|error| open_failure(&error))?;
+    let replaced = restored.replaced.map(|path| path.display().to_string());
+    print(&match arguments.output {
+        Output::Table => {
+            let mut lines = vec![format!("{}: restored", path.display())];
+            lines.extend(replaced.map(|replaced| format!("the replaced store is {replaced}")));
+            lines.push(format!("{} ends since the backup applied again", restored.ended));
+            lines.extend(restored.gone.iter().map(|one| format!("gone: {one}")));
+            lines.join("\n") + "\n"
+        }
+        Output::Json => {
+            let document = json!({
+                "file": path.display().to_string(), "replaced": replaced,
+                "ended": restored.ended, "gone": restored.gone,
+            });
+            format!("{document:#}\n")
+        }
     })?;
     Ok(Exit::Success)
 }

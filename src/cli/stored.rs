@@ -13,8 +13,9 @@ use crate::config::Config;
 use crate::config::model::issuer::StoreLocation;
 use crate::issue::signing_key::life::Rotation;
 use crate::serve::issuer::open::{OpenStore, Opening, StartError};
-use crate::serve::store::Watch;
+use crate::serve::issuer::{forget, pepper_file};
 use crate::serve::store::sqlite::{OpenError, Role};
+use crate::serve::store::{Store, Watch};
 
 /// A configuration with an issuer.
 pub(super) struct Stored {
@@ -51,6 +52,24 @@ impl Stored {
     /// The rules of signing keys.
     pub(super) fn rotation(&self) -> Option<Rotation> {
         self.config.dynamic.issuer.as_ref().map(|issuer| issuer.rotation)
+    }
+
+    /// Opens the store without its secrets, while no server runs.
+    pub(super) fn open_sealed(&self) -> Result<Store, Failure> {
+        let Some(startup) = &self.config.startup.issuer else {
+            return Err(Failure::negative("no issuer configured"));
+        };
+        let opened = forget::open_sealed(startup, Clock::start());
+        opened.map_err(|error| open_failure(&error))
+    }
+
+    /// Returns whether the configuration has a pepper of this id: named, or in `state_dir`.
+    pub(super) fn has_pepper(&self, id: &str) -> bool {
+        let configured = self.config.startup.issuer.as_ref().and_then(|one| one.peppers.as_ref());
+        match configured {
+            Some(peppers) => peppers.files.iter().any(|(known, _)| **known == *id),
+            None => pepper_file::is_there(&self.config.startup.state_dir, id),
+        }
     }
 
     /// Waits for a future.

@@ -120,6 +120,9 @@ pub enum Change {
     EndPlugin(Box<str>),
     /// The tokens of a grant end, or one token by its `jti`.
     EndGrant(Box<str>),
+    /// Tokens whose serial is in this range, both ends included, were issued after the backup that
+    /// was restored.
+    Void(u64, u64),
     /// No token of this person for this application is accepted, until [`Self::Unblock`]: their
     /// grants have ended, and which those are is not known yet.
     Block(Box<str>, Box<str>),

@@ -67,6 +67,8 @@ pub struct LiveSet {
     ended: Shards<Box<str>>,
     /// Person and application, in one text: see [`pair`].
     blocked: Shards<Box<str>>,
+    /// Ranges of serials: see [`Change::Void`].
+    void: Arc<Vec<(u64, u64)>>,
 }
 
 /// A credential that was found and is valid now.
@@ -199,7 +201,10 @@ impl LiveSet {
         if !application.enabled {
             return Err(LiveError::ApplicationDisabled(client.into()));
         }
-        let grant = jti.split_once('.').map_or(jti, |(grant, _)| grant);
+        let (grant, serial) = jti.split_once('.').unwrap_or((jti, ""));
+        if !self.void.is_empty() && self.is_void(serial) {
+            return Err(LiveError::GrantEnded(jti.into()));
+        }
         let ended = [grant, jti].into_iter().find(|id| self.ended.find(id).is_some());
         if let Some(ended) = ended {
             return Err(LiveError::GrantEnded(ended.into()));
@@ -215,6 +220,13 @@ impl LiveSet {
         } else {
             Err(LiveError::GrantEnded(grant.into()))
         }
+    }
+
+    /// A serial that is no number is none of a transaction.
+    fn is_void(&self, serial: &str) -> bool {
+        serial.parse().is_ok_and(|serial: u64| {
+            self.void.iter().any(|(first, last)| (first..=last).contains(&&serial))
+        })
     }
 
     /// Checks that a signing key has not ended.
@@ -276,6 +288,7 @@ impl LiveSet {
                 }
             }
             Change::EndGrant(id) => self.ended.put(Arc::new(id)),
+            Change::Void(first, last) => Arc::make_mut(&mut self.void).push((first, last)),
             Change::Block(person, client) => self.blocked.put(Arc::new(pair(&person, &client))),
             Change::Unblock(person, client) => self.blocked.remove(&pair(&person, &client)),
         }

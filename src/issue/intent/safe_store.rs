@@ -26,10 +26,10 @@ impl Intent for RecordPepper {
     const NAME: &'static str = "record_pepper";
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Pepper>, Need> {
-        if let Some(mut known) = rows.get::<Pepper>(&self.id)? {
-            let is_back = known.check_value == self.check_value && known.ended.take().is_some();
-            let decision = Decision::ok(known.clone());
-            return Ok(if is_back { decision.write(&known) } else { decision });
+        let known = rows.get::<Pepper>(&self.id)?;
+        // Nothing is sealed under one that has ended: its id is free.
+        if let Some(known) = known.filter(|known| known.ended.is_none()) {
+            return Ok(Decision::ok(known));
         }
         let (id, check_value) = (self.id.clone(), self.check_value.clone());
         let purpose = SAFE_STORE.into();
@@ -52,7 +52,9 @@ impl Intent for EnsureShare {
     const NAME: &'static str = "ensure_share";
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Share>, Need> {
-        if let Some(known) = rows.get::<Share>(&self.owner)? {
+        let known = rows.get::<Share>(&self.owner)?;
+        // An empty one was given up with its pepper.
+        if let Some(known) = known.filter(|known| !known.wrapped.0.is_empty()) {
             return Ok(Decision::ok(known));
         }
         let row = Share {
@@ -80,7 +82,8 @@ impl Intent for EnsureSystemSecret {
     const NAME: &'static str = "ensure_system_secret";
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<SystemSecret>, Need> {
-        if let Some(known) = rows.get::<SystemSecret>(&self.name)? {
+        let known = rows.get::<SystemSecret>(&self.name)?;
+        if let Some(known) = known.filter(|known| !known.sealed.0.is_empty()) {
             return Ok(Decision::ok(known));
         }
         let (name, sealed) = (self.name.clone(), self.sealed.clone());

@@ -13,7 +13,8 @@ use thiserror::Error;
 pub use column::{Column, Id, Sealed, SecretDigest, Words};
 pub use tables::{
     Application, Audit, Code, Credential, CredentialKind, Device, DeviceState, EndedToken, Grant,
-    KeyStage, Pepper, Person, Profile, RefreshToken, Secret, Share, SigningKey, SystemSecret, Use,
+    KeyStage, Pepper, Person, Profile, RefreshToken, Restore, Secret, Share, SigningKey,
+    SystemSecret, Use,
 };
 
 /// The content of one column.
@@ -72,13 +73,15 @@ pub enum Table {
     SystemSecrets,
     /// [`SigningKey`].
     SigningKeys,
+    /// [`Restore`].
+    Restores,
     /// [`Audit`].
     Audit,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::People,
         Self::Applications,
         Self::Secrets,
@@ -93,6 +96,7 @@ impl Table {
         Self::Shares,
         Self::SystemSecrets,
         Self::SigningKeys,
+        Self::Restores,
         Self::Audit,
     ];
 
@@ -114,6 +118,7 @@ impl Table {
             Self::Shares => "shares",
             Self::SystemSecrets => "system_secrets",
             Self::SigningKeys => "signing_keys",
+            Self::Restores => "restores",
             Self::Audit => "audit",
         }
     }
@@ -142,6 +147,7 @@ impl Table {
             Self::Shares => Share::COLUMNS,
             Self::SystemSecrets => SystemSecret::COLUMNS,
             Self::SigningKeys => SigningKey::COLUMNS,
+            Self::Restores => Restore::COLUMNS,
             Self::Audit => Audit::COLUMNS,
         }
     }
@@ -166,6 +172,7 @@ impl Table {
             Self::Shares => Share::of(values).map(drop),
             Self::SystemSecrets => SystemSecret::of(values).map(drop),
             Self::SigningKeys => SigningKey::of(values).map(drop),
+            Self::Restores => Restore::of(values).map(drop),
             Self::Audit => Audit::of(values).map(drop),
         }
     }
@@ -182,6 +189,7 @@ impl Table {
                 | Self::Grants
                 | Self::EndedTokens
                 | Self::SigningKeys
+                | Self::Restores
         )
     }
 }

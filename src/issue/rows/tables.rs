@@ -362,6 +362,17 @@ rows! {
         /// Published no more since then.
         ended: Option<UnixTime>,
     }
+    /// A restore: tokens whose serial is in its range were issued after the backup.
+    Restore: Restores {
+        /// Its name.
+        id: Id,
+        /// The first serial.
+        first: u64,
+        /// The last serial.
+        last: u64,
+        /// Time of the restore.
+        at: UnixTime,
+    }
     /// One line of the audit log.
     Audit: Audit {
         /// Number of the transaction that wrote it.

@@ -31,6 +31,11 @@ pub(crate) fn path(state_dir: &Path) -> PathBuf {
     state_dir.join(NAME)
 }
 
+/// Returns whether the pepper of this id is there.
+pub(crate) fn is_there(state_dir: &Path, id: &str) -> bool {
+    id == ID && path(state_dir).exists()
+}
+
 /// Reads the pepper, or makes it for a store that has none.
 ///
 /// # Errors

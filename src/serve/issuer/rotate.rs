@@ -15,7 +15,7 @@ use crate::serve::issuer::vault::{VaultError, context, known_peppers, unwrap};
 use crate::serve::store::{Caller, Failure, Listing, Store};
 
 /// Rows of one page.
-const PAGE: u32 = 1_000;
+pub(crate) const PAGE: u32 = 1_000;
 
 /// One pepper that the store knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +118,8 @@ pub(crate) async fn rotate(
     let mut after = Vec::new();
     loop {
         let rows: Vec<rows::Share> = page(store, &mut after).await?;
-        for row in rows.iter().filter(|row| &*row.pepper != active) {
+        let is_old = |row: &&rows::Share| &*row.pepper != active && !row.wrapped.0.is_empty();
+        for row in rows.iter().filter(is_old) {
             let owner = owner_of(row.owner.as_str());
             let share = unwrap(peppers, owner, row)?.wrap(peppers)?;
             run(store, RewrapShare { before: row.clone(), after: share }).await?;
@@ -177,8 +178,7 @@ async fn record<R: SealedRow>(open: &OpenStore, row: &R) -> Result<Option<bool>,
     let Ok(sealed) = rewrap(vault.peppers(), &share, &share, &place, sealed) else {
         return Ok(Some(false));
     };
-    let (id, before, after) = (row.id().clone(), row.clone(), row.with(sealed));
-    run(store, Replace { id, before, after }).await?;
+    replace(store, row.id().clone(), row.clone(), row.with(sealed)).await?;
     Ok(Some(true))
 }
 
@@ -244,7 +244,10 @@ fn owner_of(id: &str) -> Owner {
 }
 
 /// The next rows of a table that have not ended; `after` moves on.
-async fn page<R: Row>(store: &Store, after: &mut Vec<Value>) -> Result<Vec<R>, VaultError> {
+pub(crate) async fn page<R: Row>(
+    store: &Store,
+    after: &mut Vec<Value>,
+) -> Result<Vec<R>, VaultError> {
     let (table, live) = (R::TABLE, R::TABLE != Table::Secrets);
     let listing =
         Listing { table, of: Vec::new(), live, since: None, after: after.clone(), limit: PAGE };
@@ -253,7 +256,17 @@ async fn page<R: Row>(store: &Store, after: &mut Vec<Value>) -> Result<Vec<R>, V
     Ok(rows.into_iter().map(R::of).collect::<Result<_, _>>().map_err(Failure::from)?)
 }
 
-async fn run<I: Intent>(store: &Store, intent: I) -> Result<(), VaultError> {
+pub(crate) async fn run<I: Intent>(store: &Store, intent: I) -> Result<(), VaultError> {
     store.run(intent, Caller::operator()).await?;
     Ok(())
+}
+
+/// Replaces a row, unless it is another by now.
+pub(crate) async fn replace<R: Row>(
+    store: &Store,
+    id: Id,
+    before: R,
+    after: R,
+) -> Result<(), VaultError> {
+    run(store, Replace { id, before, after }).await
 }

@@ -98,14 +98,14 @@ impl Vault {
     /// [`VaultError`].
     pub(crate) async fn open(store: &Store, peppers: Peppers) -> Result<Self, VaultError> {
         for pepper in peppers.iter() {
-            record(store, pepper).await?;
+            check(store, pepper, pepper.id() == peppers.active().id()).await?;
         }
         let system = Owner::system();
         let id = Id::from(system.as_str());
         let known: Vec<rows::Share> = read(store, "owner", &id).await?;
         let system = match known.first() {
-            Some(row) => unwrap(&peppers, system, row)?,
-            None => make_share(store, &peppers, system).await?,
+            Some(row) if !row.wrapped.0.is_empty() => unwrap(&peppers, system, row)?,
+            known => make_share(store, &peppers, system, known).await?,
         };
         let hmac = hmac_key(store, &peppers, &system).await?;
         Ok(Self { peppers, store: store.clone(), system, hmac })
@@ -181,8 +181,8 @@ impl Vault {
         let id = Id::from(owner.as_str());
         let known: Vec<rows::Share> = read(&self.store, "owner", &id).await?;
         match known.first() {
-            Some(row) => unwrap(&self.peppers, owner, row),
-            None => make_share(&self.store, &self.peppers, owner).await,
+            Some(row) if !row.wrapped.0.is_empty() => unwrap(&self.peppers, owner, row),
+            known => make_share(&self.store, &self.peppers, owner, known).await,
         }
     }
 }
@@ -206,17 +206,34 @@ pub(crate) async fn known_peppers(store: &Store) -> Result<Vec<rows::Pepper>, Va
     read_query(store, Query { live: true, ..all }).await
 }
 
-async fn record(store: &Store, pepper: &Pepper) -> Result<(), VaultError> {
-    let check_value: Box<str> = pepper.check_value().into();
-    let recorded = RecordPepper { id: Id::from(pepper.id()), check_value: check_value.clone() };
-    if run(store, recorded).await?.check_value == check_value {
-        return Ok(());
+/// Compares a pepper with its check value. The active one is recorded; another one, under which
+/// nothing new is sealed, is not.
+async fn check(store: &Store, pepper: &Pepper, is_active: bool) -> Result<(), VaultError> {
+    let (id, check_value) = (Id::from(pepper.id()), Box::<str>::from(pepper.check_value()));
+    let known = if is_active {
+        let recorded = RecordPepper { id, check_value: check_value.clone() };
+        Some(run(store, recorded).await?)
+    } else {
+        let known: Vec<rows::Pepper> = read(store, "id", &id).await?;
+        known.into_iter().next()
+    };
+    match known {
+        Some(known) if known.ended.is_none() && known.check_value != check_value => {
+            Err(VaultError::Other(pepper.id().into()))
+        }
+        Some(_) | None => Ok(()),
     }
-    Err(VaultError::Other(pepper.id().into()))
 }
 
-async fn make_share(store: &Store, peppers: &Peppers, owner: Owner) -> Result<Share, VaultError> {
-    let share = Share::generate(owner.clone(), 1, &mut fill)?.wrap(peppers)?;
+async fn make_share(
+    store: &Store,
+    peppers: &Peppers,
+    owner: Owner,
+    given_up: Option<&rows::Share>,
+) -> Result<Share, VaultError> {
+    // One that was given up with its pepper has a successor of the next version.
+    let version = given_up.map_or(0, |row| u32::try_from(row.version).unwrap_or(0)) + 1;
+    let share = Share::generate(owner.clone(), version, &mut fill)?.wrap(peppers)?;
     let row = run(store, EnsureShare { owner: Id::from(owner.as_str()), share }).await?;
     unwrap(peppers, owner, &row)
 }
@@ -232,7 +249,7 @@ async fn hmac_key(
     fill(&mut bytes).map_err(SealError::from)?;
     let bytes = Secret::new(bytes);
     let known: Vec<rows::SystemSecret> = read(store, "name", &Id::from(HMAC)).await?;
-    let row = match known.into_iter().next() {
+    let row = match known.into_iter().find(|row| !row.sealed.0.is_empty()) {
         Some(row) => row,
         None => {
             let sealed = seal(peppers, system, &context, bytes.expose(), &mut fill)?;

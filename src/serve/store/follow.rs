@@ -154,6 +154,10 @@ fn change(write: &Write) -> Result<Option<Change>, DamagedRow> {
             let key: rows::SigningKey = Row::of(values())?;
             key.ended.map(|_| Change::EndGrant(key.kid.0))
         }
+        Table::Restores => {
+            let restore: rows::Restore = Row::of(values())?;
+            Some(Change::Void(restore.first, restore.last))
+        }
         Table::Secrets
         | Table::RefreshTokens
         | Table::Codes

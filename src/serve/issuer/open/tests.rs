@@ -112,6 +112,43 @@ fn contract_start_refuses_a_missing_or_another_pepper_and_a_missing_store_with_t
 }
 
 #[test]
+fn contract_safe_store_forget_lets_the_server_start_after_a_loss_with_new_keys() {
+    use crate::serve::issuer::forget::{forget, open_sealed};
+
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    block_on(async {
+        let open = start(folder, false).await.unwrap();
+        let kid = open.keys.list()[0].kid.clone();
+        let ada = || crate::issue::safe_store::Owner::new("usr_ada").unwrap();
+        let place = crate::serve::issuer::vault::context("notes", "sealed", "n").unwrap();
+        let sealed = open.vault.seal(ada(), &place, b"hers").await.unwrap();
+        let startup = startup(folder);
+        assert!(open_sealed(&startup, Clock::start()).is_err(), "beside a server");
+        open.store.close().await;
+        fs::remove_file(pepper_file::path(folder)).unwrap();
+        assert!(refused(folder).await.is_mistake());
+        let store = open_sealed(&startup, Clock::start()).unwrap();
+        let lost = forget(&store, "p1", UnixTime(1)).await.unwrap();
+        let expected = [
+            "share of system".to_owned(),
+            "share of usr_ada".to_owned(),
+            format!("signing key {kid}"),
+            "secret of the issuer hmac".to_owned(),
+        ];
+        assert_eq!(lost, expected);
+        store.close().await;
+        let open = start(folder, false).await.unwrap();
+        assert_ne!(open.keys.list()[0].kid, kid);
+        assert!(open.vault.open_for(ada(), &place, &sealed).await.is_err());
+        let sealed = open.vault.seal(ada(), &place, b"again").await.unwrap();
+        assert!(open.vault.open_for(ada(), &place, &sealed).await.is_ok());
+        open.store.close().await;
+        start(folder, false).await.unwrap().store.close().await;
+    });
+}
+
+#[test]
 fn contract_start_refuses_a_missing_store_where_a_revocation_was_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join(REVOCATION_LOG);
@@ -243,6 +280,9 @@ fn contract_safe_store_rotation_is_resumed_and_the_old_pepper_may_go() {
         assert_eq!(again, Rotated::default(), "nothing is left to do");
         // A record of the owner that is kept elsewhere still opens with both peppers.
         assert!(open.vault.open_for(owner(), &place, &sealed).await.is_ok());
+        open.store.close().await;
+        // A start with both does not make the old one needed again.
+        let open = start(&[("p1", &one), ("p2", &two)], "p2").await.unwrap();
         open.store.close().await;
         let open = start(&[("p2", &two)], "p2").await.unwrap();
         assert_eq!(open.keys.list()[0].kid, kid, "the same key, under the other pepper");

@@ -94,6 +94,12 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     path.with_extension(ending)
 }
 
+/// Takes the lock alone: no process runs on the store as long as the file lives.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+    refuse_network(path)?;
+    take_lock(path)
+}
+
 fn take_lock(path: &Path) -> Result<File, OpenError> {
     let lock = beside(path, "lock");
     let mut options = OpenOptions::new();

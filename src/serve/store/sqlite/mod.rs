@@ -8,6 +8,7 @@ mod connection;
 mod file;
 mod list;
 pub mod maintain;
+pub mod restore;
 mod schema;
 
 use std::path::{Path, PathBuf};

@@ -18,7 +18,7 @@ use crate::serve::store::sqlite::OpenError;
 use crate::serve::store::sqlite::file::beside;
 
 /// The schema of this version: the number of its last migration.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 /// A migration: its number, its name, its statements, and the earliest schema that reads the
 /// result.
@@ -28,6 +28,7 @@ pub(super) type Step = (i64, &'static str, &'static str, u64);
 pub(super) const MIGRATIONS: &[Step] = &[
     (1, "issuer", include_str!("migrations/0001_issuer.sql"), 1),
     (2, "safe_store", include_str!("migrations/0002_safe_store.sql"), 1),
+    (3, "restores", include_str!("migrations/0003_restores.sql"), 1),
 ];
 
 const TABLE: &str = "_sqlx_migrations";
@@ -122,8 +123,8 @@ mod tests {
     use super::*;
     use crate::serve::store::sqlite::connection;
 
-    const LATER: Step = (3, "later", "ALTER TABLE people ADD COLUMN phone TEXT", 1);
-    const BREAKING: Step = (3, "breaking", "ALTER TABLE people ADD COLUMN phone TEXT", 3);
+    const LATER: Step = (4, "later", "ALTER TABLE people ADD COLUMN phone TEXT", 1);
+    const BREAKING: Step = (4, "breaking", "ALTER TABLE people ADD COLUMN phone TEXT", 4);
 
     fn migrate_all(path: &Path, steps: &[Step]) -> Result<(), OpenError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -137,16 +138,16 @@ mod tests {
     fn contract_a_migration_keeps_a_copy_and_the_previous_release_runs_on_the_result() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gatepost.db");
-        let copy = folder.path().join("gatepost.before-3");
+        let copy = folder.path().join("gatepost.before-4");
         fs::write(&path, "").unwrap();
         for _ in 0..2 {
             migrate_all(&path, MIGRATIONS).unwrap();
             assert!(!copy.exists(), "a new store has nothing to keep");
         }
-        migrate_all(&path, &[MIGRATIONS[0], MIGRATIONS[1], LATER]).unwrap();
+        migrate_all(&path, &[MIGRATIONS[0], MIGRATIONS[1], MIGRATIONS[2], LATER]).unwrap();
         assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o600);
         migrate_all(&path, MIGRATIONS).unwrap();
-        migrate_all(&path, &[MIGRATIONS[0], MIGRATIONS[1], LATER]).unwrap();
+        migrate_all(&path, &[MIGRATIONS[0], MIGRATIONS[1], MIGRATIONS[2], LATER]).unwrap();
         // The copy is a store by itself, as it was.
         migrate_all(&copy, MIGRATIONS).unwrap();
         assert!(fs::metadata(&copy).unwrap().len() > 0);
@@ -169,9 +170,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gatepost.db");
         fs::write(&path, "").unwrap();
-        migrate_all(&path, &[MIGRATIONS[0], MIGRATIONS[1], BREAKING]).unwrap();
+        migrate_all(&path, &[MIGRATIONS[0], MIGRATIONS[1], MIGRATIONS[2], BREAKING]).unwrap();
         let refused = migrate_all(&path, MIGRATIONS).unwrap_err();
-        let expected = OpenError::Newer { path: path.clone(), found: 3, needs: 3 };
+        let expected = OpenError::Newer { path: path.clone(), found: 4, needs: 4 };
         assert_eq!(refused, expected);
         assert!(refused.is_mistake());
     }

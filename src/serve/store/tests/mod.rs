@@ -5,7 +5,7 @@ mod ends;
 mod fake;
 mod follow;
 mod sqlite;
-mod survival;
+pub(in crate::serve) mod survival;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -119,7 +119,7 @@ pub(in crate::serve) fn key(owner: &str, number: usize) -> CreateCredential {
     }
 }
 
-fn revoke(number: usize) -> TurnCredential {
+pub(in crate::serve) fn revoke(number: usize) -> TurnCredential {
     let id = Id::from(&*format!("key_{number}"));
     TurnCredential { kind: CredentialKind::Key, id, turn: Turn::Revoke }
 }

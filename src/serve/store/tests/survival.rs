@@ -37,7 +37,7 @@ async fn every<R: Row>(store: &Store, column: &'static str, value: &str) -> Vec<
     rows.into_iter().map(|row| R::of(row).unwrap()).collect()
 }
 
-pub(super) fn app() -> CreateApplication {
+pub(in crate::serve) fn app() -> CreateApplication {
     let application = Application {
         id: Id::from("app"),
         owner: None,

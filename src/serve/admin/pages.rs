@@ -93,9 +93,16 @@ async fn livez() -> &'static str {
 async fn readyz(State(process): Context) -> (StatusCode, &'static str) {
     match process.shared.readiness.state() {
         Ready::Yes => (StatusCode::OK, "ready\n"),
+        Ready::Starting if is_loading(&process) => (StatusCode::SERVICE_UNAVAILABLE, "loading\n"),
         Ready::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
         Ready::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     }
+}
+
+/// Returns whether the store of the issuer is not loaded yet.
+fn is_loading(process: &Process) -> bool {
+    let shared = &process.shared;
+    shared.snapshots.load().dynamic.issuer.is_some() && shared.issuer_store.get().is_none()
 }
 
 async fn metrics(State(process): Context) -> Response {

@@ -2,10 +2,16 @@
 //!
 //! Owns the reader for lines of a JSON Lines file. It makes the nodes that `config::language::yaml`
 //! makes, so that the same readers with the same messages follow. Strings are quoted scalars;
-//! numbers, `true`, `false` and `null` plain ones, as they are written. Never gives a value a
-//! type, never stops at a repeated key.
+//! numbers, `true`, `false` and `null` plain ones, as they are written. `serde_json` reads; the place of
+//! a value is where its text begins in the line. Never gives a value a type, never stops at a
+//! repeated key.
 
 use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::config::language::node::{Entry, Node, NodeKind, Place, Scalar, Style};
 use crate::config::language::report::Report;
@@ -15,15 +21,8 @@ use crate::config::language::yaml::join;
 /// walk. `depth` bounds how lists and mappings are nested.
 #[must_use]
 pub fn parse<'t>(report: &Report, line: u32, text: &'t str, depth: usize) -> Option<Node<'t>> {
-    let is_ascii = text.is_ascii();
-    let mut reader = Reader { report, line, text, is_ascii, at: 0, depth };
-    let read = reader.value(None, depth).and_then(|node| {
-        reader.skip_space();
-        if reader.at < text.len() {
-            return Err(reader.wrong("the line goes on behind its value"));
-        }
-        Ok(node)
-    });
+    let reader = Reader { report, line, text, is_ascii: text.is_ascii(), depth };
+    let read = reader.read(text).and_then(|raw: &RawValue| reader.value(raw, None, depth));
     match read {
         Ok(node) => Some(node),
         Err(Wrong { at, message }) => {
@@ -36,7 +35,7 @@ pub fn parse<'t>(report: &Report, line: u32, text: &'t str, depth: usize) -> Opt
 /// Why a line cannot be read on, and where.
 struct Wrong {
     at: usize,
-    message: Cow<'static, str>,
+    message: String,
 }
 
 /// The key a value belongs to, and those above it.
@@ -57,188 +56,81 @@ struct Reader<'r, 't> {
     line: u32,
     text: &'t str,
     is_ascii: bool,
-    at: usize,
     depth: usize,
 }
 
 impl<'t> Reader<'_, 't> {
     /// A value. Recursion is bounded by `depth`, how much deeper it may go.
-    fn value(&mut self, above: Option<&Above<'_>>, depth: usize) -> Result<Node<'t>, Wrong> {
-        self.skip_space();
-        let at = self.at;
-        let kind = match self.peek() {
+    fn value(
+        &self,
+        raw: &'t RawValue,
+        above: Option<&Above<'_>>,
+        depth: usize,
+    ) -> Result<Node<'t>, Wrong> {
+        let (text, at) = (raw.get(), self.offset(raw.get()));
+        let kind = match text.as_bytes().first() {
             Some(b'{' | b'[') if depth == 0 => {
-                return Err(self.wrong(format!("nested more than {} levels deep", self.depth)));
+                let message = format!("nested more than {} levels deep", self.depth);
+                return Err(Wrong { at, message });
             }
-            Some(b'{') => NodeKind::Mapping(self.object(above, depth - 1)?),
-            Some(b'[') => NodeKind::Sequence(self.array(above, depth - 1)?),
-            Some(b'"') => NodeKind::Scalar(scalar(self.string()?, Style::Quoted)),
-            Some(_) => NodeKind::Scalar(scalar(Cow::Borrowed(self.word()?), Style::Plain)),
-            None => return Err(self.wrong("expected a value, found the end of the line")),
+            Some(b'{') => NodeKind::Mapping(self.object(text, above, depth - 1)?),
+            Some(b'[') => {
+                let items: Vec<&RawValue> = self.read(text)?;
+                let items = items.into_iter().map(|item| self.value(item, above, depth - 1));
+                NodeKind::Sequence(items.collect::<Result<_, _>>()?)
+            }
+            Some(b'"') => NodeKind::Scalar(scalar(self.string(text)?, Style::Quoted)),
+            Some(_) | None => NodeKind::Scalar(scalar(Cow::Borrowed(text), Style::Plain)),
         };
         Ok(Node { place: self.place(at), kind })
     }
 
-    fn object(&mut self, above: Option<&Above<'_>>, depth: usize) -> Result<Vec<Entry<'t>>, Wrong> {
-        let mut entries: Vec<Entry<'t>> = Vec::new();
-        self.at += 1;
-        if self.closes(b'}') {
-            return Ok(entries);
-        }
-        loop {
-            self.skip_space();
-            let at = self.at;
-            if self.peek() != Some(b'"') {
-                return Err(self.wrong("a key in double quotes is due"));
-            }
-            let key = self.string()?;
-            self.expect(b':', "`:` is due behind a key")?;
+    fn object(
+        &self,
+        text: &'t str,
+        above: Option<&Above<'_>>,
+        depth: usize,
+    ) -> Result<Vec<Entry<'t>>, Wrong> {
+        let Pairs(pairs) = self.read(text)?;
+        let mut entries: Vec<Entry<'t>> = Vec::with_capacity(pairs.len());
+        for (raw, value) in pairs {
+            let key = self.string(raw.get())?;
             let here = Above { key: &key, above };
-            let value = self.value(Some(&here), depth)?;
-            let place = self.place(at);
+            let value = self.value(value, Some(&here), depth)?;
+            let place = self.place(self.offset(raw.get()));
             // The keys of one section are few; a table of claims is bounded by its line.
             if entries.iter().any(|entry| entry.key == key) {
                 self.report.add(place, here.path(), format!("key {key:?} is here twice"));
             } else {
                 entries.push(Entry { key, place, value });
             }
-            if self.closes(b'}') {
-                return Ok(entries);
-            }
-            self.expect(b',', "`,` or `}` is due behind a value")?;
         }
-    }
-
-    fn array(&mut self, above: Option<&Above<'_>>, depth: usize) -> Result<Vec<Node<'t>>, Wrong> {
-        let mut items = Vec::new();
-        self.at += 1;
-        if self.closes(b']') {
-            return Ok(items);
-        }
-        loop {
-            items.push(self.value(above, depth)?);
-            if self.closes(b']') {
-                return Ok(items);
-            }
-            self.expect(b',', "`,` or `]` is due behind a value")?;
-        }
+        Ok(entries)
     }
 
     /// A string. One without escapes is not copied.
-    fn string(&mut self) -> Result<Cow<'t, str>, Wrong> {
-        let open = self.at;
-        self.at += 1;
-        let start = self.at;
-        let mut copy: Option<String> = None;
-        let mut from = start;
-        loop {
-            match self.peek() {
-                Some(b'"') => {
-                    let rest = &self.text[from..self.at];
-                    self.at += 1;
-                    return Ok(match copy {
-                        None => Cow::Borrowed(rest),
-                        Some(copy) => Cow::Owned(copy + rest),
-                    });
-                }
-                Some(b'\\') => {
-                    let copy = copy.get_or_insert_default();
-                    copy.push_str(&self.text[from..self.at]);
-                    copy.push(self.escape()?);
-                    from = self.at;
-                }
-                Some(0..0x20) => {
-                    return Err(self.wrong("a control character inside a string; escape it"));
-                }
-                Some(_) => self.at += 1,
-                None => {
-                    let message = "a string that begins here does not end".into();
-                    return Err(Wrong { at: open, message });
-                }
-            }
+    fn string(&self, text: &'t str) -> Result<Cow<'t, str>, Wrong> {
+        if text.contains('\\') {
+            return self.read(text).map(Cow::Owned);
         }
+        self.read(text).map(Cow::Borrowed)
     }
 
-    fn escape(&mut self) -> Result<char, Wrong> {
-        let at = self.at;
-        let unknown = || Wrong { at, message: "an unknown escape in a string".into() };
-        self.at += 2;
-        Ok(match self.text.as_bytes().get(at + 1) {
-            Some(b'"') => '"',
-            Some(b'\\') => '\\',
-            Some(b'/') => '/',
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => {
-                let high = self.hex().ok_or_else(unknown)?;
-                match char::from_u32(high) {
-                    Some(character) => character,
-                    None => self.low_surrogate(high).ok_or_else(unknown)?,
-                }
-            }
-            Some(_) | None => return Err(unknown()),
+    /// Reads a part of the line.
+    fn read<T: Deserialize<'t>>(&self, part: &'t str) -> Result<T, Wrong> {
+        serde_json::from_str(part).map_err(|error| {
+            // The column of a line that has ended is that of its last byte.
+            let column = error.column() + usize::from(error.is_eof());
+            let text = error.to_string();
+            let message = text.rsplit_once(" at line ").map_or(&*text, |(message, _)| message);
+            let at = self.offset(part) + column.saturating_sub(1).min(part.len());
+            Wrong { at, message: message.to_owned() }
         })
     }
 
-    /// The character of a pair `\uD8xx\uDCxx`, half of which was read.
-    fn low_surrogate(&mut self, high: u32) -> Option<char> {
-        if !self.text[self.at..].starts_with("\\u") || high >= 0xdc00 {
-            return None;
-        }
-        self.at += 2;
-        let low = self.hex().filter(|low| (0xdc00..0xe000).contains(low))?;
-        char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00))
-    }
-
-    fn hex(&mut self) -> Option<u32> {
-        let digits = self.text.get(self.at..self.at + 4)?;
-        self.at += 4;
-        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        u32::from_str_radix(digits, 16).ok()
-    }
-
-    /// `true`, `false`, `null` or a number, as it is written.
-    fn word(&mut self) -> Result<&'t str, Wrong> {
-        let rest = &self.text[self.at..];
-        let in_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_');
-        let length = rest.find(|c| !in_word(c)).unwrap_or(rest.len());
-        let word = &rest[..length];
-        if matches!(word, "true" | "false" | "null") || is_number(word) {
-            self.at += length;
-            return Ok(word);
-        }
-        Err(self
-            .wrong("expected a value: a string in double quotes, a number, true, false, [ or {"))
-    }
-
-    fn closes(&mut self, close: u8) -> bool {
-        self.skip_space();
-        let closes = self.peek() == Some(close);
-        self.at += usize::from(closes);
-        closes
-    }
-
-    fn expect(&mut self, due: u8, message: &'static str) -> Result<(), Wrong> {
-        if self.closes(due) { Ok(()) } else { Err(self.wrong(message)) }
-    }
-
-    fn skip_space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.peek() {
-            self.at += 1;
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn wrong(&self, message: impl Into<Cow<'static, str>>) -> Wrong {
-        Wrong { at: self.at, message: message.into() }
+    /// Where in the line a part of it begins.
+    fn offset(&self, part: &str) -> usize {
+        part.as_ptr().addr().saturating_sub(self.text.as_ptr().addr())
     }
 
     fn place(&self, at: usize) -> Place {
@@ -251,26 +143,35 @@ impl<'t> Reader<'_, 't> {
     }
 }
 
-fn scalar(text: Cow<'_, str>, style: Style) -> Scalar<'_> {
-    Scalar { text, style, written: None }
+/// The members of an object in their order, with those that are there twice.
+struct Pairs<'t>(Vec<(&'t RawValue, &'t RawValue)>);
+
+impl<'t> Deserialize<'t> for Pairs<'t> {
+    fn deserialize<D: Deserializer<'t>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'t> Visitor<'t> for Members {
+            type Value = Pairs<'t>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
 }
 
-/// RFC 8259 section 6.
-fn is_number(word: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let unsigned = word.strip_prefix('-').unwrap_or(word);
-    let (rest, exponent) = match unsigned.split_once(['e', 'E']) {
-        Some((rest, exponent)) => (rest, Some(exponent)),
-        None => (unsigned, None),
-    };
-    let (whole, fraction) = match rest.split_once('.') {
-        Some((whole, fraction)) => (whole, Some(fraction)),
-        None => (rest, None),
-    };
-    digits(whole)
-        && (whole == "0" || !whole.starts_with('0'))
-        && fraction.is_none_or(digits)
-        && exponent.is_none_or(|text| digits(text.strip_prefix(['+', '-']).unwrap_or(text)))
+fn scalar(text: Cow<'_, str>, style: Style) -> Scalar<'_> {
+    Scalar { text, style, written: None }
 }
 
 #[cfg(test)]
@@ -357,22 +258,22 @@ mod tests {
             ("[1 2]", 4),
             ("[1", 3),
             ("[}", 2),
-            (r#""a"#, 1),
-            ("\"a\tb\"", 3),
-            (r#""\x""#, 2),
-            (r#""\u12g4""#, 2),
-            (r#""\ud800""#, 2),
-            (r#""\ud800\u0041""#, 2),
-            (r#""\udc00\ud800""#, 2),
-            ("01", 1),
-            ("1.", 1),
+            (r#""a"#, 3),
+            ("\"a\tb\"", 2),
+            (r#""\x""#, 3),
+            (r#""\u12g4""#, 7),
+            (r#""\ud800""#, 8),
+            (r#""\ud800\u0041""#, 13),
+            (r#""\udc00\ud800""#, 7),
+            ("01", 2),
+            ("1.", 2),
             (".5", 1),
             ("+1", 1),
-            ("1e", 1),
-            ("0x10", 1),
+            ("1e", 2),
+            ("0x10", 2),
             ("NaN", 1),
             ("True", 1),
-            ("nul", 1),
+            ("nul", 4),
             ("{} {}", 4),
             ("{}, ", 3),
             ("[[[[[[[[[1]]]]]]]]]", 9),

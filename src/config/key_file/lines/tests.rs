@@ -93,7 +93,7 @@ fn contract_key_files_all_mistakes_of_all_lines_come_at_once_each_with_its_place
             "k.jsonl:1:55: enabled: \"true\" is not a boolean",
             "k.jsonl:2:1: is not an object",
             "k.jsonl:3:1: \"id\" is missing",
-            "k.jsonl:4:10: not valid JSON: `,` or `}` is due",
+            "k.jsonl:4:10: not valid JSON: EOF while parsing an object",
             "k.jsonl:5:20: digest: no pepper \"p3\" is configured in api_keys.peppers; did",
             "k.jsonl:6:1: is not an object",
             "k.jsonl:7:7: id: \"é\" is not a key id",

@@ -24,6 +24,8 @@ defaults: {{ upstream: app }}
 routes:
   - {{ path: /api/**, access: {{ scopes: [read] }} }}
   - {{ path: /admin/**, access: {{ scopes: [write] }} }}
+  - {{ path: /open/**, access: anonymous }}
+  - {{ path: /seen/**, access: {{ scopes: [write] }}, insecure_observe: true }}
 ",
         upstream.url()
     ))
@@ -148,4 +150,20 @@ fn contract_issuer_tokens_survive_a_restart_and_a_revocation_does_too() {
     drop(sidecar);
     let sidecar = sandbox.start_as_written();
     assert_eq!((api(&sidecar, "/api/x", &ended), api(&sidecar, "/api/x", &kept)), (401, 200));
+}
+
+#[test]
+fn r801_a_credential_of_the_issuer_reaches_no_upstream() {
+    let upstream = Recorder::start();
+    let sidecar = start(&upstream);
+    for path in ["/open/a", "/seen/a"] {
+        for value in ["Bearer gp_pat_x", "gp_key_x", "Basic gp_cs_x"] {
+            assert_eq!(sidecar.get(path, &[("Authorization", value)]).status, 200);
+            assert_eq!(upstream.last().field("authorization"), None, "{path} {value}");
+        }
+        for value in ["Bearer other", "Basic YTpi"] {
+            assert_eq!(sidecar.get(path, &[("Authorization", value)]).status, 200);
+            assert_eq!(upstream.last().field("authorization"), Some(value), "{path}");
+        }
+    }
 }

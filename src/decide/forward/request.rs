@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderValue};
 
 use crate::base::field_name::{self, fold};
+use crate::decide::api_key;
 use crate::decide::gate::{Gate, Permit};
 use crate::decide::identity::IdentityHeaders;
 use crate::decide::policy::Access;
@@ -103,6 +104,7 @@ impl RequestFields<'_> {
             let Ok(text) = std::str::from_utf8(&lower) else { continue };
             if self.is_of_this_connection(text, &nominated)
                 || self.is_unwanted(text, is_trusted, takes_credential)
+                || self.is_of_the_store(text, value)
             {
                 continue;
             }
@@ -117,6 +119,18 @@ impl RequestFields<'_> {
                 None => push(name, value),
             }
         }
+    }
+
+    /// A credential of the form that the issuer makes: it works here, and reaches no upstream, not on
+    /// anonymous and observed routes either, unless the route says `forward_credential`.
+    fn is_of_the_store(&self, name: &str, value: &[u8]) -> bool {
+        if self.gate.stored.is_none() || self.permit.route().forward_credential {
+            return false;
+        }
+        let is_place = name == "authorization" || self.gate.credentials.is_place_text(name);
+        let text = value.rsplit(|byte| byte.is_ascii_whitespace()).find(|part| !part.is_empty());
+        let text = text.and_then(|text| std::str::from_utf8(text).ok());
+        is_place && text.is_some_and(api_key::is_reserved)
     }
 
     /// Fields that concern the client's connection only (RFC 9110 section 7.6.1).

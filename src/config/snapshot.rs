@@ -103,8 +103,10 @@ impl Snapshot {
     }
 }
 
-/// The store with the roles that the configuration demands for scopes.
+/// The store with the roles that the configuration demands for scopes, and with or without its API
+/// keys.
 fn of_config(stored: &Stored, dynamic: &Dynamic) -> Stored {
-    let rules = dynamic.issuer.as_ref().map(|settings| settings.rules.scopes.roles.clone());
-    rules.map_or_else(|| stored.clone(), |rules| stored.with_rules(Arc::new(rules)))
+    let Some(settings) = &dynamic.issuer else { return stored.clone() };
+    let rules = Arc::new(settings.rules.scopes.roles.clone());
+    stored.with_rules(rules, settings.api_keys.is_some())
 }

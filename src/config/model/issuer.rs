@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use crate::config::model::FileReference;
 use crate::decide::policy::{HostPattern, Route};
-use crate::decide::principal::API_KEY_ISSUER;
 use crate::decide::request::credential::CredentialKind;
 use crate::decide::scope::ScopeSet;
 use crate::issue::intent::client::Rules;
@@ -100,17 +99,12 @@ impl IssuerSettings {
     #[must_use]
     pub fn is_taken_by(&self, url: &str, route: &Route) -> bool {
         let Some(requirement) = route.access.requirement() else { return false };
-        let accepts = |issuer: &str| {
-            requirement
-                .issuers
-                .as_ref()
-                .is_none_or(|listed| listed.iter().any(|one| **one == *issuer))
+        let has = |kind: &CredentialKind| match kind {
+            CredentialKind::Jwt => true,
+            CredentialKind::Pat => self.personal_access_tokens.is_some(),
+            CredentialKind::ApiKey => self.api_keys.is_some(),
         };
-        requirement.credentials.iter().any(|kind| match kind {
-            CredentialKind::Jwt => accepts(url),
-            CredentialKind::Pat => accepts(url) && self.personal_access_tokens.is_some(),
-            CredentialKind::ApiKey => accepts(API_KEY_ISSUER) && self.api_keys.is_some(),
-        })
+        requirement.takes_issuer(url) && requirement.credentials.iter().any(has)
     }
 }
 

@@ -128,7 +128,7 @@ impl RequestFields<'_> {
             return false;
         }
         let is_place = name == "authorization" || self.gate.credentials.is_place_text(name);
-        let text = value.rsplit(|byte| byte.is_ascii_whitespace()).find(|part| !part.is_empty());
+        let text = value.rsplit(u8::is_ascii_whitespace).find(|part| !part.is_empty());
         let text = text.and_then(|text| std::str::from_utf8(text).ok());
         is_place && text.is_some_and(api_key::is_reserved)
     }

@@ -359,7 +359,13 @@ impl Gate {
         evidence: &Evidence,
     ) -> Result<(), Rejection> {
         let principal = evidence.principal().ok_or(Rejection::CredentialMissing)?;
-        Ok(requirement.authorize(principal)?)
+        let is_by_key = evidence.token.is_none() && evidence.pat.is_none();
+        let stored_key = evidence.key.as_ref().filter(|key| is_by_key && key.is_stored());
+        match (stored_key, &self.stored) {
+            (Some(_), Some(stored)) => requirement.authorize_key_of(stored.issuer(), principal),
+            (None, _) | (_, None) => requirement.authorize(principal),
+        }
+        .map_err(Rejection::from)
     }
 
     /// Verifies the presented credentials and charges the address for one that fails. An opaque

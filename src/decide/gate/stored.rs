@@ -23,6 +23,8 @@ pub struct Stored {
     keys: Arc<FollowedKeys>,
     principals: Arc<Principals>,
     rules: Arc<RoleRules>,
+    /// API keys of the store are accepted (`issuer.api_keys`).
+    takes_keys: bool,
 }
 
 /// No digest.
@@ -38,13 +40,13 @@ impl Stored {
     #[must_use]
     pub fn new(issuer: &str, live: Arc<Live>, keys: Arc<FollowedKeys>) -> Self {
         let (principals, rules) = (Arc::new(Principals::new(issuer)), Arc::default());
-        Self { issuer: issuer.into(), live, keys, principals, rules }
+        Self { issuer: issuer.into(), live, keys, principals, rules, takes_keys: true }
     }
 
-    /// The same store, with these scopes that need a role.
+    /// The same store, with these scopes that need a role, and with or without its API keys.
     #[must_use]
-    pub fn with_rules(&self, rules: Arc<RoleRules>) -> Self {
-        Self { rules, ..self.clone() }
+    pub fn with_rules(&self, rules: Arc<RoleRules>, takes_keys: bool) -> Self {
+        Self { rules, takes_keys, ..self.clone() }
     }
 
     /// The keys that verify access tokens.
@@ -89,6 +91,7 @@ impl Stored {
         let filed = ring.verify(text, now);
         let Some(stored) = self.find(Kind::Key, text, now) else { return filed };
         match (filed, stored) {
+            (Err(KeyError::Unknown), Ok(_)) if !self.takes_keys => Err(KeyError::Unknown),
             (Err(KeyError::Unknown), stored) => stored,
             (Ok(filed), Ok(stored)) => Ok(filed.and(&stored)),
             (Err(error), _) | (Ok(_), Err(error)) => Err(error),

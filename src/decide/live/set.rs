@@ -181,11 +181,17 @@ impl LiveSet {
         now: UnixTime,
     ) -> Option<Result<Found<'_>, LiveError>> {
         let place = self.place(digest).filter(|place| place.kind() == kind)?;
-        Some(place.check(now).and_then(|()| {
-            let owner = self.person(place.owner())?;
-            segment::touch(place.last_use(), now);
-            Ok(Found { id: place.id(), owner, scopes: place.scopes() })
-        }))
+        let owner = self.person(place.owner());
+        Some(match place.check(now) {
+            // Of two reasons the one that does not pass with time counts: a stream may go on for
+            // a while after an expiry.
+            Err(expired @ LiveError::Expired { .. }) => owner.and(Err(expired)),
+            Err(error) => Err(error),
+            Ok(()) => owner.map(|owner| {
+                segment::touch(place.last_use(), now);
+                Found { id: place.id(), owner, scopes: place.scopes() }
+            }),
+        })
     }
 
     /// Checks an access token of the issuer: its application, its person and its grant. `jti` is

@@ -69,11 +69,36 @@ impl Requirement {
     /// The first condition that is not met, in the order kind, issuer, scopes, any scope, claims.
     pub(crate) fn authorize(&self, principal: &Principal) -> Result<(), AccessDenied> {
         self.accepts(principal.credential())?;
-        if let Some(issuers) = &self.issuers
-            && !principal.issuers().any(|one| issuers.iter().any(|issuer| **issuer == *one))
-        {
+        if !principal.issuers().any(|one| self.takes_issuer(one)) {
             return Err(AccessDenied::Issuer);
         }
+        self.authorize_rights(principal)
+    }
+
+    /// The same for an API key of the store of the issuer with this URL: where routes name issuers,
+    /// its keys belong to it, not to the key files.
+    ///
+    /// # Errors
+    /// As for [`authorize`](Self::authorize).
+    pub(crate) fn authorize_key_of(
+        &self,
+        url: &str,
+        principal: &Principal,
+    ) -> Result<(), AccessDenied> {
+        self.accepts(principal.credential())?;
+        if !self.takes_issuer(url) {
+            return Err(AccessDenied::Issuer);
+        }
+        self.authorize_rights(principal)
+    }
+
+    /// Returns whether credentials of this issuer are accepted.
+    #[must_use]
+    pub fn takes_issuer(&self, url: &str) -> bool {
+        self.issuers.as_ref().is_none_or(|issuers| issuers.iter().any(|issuer| **issuer == *url))
+    }
+
+    fn authorize_rights(&self, principal: &Principal) -> Result<(), AccessDenied> {
         if !principal.scopes().contains_all(&self.scopes) {
             return Err(AccessDenied::Scope { needed: self.scopes.to_string() });
         }

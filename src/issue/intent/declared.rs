@@ -11,7 +11,9 @@ use crate::base::clock::UnixTime;
 use crate::issue::credential::IdKind;
 use crate::issue::intent::applications::SECRETS_MAX;
 use crate::issue::intent::credentials::NewSecret;
-use crate::issue::intent::{Act, Decision, Intent, Limit, Need, Refusal, Rows, Thing, refuse};
+use crate::issue::intent::{
+    Act, Decision, Intent, Limit, Need, Refusal, Rows, Target, Thing, refuse,
+};
 use crate::issue::rows::{Application, Id, Secret};
 
 /// Puts one declared application into the store.
@@ -107,6 +109,8 @@ impl Intent for KeepDeclared {
         gone.iter_mut().for_each(|row| row.disabled = Some(now));
         let acts = gone.iter().map(|row| Act::new("application.undeclare").application(&row.id));
         let decision = Decision::ok(gone.len()).write_all(&gone);
+        let targets = gone.iter().map(|row| Target::Application(row.id.clone()));
+        let decision = targets.fold(decision, Decision::target);
         Ok(acts.fold(decision, Decision::act))
     }
 }

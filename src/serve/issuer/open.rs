@@ -162,7 +162,8 @@ impl Opening<'_> {
 
     /// A store that is missing where its pepper or a revocation is, was lost.
     fn refuse_missing(&self, store: &Path) -> Result<(), StartError> {
-        if store.exists() {
+        // An empty file is no store.
+        if store.metadata().is_ok_and(|file| file.len() > 0) {
             return Ok(());
         }
         let log = self.state_dir.join(REVOCATION_LOG);

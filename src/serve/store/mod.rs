@@ -180,8 +180,14 @@ impl Store {
         caller: Caller,
     ) -> Result<Committed<I::Answer>, NotStored> {
         let (reply, answer) = oneshot::channel();
-        let run = Box::new(Run::new(intent, caller, reply));
-        self.send(Command::Run(run))?;
+        let ends = intent.ends().is_some();
+        let command = Command::Run(Box::new(Run::new(intent, caller, reply)));
+        if ends {
+            // In its turn, however many wait: an end is never refused for want of room.
+            self.commands.send(command).await.map_err(|_| Failure::Closed)?;
+        } else {
+            self.send(command)?;
+        }
         answer.await.unwrap_or_else(|_| Err(Failure::Closed.into()))
     }
 

@@ -49,6 +49,11 @@ impl VerifiedKey {
         Self { principal, grant: None, others: Box::default() }
     }
 
+    /// It is of the store alone, in no key file.
+    pub(in crate::decide) fn is_stored(&self) -> bool {
+        self.grant.is_none()
+    }
+
     /// The same key, which has other entries as well.
     pub(in crate::decide) fn and(mut self, other: &Self) -> Self {
         let others = self.others.iter().cloned().chain(other.ids().map(Arc::from));

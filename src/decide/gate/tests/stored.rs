@@ -46,7 +46,7 @@ fn tried() -> (Tried, Arc<Live>) {
     let rules = RoleRules::new([("admin".into(), Box::from([Box::from("operator")]))]);
     let stored = Stored::new(ISSUER, Arc::clone(&live), Arc::default());
     let mut tried = Tried::new(ROUTES);
-    tried.snapshot.gate.stored = Some(stored.with_rules(Arc::new(rules)));
+    tried.snapshot.gate.stored = Some(stored.with_rules(Arc::new(rules), true));
     live.change([ada(true)]);
     (tried, live)
 }
@@ -86,6 +86,44 @@ fn contract_a_key_of_the_store_is_in_force_with_its_row_and_refused_with_its_end
     assert_eq!(outcome(&tried, &key), "key_unknown");
     // Keys of files are what they were.
     assert_eq!(outcome(&tried, &own_key()), "key:own");
+}
+
+#[test]
+fn contract_keys_of_the_store_belong_to_the_issuer_where_routes_name_issuers() {
+    let (mut tried, live) = tried();
+    let key = secret(SecretKind::ApiKey, 9);
+    live.change([Change::Credential(credential(Kind::Key, &key))]);
+    let checked = |issuers: Option<&[&str]>| {
+        let requirement = Requirement {
+            credentials: vec![CredentialKind::ApiKey],
+            issuers: issuers.map(|listed| listed.iter().copied().map(Box::from).collect()),
+            scopes: ScopeSet::default(),
+            any_scope: ScopeSet::default(),
+            claims: Vec::new(),
+        };
+        let gate = &tried.snapshot.gate;
+        let mut evidence = Evidence::new(None);
+        let presented = Presented { key: Some(&key), ..Presented::default() };
+        gate.verify_presented(presented, &requirement, tried.now(), &mut evidence).unwrap();
+        gate.check_access(&requirement, &evidence).map_err(|refused| refused.reason().as_str())
+    };
+    assert_eq!(checked(None), Ok(()));
+    assert_eq!(checked(Some(&[ISSUER])), Ok(()));
+    assert_eq!(checked(Some(&["urn:gatepost:api-key"])), Err("issuer_refused"));
+    assert_eq!(checked(Some(&["https://login.example.com"])), Err("issuer_refused"));
+    let stored = tried.snapshot.gate.stored.take().unwrap();
+    tried.snapshot.gate.stored = Some(stored.with_rules(Arc::default(), false));
+    assert_eq!(outcome(&tried, &key), "key_unknown", "issuer.api_keys: off");
+    assert_eq!(outcome(&tried, &own_key()), "key:own");
+}
+
+#[test]
+fn r804_a_disabled_owner_is_named_before_the_expiry_of_a_key() {
+    let (tried, live) = tried();
+    let key = secret(SecretKind::ApiKey, 9);
+    let row = Credential { expires: Some(UnixTime(NOW)), ..credential(Kind::Key, &key) };
+    live.change([Change::Credential(row), ada(false)]);
+    assert_eq!(outcome(&tried, &key), "key_disabled", "end_streams.after_expiry has no part in it");
 }
 
 #[test]

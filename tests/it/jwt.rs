@@ -202,7 +202,7 @@ fn r313_id_tokens_insecure_accept_takes_a_nonce_and_says_so() {
     accepted(&sidecar, &rsa(&with(&[("nonce", json!("n"))])));
     refused(&sidecar, &rsa(&with(&[("token_use", json!("id"))])), "token_id_token");
     assert_eq!(sidecar.metric("gatepost_insecure_settings"), 1.0);
-    assert!(sidecar.stderr().contains("issuers[0].id_tokens"), "{}", sidecar.stderr());
+    sidecar.has_logged("issuers[0].id_tokens");
     let (usual, _upstream) = shaped("id_tokens: refuse", ROUTES);
     refused(&usual, &rsa(&with(&[("nonce", json!("n"))])), "token_id_token");
 }

@@ -197,7 +197,7 @@ fn contract_addresses_a_dropped_proto_is_logged_once_with_its_remedy_and_counted
         (count > 0).then_some(count)
     });
     assert_eq!(logged, 1, "{}", sidecar.stderr());
-    assert!(sidecar.stderr().contains("trusted_proxies"));
+    sidecar.has_logged("trusted_proxies");
     let (sandbox, config) = standard(upstream.url());
     let sidecar = sandbox.start(&format!("trusted_proxies: [unix]\n{config}{ROUTES}"));
     assert_eq!(sidecar.get("/public/x", &[("X-Forwarded-Proto", "https")]).status, 200);

@@ -318,6 +318,12 @@ impl Sidecar {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// Waits for a line of the process log with this text.
+    #[track_caller]
+    pub fn has_logged(&self, text: &str) {
+        eventually(text, || self.stderr().contains(text).then_some(()));
+    }
+
     /// The access-log line of a response, once it is there.
     #[track_caller]
     pub fn log_line(&self, response: &Response) -> Value {

@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::base::secret::Secret;
 use crate::cli::Failure;
 use crate::config::{Admin, Config, Materials, files};
+use crate::serve::admin;
 use crate::serve::reload::{self, Sources};
 
 /// A configuration and the content of the files it names.
@@ -26,9 +27,15 @@ pub(super) fn load_config(path: &Path) -> Result<Config, Failure> {
 pub(super) fn load_admin(path: &Path) -> Result<(Option<Admin>, Option<Secret<String>>), Failure> {
     let sources = Sources::of_the_process();
     let config = load_config(path)?;
-    let Some(admin) = config.startup.admin else { return Ok((None, None)) };
+    let Some(listener) = config.startup.admin else { return Ok((None, None)) };
     let exposed = config.dynamic.insecure_file_modes;
-    let token = files::admin_token(&admin, exposed, &*sources.disk);
+    let token = files::admin_token(&listener, exposed, &*sources.disk);
     let token = token.map_err(|mistake| Failure::Mistakes(vec![mistake]))?;
-    Ok((Some(admin), token))
+    // With an issuer the process demands one that it has made.
+    let made = || {
+        let has_issuer = config.startup.issuer.is_some();
+        has_issuer.then(|| admin::token::read(&config.startup.state_dir).ok()).flatten()
+    };
+    let token = token.or_else(made);
+    Ok((Some(listener), token))
 }

@@ -15,7 +15,7 @@ fn started() -> (Sidecar, Recorder) {
     let upstream = Recorder::start();
     let (sandbox, config) = standard(upstream.url());
     let config = config.replace("{ upstream: app }", "{ upstream: app, insecure_observe: true }");
-    (sandbox.start(&format!("{config}{ROUTES}")), upstream)
+    (sandbox.start(&format!("state_dir: state\n{config}{ROUTES}")), upstream)
 }
 
 #[track_caller]

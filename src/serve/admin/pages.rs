@@ -30,7 +30,10 @@ use crate::serve::observe::why::WhyEntry;
 use crate::serve::readiness::Ready;
 
 pub(super) fn router(process: Process, guard: &Guard, issuer: Option<&Guard>) -> Router {
+    // With an issuer a token is demanded in any case: applications and plugins share the loopback.
+    let strict = issuer.unwrap_or(guard);
     let guarded = |router: Router<Process>, demand| {
+        let guard = if demand == Demand::Token { guard } else { strict };
         router.route_layer(middleware::from_fn_with_state((guard.clone(), demand), admit))
     };
     let open = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz));

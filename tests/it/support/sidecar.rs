@@ -258,7 +258,12 @@ impl Sidecar {
     /// One request to the admin listener.
     #[track_caller]
     pub fn admin(&self, method: &str, target: &str, fields: &[(&str, &str)]) -> Response {
-        let fields = [&[("Host", "localhost")], fields].concat();
+        // With an issuer everything but metrics and probes demands the token that was made.
+        let token = fs::read_to_string(self.sandbox.path("state/admin.token"));
+        let token = token.map(|token| format!("Bearer {}", token.trim())).unwrap_or_default();
+        let has_own = token.is_empty() || fields.iter().any(|(name, _)| *name == "Authorization");
+        let made: &[_] = if has_own { &[] } else { &[("Authorization", &*token)] };
+        let fields = [&[("Host", "localhost")], fields, made].concat();
         self.connect_admin().exchange(method, target, &fields)
     }
 

@@ -118,9 +118,10 @@ fn as_json(uses: &[PepperUse]) -> String {
     format!("{:#}\n", json!({ "peppers": uses.iter().map(pepper).collect::<Vec<_>>() }))
 }
 
+/// Alone: a process that runs holds the peppers of its start, and would seal under the old one.
 fn turn(arguments: &Arguments) -> Outcome {
     let stored = Stored::of(&arguments.config.path)?;
-    let open = stored.open()?;
+    let open = stored.open_alone()?;
     let mut progress = |rows: usize| {
         if rows.is_multiple_of(10_000) {
             eprintln!("gatepost: {rows} rows are sealed under the active pepper");

@@ -79,6 +79,15 @@ impl Stored {
 
     /// Opens the store beside a process that may run on it.
     pub(super) fn open(&self) -> Result<OpenStore, Failure> {
+        self.open_as(Role::Command)
+    }
+
+    /// Opens the store while no process runs on it.
+    pub(super) fn open_alone(&self) -> Result<OpenStore, Failure> {
+        self.open_as(Role::Run)
+    }
+
+    fn open_as(&self, role: Role) -> Result<OpenStore, Failure> {
         let file = self.file();
         if !file.exists() {
             let file = file.display();
@@ -94,7 +103,7 @@ impl Stored {
             state_dir: &self.config.startup.state_dir,
             insecure_file_modes: self.config.dynamic.insecure_file_modes,
             clock: Clock::start(),
-            role: Role::Command,
+            role,
             watch: Watch::default(),
             new_store: false,
         };

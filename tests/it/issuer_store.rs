@@ -76,7 +76,12 @@ fn contract_store_commands_work_beside_the_server() {
     let running = sandbox.run(&["store", "restore", &copy, "--config", "gatepost.yaml"]);
     assert_eq!(running.exit, 1, "{running:?}");
     assert!(running.stderr.contains("another `gatepost run`"), "{running:?}");
+    // The process would go on to seal under the pepper that was active at its start.
+    let beside = sandbox.run(&["safe-store", "rotate", "--config", "gatepost.yaml"]);
+    assert_eq!(beside.exit, 1, "{beside:?}");
+    assert!(beside.stderr.contains("another `gatepost run`"), "{beside:?}");
     let sandbox = stopped(sidecar);
+    command(&sandbox, &["safe-store", "rotate"]);
     let restored = command(&sandbox, &["store", "restore", &copy]);
     assert!(restored["replaced"].as_str().unwrap().contains("replaced-1"), "{restored}");
     let again = sandbox.start_as_written();

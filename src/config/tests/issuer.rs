@@ -171,7 +171,7 @@ fn contract_issuer_scopes_roles_and_defaults() {
     assert!(!rules.roles.allow("admin", &[]) && rules.roles.allow("admin", &["operator".into()]));
     assert!(rules.roles.allow("read", &[]));
     assert_eq!(&*settings.scopes[0].text, "See it");
-    bad_issuer("default_scopes: [raed]", &["issuer.default_scopes|did you mean \"read\"?"]);
+    bad_issuer("default_scopes: [reads]", &["issuer.default_scopes|did you mean \"read\"?"]);
     bad_issuer("scopes: { 'a b': t }", &["issuer.scopes.a b|"]);
     bad_issuer("scopes: { a: { roles: [x] } }", &["issuer.scopes.a|\"text\" is missing"]);
 }

@@ -105,6 +105,12 @@ impl Scopes {
         beyond.map_or(Ok(asked), |scope| Err(Refusal::Scope(scope)))
     }
 
+    /// The configured scopes that need no role.
+    #[must_use]
+    pub fn for_everyone(&self) -> ScopeSet {
+        self.roles.cut(&self.known, &[]).unwrap_or_else(|| self.known.clone())
+    }
+
     /// The scopes of `given` that still exist.
     fn grantable(&self, given: &ScopeSet) -> ScopeSet {
         let exists = |scope: &&str| self.known.contains(scope) || self.reserved.contains(scope);

@@ -29,7 +29,12 @@ impl Intent for ClientCredentials {
         if !application.confidential {
             return refuse(Refusal::UnauthorizedClient);
         }
-        let scopes = self.rules.scopes.requested(self.scope.as_ref(), &application);
+        // Without a list it gets what everyone may have: no person with a role is behind it.
+        let mut limited = application.clone();
+        if limited.scopes.is_none() {
+            limited.scopes = Some(self.rules.scopes.for_everyone());
+        }
+        let scopes = self.rules.scopes.requested(self.scope.as_ref(), &limited);
         let access = AccessToken {
             grant: application.generation.clone(),
             subject: format!("app:{}", application.id).into(),

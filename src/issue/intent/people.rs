@@ -151,12 +151,16 @@ impl Intent for DeletePerson {
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Person>, Need> {
         let mut row = or_refuse!(find(rows, &self.person)?);
         let mut owned = rows.live::<Application>("owner", &row.id)?;
+        let mut gone = Vec::new();
         match &self.applications {
             Applications::Refuse if !owned.is_empty() => {
                 return refuse(Refusal::OwnsApplications(owned.len()));
             }
             Applications::Refuse => {}
-            Applications::End => owned.iter_mut().for_each(|one| one.ended = Some(now)),
+            Applications::End => {
+                owned.iter_mut().for_each(|one| one.ended = Some(now));
+                gone.extend(owned.iter().map(|one| Target::Application(one.id.clone())));
+            }
             Applications::Give(other) => {
                 let heir = or_refuse!(active(rows, other)?);
                 if heir.id == row.id {
@@ -171,6 +175,7 @@ impl Intent for DeletePerson {
         let decision = Decision::ok(row.clone());
         let decision = decision.end_all::<Grant>(vec![("person", row.id.to_value())]);
         let decision = decision.write_all(&owned).write_all(&credentials).write(&row);
+        let decision = gone.into_iter().fold(decision, Decision::target);
         Ok(decision.act(Act::new("person.delete").subject(&row.id)))
     }
 }

@@ -169,7 +169,7 @@ mod tests {
         String::from_utf8(URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
     }
 
-    /// What the gate would trust for this issuer.
+    /// The rules of the gate for this issuer.
     fn gate(key: &SigningKey) -> Issuers {
         let listed = [key.algorithm()];
         let set = KeySet::parse(jwks([key]).as_bytes(), KeyFileFormat::JwksOrPem, &listed).unwrap();

@@ -19,7 +19,7 @@ pub struct TokenAnswer {
     pub access_token: Secret<String>,
     /// The refresh token, where there is one.
     pub refresh_token: Option<Secret<String>>,
-    /// What was granted.
+    /// The granted scopes.
     pub scopes: ScopeSet,
 }
 
@@ -54,7 +54,7 @@ pub struct DeviceAnswer {
     pub device_code: Secret<String>,
     /// For the person, as it is shown.
     pub user_code: Secret<String>,
-    /// Where the person types it.
+    /// The page on which the person types it.
     pub verification_uri: Box<str>,
     /// Seconds until both codes end.
     pub expires_in: u64,
@@ -89,7 +89,7 @@ impl DeviceAnswer {
     }
 }
 
-/// What an introspection reveals about a token that is active (RFC 7662 section 2.2).
+/// The members that an introspection reveals about a token that is active (RFC 7662 section 2.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActiveToken {
     /// Granted scopes.

@@ -28,7 +28,7 @@ pub enum ClientType {
     Public,
 }
 
-/// Who describes an application.
+/// The author of a description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Author {
     /// The person who owns it.

@@ -24,7 +24,7 @@ pub const WELL_KNOWN: [&str; 2] = ["oauth-authorization-server", "openid-configu
 /// The path of the keys.
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 
-/// What the document is made of.
+/// The parts of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata<'a> {
     /// `issuer.url`, byte for byte.

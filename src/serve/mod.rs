@@ -68,7 +68,7 @@ use crate::serve::store::Watch;
 use crate::serve::store::sqlite::Role;
 use crate::serve::upstream::{Connector, Pool, Resolver, Sweeper, Upstreams};
 
-/// How long exchanges that are cut at the end may take to write their records.
+/// The time that exchanges that are cut at the end may take to write their records.
 const CUT_MAX: Duration = Duration::from_secs(1);
 /// Time limit for opening the listeners.
 const OPEN_MAX: Duration = Duration::from_secs(10);

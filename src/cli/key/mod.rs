@@ -70,7 +70,7 @@ pub(super) enum KeyCommand {
     Delete(One),
 }
 
-/// Where the keys are.
+/// The place of the keys.
 #[derive(Clone, Debug, Args)]
 #[command(group(clap::ArgGroup::new("place").required(true).args(["file", "config"])))]
 pub(super) struct KeyPlace {
@@ -276,7 +276,7 @@ impl Session<'_, '_> {
     }
 }
 
-/// Why a command failed.
+/// The reason why a command failed.
 #[derive(Debug, Error)]
 enum Failure {
     /// A negative answer.

@@ -32,7 +32,7 @@ pub fn parse<'t>(report: &Report, line: u32, text: &'t str, depth: usize) -> Opt
     }
 }
 
-/// Why a line cannot be read on, and where.
+/// The reason why a line cannot be read on, and where.
 struct Wrong {
     at: usize,
     message: String,
@@ -128,7 +128,7 @@ impl<'t> Reader<'_, 't> {
         })
     }
 
-    /// Where in the line a part of it begins.
+    /// The offset in the line at which a part of it begins.
     fn offset(&self, part: &str) -> usize {
         part.as_ptr().addr().saturating_sub(self.text.as_ptr().addr())
     }

@@ -124,7 +124,7 @@ fn contract_configuration_is_accepted() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// What an editor, a merge or a fuzzer leaves behind: no panic, every mistake one line and in
+    /// Texts that an editor, a merge or a fuzzer leaves behind: no panic, every mistake one line and in
     /// order.
     #[test]
     fn a_damaged_document_is_a_list_of_mistakes(

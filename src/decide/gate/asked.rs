@@ -54,7 +54,7 @@ impl<'a> Asked<'a> {
         self.head.host.or_else(|| framing::authority(self.head.target))
     }
 
-    /// What the gate reads.
+    /// The parts that the gate reads.
     #[must_use]
     pub fn request_head(&self) -> RequestHead<'_> {
         RequestHead {

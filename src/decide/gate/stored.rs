@@ -35,7 +35,7 @@ impl fmt::Debug for Stored {
 }
 
 impl Stored {
-    /// What is live in the store of the issuer of this URL, and the keys that verify its access
+    /// The live credentials of the issuer of this URL, and the keys that verify its access
     /// tokens.
     #[must_use]
     pub fn new(issuer: &str, live: Arc<Live>, keys: Arc<FollowedKeys>) -> Self {
@@ -106,7 +106,7 @@ impl Stored {
         self.find(Kind::Pat, text, now).unwrap_or(Err(KeyError::Unknown))
     }
 
-    /// What the store knows of a credential. One whose checksum is wrong is not hashed.
+    /// Looks up a credential in the store. One whose checksum is wrong is not hashed.
     fn find(&self, kind: Kind, text: &str, now: UnixTime) -> Option<Result<VerifiedKey, KeyError>> {
         let form = match kind {
             Kind::Key => SecretKind::ApiKey,
@@ -129,7 +129,7 @@ pub(super) fn is_pat(bearer: &str) -> bool {
     format::check(bearer) == Form::Good(SecretKind::PersonalAccessToken)
 }
 
-/// What has ended is unknown: so it is after the next start.
+/// The ends are unknown: so it is after the next start.
 fn refusal(error: LiveError) -> KeyError {
     match error {
         LiveError::Expired { id, at } => KeyError::Expired { id: id.into(), at },

@@ -22,7 +22,7 @@ const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 const P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
-/// Why no key was found.
+/// The reason why no key was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DerError {
     /// Not the structure it should be.

@@ -33,7 +33,7 @@ impl Origin {
     }
 }
 
-/// Why a text is not a JSON object we read.
+/// The reason why a text is not a JSON object we read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JsonFault {
     /// Not JSON, not UTF-8, or something after the end.

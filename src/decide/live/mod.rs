@@ -167,7 +167,7 @@ pub enum LiveError {
     KeyEnded(Box<str>),
 }
 
-/// Where the current set is: one load per request, one store per change.
+/// The current set: one load per request, one store per change.
 #[derive(Default)]
 pub struct Live {
     published: ArcSwap<LiveSet>,

@@ -15,7 +15,7 @@ const SHARDS: usize = 256;
 
 /// A row that is found by a part of it.
 pub(super) trait Keyed {
-    /// What it is found by.
+    /// The key of the look-up.
     type Key: ?Sized + Hash + PartialEq;
 
     /// That part.

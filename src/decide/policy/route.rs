@@ -90,7 +90,7 @@ pub enum Upgrade {
     Websocket,
 }
 
-/// When upgraded connections and event streams end with their credential (`end_streams`).
+/// The rules by which upgraded connections and event streams end with their credential (`end_streams`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndStreams {
     /// The time that they go on after it has expired.
@@ -162,7 +162,7 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// Protocol upgrades.
     pub upgrade: Upgrade,
-    /// When streams end with their credential; `None`: they go on.
+    /// The rules by which streams end with their credential; `None`: they go on.
     pub end_streams: Option<EndStreams>,
     /// Path readings that are accepted.
     pub insecure_path: InsecurePath,

@@ -29,7 +29,7 @@ impl From<Framing> for ResponseBody {
 }
 
 impl ResponseBody {
-    /// Whether nothing more belongs to it.
+    /// Returns whether nothing more belongs to it.
     #[must_use]
     pub fn is_done(&self) -> bool {
         match self {
@@ -39,7 +39,7 @@ impl ResponseBody {
         }
     }
 
-    /// Whether it may end with the connection, here.
+    /// Returns whether it may end with the connection, here.
     #[must_use]
     pub fn may_end(&self) -> bool {
         self.is_done() || *self == Self::UntilClose

@@ -118,7 +118,7 @@ impl Scopes {
         ScopeSet::from_tokens(given.iter().filter(exists)).unwrap_or_default()
     }
 
-    /// What is left of a grant for this application and this person now.
+    /// The scopes that are left of a grant for this application and this person now.
     #[must_use]
     pub fn still(&self, scopes: &ScopeSet, application: &Application, person: &Person) -> ScopeSet {
         let left = self.roles.cut(scopes, &person.roles.0).unwrap_or_else(|| scopes.clone());

@@ -95,7 +95,7 @@ pub struct CreateCredential {
     pub scopes: ScopeSet,
     /// Its end.
     pub ending: Ending,
-    /// What the configuration allows.
+    /// The limits of the configuration.
     pub lifetimes: Lifetimes,
 }
 
@@ -148,7 +148,7 @@ pub struct RotateCredential {
     pub end_old: Option<UnixTime>,
     /// The end of the new one.
     pub ending: Ending,
-    /// What the configuration allows.
+    /// The limits of the configuration.
     pub lifetimes: Lifetimes,
 }
 

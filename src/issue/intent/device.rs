@@ -76,7 +76,7 @@ pub struct DecideDevice {
     pub user_code: SecretDigest,
     /// The person who decides.
     pub person: Id,
-    /// When they signed in.
+    /// Time of their sign-in.
     pub auth_time: UnixTime,
     /// The scopes that they allow; `None` refuses.
     pub allow: Option<ScopeSet>,

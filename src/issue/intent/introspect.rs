@@ -31,7 +31,7 @@ pub enum Asked {
 /// An introspection request.
 #[derive(Clone, Debug)]
 pub struct Introspect {
-    /// Who asks.
+    /// The caller.
     pub client: Client,
     /// The token.
     pub asked: Asked,

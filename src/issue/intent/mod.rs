@@ -39,13 +39,13 @@ pub const ROWS_MAX: u32 = 10_000;
 
 /// One transaction of the issuer.
 pub trait Intent: Send + 'static {
-    /// What the caller gets after the commit.
+    /// The answer for the caller after the commit.
     type Answer: Send + 'static;
 
     /// Its name in metrics and logs.
     const NAME: &'static str;
 
-    /// What it ends whatever the rows are, if it does. An intent that ends something, by this or by
+    /// The target that it ends whatever the rows are, if any. An intent that ends something, by this or by
     /// its decision ([`Decision::targets`]), may use the space that is kept back, and is in force at
     /// once where it cannot be stored.
     fn ends(&self) -> Option<Target> {
@@ -59,7 +59,7 @@ pub trait Intent: Send + 'static {
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Self::Answer>, Need>;
 }
 
-/// What an intent ends.
+/// The target that an intent ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A person, by login or id, with all that acts for them.
@@ -256,7 +256,7 @@ pub struct Decision<T> {
     pub writes: Vec<Write>,
     /// Lines of the audit log.
     pub acts: Vec<Act>,
-    /// What ends by this decision, beside [`Intent::ends`]: known only now that the rows are read.
+    /// The targets that end by this decision, beside [`Intent::ends`]: known only now that the rows are read.
     pub targets: Vec<Target>,
     /// For the caller, after the commit.
     pub outcome: Result<T, Refusal>,

@@ -120,7 +120,7 @@ impl Intent for EnablePerson {
     }
 }
 
-/// What becomes of a deleted person's applications.
+/// The fate of a deleted person's applications.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applications {
     /// There must be none.

@@ -44,7 +44,7 @@ impl Intent for EndToken {
 /// A revocation request of a client about an access token that the caller has verified.
 #[derive(Clone, Debug)]
 pub struct RevokeAccess {
-    /// Who asks.
+    /// The caller.
     pub client: Client,
     /// The token.
     pub token: EndToken,
@@ -71,7 +71,7 @@ impl Intent for RevokeAccess {
 /// A revocation request of a client about a refresh token.
 #[derive(Clone, Debug)]
 pub struct RevokeRefresh {
-    /// Who asks.
+    /// The caller.
     pub client: Client,
     /// Digest of the token.
     pub token: SecretDigest,

@@ -16,7 +16,7 @@ pub const ACCESS_TOKENS: &str = "access_token";
 /// A change that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyChange {
-    /// What is due by now.
+    /// The changes that are due now.
     Due,
     /// Publish a new key now, and sign with it later.
     Rotate,

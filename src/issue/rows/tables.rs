@@ -130,7 +130,7 @@ rows! {
     Application: Applications {
         /// `app_...`, or a declared id.
         id: Id,
-        /// Who registered it; `None` for declared ones and plugins.
+        /// The person who registered it; `None` for declared ones and plugins.
         owner: Option<Id>,
         /// Name on the consent page.
         name: Box<str>,
@@ -217,7 +217,7 @@ rows! {
         person: Id,
         /// The granted scopes.
         scopes: ScopeSet,
-        /// When the person signed in.
+        /// Time of the person's sign-in.
         auth_time: UnixTime,
         /// Time of creation.
         created: UnixTime,
@@ -259,7 +259,7 @@ rows! {
         challenge: Option<Box<str>>,
         /// Scopes that the person allowed.
         scopes: ScopeSet,
-        /// When the person signed in.
+        /// Time of the person's sign-in.
         auth_time: UnixTime,
         /// Not at or after this instant.
         expires: UnixTime,
@@ -282,7 +282,7 @@ rows! {
         state: DeviceState,
         /// The person who decided.
         person: Option<Id>,
-        /// When that person signed in.
+        /// Time of that person's sign-in.
         auth_time: Option<UnixTime>,
         /// Seconds that the device waits between two questions.
         interval: u64,
@@ -383,7 +383,7 @@ rows! {
         at: UnixTime,
         /// The act.
         act: Box<str>,
-        /// Who acted: a person, an application, or the operator.
+        /// The actor: a person, an application, or the operator.
         actor: Box<str>,
         /// The person concerned.
         subject: Option<Id>,

@@ -33,7 +33,7 @@ pub(super) fn write(pepper: &str, owner: &str, share: u32, context: &str) -> Str
     )
 }
 
-/// What a header says about pepper and share, not yet believed.
+/// The pepper and the share that a header names, not yet believed.
 pub(super) fn read(header: &[u8]) -> Option<SealedUnder> {
     if header.len() > HEADER_BYTES_MAX {
         return None;

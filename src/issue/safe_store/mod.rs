@@ -152,7 +152,7 @@ pub fn sealed_under(sealed: &Sealed) -> Option<SealedUnder> {
     header::read(&decoded(Parts::of(sealed).ok()?.header).ok()?)
 }
 
-/// What a record holds: the content key is out of its wrapping, the ciphertext is not decrypted.
+/// The contents of a record: the content key is out of its wrapping, the ciphertext is not decrypted.
 struct Content {
     key: ContentKey,
     iv: [u8; IV_BYTES],

@@ -23,7 +23,7 @@ const OWNER_BYTES_MAX: usize = 256;
 /// The owner of what the issuer itself needs: signing keys and the HMAC key.
 const SYSTEM: &str = "system";
 
-/// Who a secret belongs to.
+/// The owner of a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(Box<str>);
 

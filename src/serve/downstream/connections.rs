@@ -23,7 +23,7 @@ pub(crate) struct Connections {
     /// An entry for each address with an open connection, so never more than `caps.total`.
     by_address: Mutex<HashMap<Vec<u8>, usize>>,
     closed: Notify,
-    /// Whether what is still open is cut.
+    /// True if what is still open is cut.
     cut: watch::Sender<bool>,
     series: ConnectionSeries,
 }

@@ -21,7 +21,7 @@ use crate::config::{ListenAddress, Listener};
 /// Time limit of one probe for a listener.
 const PROBE_MAX: Duration = Duration::from_secs(1);
 
-/// Why an address cannot be listened on.
+/// The reason why an address cannot be listened on.
 #[derive(Debug, Error)]
 pub(crate) enum ListenError {
     /// Another process listens there.

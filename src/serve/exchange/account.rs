@@ -26,7 +26,7 @@ pub(super) struct Account {
     /// A valid id of a trusted peer: it is the one on the wire.
     pub(super) peer_request_id: Option<Box<str>>,
     request_id: RequestId,
-    /// When its first byte was there.
+    /// Time of its first byte.
     began: Monotonic,
     pub(super) deciding: Duration,
     /// From choosing the upstream to the head of its response.
@@ -39,7 +39,7 @@ pub(super) struct Account {
     is_remembered: AtomicBool,
 }
 
-/// What became of it.
+/// Its outcome.
 #[derive(Debug)]
 pub(super) enum Ending {
     /// Forwarded, or answered as a preflight.

@@ -16,7 +16,7 @@ use crate::decide::rejection::{Answer, Rejection};
 use crate::decide::request::address::TrustedProxies;
 use crate::serve::shared::{Ready, Shared};
 
-/// What becomes of the connection after an answer.
+/// The fate of the connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
     /// The next request may come.
@@ -183,7 +183,7 @@ pub(super) async fn settle(client: &mut Client, after: After) -> After {
     if after == After::Next && !client.drain().await { After::Linger } else { after }
 }
 
-/// What refused bytes seem to ask for: for the log only.
+/// The request line that refused bytes seem to have: for the log only.
 struct Line {
     method: String,
     path: String,

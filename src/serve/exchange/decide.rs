@@ -19,7 +19,7 @@ use crate::decide::request::path::CanonicalPath;
 use crate::decide::request::request_id;
 use crate::serve::shared::Shared;
 
-/// Why a request is not forwarded.
+/// The reason why a request is not forwarded.
 pub(super) enum No {
     Rejection(Rejection),
     Fault(Fault),

@@ -29,7 +29,7 @@ use crate::decide::request::framing::BodyLength;
 use crate::serve::observe::record::Cut;
 use crate::serve::shared::{Ready, Shared};
 
-/// How an exchange ended.
+/// The end of an exchange.
 type Exchanged = Result<End, Failure>;
 
 enum Failure {
@@ -211,7 +211,7 @@ impl Job<'_> {
         }
     }
 
-    /// What ends a stream of it. Without a verified credential there is nothing to end.
+    /// The watch that ends a stream of it. Without a verified credential there is nothing to end.
     fn watch<'s>(&'s self, shared: &'s Shared) -> Option<Watch<'s>> {
         let rules = self.route.end_streams.filter(|_| !self.route.insecure_observe)?;
         self.account.evidence.principal()?;

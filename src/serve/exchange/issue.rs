@@ -28,7 +28,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// The most that is read of a body at once.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Why a body was not read.
+/// The reason why a body was not read.
 enum Stop {
     Gone,
     Late,

@@ -15,10 +15,10 @@ use crate::decide::policy::EndStreams;
 use crate::decide::rejection::{Reason, Rejection};
 use crate::serve::shared::Shared;
 
-/// How often the credential of an open stream is looked at.
+/// The interval at which the credential of an open stream is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Why a stream ends.
+/// The reason why a stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     Expired,

@@ -11,7 +11,7 @@ use http::StatusCode;
 use crate::base::clock::UnixTime;
 use crate::decide::rejection::{Answer, spelling};
 
-/// What becomes of the connection.
+/// The fate of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     Keep,

@@ -78,7 +78,7 @@ pub(crate) struct KeyRow {
     pub(crate) at: u64,
 }
 
-/// What is known of the rows, and the keys that were opened.
+/// The known rows, and the keys that were opened.
 #[derive(Default)]
 struct State {
     rows: BTreeMap<Box<str>, rows::SigningKey>,

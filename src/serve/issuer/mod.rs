@@ -75,7 +75,7 @@ impl Caller {
 
 /// The parts that an issuer is made of.
 pub(crate) struct Parts {
-    /// Where intents run.
+    /// The database on which intents run.
     pub store: Store,
     /// Live credentials, as the gate sees them.
     pub live: Arc<Live>,

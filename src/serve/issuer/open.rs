@@ -45,7 +45,7 @@ pub(crate) enum StartError {
     StoreMissing {
         /// The database.
         store: PathBuf,
-        /// What shows that there was one.
+        /// The file that shows that there was one.
         witness: PathBuf,
     },
     /// The store.
@@ -78,7 +78,7 @@ impl StartError {
     }
 }
 
-/// What a start needs.
+/// The inputs of a start.
 #[derive(Debug)]
 pub(crate) struct Opening<'a> {
     pub(crate) startup: &'a IssuerStartup,
@@ -102,7 +102,7 @@ pub(crate) struct OpenStore {
 }
 
 impl OpenStore {
-    /// What the gate needs of it.
+    /// The parts that the gate needs.
     pub(crate) fn stored(&self, startup: &IssuerStartup) -> Stored {
         Stored::new(&startup.url, Arc::clone(&self.live), self.keys.followed())
     }

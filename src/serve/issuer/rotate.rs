@@ -22,7 +22,7 @@ pub(crate) const PAGE: u32 = 1_000;
 pub(crate) struct PepperUse {
     /// Its id.
     pub(crate) id: Box<str>,
-    /// What is new is sealed under it.
+    /// New records are sealed under it.
     pub(crate) is_active: bool,
     /// Shares of owners that are wrapped under it.
     pub(crate) shares: usize,
@@ -164,7 +164,7 @@ async fn records<R: SealedRow>(
     }
 }
 
-/// Whether a record was written again: `None` if it is not to be, `Some(false)` if it does not
+/// Returns whether a record was written again: `None` if it is not to be, `Some(false)` if it does not
 /// open.
 async fn record<R: SealedRow>(open: &OpenStore, row: &R) -> Result<Option<bool>, VaultError> {
     let (vault, store) = (&open.vault, &open.store);
@@ -197,7 +197,7 @@ async fn share_of<R: SealedRow>(open: &OpenStore, row: &R) -> Result<Option<Shar
     }
 }
 
-/// What is sealed under each pepper that the store knows.
+/// Numbers of records under each pepper that the store knows.
 ///
 /// # Errors
 /// [`VaultError`].

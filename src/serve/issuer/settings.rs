@@ -26,7 +26,7 @@ pub(crate) struct Settings {
     pub(super) rules: Rules,
     /// `issuer.cors`: origins beside those of registered redirect URIs.
     pub(super) origins: Box<[Box<str>]>,
-    /// How access tokens are verified.
+    /// The rules for access tokens.
     pub(super) verification: Arc<IssuerSettings>,
     /// The metadata document.
     pub(super) metadata: Bytes,

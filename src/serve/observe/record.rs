@@ -10,7 +10,7 @@ use crate::decide::gate::Evidence;
 use crate::decide::rejection::{Fault, Reason, Rejection};
 use crate::issue::error::ErrorCode;
 
-/// Why an admitted transfer ended before it was complete.
+/// The reason why an admitted transfer ended before it was complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Cut {
     /// The request body paused for longer than `timeouts.body` or stayed below `min_body_rate`.

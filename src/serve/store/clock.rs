@@ -11,7 +11,7 @@ use crate::base::clock::{Now, UnixTime};
 const STEP_MIN: Duration = Duration::from_secs(5 * 60);
 /// Nothing is deleted for so long after a step.
 const STILL: Duration = Duration::from_secs(60 * 60);
-/// What has ended is kept for so long.
+/// The time for which ended rows are kept.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The clock of a store, by what was read from both clocks before.
@@ -52,7 +52,7 @@ impl StoreClock {
         self.last.unix.max(last_commit)
     }
 
-    /// What ended before this instant may be deleted; `None` while nothing may be.
+    /// Rows that ended before this instant may be deleted; `None` while nothing may be.
     pub(crate) fn deletable(&self) -> Option<UnixTime> {
         let still = u64::try_from(STILL.as_nanos()).unwrap_or(u64::MAX);
         let since = |stepped: u64| self.last.monotonic.0.saturating_sub(stepped);

@@ -134,7 +134,7 @@ impl Followers for LiveFollower {
     }
 }
 
-/// What a row changes; `None` if nothing at the gate.
+/// The change that a row makes; `None` if nothing at the gate.
 fn change(write: &Write) -> Result<Option<Change>, DamagedRow> {
     let values = || write.values.clone();
     Ok(match write.table {

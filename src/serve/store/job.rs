@@ -12,7 +12,7 @@ use crate::serve::store::{Committed, NotStored};
 /// The caller of an intent, for the audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// Who acts: the id of a person or an application, or `operator`.
+    /// The actor: the id of a person or an application, or `operator`.
     pub actor: Box<str>,
     /// Address.
     pub address: Option<Box<str>>,
@@ -44,7 +44,7 @@ impl Caller {
     }
 }
 
-/// What an intent has decided to write.
+/// The rows that an intent writes.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     pub(crate) ends: Vec<EndAll>,
@@ -63,7 +63,7 @@ impl Draft {
 pub(crate) trait Job: Send {
     /// Its name in metrics and logs.
     fn name(&self) -> &'static str;
-    /// What it ends, as far as it is known: by itself, or by its last decision.
+    /// The target that it ends, as far as it is known: by itself, or by its last decision.
     fn ends(&self) -> Vec<Target>;
     /// Decides; the answer is kept until [`Self::answer`].
     fn decide(&mut self, rows: &Rows, now: UnixTime) -> Result<Draft, Need>;
@@ -81,7 +81,7 @@ pub(crate) struct Run<I: Intent> {
     intent: I,
     caller: Caller,
     outcome: Option<Result<I::Answer, Refusal>>,
-    /// What the last decision ends.
+    /// The ends of the last decision.
     targets: Vec<Target>,
     reply: Option<Reply<I::Answer>>,
 }

@@ -39,7 +39,7 @@ const BATCH_MAX: usize = 256;
 /// Reads both clocks.
 pub type Clocks = Box<dyn Fn() -> Now + Send>;
 
-/// What takes effect outside the store: called after each commit, before its answers leave.
+/// The effects outside the store: called after each commit, before its answers leave.
 pub trait Followers: Send + 'static {
     /// Everything is loaded from here on: what was known before goes.
     fn reset(&mut self);

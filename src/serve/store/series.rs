@@ -53,7 +53,7 @@ impl Default for StoreSeries {
     }
 }
 
-/// How much of the audit log is kept.
+/// The bounds of the audit log.
 #[derive(Debug)]
 pub struct AuditLimits {
     seconds: AtomicU64,
@@ -79,7 +79,7 @@ impl AuditLimits {
     }
 }
 
-/// What watches a store, and what it is told.
+/// The observer of a store, and the events that it receives.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
     /// Its series.

@@ -49,7 +49,7 @@ pub(crate) struct Writer<B> {
     reserve_after: Monotonic,
     /// The last transaction that the followers have.
     seen: u64,
-    /// What [`Backend::version`] said at the last look.
+    /// The [`Backend::version`] of the last look.
     version: u64,
     /// The last look failed.
     is_down: bool,
@@ -326,7 +326,7 @@ impl<B: Backend> Writer<B> {
         let _ = self.decide(job, at).await;
     }
 
-    /// Whether these may use the space of the disk: while the space kept back is in use, ends alone.
+    /// Returns whether these may use the space of the disk: while the space kept back is in use, ends alone.
     fn may_write(&mut self, jobs: &[Box<dyn Job>]) -> bool {
         if jobs.iter().all(|job| !job.ends().is_empty()) {
             return true;

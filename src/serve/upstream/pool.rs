@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::decide::policy::upstream::{Upstream, UpstreamAddress};
 
-/// How often idle connections are looked at.
+/// The interval at which idle connections are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// The idle connections of the process.
@@ -105,7 +105,7 @@ impl Pool {
     }
 }
 
-/// Whether nothing came and the connection is open: what comes without being asked for belongs to
+/// Returns whether nothing came and the connection is open: what comes without being asked for belongs to
 /// no answer.
 fn is_silent(stream: &mut Stream) -> bool {
     let mut byte = [0; 1];

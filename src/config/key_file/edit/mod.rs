@@ -33,13 +33,13 @@ pub enum Edit {
     Remove(usize),
 }
 
-/// Why an edit was not made.
+/// The reason why an edit was not made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum EditError {
     /// The file is written in a way that cannot be edited by position.
     #[error("line {line}: {what}; this edit must be made by hand")]
     Layout {
-        /// Where, from 1.
+        /// Its position, from 1.
         line: usize,
         /// The obstacle.
         what: &'static str,

@@ -293,7 +293,7 @@ fn contract_commands_in_a_file_of_lines_one_line_changes() {
     check_lines(empty, &add(), &format!("{empty}{new}\n"));
 }
 
-/// How one entry may be written.
+/// The form of one entry.
 fn any_entry(index: usize) -> impl Strategy<Value = String> {
     let fields = prop::collection::vec(
         prop_oneof![

@@ -191,7 +191,7 @@ fn r902_no_mistake_of_a_line_quotes_a_digest() {
     }
 }
 
-/// What an entry says beside its digest, as fields in JSON, which is YAML, too.
+/// The members of an entry beside its digest, as fields in JSON, which is YAML, too.
 fn fields() -> impl Strategy<Value = String> {
     let field = |name: &'static str, values: &'static [&'static str]| {
         prop::option::of(prop::sample::select(values)).prop_map(move |value| {

@@ -139,7 +139,7 @@ fn contract_a_key_that_file_and_store_know_is_refused_when_either_refuses_it() {
     assert_eq!(outcome(&tried, &own_key()), "key_disabled");
 }
 
-/// What the gate makes of a bearer, for a route that accepts these kinds.
+/// The verdict of the gate on a bearer, for a route that accepts these kinds.
 fn bearer(tried: &Tried, text: &str, kinds: &[CredentialKind]) -> String {
     let requirement = Requirement {
         credentials: kinds.to_vec(),

@@ -131,7 +131,7 @@ impl RouteTable {
         Ok(route)
     }
 
-    /// Why no slot fits: perhaps the port alone does not.
+    /// The reason why no slot fits: perhaps the port alone does not.
     fn unknown(&self, host: Option<&str>, text: &str) -> RouteMiss {
         let Some(name) = host.and_then(split_port) else { return RouteMiss::Unknown };
         match self.index.find(Some(name), text) {

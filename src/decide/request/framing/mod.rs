@@ -100,7 +100,7 @@ pub struct Head<'a> {
     pub fields: usize,
     /// HTTP/1.1, whose connections are persistent by default.
     pub is_http11: bool,
-    /// What `Connection` asks for.
+    /// The options of `Connection`.
     pub connection: ConnectionOptions,
     /// There is an `Expect` field.
     pub expects: bool,
@@ -129,7 +129,7 @@ pub fn head_end(bytes: &[u8], searched: usize) -> Option<usize> {
     None
 }
 
-/// Whether received bytes can be the beginning of a request, as far as the first of them tells: those
+/// Returns whether received bytes can be the beginning of a request, as far as the first of them tells: those
 /// of TLS cannot.
 #[must_use]
 pub fn may_begin(bytes: &[u8]) -> bool {
@@ -179,7 +179,7 @@ impl<'a> Head<'a> {
         })
     }
 
-    /// Whether the client asks for WebSocket (RFC 6455 section 4.1), and can have it.
+    /// Returns whether the client asks for WebSocket (RFC 6455 section 4.1), and can have it.
     #[must_use]
     pub fn asks_for_websocket(&self) -> bool {
         self.is_http11
@@ -189,7 +189,7 @@ impl<'a> Head<'a> {
             && self.upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket"))
     }
 
-    /// Whether the client keeps the connection open after the answer (RFC 9112 section 9.3).
+    /// Returns whether the client keeps the connection open after the answer (RFC 9112 section 9.3).
     #[must_use]
     pub fn is_persistent(&self) -> bool {
         !self.connection.close && (self.is_http11 || self.connection.keep_alive)

@@ -68,7 +68,7 @@ impl<'a> RequestLine<'a> {
     }
 }
 
-/// Whether a target has only bytes that every reader takes alike: no control character, no space
+/// Returns whether a target has only bytes that every reader takes alike: no control character, no space
 /// and no `#`; before the query visible ASCII without what no URI has.
 fn is_plain(target: &[u8]) -> bool {
     let query = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());

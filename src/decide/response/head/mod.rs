@@ -30,18 +30,18 @@ pub enum ResponseError {
     /// The head exceeds `HEAD_BYTES_MAX`.
     #[error("response head larger than {HEAD_BYTES_MAX} bytes: at least {bytes} bytes")]
     HeadTooLarge {
-        /// How much of it was received.
+        /// The length that was received.
         bytes: usize,
     },
     /// The head has more fields than `FIELDS_MAX`.
     #[error("response head with more than {FIELDS_MAX} fields: {fields} fields")]
     TooManyFields {
-        /// How many it has.
+        /// Their number.
         fields: usize,
     },
 }
 
-/// Where the body of a response ends.
+/// The end of the body of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// There is none, whatever the fields say.
@@ -227,7 +227,7 @@ impl<'a> StatusLine<'a> {
     }
 }
 
-/// What the fields say of the connection and the body.
+/// The meaning of the fields for the connection and the body.
 #[derive(Default)]
 struct Fields<'a> {
     count: usize,

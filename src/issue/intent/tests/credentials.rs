@@ -81,7 +81,7 @@ fn application(owner: &str, name: &str) -> Application {
     }
 }
 
-/// What the gate does with a row: accepted while neither it nor its owner is disabled or ended.
+/// The state of a row at the gate: accepted while neither it nor its owner is disabled or ended.
 fn accepted(memory: &Memory, number: usize, now: UnixTime) -> bool {
     let rows = memory.all::<Credential>();
     let Some(row) = rows.iter().find(|row| row.id == id(&format!("key_{number}"))) else {
@@ -96,7 +96,7 @@ fn accepted(memory: &Memory, number: usize, now: UnixTime) -> bool {
         && row.expires.is_none_or(|end| now < end)
 }
 
-/// What happened, in its order.
+/// The events in their order.
 #[derive(Clone, Debug)]
 enum Event {
     Added(usize),
@@ -115,7 +115,7 @@ enum Event {
 struct History(Vec<Event>);
 
 impl History {
-    /// Whether a person is there, and enabled.
+    /// Returns whether a person is there, and enabled.
     fn person(&self, who: usize) -> Option<bool> {
         self.0.iter().fold(None, |state, event| match event {
             Event::Added(one) if *one == who => Some(true),

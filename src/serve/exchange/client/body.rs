@@ -13,17 +13,17 @@ use tokio::io::AsyncReadExt;
 use super::Client;
 use crate::decide::request::framing::{BodyLength, Chunks, FramingError};
 
-/// What is asked of the socket at once while a chunked body is read.
+/// Bytes asked of the socket at once while a chunked body is read.
 const CHUNKS_READ_BYTES: usize = 16 * 1024;
 
-/// What is left of the body.
+/// The rest of the body.
 #[derive(Debug)]
 pub(super) enum RequestBody {
     Known(u64),
     Chunked(Chunks),
 }
 
-/// How the body is handed on.
+/// The form in which the body is handed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve::exchange) enum BodyForm {
     /// The data alone.
@@ -32,7 +32,7 @@ pub(in crate::serve::exchange) enum BodyForm {
     Chunks,
 }
 
-/// Why reading the body ended.
+/// The reason why reading the body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve::exchange) enum BodyStop {
     /// The client closed, or its connection broke.
@@ -57,7 +57,7 @@ impl From<BodyLength> for RequestBody {
 }
 
 impl Client {
-    /// Whether the last request was read to its end, so that another may follow.
+    /// Returns whether the last request was read to its end, so that another may follow.
     #[must_use]
     pub(crate) fn is_at_a_boundary(&self) -> bool {
         match &self.body {
@@ -66,7 +66,7 @@ impl Client {
         }
     }
 
-    /// How many bytes of the body must still come at least: all of them, or those of the current
+    /// The bytes of the body that must still come at least: all of them, or those of the current
     /// chunk.
     #[must_use]
     pub(crate) fn body_announced(&self) -> u64 {

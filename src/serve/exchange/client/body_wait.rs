@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// The time a body may be waited for before a floor applies to it.
 const FLOOR_GRACE: Duration = Duration::from_secs(10);
 
-/// What a body must bring.
+/// The demands on a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BodyRules {
     /// The longest pause between two reads.
@@ -20,7 +20,7 @@ pub(super) struct BodyRules {
     pub(super) floor: Option<NonZeroU64>,
 }
 
-/// How long the body of the current request was waited for. Time in which the upstream takes none
+/// The time that the body of the current request was waited for. Time in which the upstream takes none
 /// of it does not count.
 #[derive(Debug, Default)]
 pub(super) struct BodyWait {

@@ -37,11 +37,11 @@ pub(crate) use patience::Patience;
 pub(super) use send::DRAIN_BYTES_MAX;
 pub(super) use timer::Timer;
 
-/// How long a head may take from its first byte to its last (R-1001).
+/// The longest time of a head from its first byte to its last (R-1001).
 const HEAD_MAX: Duration = Duration::from_secs(10);
-/// How long a client that ended its side is believed to wait while nothing is written to it.
+/// The time that a client that ended its side is believed to wait while nothing is written to it.
 const ENDED_MAX: Duration = Duration::from_secs(10);
-/// What is asked of the socket at once while a head is read; most heads fit.
+/// Bytes asked of the socket at once while a head is read; most heads fit.
 const READ_BYTES: usize = 4096;
 
 /// One accepted connection.
@@ -59,14 +59,14 @@ pub(crate) struct Client {
     pub(super) timer: Timer,
 }
 
-/// What came of waiting for a head.
+/// The result of waiting for a head.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HeadRead {
     /// A complete head, and its length in [`Client::received`].
     Complete(usize),
     /// It is larger than `HEAD_BYTES_MAX`.
     TooLarge,
-    /// What came cannot be the start of a request.
+    /// The received bytes cannot be the start of a request.
     NoRequest,
     /// The client closed, was silent, or took too long.
     Gone,
@@ -201,12 +201,12 @@ impl Client {
         Poll::Pending
     }
 
-    /// When a client that ended its side is taken for gone.
+    /// The instant at which a client that ended its side is taken for gone.
     pub(super) fn gone_at(&self) -> Option<Instant> {
         self.ended.map(|ended| ended + ENDED_MAX)
     }
 
-    /// When the body of the request is too slow.
+    /// The instant at which the body of the request is too slow.
     pub(super) fn body_deadline(&self) -> Option<Instant> {
         self.wait.deadline(self.deadlines.body())
     }

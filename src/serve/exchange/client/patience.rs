@@ -19,7 +19,7 @@ const SCARCE_STALL_MAX: Duration = Duration::from_secs(10);
 /// Bytes per second a body must bring while connections are scarce (R-1001).
 const SCARCE_BODY_RATE: NonZeroU64 = NonZeroU64::new(1024).unwrap();
 
-/// What an admitted request may ask of this side of the connection.
+/// Limits of an admitted request on this side of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience {
     /// The longest pause between two reads of the request body.

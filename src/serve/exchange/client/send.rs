@@ -14,19 +14,19 @@ use tokio::time::Instant;
 
 use super::{BodyForm, Client};
 
-/// How much is still taken from a connection that is closed with a body under way: a close with
+/// The bytes that are still taken from a connection that is closed with a body under way: a close with
 /// unread bytes resets it, which can take the answer with it.
 const LINGER_BYTES_MAX: usize = 4 << 20;
-/// How long. Enough for a client that sends on until it reads the answer, too little for a flood.
+/// The time for it. Enough for a client that sends on until it reads the answer, too little for a flood.
 const LINGER_MAX: Duration = Duration::from_secs(2);
-/// How long closing may take.
+/// The longest time of closing.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// The largest body that is drained to keep a connection.
 pub(in crate::serve::exchange) const DRAIN_BYTES_MAX: u64 = 64 * 1024;
-/// How long draining may take.
+/// The longest time of draining.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
-/// Why writing ended.
+/// The reason why writing ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve::exchange) enum SendStop {
     /// The connection broke.
@@ -72,7 +72,7 @@ impl Client {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// When the client has read nothing for too long.
+    /// The instant at which the client has read nothing for too long.
     pub(in crate::serve::exchange) fn stall_deadline(&self) -> Option<Instant> {
         self.stalled.map(|since| since + self.deadlines.write())
     }

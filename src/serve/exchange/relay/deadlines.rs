@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Relay;
 
-/// How often the deadlines are looked at again while a client is waited for: connections may become
+/// The interval of looks at the deadlines while a client is waited for: connections may become
 /// scarce meanwhile, which shortens them.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 

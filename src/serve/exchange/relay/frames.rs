@@ -13,7 +13,7 @@ const LENGTH: u8 = 0x7f;
 /// Close with 1008, policy violation (RFC 6455 section 7.4.1): the credential has ended.
 pub(in crate::serve::exchange) const CLOSE_1008: &[u8] = b"\x88\x12\x03\xf0credential ended";
 
-/// What was seen of the frames.
+/// The state after the frames that were seen.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     head: [u8; HEAD_BYTES_MAX],

@@ -29,9 +29,9 @@ pub(super) use response::ResponseSide;
 use deadlines::Late;
 use tunnel::Tunnel;
 
-/// What an exchange needs to know of its request.
+/// The parts of a request that an exchange needs.
 pub(super) struct Plan<'a> {
-    /// What is set on the response.
+    /// Fields that are set on the response.
     pub(super) fields: ResponseFields<'a>,
     /// The method is HEAD.
     pub(super) is_head: bool,
@@ -50,7 +50,7 @@ pub(super) struct Plan<'a> {
     pub(super) ends_streams: bool,
 }
 
-/// Why an exchange ended before its end.
+/// The reason why an exchange ended before its end.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// The client closed its connection, or it broke.
@@ -71,7 +71,7 @@ pub(super) enum Stop {
     Upstream(UpstreamStop),
 }
 
-/// What the upstream did.
+/// The failure of the upstream.
 #[derive(Debug)]
 pub(super) enum UpstreamStop {
     /// It closed before its response was whole.
@@ -88,7 +88,7 @@ pub(super) enum UpstreamStop {
     Interim,
 }
 
-/// How an exchange that came to its end leaves the two connections.
+/// The state of the two connections after an exchange that came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
     /// The upstream's is at a boundary.

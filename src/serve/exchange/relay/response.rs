@@ -24,7 +24,7 @@ const INTERIM_MAX: u32 = 100;
 pub(in crate::serve::exchange) struct ResponseSide {
     /// Received from the upstream, not used yet.
     received: Vec<u8>,
-    /// How much of it was searched for the end of a head.
+    /// The length that was searched for the end of a head.
     searched: usize,
     /// For the client.
     pub(super) out: Vec<u8>,
@@ -297,7 +297,7 @@ impl Relay<'_, '_> {
         if is_whole { Ok(()) } else { self.push_body(rest) }
     }
 
-    /// Whether the rest of the request, if any, can be drained behind the answer.
+    /// Returns whether the rest of the request, if any, can be drained behind the answer.
     fn may_request_end(&self) -> bool {
         let left = self.client.body_announced();
         let is_unsure = self.plan.expects && !self.response.continued && self.request.bytes == 0;

@@ -124,7 +124,7 @@ impl Manager {
         Ok(secret)
     }
 
-    /// What a plugin starts with.
+    /// The environment of a plugin.
     async fn started(&self, plugin: &Plugin) -> Result<Value, Refused> {
         let secret = &plugin.secret;
         let sealed: &Sealed = secret.sealed.as_ref().ok_or_else(|| {

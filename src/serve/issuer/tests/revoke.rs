@@ -14,7 +14,7 @@ fn by(rig: &Rig, client: &str, token: &str) -> Answer {
     rig.ask(Endpoint::Revoke, Ask::form(body))
 }
 
-/// Whether an application with `introspect` gets the token as active.
+/// Returns whether an application with `introspect` gets the token as active.
 fn is_active(rig: &Rig, token: &str) -> bool {
     let body = format!("token={token}&client_id=checker&client_secret=secret-of-checker");
     rig.ask(Endpoint::Introspect, Ask::form(body)).json()["active"] == true

@@ -40,7 +40,7 @@ const PINGORA_SERVER: [&str; 3] =
 /// The queue of the process log, once it is set up.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
-/// Why there is no process log.
+/// The reason why there is no process log.
 #[derive(Debug, Error)]
 pub(crate) enum LogError {
     /// It was set up before.

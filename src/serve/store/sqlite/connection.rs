@@ -331,7 +331,7 @@ const AUDIT_BYTES: &str = "SELECT coalesce(sum(60 + length(act) + length(actor) 
      + coalesce(length(credential), 0) + coalesce(length(address), 0) \
      + coalesce(length(request), 0)), 0) FROM audit";
 
-/// What may be deleted once it ended before `$1`, at most `$2` rows of each table, in the order of
+/// Rows to delete that ended before `$1`, at most `$2` rows of each table, in the order of
 /// the references between them.
 const SWEEPS: &[&str] = &[
     "DELETE FROM ended_tokens WHERE id IN \

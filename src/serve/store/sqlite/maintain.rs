@@ -22,7 +22,7 @@ const PAGE: u64 = 5_000;
 /// The most problems that a check lists.
 const PROBLEMS_MAX: usize = 100;
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The schema that wrote it.
@@ -35,7 +35,7 @@ pub struct Status {
     pub number: u64,
     /// Its time.
     pub at: UnixTime,
-    /// Whether space is kept back for ends.
+    /// True if space is kept back for ends.
     pub is_reserve_kept: bool,
     /// Rows of each table.
     pub rows: Vec<(&'static str, u64)>,
@@ -63,7 +63,7 @@ impl StoreFile {
         Ok(file)
     }
 
-    /// What it holds.
+    /// Its contents.
     ///
     /// # Errors
     /// [`OpenError`].

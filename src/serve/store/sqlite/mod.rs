@@ -63,7 +63,7 @@ pub enum OpenError {
         path: PathBuf,
         /// Its owner.
         owner: u32,
-        /// Who opens it.
+        /// The role of the opener.
         me: u32,
     },
     /// A network file system: its locks and its memory maps are unreliable.
@@ -89,7 +89,7 @@ pub enum OpenError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error.
         message: Box<str>,
     },
     /// The system.
@@ -97,7 +97,7 @@ pub enum OpenError {
     System {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error.
         message: Box<str>,
     },
 }

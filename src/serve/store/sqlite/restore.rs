@@ -25,7 +25,7 @@ const GONE_MAX: u32 = 10_000;
 /// The result of a restore.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// Where the replaced store is now.
+    /// The place of the replaced store.
     pub replaced: Option<PathBuf>,
     /// People, applications and credentials that the backup does not have.
     pub gone: Vec<String>,
@@ -70,7 +70,7 @@ pub async fn restore(backup: &Path, path: &Path, now: UnixTime) -> Result<Restor
     Ok(restored)
 }
 
-/// What the replaced store has ended, and what it has that the backup does not.
+/// The ends of the replaced store, and the rows that the backup lacks.
 async fn again(
     connection: &mut SqliteConnection,
     old: &Path,

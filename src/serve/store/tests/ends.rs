@@ -100,7 +100,7 @@ fn an_end_that_fails_alone_is_in_force_and_is_tried_again() {
     assert_eq!(rig.heard.take(), stored);
 }
 
-/// What the gate would say of the key of ada.
+/// The verdict of the gate on the key of ada.
 fn look(live: &Live) -> Result<String, LiveError> {
     let set = live.load();
     let found = set.find(Kind::Key, &sha256(b"1"), UnixTime(START)).expect("a key");

@@ -12,7 +12,7 @@ use crate::serve::store::writer::Writer;
 
 type Rows = HashMap<Table, Vec<Vec<Value>>>;
 
-/// What fails, and what was done.
+/// The operations that fail, and those that were done.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) rows: Rows,

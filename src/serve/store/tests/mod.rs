@@ -40,7 +40,7 @@ impl TestClock {
     }
 }
 
-/// What took effect, as a line each.
+/// The changes that took effect, a line each.
 #[derive(Clone, Default)]
 pub(in crate::serve) struct Heard(Arc<Mutex<Vec<String>>>);
 

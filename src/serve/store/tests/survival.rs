@@ -20,7 +20,7 @@ use crate::serve::store::sqlite::{Role, open};
 const FOLDER: &str = "GATEPOST_SURVIVAL_FOLDER";
 const ROUND: &str = "GATEPOST_SURVIVAL_ROUND";
 const KILLS: &str = "GATEPOST_KILLS";
-/// What works at the same time in the process that is killed.
+/// The tasks that work at the same time in the process that is killed.
 const TASKS: usize = 8;
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

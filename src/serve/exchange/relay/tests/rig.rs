@@ -47,7 +47,7 @@ pub(super) const GET: Asked = Asked {
     room: 1 << 17,
 };
 
-/// What came of an exchange.
+/// The result of an exchange.
 pub(super) struct Done {
     pub(super) ended: Result<End, Stop>,
     pub(super) status: u16,
@@ -55,7 +55,7 @@ pub(super) struct Done {
     pub(super) bytes_out: u64,
     /// The request could be sent again, idempotent or not.
     pub(super) may_repeat: [bool; 2],
-    /// What the client sent beyond its request.
+    /// Bytes that the client sent beyond its request.
     pub(super) left: Vec<u8>,
 }
 

@@ -280,7 +280,7 @@ class Stage:
         return row.status in self.ledger.extra(case, row.begin, row.end)
 
     def same(self, row, line):
-        return row.status == line[0] or row.status in (NO_ANSWER, HUNG) or (row.status == CUT and line[1] == "fault")
+        return row.status == line[0] or row.status in (NO_ANSWER, HUNG) or (row.status == CUT and line[1] in ("cut", "fault"))
 
     def statuses(self):
         """The answers of good callers in each phase."""

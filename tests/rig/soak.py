@@ -541,7 +541,7 @@ class Run:
 
     def same(self, row, line):
         """Whether the log tells the status the caller saw; of callers that saw none it knows best."""
-        return row.status == line[0] or row.kind == "left at once" or (row.status == CUT and line[1] == "fault")
+        return row.status == line[0] or row.kind == "left at once" or (row.status == CUT and line[1] in ("cut", "fault"))
 
     def count_metrics(self, found):
         lines = [line for each in found.values() for line in each]
@@ -571,7 +571,7 @@ class Run:
             arrived[id] += 1
             self.miss(not secrets, f"a credential arrived: {rows[id]} {secrets}")
             outcome = found[id][0][1] if id in found else None
-            self.miss(outcome in ("admitted", "fault"), f"arrived although {outcome}: {rows[id]}")
+            self.miss(outcome in ("admitted", "cut", "fault"), f"arrived although {outcome}: {rows[id]}")
         for id, row in rows.items():
             if row.status == 200 and not arrived[id]:
                 self.miss(False, f"200 and never arrived: {row}")

@@ -280,7 +280,8 @@ class Stage:
         return row.status in self.ledger.extra(case, row.begin, row.end)
 
     def same(self, row, line):
-        return row.status == line[0] or row.status in (NO_ANSWER, HUNG) or (row.status == CUT and line[1] in ("cut", "fault"))
+        is_cut = row.status == CUT and line[1] in ("cut", "fault")
+        return row.status == line[0] or row.status in (NO_ANSWER, HUNG) or is_cut
 
     def statuses(self):
         """The answers of good callers in each phase."""

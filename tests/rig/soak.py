@@ -541,7 +541,8 @@ class Run:
 
     def same(self, row, line):
         """Whether the log tells the status the caller saw; of callers that saw none it knows best."""
-        return row.status == line[0] or row.kind == "left at once" or (row.status == CUT and line[1] in ("cut", "fault"))
+        is_cut = row.status == CUT and line[1] in ("cut", "fault")
+        return row.status == line[0] or row.kind == "left at once" or is_cut
 
     def count_metrics(self, found):
         lines = [line for each in found.values() for line in each]

@@ -3,12 +3,12 @@
 //! Owns the arguments and the text of the answers. Works on the store, beside a process that runs on
 //! it. Never prints a secret, a share or a pepper.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::json;
 
 use crate::base::clock::Clock;
-use crate::cli::stored::{Output, Stored, table};
-use crate::cli::{ConfigFile, Exit, Failure, Outcome, print};
+use crate::cli::stored::{Arguments, Output, Stored, table};
+use crate::cli::{Exit, Failure, Outcome, print};
 use crate::serve::issuer::forget::forget;
 use crate::serve::issuer::rotate::{PepperUse, rotate, status};
 
@@ -50,16 +50,6 @@ pub(super) enum SafeStoreCommand {
         #[command(flatten)]
         arguments: Arguments,
     },
-}
-
-/// Arguments of each.
-#[derive(Debug, Args)]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    config: ConfigFile,
-    /// Output format
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    output: Output,
 }
 
 pub(super) fn run(command: &SafeStoreCommand) -> Outcome {

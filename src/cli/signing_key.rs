@@ -3,12 +3,12 @@
 //! Owns the arguments and the text of the answers. Works on the store; a running process has the
 //! change within a second. Never prints a private key.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::json;
 
 use crate::base::clock::UnixTime;
-use crate::cli::stored::{Output, Stored, table};
-use crate::cli::{ConfigFile, Exit, Failure, Outcome, print};
+use crate::cli::stored::{Arguments, Output, Stored, table};
+use crate::cli::{Exit, Failure, Outcome, print};
 use crate::issue::intent::signing_keys::KeyChange;
 use crate::issue::rows::{Id, KeyStage};
 use crate::serve::issuer::keys::{KeyRow, KeysError};
@@ -50,16 +50,6 @@ pub(super) enum SigningKeyCommand {
         #[command(flatten)]
         arguments: Arguments,
     },
-}
-
-/// Arguments of each.
-#[derive(Debug, Args)]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    config: ConfigFile,
-    /// Output format
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    output: Output,
 }
 
 pub(super) fn run(command: &SigningKeyCommand) -> Outcome {

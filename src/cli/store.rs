@@ -6,12 +6,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::json;
 
 use crate::base::clock::Clock;
-use crate::cli::stored::{Output, Stored, open_failure};
-use crate::cli::{ConfigFile, Exit, Failure, Outcome, print};
+use crate::cli::stored::{Arguments, Output, Stored, open_failure};
+use crate::cli::{Exit, Failure, Outcome, print};
 use crate::serve::store::sqlite::maintain::{Status, StoreFile};
 use crate::serve::store::sqlite::restore::restore;
 
@@ -77,16 +77,6 @@ pub(super) enum StoreCommand {
     /// Delete what only the release before needs
     #[command(after_help = FINISH_EXAMPLE)]
     FinishUpgrade(Arguments),
-}
-
-/// Arguments of each.
-#[derive(Debug, Args)]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    config: ConfigFile,
-    /// Output format
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    output: Output,
 }
 
 pub(super) fn run(command: &StoreCommand) -> Outcome {

@@ -5,10 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use tokio::runtime::Runtime;
 
 use crate::base::clock::Clock;
-use crate::cli::{Exit, Failure, loading};
+use crate::cli::{ConfigFile, Exit, Failure, loading};
 use crate::config::Config;
 use crate::config::model::issuer::StoreLocation;
 use crate::issue::signing_key::life::Rotation;
@@ -16,6 +17,16 @@ use crate::serve::issuer::open::{OpenStore, Opening, StartError};
 use crate::serve::issuer::{forget, pepper_file};
 use crate::serve::store::sqlite::{OpenError, Role};
 use crate::serve::store::{Store, Watch};
+
+/// Arguments of every command on the store.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    /// Output format
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) output: Output,
+}
 
 /// A configuration with an issuer.
 pub(super) struct Stored {

@@ -49,7 +49,9 @@ trait SealedRow: Row {
     fn sealed(&self) -> Option<&Sealed>;
     fn with(&self, sealed: Sealed) -> Self;
     /// The application of a client secret; the issuer owns the rest.
-    fn application(&self) -> Option<&Id>;
+    fn application(&self) -> Option<&Id> {
+        None
+    }
 }
 
 impl SealedRow for SigningKey {
@@ -62,9 +64,6 @@ impl SealedRow for SigningKey {
     fn with(&self, sealed: Sealed) -> Self {
         Self { sealed, ..self.clone() }
     }
-    fn application(&self) -> Option<&Id> {
-        None
-    }
 }
 
 impl SealedRow for SystemSecret {
@@ -76,9 +75,6 @@ impl SealedRow for SystemSecret {
     }
     fn with(&self, sealed: Sealed) -> Self {
         Self { sealed, ..self.clone() }
-    }
-    fn application(&self) -> Option<&Id> {
-        None
     }
 }
 

@@ -1,8 +1,8 @@
 //! Declared applications, put into the store at the start and at each reload.
 //!
 //! Owns the conversion of the configuration to rows. An application that cannot be stored keeps the
-//! row that it has, and is tried again at the next reload. Never reads a file: the secrets were read
-//! with the configuration.
+//! row that it has until it is tried again. Never reads a file: the secrets were read with the
+//! configuration.
 
 use crate::base::clock::UnixTime;
 use crate::config::IssuerSettings;
@@ -21,32 +21,39 @@ use crate::serve::store::{Caller, Store};
 const ACTOR: &str = "configuration";
 
 /// Puts the applications of a configuration into the store; `secrets` are those of each, in the
-/// same order.
+/// same order. Returns whether all is stored: if not, it is to be called again.
 pub(super) async fn declare(
     store: &Store,
     settings: &IssuerSettings,
     secrets: &[Vec<SecretDigest>],
-) {
+) -> bool {
+    let mut is_stored = true;
     for (declared, secrets) in settings.applications.iter().zip(secrets) {
         let intent = match intent(declared, secrets) {
             Ok(intent) => intent,
-            Err(error) => return tracing::error!(%error, "issuer: declared applications"),
+            Err(error) => {
+                tracing::error!(%error, "issuer: declared applications");
+                is_stored = false;
+                continue;
+            }
         };
-        run(store, intent, &declared.id).await;
+        is_stored &= run(store, intent, &declared.id).await;
     }
     let declared = settings.applications.iter().map(|one| Id(one.id.clone())).collect();
-    run(store, KeepDeclared { declared }, "applications that are not declared").await;
+    is_stored & run(store, KeepDeclared { declared }, "applications that are not declared").await
 }
 
-async fn run<I: Intent>(store: &Store, intent: I, about: &str) {
+/// Returns whether there is nothing to try again: a refusal stays one.
+async fn run<I: Intent>(store: &Store, intent: I, about: &str) -> bool {
     let caller = Caller { actor: ACTOR.into(), ..Caller::default() };
-    let error = match store.run(intent, caller).await {
-        Ok(done) => done.outcome.err().map(|refusal| refusal.to_string()),
-        Err(error) => Some(error.to_string()),
+    let (error, is_done) = match store.run(intent, caller).await {
+        Ok(done) => (done.outcome.err().map(|refusal| refusal.to_string()), true),
+        Err(error) => (Some(error.to_string()), false),
     };
     if let Some(error) = error {
         tracing::error!(application = about, %error, "issuer: a declared application is not stored");
     }
+    is_done
 }
 
 fn intent(

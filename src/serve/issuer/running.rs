@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::MissedTickBehavior;
 
 use crate::config::model::issuer::{IssuerSettings, IssuerStartup};
-use crate::config::snapshot::Snapshot;
+use crate::config::snapshot::{Snapshot, Snapshots};
 use crate::issue::intent::signing_keys::KeyChange;
 use crate::serve::issuer::declared::declare;
 use crate::serve::issuer::open::{OpenStore, Opening, StartError};
@@ -32,6 +32,8 @@ pub(crate) struct RunningIssuer {
     /// The endpoints.
     pub(crate) endpoints: Arc<Issuer>,
     startup: Arc<IssuerStartup>,
+    /// The declared applications of the snapshot in force are stored.
+    declared: tokio::sync::Mutex<bool>,
     audit: Arc<AuditLimits>,
     /// Dropped last, on the thread that ends the process.
     runtime: std::sync::Mutex<Option<Runtime>>,
@@ -64,7 +66,7 @@ impl RunningIssuer {
         set_audit(&audit, configured);
         let open = runtime.block_on(opening.open())?;
         let secrets = &published.snapshots.load_full().materials.application_secrets;
-        runtime.block_on(declare(&open.store, configured, secrets));
+        let declared = runtime.block_on(declare(&open.store, configured, secrets)).into();
         let endpoints = Arc::new(Issuer::new(Parts {
             store: open.store.clone(),
             live: Arc::clone(&open.live),
@@ -77,13 +79,13 @@ impl RunningIssuer {
         }));
         let (startup, handle) = (Arc::clone(startup), runtime.handle().clone());
         let runtime = std::sync::Mutex::new(Some(runtime));
-        let running = Arc::new(Self { open, endpoints, startup, audit, runtime });
+        let running = Arc::new(Self { open, endpoints, startup, declared, audit, runtime });
         handle.spawn(Arc::clone(&running).rotate(published));
         handle.spawn(Arc::clone(&running).follow(published));
         Ok(running)
     }
 
-    /// Turns signing keys when it is time.
+    /// Turns signing keys when it is time, and stores declared applications that could not be.
     fn rotate(self: Arc<Self>, published: &Published) -> impl Future<Output = ()> + use<> {
         let snapshots = Arc::clone(&published.snapshots);
         async move {
@@ -93,6 +95,9 @@ impl RunningIssuer {
                 looks.tick().await;
                 let rules = snapshots.load().dynamic.issuer.as_ref().map(|issuer| issuer.rotation);
                 let Some(rules) = rules else { continue };
+                if !*self.declared.lock().await {
+                    self.declare(&snapshots).await;
+                }
                 let OpenStore { store, keys, .. } = &self.open;
                 if let Err(error) = keys.change(store, KeyChange::Due, &rules).await {
                     tracing::error!(%error, "signing keys: a change that is due was not made");
@@ -107,19 +112,27 @@ impl RunningIssuer {
             (Arc::clone(&published.snapshots), published.generations());
         async move {
             while generations.changed().await.is_ok() {
-                let snapshot = snapshots.load_full();
-                self.reload(&snapshot).await;
+                self.reload(&snapshots.load_full());
+                self.declare(&snapshots).await;
             }
         }
     }
 
-    async fn reload(&self, snapshot: &Snapshot) {
+    fn reload(&self, snapshot: &Snapshot) {
         // A configuration without an issuer needs a restart: until then the one before serves.
         if let Some(new) = &snapshot.dynamic.issuer {
             self.endpoints.reload(settings(&self.startup, new));
             set_audit(&self.audit, new);
+        }
+    }
+
+    /// One at a time, each with the snapshot in force: an older one never comes behind a newer one.
+    async fn declare(&self, snapshots: &Snapshots) {
+        let mut declared = self.declared.lock().await;
+        let snapshot = snapshots.load_full();
+        if let Some(settings) = &snapshot.dynamic.issuer {
             let secrets = &snapshot.materials.application_secrets;
-            declare(&self.open.store, new, secrets).await;
+            *declared = declare(&self.open.store, settings, secrets).await;
         }
     }
 

@@ -19,6 +19,7 @@ use crate::issue::intent::client::{Lifetimes, Rules, Scopes};
 use crate::issue::intent::credentials;
 use crate::issue::safe_store::{Pepper, Peppers};
 use crate::issue::signing_key::life::Rotation;
+use crate::serve::issuer::declared::declare;
 use crate::serve::store::follow::LiveFollower;
 use crate::serve::store::sqlite::{Role, open};
 
@@ -328,4 +329,13 @@ fn a_segment_is_decoded_once() {
     for wrong in ["%", "%2", "%zz", "%ff"] {
         assert_eq!(decode(wrong), None, "{wrong}");
     }
+}
+
+#[test]
+fn declared_applications_that_a_store_did_not_take_are_to_be_declared_again() {
+    let rig = Rig::start();
+    let declare = || rig.runtime.block_on(declare(&rig.manager.store, &settings(), &[]));
+    assert!(declare());
+    rig.runtime.block_on(rig.manager.store.close());
+    assert!(!declare());
 }

@@ -222,6 +222,7 @@ impl From<&Refusal> for OAuthError {
             Refusal::Exists(..)
             | Refusal::Lifetime(_)
             | Refusal::Forever
+            | Refusal::Declared(_)
             | Refusal::OwnsApplications(_) => ErrorCode::InvalidRequest,
         };
         Self::new(code, refusal.to_string())

@@ -5,6 +5,7 @@
 //! a secret, and never checks the form of a redirect URI.
 
 use crate::base::clock::UnixTime;
+use crate::issue::credential::IdKind;
 use crate::issue::intent::credentials::NewSecret;
 use crate::issue::intent::{
     Act, Decision, Intent, Limit, Need, Refusal, Rows, Target, Thing, or_refuse, people, refuse,
@@ -90,6 +91,7 @@ impl Intent for AddSecret {
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Secret>, Need> {
         let application = or_refuse!(find(rows, &self.application)?);
+        or_refuse!(check_not_declared(&application));
         if !application.confidential {
             return refuse(Refusal::UnauthorizedClient);
         }
@@ -124,6 +126,9 @@ impl Intent for EndSecret {
     const NAME: &'static str = "end_secret";
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Secret>, Need> {
+        if let Some(application) = rows.get::<Application>(&self.application)? {
+            or_refuse!(check_not_declared(&application));
+        }
         let good = good_secrets(rows, &self.application, now)?;
         let Some(mut row) = good.into_iter().find(|row| row.id == self.secret) else {
             return refuse(Refusal::Unknown(Thing::Secret, self.secret.0.clone()));
@@ -173,6 +178,9 @@ impl Intent for TurnApplication {
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Application>, Need> {
         let mut row = or_refuse!(find(rows, &self.application)?);
+        if matches!(self.turn, Turn::Disable | Turn::Delete) {
+            or_refuse!(check_not_declared(&row));
+        }
         let ends = matches!(self.turn, Turn::EndTokens(_) | Turn::Delete);
         let act = match &self.turn {
             Turn::Approve => {
@@ -203,6 +211,20 @@ impl Intent for TurnApplication {
         }
         Ok(decision.end_all::<Grant>(vec![("application", row.id.to_value())]))
     }
+}
+
+/// Returns whether the configuration declared an application when it was read last.
+pub(super) fn is_declared(row: &Application) -> bool {
+    let is_generated = IdKind::Application.is_form_of(row.id.as_str());
+    !is_generated && row.owner.is_none() && row.plugin.is_none() && row.disabled.is_none()
+}
+
+/// Refuses a change that the next reload would undo.
+///
+/// # Errors
+/// [`Refusal::Declared`].
+fn check_not_declared(row: &Application) -> Result<(), Refusal> {
+    if is_declared(row) { Err(Refusal::Declared(row.id.0.clone())) } else { Ok(()) }
 }
 
 /// The application of this id that has not ended.

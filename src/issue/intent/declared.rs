@@ -8,8 +8,7 @@
 use std::collections::HashSet;
 
 use crate::base::clock::UnixTime;
-use crate::issue::credential::IdKind;
-use crate::issue::intent::applications::SECRETS_MAX;
+use crate::issue::intent::applications::{SECRETS_MAX, is_declared};
 use crate::issue::intent::credentials::NewSecret;
 use crate::issue::intent::{
     Act, Decision, Intent, Limit, Need, Refusal, Rows, Target, Thing, refuse,
@@ -101,11 +100,7 @@ impl Intent for KeepDeclared {
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<usize>, Need> {
         let mut gone = rows.live::<Application>("owner", &None::<Id>)?;
-        gone.retain(|row| {
-            let is_generated = IdKind::Application.is_form_of(row.id.as_str());
-            let is_other = is_generated || row.plugin.is_some() || row.disabled.is_some();
-            !is_other && !self.declared.contains(&row.id)
-        });
+        gone.retain(|row| is_declared(row) && !self.declared.contains(&row.id));
         gone.iter_mut().for_each(|row| row.disabled = Some(now));
         let acts = gone.iter().map(|row| Act::new("application.undeclare").application(&row.id));
         let decision = Decision::ok(gone.len()).write_all(&gone);

@@ -64,6 +64,9 @@ pub enum Refusal {
     /// The thing is disabled.
     #[error("the {0} {1:?} is disabled")]
     Disabled(Thing, Box<str>),
+    /// The configuration declares it: the next reload would undo the change.
+    #[error("the application {0:?} is declared in issuer.applications")]
+    Declared(Box<str>),
     /// Its lifetime exceeds what is configured.
     #[error("the lifetime exceeds the configured maximum of {0} s")]
     Lifetime(u64),

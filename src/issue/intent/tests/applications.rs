@@ -15,6 +15,15 @@ use crate::issue::intent::revoke::{EndGrants, EndToken, RevokeAccess};
 use crate::issue::intent::{Limit, Refusal, Thing};
 use crate::issue::rows::{Application, EndedToken, Grant, Sealed, SecretDigest};
 
+/// The world in which a person registered two of the clients: the configuration does not.
+fn registered() -> Memory {
+    let mut memory = world();
+    for name in ["server", "public"] {
+        memory.insert(&Application { owner: Some(id("usr_ada")), ..application(name) });
+    }
+    memory
+}
+
 fn secret(text: &str) -> ClientSecret {
     let (digest, hint) = (SecretDigest::of_secret(text), text.into());
     let secret = NewSecret { id: id(&format!("id_{text}")), digest, hint };
@@ -33,7 +42,7 @@ fn add(text: &str, end_old: Option<u64>) -> AddSecret {
 
 #[test]
 fn contract_two_secrets_overlap_and_a_third_needs_an_end() {
-    let (mut memory, now) = (world(), UnixTime(START));
+    let (mut memory, now) = (registered(), UnixTime(START));
     memory.run(&add("second", Some(START + 10)), now).unwrap();
     let limit = Limit { thing: Thing::Secret, most: 2, of: Thing::Application };
     assert_eq!(memory.run(&add("third", None), now).unwrap_err(), Refusal::Limit(limit));
@@ -83,7 +92,7 @@ fn contract_a_person_has_at_most_twenty_applications() {
 
 #[test]
 fn contract_ending_an_applications_tokens_ends_its_grants_and_its_generation() {
-    let (mut memory, now) = (world(), UnixTime(START));
+    let (mut memory, now) = (registered(), UnixTime(START));
     let grant = |name: &str, to: &str| Grant {
         id: id(name),
         application: id(to),
@@ -219,4 +228,22 @@ fn contract_a_revoked_plugin_starts_with_another_secret_and_a_deleted_one_is_mad
     let narrowed = memory.run(&EnsurePlugin { scopes: few.clone(), ..plugin("d") }, now).unwrap();
     assert_eq!(narrowed.application.scopes, few);
     assert_eq!(memory.run(&plugin("d"), now).unwrap().application.scopes, few, "stays so");
+}
+
+#[test]
+fn contract_what_the_configuration_declares_is_changed_there() {
+    let (mut memory, now) = (world(), UnixTime(START));
+    let declared = Refusal::Declared("server".into());
+    let end = EndSecret { application: id("server"), secret: id("secret_server") };
+    let turn = |turn| TurnApplication { application: id("server"), turn };
+    assert_eq!(memory.run(&add("second", None), now).unwrap_err(), declared);
+    assert_eq!(memory.run(&end, now).unwrap_err(), declared, "the next reload would undo it");
+    for change in [Turn::Delete, Turn::Disable] {
+        assert_eq!(memory.run(&turn(change), now).unwrap_err(), declared);
+    }
+    assert!(is_client(&mut memory, "server", "server", START));
+    // Its tokens can end, and what is not declared any more can be deleted.
+    memory.run(&turn(Turn::EndTokens(id("gen_2"))), now).unwrap();
+    memory.insert(&Application { disabled: Some(now), ..application("server") });
+    memory.run(&turn(Turn::Delete), now).unwrap();
 }

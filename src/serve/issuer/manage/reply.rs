@@ -67,6 +67,7 @@ impl From<&Refusal> for Refused {
             Refusal::Unknown(..) => (StatusCode::NOT_FOUND, "not_found"),
             Refusal::Exists(..) => (StatusCode::CONFLICT, "exists"),
             Refusal::Limit(_) => (StatusCode::CONFLICT, "limit"),
+            Refusal::Declared(_) => (StatusCode::CONFLICT, "declared"),
             Refusal::Disabled(..)
             | Refusal::Lifetime(_)
             | Refusal::Forever
@@ -84,6 +85,7 @@ impl From<&Refusal> for Refused {
             Refusal::Unknown(Thing::Person, login) => {
                 format!(": gatepost user add --login {login}")
             }
+            Refusal::Declared(_) => ": change or remove it there, and reload".to_owned(),
             Refusal::OwnsApplications(_) => ": --give-to PERSON or --with-applications".to_owned(),
             _ => String::new(),
         };

@@ -187,17 +187,22 @@ fn put_back(from: &Path, arguments: &Arguments) -> Outcome {
             lines.extend(replaced.map(|replaced| format!("the replaced store is {replaced}")));
             lines.push(format!("{} ends since the backup applied again", restored.ended));
             lines.extend(restored.gone.iter().map(|one| format!("gone: {one}")));
+            let alive = restored.alive_again.iter();
+            lines.extend(alive.map(|one| format!("alive again, though it may have ended: {one}")));
+            let lost = restored.not_applied.iter();
+            lines.extend(lost.map(|one| format!("ends not applied, revoke again: {one}")));
             lines.join("\n") + "\n"
         }
         Output::Json => {
             let document = json!({
                 "file": path.display().to_string(), "replaced": replaced,
                 "ended": restored.ended, "gone": restored.gone,
+                "alive_again": restored.alive_again, "not_applied": restored.not_applied,
             });
             format!("{document:#}\n")
         }
     })?;
-    Ok(Exit::Success)
+    Ok(if restored.not_applied.is_empty() { Exit::Success } else { Exit::Negative })
 }
 
 /// Deletes `gatepost.before-N`, which migrations have left.

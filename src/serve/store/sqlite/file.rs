@@ -122,17 +122,24 @@ fn make_database(path: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(system(error)),
     }
+    check_owner(path)?;
     let found = fs::metadata(path).map_err(system)?;
-    // The owner of a process's folder is its effective user.
-    let me = fs::metadata("/proc/self").map_err(system)?.uid();
-    if found.uid() != me {
-        return Err(OpenError::Owner { path: path.to_owned(), owner: found.uid(), me });
-    }
     if found.mode() & 0o077 != 0 {
         tracing::warn!(file = %path.display(), "others could read the store: mode is now 0600");
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(system)?;
     }
     Ok(())
+}
+
+/// Refuses a store of another user: what is made beside it would be in the way of its owner.
+pub(super) fn check_owner(path: &Path) -> Result<(), OpenError> {
+    let system = |error| OpenError::system(path, error);
+    // Without a store, its folder tells.
+    let found = fs::metadata(path).or_else(|_| fs::metadata(path.parent().unwrap_or(path)));
+    let owner = found.map_err(system)?.uid();
+    // The owner of a process's folder is its effective user.
+    let me = fs::metadata("/proc/self").map_err(system)?.uid();
+    if owner == me { Ok(()) } else { Err(OpenError::Owner { path: path.to_owned(), owner, me }) }
 }
 
 fn refuse_network(path: &Path) -> Result<(), OpenError> {

@@ -71,9 +71,7 @@ impl StoreFile {
         let mut rows = Vec::new();
         for table in Table::ALL {
             let name = table.name();
-            // A store of an earlier release has fewer.
-            let known = format!("SELECT count(*) FROM sqlite_schema WHERE name = '{name}'");
-            if self.number_of(known).await? > 0 {
+            if self.has(table).await? {
                 rows.push((name, self.number_of(format!("SELECT count(*) FROM {name}")).await?));
             }
         }
@@ -109,10 +107,19 @@ impl StoreFile {
             if found.len() >= PROBLEMS_MAX {
                 break;
             }
-            found.extend(self.unreadable(table).await?);
+            if self.has(table).await? {
+                found.extend(self.unreadable(table).await?);
+            }
         }
         found.truncate(PROBLEMS_MAX);
         Ok(found)
+    }
+
+    /// A store of an earlier release has fewer tables.
+    async fn has(&mut self, table: Table) -> Result<bool, OpenError> {
+        let name = table.name();
+        let known = format!("SELECT count(*) FROM sqlite_schema WHERE name = '{name}'");
+        Ok(self.number_of(known).await? > 0)
     }
 
     /// Rows of a table that do not read.

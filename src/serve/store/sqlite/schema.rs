@@ -33,12 +33,44 @@ pub(super) const MIGRATIONS: &[Step] = &[
 
 const TABLE: &str = "_sqlx_migrations";
 
-/// Brings a store to the schema of this version.
+/// Brings a store to the schema of this version, and keeps a copy from before.
 pub(super) async fn migrate(
     connection: &mut SqliteConnection,
     path: &Path,
     steps: &[Step],
 ) -> Result<(), OpenError> {
+    if let Some(found @ 1..) = outdated(connection, path, steps).await? {
+        copy(connection, path, found).await?;
+    }
+    migrate_without_copy(connection, path, steps).await
+}
+
+/// Brings a store to the schema of this version.
+pub(super) async fn migrate_without_copy(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    steps: &[Step],
+) -> Result<(), OpenError> {
+    if outdated(connection, path, steps).await?.is_none() {
+        return Ok(());
+    }
+    let mut migrator = Migrator::with_migrations(steps.iter().map(migration).collect());
+    migrator.set_ignore_missing(true);
+    let migrated = migrator.run_direct(None, connection, false).await;
+    migrated.map_err(|error| OpenError::system(path, error))?;
+    let needs = steps.last().map_or(0, |(.., needs)| *needs);
+    let sql = "INSERT INTO store (name, value) VALUES ('readable_by', $1) \
+               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    let written = query(sql).bind(needs.to_string()).execute(connection).await;
+    written.map(drop).map_err(|error| OpenError::system(path, error))
+}
+
+/// The schema of a store that is to be migrated; 0 is a new one.
+async fn outdated(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    steps: &[Step],
+) -> Result<Option<i64>, OpenError> {
     let damaged =
         |message: String| OpenError::Damaged { path: path.to_owned(), message: message.into() };
     check(connection).await.map_err(damaged)?;
@@ -50,23 +82,9 @@ pub(super) async fn migrate(
         if needs > unsigned(ours) {
             return Err(OpenError::Newer { path: path.to_owned(), found: unsigned(found), needs });
         }
-        return Ok(());
+        return Ok(None);
     }
-    if found == ours {
-        return Ok(());
-    }
-    if found > 0 {
-        copy(connection, path, found).await?;
-    }
-    let mut migrator = Migrator::with_migrations(steps.iter().map(migration).collect());
-    migrator.set_ignore_missing(true);
-    let migrated = migrator.run_direct(None, connection, false).await;
-    migrated.map_err(|error| OpenError::system(path, error))?;
-    let needs = steps.last().map_or(0, |(.., needs)| *needs);
-    let sql = "INSERT INTO store (name, value) VALUES ('readable_by', $1) \
-               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    let written = query(sql).bind(needs.to_string()).execute(connection).await;
-    written.map(drop).map_err(|error| OpenError::system(path, error))
+    Ok((found < ours).then_some(found))
 }
 
 fn unsigned(version: i64) -> u64 {

@@ -1,26 +1,26 @@
 //! A backup in the place of a store.
 //!
-//! Owns what a restored store must not bring back: what has ended since the backup ends again, as
-//! far as the replaced store still reads, and tokens that were issued after the backup are refused
-//! by their serials. Codes and the families of public clients end, because their next tokens may
-//! have been used. Never runs beside a server, and keeps the store that it replaces.
+//! Owns what a restored store must not bring back: what has ended since the backup ends again
+//! (`ends`), as far as the replaced store still reads, and tokens that were issued after the backup
+//! are refused by their serials. Codes and the families of public clients end, because their next
+//! tokens may have been used. Never runs beside a server, and keeps the store that it replaces.
+
+mod ends;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection as _, Executor as _, Row as _, query};
+use sqlx::{Connection as _, Executor as _, query};
 
 use crate::base::clock::UnixTime;
 use crate::serve::store::sqlite::connection::writer;
-use crate::serve::store::sqlite::file::{beside, lock};
+use crate::serve::store::sqlite::file::{beside, check_owner, lock};
 use crate::serve::store::sqlite::maintain::StoreFile;
 use crate::serve::store::sqlite::{OpenError, schema};
 
 /// Transactions that the replaced store may have had beyond its last known one.
 const UNKNOWN: u64 = 1 << 32;
-/// The most lines that list what is gone.
-const GONE_MAX: u32 = 10_000;
 
 /// The result of a restore.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,10 @@ pub struct Restored {
     pub gone: Vec<String>,
     /// Ends of the replaced store that were applied again.
     pub ended: u64,
+    /// Rows of the backup that the replaced store did not have, although it may have ended them.
+    pub alive_again: Vec<String>,
+    /// Ends that could not be read from the replaced store.
+    pub not_applied: Vec<String>,
 }
 
 /// Puts a backup in the place of the store at `path`.
@@ -38,6 +42,7 @@ pub struct Restored {
 /// # Errors
 /// [`OpenError`]: a server runs on the store, or the backup does not read.
 pub async fn restore(backup: &Path, path: &Path, now: UnixTime) -> Result<Restored, OpenError> {
+    check_owner(path)?;
     let _lock = lock(path)?;
     let fresh = beside(path, "restoring");
     let system = |error: &dyn std::fmt::Display| OpenError::system(&fresh, error);
@@ -50,13 +55,12 @@ pub async fn restore(backup: &Path, path: &Path, now: UnixTime) -> Result<Restor
     source.backup(&fresh).await?;
     source.close().await;
     let mut connection = writer(&fresh).await.map_err(|error| system(&error))?;
-    schema::migrate(&mut connection, &fresh, schema::MIGRATIONS).await?;
+    // The backup is the copy from before.
+    schema::migrate_without_copy(&mut connection, &fresh, schema::MIGRATIONS).await?;
     let mut restored = Restored::default();
     if path.exists() {
-        if let Err(error) = again(&mut connection, path, &mut restored).await {
-            tracing::warn!(%error, "the replaced store does not read: its ends are not applied");
-        }
-        let _ = connection.execute("DETACH old").await;
+        let at = i64::try_from(now.0).unwrap_or(i64::MAX);
+        ends::apply(&mut connection, path, at, &mut restored).await;
     }
     finish(&mut connection, now).await.map_err(|error| system(&error))?;
     connection.close().await.map_err(|error| system(&error))?;
@@ -68,30 +72,6 @@ pub async fn restore(backup: &Path, path: &Path, now: UnixTime) -> Result<Restor
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(|error| system(&error))?;
     Ok(restored)
-}
-
-/// The ends of the replaced store, and the rows that the backup lacks.
-async fn again(
-    connection: &mut SqliteConnection,
-    old: &Path,
-    restored: &mut Restored,
-) -> Result<(), sqlx::Error> {
-    let attach = query("ATTACH $1 AS old").bind(old.display().to_string());
-    connection.execute(attach).await?;
-    // Numbers go on behind those of the replaced store, too.
-    connection.execute(OLD_NUMBER).await?;
-    // A store of the release before has no such table.
-    let _ = connection.execute(OLD_RESTORES).await;
-    for sql in AGAIN {
-        restored.ended += connection.execute(*sql).await?.rows_affected();
-    }
-    for (thing, sql) in GONE {
-        let rows = query(*sql).bind(GONE_MAX).fetch_all(&mut *connection).await?;
-        for row in rows {
-            restored.gone.push(format!("{thing} {}", row.try_get::<String, _>(0)?));
-        }
-    }
-    Ok(())
 }
 
 /// Ends what may have been used since, and refuses the tokens that were issued since.
@@ -131,56 +111,6 @@ fn discard(fresh: &Path) {
     }
 }
 
-/// Ends, disabled states and other generations of the replaced store. A row that it has is never
-/// more alive than there.
-const AGAIN: &[&str] = &[
-    "UPDATE people SET ended = o.ended FROM old.people o \
-     WHERE o.id = people.id AND people.ended IS NULL AND o.ended IS NOT NULL",
-    "UPDATE people SET disabled = o.disabled FROM old.people o \
-     WHERE o.id = people.id AND people.disabled IS NULL AND o.disabled IS NOT NULL",
-    "UPDATE applications SET ended = o.ended FROM old.applications o \
-     WHERE o.id = applications.id AND applications.ended IS NULL AND o.ended IS NOT NULL",
-    "UPDATE applications SET disabled = o.disabled FROM old.applications o \
-     WHERE o.id = applications.id AND applications.disabled IS NULL AND o.disabled IS NOT NULL",
-    "UPDATE applications SET generation = o.generation FROM old.applications o \
-     WHERE o.id = applications.id AND applications.generation <> o.generation",
-    "UPDATE secrets SET ends = o.ends FROM old.secrets o \
-     WHERE o.id = secrets.id AND o.ends IS NOT NULL AND (secrets.ends IS NULL OR secrets.ends > o.ends)",
-    "UPDATE credentials SET ended = o.ended FROM old.credentials o \
-     WHERE o.id = credentials.id AND credentials.ended IS NULL AND o.ended IS NOT NULL",
-    "UPDATE credentials SET disabled = o.disabled FROM old.credentials o \
-     WHERE o.id = credentials.id AND credentials.disabled IS NULL AND o.disabled IS NOT NULL",
-    "UPDATE grants SET ended = o.ended FROM old.grants o \
-     WHERE o.id = grants.id AND grants.ended IS NULL AND o.ended IS NOT NULL",
-    "INSERT OR IGNORE INTO ended_tokens (id, expires) SELECT id, expires FROM old.ended_tokens",
-    "UPDATE signing_keys SET ended = o.ended FROM old.signing_keys o \
-     WHERE o.kid = signing_keys.kid AND signing_keys.ended IS NULL AND o.ended IS NOT NULL",
-];
-
-const GONE: &[(&str, &str)] = &[
-    (
-        "person",
-        "SELECT id FROM old.people o WHERE ended IS NULL \
-         AND NOT EXISTS (SELECT 1 FROM people WHERE id = o.id) ORDER BY id LIMIT $1",
-    ),
-    (
-        "application",
-        "SELECT id FROM old.applications o WHERE ended IS NULL \
-         AND NOT EXISTS (SELECT 1 FROM applications WHERE id = o.id) ORDER BY id LIMIT $1",
-    ),
-    (
-        "credential",
-        "SELECT id FROM old.credentials o WHERE ended IS NULL \
-         AND NOT EXISTS (SELECT 1 FROM credentials WHERE id = o.id) ORDER BY id LIMIT $1",
-    ),
-];
-
-const OLD_RESTORES: &str = "INSERT OR IGNORE INTO restores (id, first, last, at) \
-     SELECT id, first, last, at FROM old.restores";
-
-const OLD_NUMBER: &str = "INSERT OR REPLACE INTO store (name, value) \
-     SELECT 'old_number', number FROM old.counter";
-
 const ENDS: &[&str] = &[
     "UPDATE codes SET ended = $1 WHERE ended IS NULL",
     "UPDATE devices SET state = 'denied', polled = $1 WHERE state IN ('pending', 'approved')",
@@ -189,7 +119,7 @@ const ENDS: &[&str] = &[
 ];
 
 /// From the number after the backup's to the number that the next transaction is behind.
-const VOID: &str = "INSERT INTO restores (id, first, last, at) \
+const VOID: &str = "INSERT OR REPLACE INTO restores (id, first, last, at) \
      SELECT 'restore-' || (number + 1), number + 1, max(number, coalesce((SELECT CAST(value AS \
      INTEGER) FROM store WHERE name = 'old_number'), 0)) + $2, $1 FROM counter";
 
@@ -202,6 +132,8 @@ const AUDIT: &str = "INSERT INTO audit (number, position, at, act, actor) \
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use sqlx::Row as _;
 
     use super::*;
     use crate::base::sha256::sha256;
@@ -245,7 +177,8 @@ mod tests {
             assert_eq!(taken, OpenError::Taken(path.clone()));
             store.close().await;
             let restored = restore(&copy, &path, now).await.unwrap();
-            assert_eq!(restored.gone, ["person usr_bob"]);
+            assert_eq!(restored.gone, ["people usr_bob"]);
+            assert_eq!((restored.alive_again.len(), &*restored.not_applied), (0, &[][..]));
             assert_eq!(restored.ended, 2);
             assert!(restored.replaced.unwrap().exists());
             let (store, live) = start(folder.path());
@@ -266,6 +199,106 @@ mod tests {
             assert_eq!(check("usr_ada", next), Ok(()));
             store.close().await;
         });
+    }
+
+    /// A store with a key of `ada`, and its backup.
+    async fn backed_up(folder: &Path) -> (PathBuf, PathBuf) {
+        let (path, copy) = (folder.join(FILE), folder.join("copy.db"));
+        let (store, _) = start(folder);
+        for intent in [person("ada"), person("eve")] {
+            store.run(intent, Caller::operator()).await.unwrap();
+        }
+        store.run(key("ada", 1), Caller::operator()).await.unwrap();
+        let mut file = StoreFile::open(&path).await.unwrap();
+        file.backup(&copy).await.unwrap();
+        file.close().await;
+        store.close().await;
+        (path, copy)
+    }
+
+    async fn change(path: &Path, sql: &'static str) {
+        let mut connection = writer(path).await.unwrap();
+        connection.execute(sql).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    fn has_key(folder: &Path) -> bool {
+        let (store, live) = start(folder);
+        let is_good = live.load().find(Kind::Key, &sha256(b"1"), UnixTime(START)).is_some();
+        block_on(store.close());
+        is_good
+    }
+
+    #[test]
+    fn contract_restore_ends_what_the_store_has_ended_and_deleted_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = block_on(backed_up(folder.path()));
+        assert!(has_key(folder.path()));
+        // As the sweep does, a week after the end.
+        block_on(change(&path, "DELETE FROM credentials"));
+        for _ in 0..2 {
+            let restored = block_on(restore(&copy, &path, UnixTime(START))).unwrap();
+            assert_eq!((&*restored.not_applied, &*restored.alive_again), (&[][..], &[][..]));
+            assert!(!has_key(folder.path()), "and the same backup a second time");
+        }
+    }
+
+    #[test]
+    fn contract_restore_of_a_later_backup_over_an_earlier_one_lists_what_it_cannot_know() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, early) = block_on(backed_up(folder.path()));
+        block_on(change(&early, "DELETE FROM credentials"));
+        let late = folder.path().join("late.db");
+        fs::copy(&path, &late).unwrap();
+        block_on(restore(&early, &path, UnixTime(START))).unwrap();
+        let restored = block_on(restore(&late, &path, UnixTime(START))).unwrap();
+        let id = restored.alive_again.join(" ");
+        assert!(id.contains("credentials key_") && !id.contains("people"), "{id}");
+        assert!(has_key(folder.path()));
+    }
+
+    #[test]
+    fn contract_restore_says_which_ends_a_damaged_store_did_not_give() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = block_on(backed_up(folder.path()));
+        block_on(change(&path, "UPDATE people SET disabled = 1; DROP TABLE ended_tokens"));
+        let restored = block_on(restore(&copy, &path, UnixTime(START))).unwrap();
+        assert_eq!(restored.ended, 2, "the other tables are read all the same");
+        assert!(restored.not_applied.join(" ").contains("table ended_tokens"), "{restored:?}");
+        fs::write(&path, [7; 8192]).unwrap();
+        let restored = block_on(restore(&copy, &path, UnixTime(START))).unwrap();
+        assert!(!restored.not_applied.is_empty(), "{restored:?}");
+    }
+
+    #[test]
+    fn contract_restore_takes_people_no_role_back_that_they_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = block_on(backed_up(folder.path()));
+        block_on(change(&copy, "UPDATE people SET roles = 'developer' || char(10) || 'operator'"));
+        block_on(change(&path, "UPDATE people SET roles = 'developer'"));
+        block_on(restore(&copy, &path, UnixTime(START))).unwrap();
+        let roles = block_on(async {
+            let mut connection = writer(&path).await.unwrap();
+            let sql = "SELECT DISTINCT roles FROM people";
+            let rows = query(sql).fetch_all(&mut connection).await.unwrap();
+            rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>()
+        });
+        assert_eq!(roles, ["developer"]);
+    }
+
+    #[test]
+    fn contract_restore_takes_a_backup_of_an_earlier_schema_and_keeps_the_copy_of_an_upgrade() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = block_on(backed_up(folder.path()));
+        block_on(change(
+            &copy,
+            "DROP TABLE restores; DELETE FROM _sqlx_migrations WHERE version = 3",
+        ));
+        let kept = folder.path().join("gatepost.before-3");
+        fs::write(&kept, "of an upgrade").unwrap();
+        block_on(restore(&copy, &path, UnixTime(START))).unwrap();
+        assert_eq!(fs::read(&kept).unwrap(), b"of an upgrade");
+        assert!(has_key(folder.path()));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) enum SigningKeyCommand {
     #[command(after_help = RETIRE_EXAMPLE)]
     Retire {
         /// Id of the key, as `signing-key list` prints it
-        #[arg(value_name = "KID")]
+        #[arg(value_name = "KID", allow_hyphen_values = true)]
         kid: String,
         #[command(flatten)]
         arguments: Arguments,

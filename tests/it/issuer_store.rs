@@ -68,7 +68,7 @@ fn contract_store_commands_work_beside_the_server() {
     let keys = command(sandbox, &["signing-key", "retire", kid]);
     assert!(keys["signing_keys"].as_array().unwrap().iter().all(|key| key["kid"] != kid));
     eventually("the retired key", || metric(&sidecar, next).filter(|count| count == "0"));
-    let unknown = sandbox.run(&["signing-key", "retire", "nothing", "--config", "gatepost.yaml"]);
+    let unknown = sandbox.run(&["signing-key", "retire", "-nothing", "--config", "gatepost.yaml"]);
     assert_eq!(unknown.exit, 1, "{unknown:?}");
     assert!(unknown.stderr.contains("signing-key list"), "{unknown:?}");
     let copy = sandbox.path("copy.db").display().to_string();

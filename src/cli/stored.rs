@@ -74,11 +74,15 @@ impl Stored {
         opened.map_err(|error| open_failure(&error))
     }
 
-    /// Returns whether the configuration has a pepper of this id: named, or in `state_dir`.
+    /// Returns whether there is a pepper of this id: its file is named and there, or is in
+    /// `state_dir`.
     pub(super) fn has_pepper(&self, id: &str) -> bool {
         let configured = self.config.startup.issuer.as_ref().and_then(|one| one.peppers.as_ref());
         match configured {
-            Some(peppers) => peppers.files.iter().any(|(known, _)| **known == *id),
+            Some(peppers) => {
+                let mut named = peppers.files.iter().filter(|(known, _)| **known == *id);
+                named.any(|(_, file)| file.path.exists())
+            }
             None => pepper_file::is_there(&self.config.startup.state_dir, id),
         }
     }

@@ -157,7 +157,13 @@ fn r801_a_credential_of_the_issuer_reaches_no_upstream() {
     let upstream = Recorder::start();
     let sidecar = start(&upstream);
     for path in ["/open/a", "/seen/a"] {
-        for value in ["Bearer gp_pat_x", "gp_key_x", "Basic gp_cs_x"] {
+        for value in [
+            "Bearer gp_pat_x",
+            "gp_key_x",
+            "Basic gp_cs_x",
+            "Basic Z3Bfa2V5X3g6",
+            "basic OmdwX3BhdF94",
+        ] {
             assert_eq!(sidecar.get(path, &[("Authorization", value)]).status, 200);
             assert_eq!(upstream.last().field("authorization"), None, "{path} {value}");
         }
@@ -166,4 +172,23 @@ fn r801_a_credential_of_the_issuer_reaches_no_upstream() {
             assert_eq!(upstream.last().field("authorization"), Some(value), "{path}");
         }
     }
+}
+
+#[test]
+fn r804_what_is_revoked_by_its_id_is_inactive_for_resource_servers_as_well() {
+    let upstream = Recorder::start();
+    let sidecar = start(&upstream);
+    let run = |arguments: &[&str]| {
+        let run = sidecar.sandbox.run(&[arguments, &["--config", "gatepost.yaml"]].concat());
+        assert_eq!(run.exit, 0, "{run:?}");
+        run.stdout.trim().to_owned()
+    };
+    run(&["user", "add", "--login", "ada"]);
+    let made = run(&["token", "create", "--user", "ada", "--name", "ci", "--output", "json"]);
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let token = made["token"].as_str().unwrap();
+    assert!(is_active(&sidecar, token));
+    run(&["revoke", "--key", made["id"].as_str().unwrap()]);
+    assert_eq!(api(&sidecar, "/api/x", token), 401);
+    assert!(!is_active(&sidecar, token));
 }

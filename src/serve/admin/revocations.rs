@@ -107,7 +107,8 @@ fn warning(entry: &Entry, shared: &Shared) -> Option<&'static str> {
     match target.kind {
         Kind::Key => {
             let mut keys = snapshot.gate.keys.summaries(shared.clock.now().unix);
-            (!keys.any(|key| key.id == target.value)).then_some("no API key has this id")
+            (!keys.any(|key| key.id == target.value))
+                .then_some("no API key of the key files has this id")
         }
         Kind::Kid => {
             let mut issuers = snapshot.dynamic.issuers.iter().zip(&snapshot.materials.key_sets);

@@ -20,8 +20,11 @@ impl Issuer {
     pub(super) fn own_token(&self, text: &str) -> Option<OwnToken> {
         let settings = Arc::clone(&self.settings.load().verification);
         let keys = Arc::clone(&self.keys.published().verifying);
-        let verified = Issuers::new(vec![(settings, keys)]).verify(text, self.clock.now().unix);
-        let token = OwnToken(verified.ok()?);
+        let now = self.clock.now().unix;
+        let token = OwnToken(Issuers::new(vec![(settings, keys)]).verify(text, now).ok()?);
+        if self.revoked.has_token(&token.0, now) {
+            return None;
+        }
         let (subject, client, id) = (token.subject(), token.client()?, token.id()?);
         self.live.load().check_token(subject, client, id).ok()?;
         Some(token)

@@ -46,7 +46,7 @@ pub(super) async fn declare(
 /// Returns whether there is nothing to try again: a refusal stays one.
 async fn run<I: Intent>(store: &Store, intent: I, about: &str) -> bool {
     let caller = Caller { actor: ACTOR.into(), ..Caller::default() };
-    let (error, is_done) = match store.run(intent, caller).await {
+    let (error, is_done) = match store.run_in_turn(intent, caller).await {
         Ok(done) => (done.outcome.err().map(|refusal| refusal.to_string()), true),
         Err(error) => (Some(error.to_string()), false),
     };

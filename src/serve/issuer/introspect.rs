@@ -34,6 +34,8 @@ impl Issuer {
         };
         let done = self.run(intent, &asked).await?;
         let active = done.outcome.map_err(|refusal| not_allowed(&refusal))?;
+        let now = self.clock.now().unix;
+        let active = active.filter(|token| !self.revoked.has_key(&token.id, now));
         let body = active.as_ref().map_or_else(|| INACTIVE.to_owned(), ActiveToken::to_json);
         Ok(json(StatusCode::OK, body))
     }

@@ -38,7 +38,9 @@ use http::{HeaderMap, Method, Request, Response, header};
 use prometheus::IntCounterVec;
 use tokio::runtime::Handle;
 
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, UnixTime};
+use crate::config::snapshot::Snapshots;
+use crate::decide::jwt::VerifiedToken;
 use crate::decide::live::Live;
 use crate::decide::policy::Endpoint;
 use crate::issue::client_auth::{Method as AuthMethod, Presented};
@@ -73,6 +75,25 @@ impl Caller {
     }
 }
 
+/// The revocations that the gate looks at, beside what has ended in the store.
+pub(crate) trait Revoked: Send + Sync {
+    /// Returns whether this access token is revoked.
+    fn has_token(&self, token: &VerifiedToken, now: UnixTime) -> bool;
+
+    /// Returns whether the key or personal access token of this id is revoked.
+    fn has_key(&self, id: &str, now: UnixTime) -> bool;
+}
+
+impl Revoked for Arc<Snapshots> {
+    fn has_token(&self, token: &VerifiedToken, now: UnixTime) -> bool {
+        self.load().gate.revocations.find_token(token, now).is_some()
+    }
+
+    fn has_key(&self, id: &str, now: UnixTime) -> bool {
+        self.load().gate.revocations.find_key(id, now).is_some()
+    }
+}
+
 /// The parts that an issuer is made of.
 pub(crate) struct Parts {
     /// The database on which intents run.
@@ -81,6 +102,8 @@ pub(crate) struct Parts {
     pub live: Arc<Live>,
     /// The keys that sign and verify.
     pub keys: Arc<dyn TokenKeys>,
+    /// Revocations of the log and of files.
+    pub revoked: Box<dyn Revoked>,
     /// The configuration.
     pub settings: Settings,
     /// `gatepost_tokens_issued_total`.
@@ -98,6 +121,7 @@ pub(crate) struct Issuer {
     store: Store,
     live: Arc<Live>,
     keys: Arc<dyn TokenKeys>,
+    revoked: Box<dyn Revoked>,
     settings: ArcSwap<Settings>,
     failures: Failures,
     issued: IntCounterVec,
@@ -160,6 +184,7 @@ impl Issuer {
             store: parts.store,
             live: parts.live,
             keys: parts.keys,
+            revoked: parts.revoked,
             settings: ArcSwap::from_pointee(parts.settings),
             failures: Failures::new(parts.seed),
             issued: parts.issued,

@@ -195,7 +195,8 @@ impl Opening<'_> {
     fn pepper(&self, id: &str, file: &FileReference) -> Result<Pepper, Mistake> {
         let path = file.path.display();
         let read = LocalDisk.read(&file.path, PEPPER_BYTES + 1);
-        let content = read.map_err(|error| file.mistake(format!("{path}: {error}")))?;
+        let lost = format!("if it is lost: gatepost safe-store forget {id}");
+        let content = read.map_err(|error| file.mistake(format!("{path}: {error}; {lost}")))?;
         let is_exposed = content.mode.is_some_and(|mode| mode & 0o077 != 0);
         let may_be = self.insecure_file_modes || LocalDisk.is_on_kubernetes_volume(&file.path);
         if is_exposed && !may_be {

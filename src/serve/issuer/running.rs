@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch::Receiver;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::model::issuer::{IssuerSettings, IssuerStartup};
@@ -64,13 +65,20 @@ impl RunningIssuer {
             .map_err(|error| StartError::System(error.to_string().into()))?;
         let audit = Arc::clone(&opening.watch.audit);
         set_audit(&audit, configured);
+        let mut generations = published.generations();
         let open = runtime.block_on(opening.open())?;
-        let secrets = &published.snapshots.load_full().materials.application_secrets;
+        // Loading takes its time, and a reload may have come meanwhile: one snapshot for all, and
+        // those after it are followed.
+        generations.mark_unchanged();
+        let snapshot = published.snapshots.load_full();
+        let configured = snapshot.dynamic.issuer.as_deref().unwrap_or(configured);
+        let secrets = &snapshot.materials.application_secrets;
         let declared = runtime.block_on(declare(&open.store, configured, secrets)).into();
         let endpoints = Arc::new(Issuer::new(Parts {
             store: open.store.clone(),
             live: Arc::clone(&open.live),
             keys: Arc::clone(&open.keys) as Arc<_>,
+            revoked: Box::new(Arc::clone(&published.snapshots)),
             settings: settings(startup, configured),
             issued: published.observers.metrics.tokens_issued(),
             clock: opening.clock,
@@ -81,7 +89,7 @@ impl RunningIssuer {
         let runtime = std::sync::Mutex::new(Some(runtime));
         let running = Arc::new(Self { open, endpoints, startup, declared, audit, runtime });
         handle.spawn(Arc::clone(&running).rotate(published));
-        handle.spawn(Arc::clone(&running).follow(published));
+        handle.spawn(Arc::clone(&running).follow(published, generations));
         Ok(running)
     }
 
@@ -107,9 +115,12 @@ impl RunningIssuer {
     }
 
     /// Puts reloaded configurations in force.
-    fn follow(self: Arc<Self>, published: &Published) -> impl Future<Output = ()> + use<> {
-        let (snapshots, mut generations) =
-            (Arc::clone(&published.snapshots), published.generations());
+    fn follow(
+        self: Arc<Self>,
+        published: &Published,
+        mut generations: Receiver<u64>,
+    ) -> impl Future<Output = ()> + use<> {
+        let snapshots = Arc::clone(&published.snapshots);
         async move {
             while generations.changed().await.is_ok() {
                 self.reload(&snapshots.load_full());

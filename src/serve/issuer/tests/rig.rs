@@ -11,9 +11,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, UnixTime};
 use crate::decide::api_key::format::{RandomFault, SecretKind, generate};
-use crate::decide::jwt::{Algorithm, KeySet};
+use crate::decide::jwt::{Algorithm, KeySet, VerifiedToken};
 use crate::decide::live::{Live, RoleRules};
 use crate::decide::policy::Endpoint;
 use crate::decide::scope::ScopeSet;
@@ -25,7 +25,7 @@ use crate::issue::intent::people::AddPerson;
 use crate::issue::rows::{Application, CredentialKind, Id, Profile, SecretDigest, Words};
 use crate::issue::signing_key::{SigningKey, jwks};
 use crate::serve::issuer::token_keys::Published;
-use crate::serve::issuer::{Caller, Issuer, Parts, Settings, TokenKeys};
+use crate::serve::issuer::{Caller, Issuer, Parts, Revoked, Settings, TokenKeys};
 use crate::serve::store::follow::LiveFollower;
 use crate::serve::store::sqlite::{Role, open};
 use crate::serve::store::{self, Store};
@@ -124,6 +124,19 @@ impl Answer {
     }
 }
 
+/// No revocation but those of the store.
+struct Nothing;
+
+impl Revoked for Nothing {
+    fn has_token(&self, _token: &VerifiedToken, _now: UnixTime) -> bool {
+        false
+    }
+
+    fn has_key(&self, _id: &str, _now: UnixTime) -> bool {
+        false
+    }
+}
+
 pub(super) struct Rig {
     issuer: Arc<Issuer>,
     store: Store,
@@ -151,6 +164,7 @@ impl Rig {
             store: store.clone(),
             live: Arc::clone(&live),
             keys: Arc::new(OneKey(key)),
+            revoked: Box::new(Nothing),
             settings: settings("admin read write"),
             issued: issued.clone(),
             clock,
@@ -279,7 +293,7 @@ fn application(name: &str, confidential: bool, introspect: bool) -> Application 
         plugin: None,
         approved: None,
         generation: Id::from(&*format!("gr_{name}")),
-        created: crate::base::clock::UnixTime(0),
+        created: UnixTime(0),
         disabled: None,
         ended: None,
     }

@@ -14,6 +14,7 @@ use crate::decide::identity::IdentityHeaders;
 use crate::decide::policy::Access;
 use crate::decide::policy::upstream::UpstreamAddress;
 use crate::decide::request::address::{self, Peer};
+use crate::decide::request::credential;
 use crate::decide::request::framing::{self, BodyLength, Head};
 
 /// An admitted request, and everything its fields are made of.
@@ -128,6 +129,9 @@ impl RequestFields<'_> {
             return false;
         }
         let is_place = name == "authorization" || self.gate.credentials.is_place_text(name);
+        if credential::is_basic_with(value, api_key::is_reserved) {
+            return is_place;
+        }
         let text = value.rsplit(u8::is_ascii_whitespace).find(|part| !part.is_empty());
         let text = text.and_then(|text| std::str::from_utf8(text).ok());
         is_place && text.is_some_and(api_key::is_reserved)

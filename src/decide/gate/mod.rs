@@ -44,6 +44,7 @@ pub use evidence::{Evidence, Step, steps, steps_behind_route, steps_to_route};
 pub use failed::FailedCredentials;
 pub use need::{Introspected, Need};
 pub use new_keys::NewKeys;
+pub use recheck::Rechecked;
 pub use stored::Stored;
 
 use need::Query;

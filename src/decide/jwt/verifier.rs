@@ -283,6 +283,20 @@ impl Issuers {
         }
     }
 
+    /// The same for an open stream, for which no issuer is asked again: what an issuer said of an
+    /// opaque token counts up to its expiry.
+    #[must_use]
+    pub fn recheck_open(&self, token: &VerifiedToken, now: UnixTime) -> Recheck {
+        match self.recheck(token, now) {
+            Recheck::Stale => Recheck::Valid,
+            // The epoch is in force, so it is the answer that is old.
+            Recheck::Outdated if self.by_epoch.contains_key(&token.0.epoch) => {
+                token.check_time(now).map_or_else(Recheck::Invalid, |()| Recheck::Valid)
+            }
+            other => other,
+        }
+    }
+
     pub(super) fn get(&self, identifier: &str) -> Option<&Issuer> {
         self.by_identifier.get(identifier)
     }

@@ -10,9 +10,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::decide::Asked;
 use crate::base::clock::Monotonic;
-use crate::decide::gate::Evidence;
+use crate::decide::gate::{Evidence, Rechecked};
 use crate::decide::policy::EndStreams;
-use crate::decide::rejection::{Reason, Rejection};
+use crate::decide::rejection::Rejection;
 use crate::serve::shared::Shared;
 
 /// The interval at which the credential of an open stream is looked at.
@@ -66,21 +66,19 @@ impl<'a> Watch<'a> {
         let now = self.shared.clock.now();
         let gate = &self.shared.snapshots.load().gate;
         let head = self.asked.request_head();
-        let Err(rejection) = gate.recheck(&head, now, self.evidence) else {
-            self.expired = None;
-            return None;
-        };
-        if !matches!(rejection.reason(), Reason::TokenExpired | Reason::KeyExpired) {
-            return (self.rules.on_revocation && is_about_a_credential(&rejection))
-                .then_some(Ended::Revoked);
+        match gate.recheck(&head, now, self.evidence) {
+            Ok(Rechecked::Good) => {
+                self.expired = None;
+                None
+            }
+            Ok(Rechecked::Expired) => {
+                let since = *self.expired.get_or_insert(now.monotonic);
+                let lasted = Duration::from_nanos(now.monotonic.0.saturating_sub(since.0));
+                (lasted >= self.rules.after_expiry).then_some(Ended::Expired)
+            }
+            Err(rejection) => (self.rules.on_revocation && is_about_a_credential(&rejection))
+                .then_some(Ended::Revoked),
         }
-        let since = *self.expired.get_or_insert(now.monotonic);
-        let lasted = Duration::from_nanos(now.monotonic.0.saturating_sub(since.0));
-        if lasted >= self.rules.after_expiry {
-            return Some(Ended::Expired);
-        }
-        let is_revoked = || gate.recheck_revoked(now, self.evidence).is_err();
-        (self.rules.on_revocation && is_revoked()).then_some(Ended::Revoked)
     }
 }
 

@@ -65,8 +65,12 @@ impl Asking {
 
     /// The final verdict; `None` is an issuer that does not answer.
     fn then(&self, path: &str, fields: &[(&str, &str)], answer: Option<&str>) -> String {
+        say(&self.decision(path, fields, answer))
+    }
+
+    fn decision(&self, path: &str, fields: &[(&str, &str)], answer: Option<&str>) -> Decision {
         let Decision { verdict, evidence } = self.tried.get(path, fields);
-        let Verdict::Need(need) = verdict else { return say(&Decision { verdict, evidence }) };
+        let Verdict::Need(need) = verdict else { return Decision { verdict, evidence } };
         let answer =
             answer.map_or(Introspected::Failed, |answer| Introspected::Answer(answer.as_bytes()));
         let head = RequestHead {
@@ -77,7 +81,7 @@ impl Asking {
             peer: self.tried.peer,
         };
         let gate = &self.tried.snapshot.gate;
-        say(&gate.resume(&head, self.tried.now(), need, evidence, answer))
+        gate.resume(&head, self.tried.now(), need, evidence, answer)
     }
 }
 
@@ -370,4 +374,21 @@ fn r806_what_is_kept_of_long_answers_is_bounded_by_their_length() {
     }
     let kept = asking.tried.snapshot.gate.tokens.entries() * padding.len();
     assert!(kept as u64 <= most, "{kept}");
+}
+
+#[test]
+fn r804_for_an_open_stream_the_last_answer_about_an_opaque_token_counts_up_to_its_expiry() {
+    let mut asking = Asking::new(vec![asked("opaque", rules(0))]);
+    let answer = described(&json!({ "exp": NOW + 3_600 }));
+    let before = asking.decision("/", &[jwt(OPAQUE)], Some(&answer)).evidence;
+    assert!(before.token.is_some());
+    for (wait, state) in [(0, None), (90, None), (3_400, None), (200, Some("expired"))] {
+        asking.tried.wait(wait);
+        assert_eq!(asking.tried.recheck(jwt(OPAQUE), &before), state, "{wait}");
+    }
+    // Other settings of its issuer, or none: a new request would have to be asked about.
+    asking.tried.snapshot.gate.issuers = Arc::new(Issuers::new(vec![asked("opaque", rules(1))]));
+    assert_eq!(asking.tried.recheck(jwt(OPAQUE), &before), Some("credential_missing"));
+    asking.tried.snapshot.gate.issuers = Arc::new(Issuers::new(Vec::new()));
+    assert_eq!(asking.tried.recheck(jwt(OPAQUE), &before), Some("token_malformed"));
 }

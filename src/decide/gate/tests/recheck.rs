@@ -4,7 +4,11 @@ use super::*;
 
 impl Tried {
     /// The reason why the credential is refused now.
-    fn recheck(&self, credential: (&str, &str), before: &Evidence) -> Option<&'static str> {
+    pub(super) fn recheck(
+        &self,
+        credential: (&str, &str),
+        before: &Evidence,
+    ) -> Option<&'static str> {
         let mut headers = HeaderMap::new();
         let name = HeaderName::try_from(credential.0).unwrap();
         headers.append(name, credential.1.parse().unwrap());
@@ -16,7 +20,11 @@ impl Tried {
             peer: self.peer,
         };
         let rechecked = self.snapshot.gate.recheck(&head, self.now(), before);
-        rechecked.err().map(|rejection| rejection.reason().as_str())
+        match rechecked {
+            Ok(Rechecked::Good) => None,
+            Ok(Rechecked::Expired) => Some("expired"),
+            Err(rejection) => Some(rejection.reason().as_str()),
+        }
     }
 
     fn revokes(&mut self, target: Target) {
@@ -48,11 +56,13 @@ fn r804_a_stream_is_checked_for_expiry_revocation_and_access() {
     assert_eq!(tried.recheck(jwt(&good), &by_token), None);
     assert_eq!(tried.recheck(key(&own), &by_key), None);
     tried.wait(1_000);
-    assert_eq!(tried.recheck(jwt(&good), &by_token), Some("token_expired"));
-    assert!(tried.snapshot.gate.recheck_revoked(tried.now(), &by_token).is_ok());
+    assert_eq!(tried.recheck(jwt(&good), &by_token), Some("expired"));
+    let mut other = Tried::new("routes: [{ path: /**, access: { scopes: [more] } }]\n");
+    other.wait(1_000);
+    assert_eq!(other.recheck(jwt(&good), &by_token), Some("scope_missing"), "expired or not");
     tried.revokes(Target::key("own"));
     assert_eq!(tried.recheck(key(&own), &by_key), Some("key_revoked"));
-    assert!(tried.snapshot.gate.recheck_revoked(tried.now(), &by_key).is_err());
-    let other = Tried::new("routes: [{ path: /**, access: { scopes: [more] } }]\n");
+    tried.revokes(Target::token(RevocationKind::Jti, "https://login.example.com".into(), "t-1"));
+    assert_eq!(tried.recheck(jwt(&good), &by_token), Some("token_revoked"), "expired or not");
     assert_eq!(other.recheck(key(&own), &by_key), Some("scope_missing"));
 }

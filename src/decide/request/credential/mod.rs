@@ -479,6 +479,18 @@ fn read_basic<'a>(
     read_key(read_text(bytes).map(|_| &**decoded)?)
 }
 
+/// Returns whether a field has Basic credentials with a half that `is` true of.
+pub(in crate::decide) fn is_basic_with(field: &[u8], is: impl Fn(&str) -> bool) -> bool {
+    let field = field.trim_ascii();
+    let Some((scheme, bytes)) = field.split_at_checked(5) else { return false };
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return false;
+    }
+    let decoded = Zeroizing::new(STANDARD.decode(bytes.trim_ascii()).unwrap_or_default());
+    let mut halves = decoded.splitn(2, |byte| *byte == b':');
+    halves.any(|half| std::str::from_utf8(half).is_ok_and(&is))
+}
+
 /// One credential: visible ASCII without a comma, which could separate another one.
 fn read_text(bytes: &[u8]) -> Result<&str, CredentialError> {
     if bytes.contains(&b',') {

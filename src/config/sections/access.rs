@@ -283,9 +283,12 @@ fn check_possible(value: &Value<'_>, requirement: &Requirement, with: Authentica
     let lists_own = requirement.issuers.as_ref().is_none_or(|listed| {
         with.own.is_some_and(|own| listed.iter().any(|issuer| **issuer == *own.url))
     });
+    let has_stored_keys = with.own.is_some_and(|own| own.settings.api_keys.is_some());
     let possible = requirement.credentials.iter().any(|kind| match kind {
         CredentialKind::Jwt => with.has_tokens() && listed(false),
-        CredentialKind::ApiKey => with.has_keys() && listed(true),
+        CredentialKind::ApiKey => {
+            (with.key_files && listed(true)) || (has_stored_keys && lists_own)
+        }
         CredentialKind::Pat => with.has_pats() && lists_own,
     });
     // An empty list of issuers is a mistake of its own, unless `trust` made it.

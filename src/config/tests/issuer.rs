@@ -286,7 +286,9 @@ fn contract_issuer_other_keys() {
         "plugins: { api_base_url: 'https://a.example/' }",
         &["issuer.plugins.api_base_url|without a trailing slash"],
     );
-    bad_issuer("hosts: ['*']", &["issuer.hosts[0]|leave `hosts` out"]);
+    for host in ["*", "*.example.com"] {
+        bad_issuer(&format!("hosts: ['{host}']"), &["issuer.hosts[0]|exact, without a wildcard"]);
+    }
     bad_issuer("lifetime: 1h", &["issuer.lifetime|\"lifetime\" is not a key of issuer"]);
 }
 
@@ -338,6 +340,13 @@ fn contract_issuer_its_credentials_on_routes() {
 fn contract_issuer_keys_need_no_key_file() {
     let lines = "issuers: []\nroutes: [{ path: /x, access: { credentials: [api_key] } }]";
     let config = good(&format!("{}\napi_keys: {{ header: X-Key }}\n{lines}", issuer("")));
+    // Keys of the store are the issuer's, not those of the files.
+    let of = |name: &str| lines.replace("[api_key]", &format!("[api_key], issuers: [{name}]"));
+    good(&format!("{}\napi_keys: {{ header: X-Key }}\n{}", issuer(""), of("gatepost")));
+    bad(
+        &format!("{}\napi_keys: {{ header: X-Key }}\n{}", issuer(""), of("api-key")),
+        &["routes[0].access|no credential can pass"],
+    );
     assert!(config.dynamic.api_keys.files.is_empty());
     bad(
         &format!("{}\napi_keys: {{}}\n{lines}", issuer("api_keys: off")),

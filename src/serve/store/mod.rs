@@ -179,15 +179,26 @@ impl Store {
         intent: I,
         caller: Caller,
     ) -> Result<Committed<I::Answer>, NotStored> {
-        let (reply, answer) = oneshot::channel();
-        let ends = intent.ends().is_some();
-        let command = Command::Run(Box::new(Run::new(intent, caller, reply)));
-        if ends {
-            // In its turn, however many wait: an end is never refused for want of room.
-            self.commands.send(command).await.map_err(|_| Failure::Closed)?;
-        } else {
-            self.send(command)?;
+        if intent.ends().is_some() {
+            return self.run_in_turn(intent, caller).await;
         }
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Run(Box::new(Run::new(intent, caller, reply))))?;
+        answer.await.unwrap_or_else(|_| Err(Failure::Closed.into()))
+    }
+
+    /// Runs an intent in its turn, however many wait: an end is never refused for want of room.
+    ///
+    /// # Errors
+    /// [`NotStored`].
+    pub async fn run_in_turn<I: Intent>(
+        &self,
+        intent: I,
+        caller: Caller,
+    ) -> Result<Committed<I::Answer>, NotStored> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Run(Box::new(Run::new(intent, caller, reply)));
+        self.commands.send(command).await.map_err(|_| Failure::Closed)?;
         answer.await.unwrap_or_else(|_| Err(Failure::Closed.into()))
     }
 

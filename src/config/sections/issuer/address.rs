@@ -147,5 +147,9 @@ fn folder(text: &str) -> Result<Box<str>, String> {
 }
 
 fn host(text: &str) -> Result<HostPattern, String> {
+    // A route with the host itself would take the paths of the endpoints from under a wildcard.
+    if text.contains('*') {
+        return Err(format!("{text:?}: a host of the issuer is exact, without a wildcard"));
+    }
     HostPattern::parse(text).map_err(|error| error.to_string())
 }

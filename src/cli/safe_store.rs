@@ -22,7 +22,7 @@ Example:
   # name it in issuer.safe_store.peppers, and make it active
   gatepost safe-store rotate --config gatepost.yaml
 
-Writes every share and every record anew under the active pepper. It may be interrupted and run
+Seals every share and every record again under the active pepper. It may be interrupted and run
 again. A pepper that nothing is sealed under any more may be removed from the configuration.";
 
 const FORGET_EXAMPLE: &str = "\
@@ -124,7 +124,7 @@ fn turn(arguments: &Arguments) -> Outcome {
     print(&match arguments.output {
         Output::Table => {
             let mut text =
-                format!("{} shares and {} records sealed anew\n", done.shares, done.records);
+                format!("{} shares and {} records sealed again\n", done.shares, done.records);
             for id in &done.ended {
                 text.push_str(&format!("pepper {id}: nothing is sealed under it any more\n"));
             }

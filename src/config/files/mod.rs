@@ -190,7 +190,7 @@ impl<'a> Loading<'a> {
 
     fn key_authorities(&mut self, issuer: &'a IssuerSource) -> Option<Option<Arc<Vec<u8>>>> {
         let KeySource::Remote(remote) = &issuer.keys else { return Some(None) };
-        // Read for each refresh; here, only that it can be read, and by whom.
+        // Read for each refresh; here, only its mode and that it can be read.
         if let Some(file) = &remote.bearer_file {
             // The kubelet chooses the mode of the service account's token.
             let may_be_exposed =

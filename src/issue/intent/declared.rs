@@ -47,7 +47,7 @@ impl Intent for DeclareApplication {
 
 impl DeclareApplication {
     /// The row of an application that was known before keeps its generation, so that its tokens
-    /// stay; one that was deleted begins anew.
+    /// stay; one that was deleted gets a new one.
     fn row(&self, known: Option<&Application>, now: UnixTime) -> Application {
         let live = known.filter(|row| row.ended.is_none());
         let declared = self.application.clone();

@@ -120,7 +120,7 @@ impl Intent for RewrapShare {
     }
 }
 
-/// Replaces a row that was sealed anew. One that is another by now stays as it is.
+/// Replaces a row that was sealed again. One that has changed since stays as it is.
 #[derive(Clone, Debug)]
 pub struct Replace<R> {
     /// Its key.

@@ -1,4 +1,4 @@
-//! Another active pepper: every share and every record is written anew under it.
+//! Another active pepper: every share and every record is sealed again under it.
 //!
 //! Owns the walk over what is sealed, in transactions of one row each, so that it can be
 //! interrupted and run again. A pepper ends only when nothing is sealed under it any more. Never

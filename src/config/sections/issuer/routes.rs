@@ -33,7 +33,7 @@ pub(in crate::config) fn routes(startup: &IssuerStartup, settings: &IssuerSettin
     paths.filter_map(route).collect()
 }
 
-/// Every path of every endpoint; that of the account pages stands for all below it.
+/// Every path of every endpoint; that of the account pages includes all below it.
 pub(super) fn paths_of(startup: &IssuerStartup) -> Vec<(Endpoint, String)> {
     let below = [
         (Endpoint::Authorize, "authorize"),

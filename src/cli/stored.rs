@@ -1,7 +1,7 @@
 //! The store of the issuer, opened by a command.
 //!
 //! Owns the configuration that names it, and the errors of a store that a command cannot open. Never
-//! makes a store: that is for `run`.
+//! makes a store: that is for `run` and `demo`.
 
 use std::path::{Path, PathBuf};
 
@@ -102,6 +102,13 @@ impl Stored {
         self.open_as(Role::Run)
     }
 
+    /// Makes the store, as the first start does.
+    pub(super) fn create(&self) -> Result<(), Failure> {
+        let open = self.open_or_create(Role::Run)?;
+        self.wait(open.store.close());
+        Ok(())
+    }
+
     fn open_as(&self, role: Role) -> Result<OpenStore, Failure> {
         let file = self.file();
         if !file.exists() {
@@ -109,6 +116,10 @@ impl Stored {
             let remedy = "no store: `gatepost run` makes it at its first start";
             return Err(Failure::negative(format!("{file}: {remedy}")));
         }
+        self.open_or_create(role)
+    }
+
+    fn open_or_create(&self, role: Role) -> Result<OpenStore, Failure> {
         let (Some(startup), Some(rotation)) = (&self.config.startup.issuer, self.rotation()) else {
             return Err(Failure::negative("no issuer configured"));
         };

@@ -24,26 +24,40 @@ const BODY_BYTES_MAX: usize = 16 << 20;
 /// Connection attempts before the introduction is dropped: five seconds.
 const ATTEMPTS_MAX: usize = 100;
 
-/// Starts the upstream on a port the kernel picks, and prints `introduction` once something
-/// listens on `public`.
-pub(super) fn start(public: SocketAddr, introduction: String) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let serve = async move {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        tokio::spawn(announce_when_ready(public, introduction));
-        let router = Router::new().fallback(echo).layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
-        axum::serve(listener, router).await
-    };
-    let run = move || {
-        if let Err(error) = runtime.block_on(serve) {
-            eprintln!("gatepost: the echo upstream: {error}");
-        }
-    };
-    std::thread::Builder::new().name("echo".to_owned()).spawn(run)?;
-    Ok(address)
+/// The upstream on a port that the kernel picked.
+pub(super) struct Echo {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Echo {
+    pub(super) fn bind() -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers on a thread of its own, and prints `introduction` once something listens on `public`.
+    pub(super) fn start(self, public: SocketAddr, introduction: String) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let serve = async move {
+            let listener = tokio::net::TcpListener::from_std(self.listener)?;
+            tokio::spawn(announce_when_ready(public, introduction));
+            let router = Router::new().fallback(echo).layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+            axum::serve(listener, router).await
+        };
+        let run = move || {
+            if let Err(error) = runtime.block_on(serve) {
+                eprintln!("gatepost: the echo upstream: {error}");
+            }
+        };
+        std::thread::Builder::new().name("echo".to_owned()).spawn(run).map(drop)
+    }
 }
 
 async fn announce_when_ready(public: SocketAddr, introduction: String) {

@@ -122,6 +122,44 @@ fn contract_issuer_cors_on_errors_too() {
 }
 
 #[test]
+fn contract_cors_of_a_route_may_be_the_origins_of_registered_applications() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let routes = "issuer: { url: 'https://api.example.com' }\nroutes:\n  - { path: /api/**, \
+                  access: { scopes: [read] }, cors: { origins: [applications] } }\n";
+    let sidecar = sandbox.start(&format!("state_dir: state\n{config}{routes}"));
+    let run = |arguments: &[&str]| {
+        let run = sidecar.sandbox.run(&[arguments, &["--config", "gatepost.yaml"]].concat());
+        assert_eq!(run.exit, 0, "{run:?}");
+        run.stdout
+    };
+    let shop = ("Origin", "https://shop.example");
+    let asked = [shop, ("Access-Control-Request-Method", "GET")];
+    let allowed = |origin: &str| {
+        let refused = sidecar.get("/api/a", &[("Origin", origin)]);
+        assert_eq!(refused.status, 401);
+        refused.field("access-control-allow-origin").map(str::to_owned)
+    };
+    assert_eq!(allowed(shop.1), None);
+    let created = run(&[
+        "app",
+        "create",
+        "--name",
+        "Shop",
+        "--strict",
+        "--redirect",
+        "https://shop.example/cb",
+    ]);
+    let id = created.lines().next().unwrap().strip_prefix("client_id=").unwrap();
+    assert_eq!(allowed(shop.1).as_deref(), Some(shop.1), "without a reload");
+    assert_eq!(allowed("https://other.example"), None);
+    let preflight = sidecar.connect().send(head("OPTIONS", "/api/a", &asked)).response_head();
+    assert_eq!(preflight.field("access-control-allow-origin"), Some(shop.1));
+    run(&["app", "delete", id]);
+    assert_eq!(allowed(shop.1), None);
+}
+
+#[test]
 fn contract_issuer_check_names_its_routes() {
     let sandbox = Sandbox::new();
     sandbox.write(

@@ -16,7 +16,7 @@ use crate::config::language::walk::{Mapping, Value};
 use crate::config::sections::identity::header_name;
 use crate::config::sections::method;
 use crate::decide::policy::{Methods, Preflight};
-use crate::decide::request::cors::Cors;
+use crate::decide::request::cors::{APPLICATIONS, Cors};
 use crate::decide::request::credential::KeySource;
 
 /// `cors` of a route.
@@ -40,7 +40,7 @@ static SECTION: Section =
 static ORIGINS: Key<OneOrMany<Text>> = Key::required(
     "origins",
     OneOrMany(Text, 1, 1_000),
-    "scheme://host[:port] each, or `*` without credentials",
+    "scheme://host[:port] each, `applications` for those of registered redirect URIs, or `*`, both without credentials",
 );
 
 static METHODS: Key<List<Parsed<Method>>> = Key::new(
@@ -76,6 +76,7 @@ pub(super) fn cors(
     value: &Value<'_>,
     route: &Methods,
     key_places: &[KeySource],
+    has_issuer: bool,
 ) -> Option<Arc<Cors>> {
     let section = value.section(&SECTION)?;
     let (origins, methods) = (section.read(&ORIGINS), section.written(&METHODS));
@@ -90,10 +91,9 @@ pub(super) fn cors(
     }
     let (credentials, max_age) = (section.read(&CREDENTIALS)?, section.read(&MAX_AGE)?);
     let (place, origins) = (section.find(&ORIGINS)?, origins?);
-    if origins.iter().any(|origin| **origin == *"applications") {
+    if !has_issuer && origins.iter().any(|origin| **origin == *APPLICATIONS) {
         place.mistake(
-            "\"applications\", the origins of registered redirect URIs, is not available in this \
-             version; list the origins",
+            "\"applications\", the origins of registered redirect URIs, needs issuer; list the origins",
         );
         return None;
     }

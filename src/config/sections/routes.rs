@@ -18,7 +18,7 @@ use crate::config::language::walk::types::{
 };
 use crate::config::language::walk::{Mapping, Value, suggest};
 use crate::config::sections::access::{ACCESS, Authenticators, access as access_of};
-use crate::config::sections::cors::{CORS, PREFLIGHT, cors, preflight};
+use crate::config::sections::cors::{CORS, PREFLIGHT, cors as cors_of, preflight};
 use crate::config::sections::end_streams::END_STREAMS;
 use crate::config::sections::issuer::routes::check_configured;
 use crate::config::sections::method;
@@ -315,7 +315,7 @@ fn compile(
     let limits = keys.find(&LIMITS).and_then(|value| limits(&value, known.limits));
     let upstream = upstream(keys, known.upstreams);
     let timeouts = keys.read(&TIMEOUTS);
-    let (cors, preflight) = browsers(keys, &methods, known.key_places);
+    let (cors, preflight) = browsers(keys, &methods, known);
     Some(Route {
         index,
         limits: limits.unwrap_or_default(),
@@ -343,15 +343,14 @@ fn compile(
 
 /// `cors` and `preflight`, both of the route or both of `defaults`. A default `cors` takes the methods
 /// of the route that inherits it.
-fn browsers(
-    keys: Keys<'_>,
-    methods: &Methods,
-    key_places: &[KeySource],
-) -> (Option<Arc<Cors>>, Preflight) {
+fn browsers(keys: Keys<'_>, methods: &Methods, known: Known<'_>) -> (Option<Arc<Cors>>, Preflight) {
     let sources = [Some(keys.own), keys.defaults].into_iter().flatten();
     let source = sources.into_iter().find(|section| section.has(&CORS) || section.has(&PREFLIGHT));
     let source = source.unwrap_or(keys.own);
-    let cors = source.find(&CORS).and_then(|value| cors(&value, methods, key_places));
+    // One with mistakes counts: each is reported once.
+    let has_issuer = known.authenticators.own.is_some() || known.authenticators.issuers_incomplete;
+    let cors = source.find(&CORS);
+    let cors = cors.and_then(|value| cors_of(&value, methods, known.key_places, has_issuer));
     let preflight = preflight(source, cors.as_ref());
     (cors, preflight)
 }

@@ -445,7 +445,7 @@ fn contract_issuer_the_default_headers_of_cors_have_those_of_keys() {
         let request = request
             .into_iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-        let fields = cors.preflight_fields(&request.collect());
+        let fields = cors.preflight_fields(&request.collect(), None);
         let allowed = fields.into_iter().find(|(name, _)| name == ACCESS_CONTROL_ALLOW_HEADERS);
         allowed.unwrap().1.to_str().unwrap().to_owned()
     };
@@ -455,8 +455,12 @@ fn contract_issuer_the_default_headers_of_cors_have_those_of_keys() {
     assert_eq!(headers(&route(basic, origin)), "authorization, content-type");
     let own = format!("{origin}, headers: [Content-Type]");
     assert_eq!(headers(&route(key, &own)), "content-type");
+    let with_issuer =
+        |cors: &str| format!("issuer: {{ url: 'https://api.example.com' }}\n{}", route(key, cors));
+    good(&with_issuer("origins: [applications, 'https://a.example']"));
+    bad(&route(key, "origins: [applications]"), &["routes[0].cors.origins|needs issuer"]);
     bad(
-        &route(key, "origins: [applications]"),
-        &["routes[0].cors.origins|not available in this version; list the origins"],
+        &with_issuer("origins: [applications], credentials: true"),
+        &["routes[0].cors.origins|cannot be combined with credentials: true"],
     );
 }

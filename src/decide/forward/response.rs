@@ -8,7 +8,7 @@ use http::HeaderMap;
 use crate::decide::gate::Evidence;
 use crate::decide::policy::Route;
 use crate::decide::rate_limit;
-use crate::decide::request::cors;
+use crate::decide::request::cors::{self, Registered};
 use crate::decide::response::ResponseHead;
 
 /// The response to an admitted request, and everything its fields are made of.
@@ -22,6 +22,8 @@ pub struct ResponseFields<'a> {
     pub route: &'a Route,
     /// The fields of the request.
     pub asked: &'a HeaderMap,
+    /// The origins of registered redirect URIs.
+    pub registered: Registered<'a>,
 }
 
 impl ResponseFields<'_> {
@@ -48,7 +50,7 @@ impl ResponseFields<'_> {
         }
         // Two answers to "which pages may read this" are one too many.
         if let Some(cors) = &self.route.cors {
-            for (name, value) in cors.fields(self.asked) {
+            for (name, value) in cors.fields(self.asked, self.registered) {
                 push(name.as_str().as_bytes(), value.as_bytes());
             }
         }

@@ -30,7 +30,7 @@ use crate::decide::principal::Principal;
 use crate::decide::rate_limit::LimitTable;
 use crate::decide::rejection::Rejection;
 use crate::decide::request::address::{Peer, TrustedProxies};
-use crate::decide::request::cors;
+use crate::decide::request::cors::{self, Registered};
 use crate::decide::request::credential::{
     self, CredentialKind, CredentialSources, Presented, Reading, TokenPlace,
 };
@@ -212,6 +212,12 @@ impl Gate {
         Decision { verdict, evidence }
     }
 
+    /// The origins of registered redirect URIs.
+    #[must_use]
+    pub fn registered_origins(&self) -> Registered<'_> {
+        self.stored.as_ref().map(Stored::origins)
+    }
+
     /// The checks behind path and route, cheapest first. The order is part of the contract: limits
     /// by address come before any signature work.
     fn decide(
@@ -226,7 +232,7 @@ impl Gate {
         match target.preflight {
             Preflight::Ordinary => {}
             Preflight::Answer(cors) => {
-                return Ok(Verdict::Preflight(cors.preflight_fields(headers)));
+                return Ok(Verdict::Preflight(cors.preflight_fields(headers, self.registered_origins())));
             }
             Preflight::Pass => {
                 // Forwarded preflights cost the upstream a request: limits by principal count them

@@ -14,6 +14,7 @@ use crate::decide::api_key::format::{self, Form, SecretKind};
 use crate::decide::api_key::{KeyError, KeyRing, VerifiedKey};
 use crate::decide::jwt::{FollowedKeys, VerifiedToken};
 use crate::decide::live::{Kind, Live, LiveError, Principals, RoleRules};
+use crate::decide::request::cors::KnownOrigins;
 
 /// The credentials of the store, and the rules that cut their scopes.
 #[derive(Clone)]
@@ -53,6 +54,12 @@ impl Stored {
     #[must_use]
     pub fn keys(&self) -> Arc<FollowedKeys> {
         Arc::clone(&self.keys)
+    }
+
+    /// The origins of registered redirect URIs.
+    #[must_use]
+    pub fn origins(&self) -> &dyn KnownOrigins {
+        &*self.live
     }
 
     /// `iss` of access tokens.

@@ -20,6 +20,7 @@ use arc_swap::{ArcSwap, Guard};
 use thiserror::Error;
 
 use crate::base::clock::UnixTime;
+use crate::decide::request::cors::KnownOrigins;
 use crate::decide::scope::ScopeSet;
 
 pub use principals::Principals;
@@ -223,6 +224,12 @@ impl Live {
 
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KnownOrigins for Live {
+    fn has_origin(&self, origin: &[u8]) -> bool {
+        self.read().is_origin(origin)
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Owns the origins that may read answers of a route, and the answer to a preflight. An attacker's
 //! page would like its origin reflected, or `null` (a sandboxed frame) believed: an origin is
-//! compared byte for byte with a list, and `null` can never be on it. Never authenticates: CORS
+//! compared byte for byte with a list or with the registered redirect URIs, and `null` can never be
+//! on either. Never authenticates: CORS
 //! protects users of browsers, the gate protects the API.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::header::{
@@ -37,12 +39,30 @@ pub enum Origins {
     Listed(Vec<Box<str>>),
 }
 
+/// The word for [`KnownOrigins`] in a list of origins.
+pub const APPLICATIONS: &str = "applications";
+
+/// The origins of registered redirect URIs.
+pub trait KnownOrigins: fmt::Debug + Sync {
+    /// Returns whether this is one, byte for byte.
+    fn has_origin(&self, origin: &[u8]) -> bool;
+}
+
+/// The origins of registered redirect URIs, where there is an issuer.
+pub type Registered<'a> = Option<&'a dyn KnownOrigins>;
+
 /// A `cors` setting that cannot be used.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum CorsError {
     /// `*` and `credentials: true`: every page could read every user's data.
     #[error("\"*\" cannot be combined with credentials: true; list the origins")]
     AnyWithCredentials,
+    /// `applications` and `credentials: true`: developers register redirect URIs by themselves.
+    #[error(
+        "\"applications\" cannot be combined with credentials: true: developers register redirect \
+         URIs; list the origins"
+    )]
+    ApplicationsWithCredentials,
     /// `null` is the origin of every sandboxed frame.
     #[error("\"null\" is not accepted as an origin: every sandboxed frame has it")]
     Null,
@@ -57,6 +77,8 @@ pub enum CorsError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cors {
     origins: Origins,
+    /// The origins of registered redirect URIs as well.
+    applications: bool,
     methods: Vec<Method>,
     headers: Vec<HeaderName>,
     credentials: bool,
@@ -80,20 +102,28 @@ impl Cors {
         if any && credentials {
             return Err(CorsError::AnyWithCredentials);
         }
+        let applications = origins.contains(&APPLICATIONS);
+        if applications && credentials {
+            return Err(CorsError::ApplicationsWithCredentials);
+        }
         let mut listed = Vec::with_capacity(origins.len());
-        for origin in origins.iter().filter(|origin| **origin != "*") {
+        for origin in origins.iter().filter(|origin| !["*", APPLICATIONS].contains(origin)) {
             listed.push(parse_origin(origin)?);
         }
         let origins = if any { Origins::Any } else { Origins::Listed(listed) };
-        Ok(Self { origins, methods, headers, credentials, max_age })
+        Ok(Self { origins, applications, methods, headers, credentials, max_age })
     }
 
     /// The fields for an answer to a request with these fields. `Vary` is set even when the origin
     /// is not allowed: a cache must not mix the two.
     #[must_use]
-    pub fn fields(&self, request: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    pub fn fields(
+        &self,
+        request: &HeaderMap,
+        registered: Registered<'_>,
+    ) -> Vec<(HeaderName, HeaderValue)> {
         let mut fields = vec![(VARY, HeaderValue::from_static("Origin"))];
-        if self.allow_origin(request, &mut fields) {
+        if self.allow_origin(request, registered, &mut fields) {
             fields.push((ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED)));
         }
         fields
@@ -102,11 +132,15 @@ impl Cors {
     /// The fields of the answer to a preflight. Where origin, method or a header is not allowed,
     /// the permission is absent and the browser refuses the request.
     #[must_use]
-    pub(crate) fn preflight_fields(&self, request: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    pub(crate) fn preflight_fields(
+        &self,
+        request: &HeaderMap,
+        registered: Registered<'_>,
+    ) -> Vec<(HeaderName, HeaderValue)> {
         let vary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
         let mut fields = vec![(VARY, HeaderValue::from_static(vary))];
         if self.takes_method(request) && self.takes_headers(request) {
-            let allowed = self.allow_origin(request, &mut fields);
+            let allowed = self.allow_origin(request, registered, &mut fields);
             if allowed {
                 self.push_permissions(&mut fields);
             }
@@ -123,13 +157,17 @@ impl Cors {
     fn allow_origin(
         &self,
         request: &HeaderMap,
+        registered: Registered<'_>,
         fields: &mut Vec<(HeaderName, HeaderValue)>,
     ) -> bool {
         let Some(origin) = single(request, &ORIGIN) else { return false };
+        let bytes = origin.as_bytes();
+        let is_registered =
+            || self.applications && registered.is_some_and(|known| known.has_origin(bytes));
         let answer = match &self.origins {
             Origins::Any => HeaderValue::from_static("*"),
             Origins::Listed(listed) => {
-                if !listed.iter().any(|one| one.as_bytes() == origin.as_bytes()) {
+                if !listed.iter().any(|one| one.as_bytes() == bytes) && !is_registered() {
                     return false;
                 }
                 origin.clone()
@@ -258,7 +296,7 @@ mod tests {
 
     #[track_caller]
     fn check_origin(origins: &[&str], origin: &str, expected: Option<&str>) {
-        let fields = cors(origins, false).fields(&request(&[("origin", origin)]));
+        let fields = cors(origins, false).fields(&request(&[("origin", origin)]), None);
         assert_eq!(value(&fields, &ACCESS_CONTROL_ALLOW_ORIGIN).as_deref(), expected, "{origin}");
         assert_eq!(value(&fields, &VARY).as_deref(), Some("Origin"));
     }
@@ -333,15 +371,44 @@ mod tests {
         assert_eq!(new(&["https://a.test:8443", "http://localhost:3000"], true), None);
     }
 
+    #[derive(Debug)]
+    struct Shop;
+
+    impl KnownOrigins for Shop {
+        fn has_origin(&self, origin: &[u8]) -> bool {
+            origin == b"https://shop.test"
+        }
+    }
+
+    #[test]
+    fn contract_cors_origins_of_applications_are_those_that_are_registered_now() {
+        let allowed = |cors: &Cors, origin: &str, registered: Registered<'_>| {
+            let fields = cors.fields(&request(&[("origin", origin)]), registered);
+            value(&fields, &ACCESS_CONTROL_ALLOW_ORIGIN)
+        };
+        let both = cors(&["applications", "https://a.test"], false);
+        assert_eq!(allowed(&both, "https://shop.test", Some(&Shop)).unwrap(), "https://shop.test");
+        assert_eq!(allowed(&both, "https://a.test", Some(&Shop)).unwrap(), "https://a.test");
+        for origin in ["null", "applications", "https://SHOP.test", "https://other.test"] {
+            assert_eq!(allowed(&both, origin, Some(&Shop)), None, "{origin}");
+        }
+        assert_eq!(allowed(&both, "https://shop.test", None), None, "no issuer");
+        let listed = cors(&["https://a.test"], false);
+        assert_eq!(allowed(&listed, "https://shop.test", Some(&Shop)), None);
+        let new = Cors::new(&["applications"], vec![], vec![], true, Duration::ZERO);
+        assert_eq!(new.err(), Some(CorsError::ApplicationsWithCredentials));
+    }
+
     #[test]
     fn contract_cors_a_preflight_gets_permission_only_for_all_it_asks() {
         let cors = cors(&["https://a.test"], true);
         let ask = |method: &str, headers: &str| {
-            cors.preflight_fields(&request(&[
+            let asked = request(&[
                 ("origin", "https://a.test"),
                 ("access-control-request-method", method),
                 ("access-control-request-headers", headers),
-            ]))
+            ]);
+            cors.preflight_fields(&asked, None)
         };
         let yes = ask("POST", "Authorization");
         assert_eq!(value(&yes, &ACCESS_CONTROL_ALLOW_METHODS).as_deref(), Some("GET, POST"));

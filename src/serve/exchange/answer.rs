@@ -83,7 +83,7 @@ fn form(shared: &Shared, account: &Account, asked: &Asked<'_>, no: No) -> (Answe
             (Answer::to_fault(fault, account.wire_request_id()), Ending::Fault(fault))
         }
     };
-    add_cors(&mut answer, &account.evidence, &asked.headers);
+    add_cors(&mut answer, account, &asked.headers);
     if let (Some(issuer), Some(endpoint)) = (shared.issuer.get(), asked.endpoint(account)) {
         answer.fields.extend(issuer.cors_fields(endpoint, &asked.method, &asked.headers));
     }
@@ -135,10 +135,11 @@ fn to_rejection(account: &Account, rejection: &Rejection) -> Answer {
 }
 
 /// A page may read why it was refused, where the route lets it read answers at all.
-fn add_cors(answer: &mut Answer, evidence: &Evidence, asked: &HeaderMap) {
-    let route = evidence.route.as_ref();
+fn add_cors(answer: &mut Answer, account: &Account, asked: &HeaderMap) {
+    let route = account.evidence.route.as_ref();
     if let Some(cors) = route.and_then(|route| route.cors.as_ref()) {
-        answer.fields.extend(cors.fields(asked));
+        let registered = account.snapshot.gate.registered_origins();
+        answer.fields.extend(cors.fields(asked, registered));
     }
 }
 

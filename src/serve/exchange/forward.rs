@@ -199,6 +199,7 @@ impl Job<'_> {
                 evidence: &account.evidence,
                 route,
                 asked: &asked.headers,
+                registered: account.snapshot.gate.registered_origins(),
             },
             is_head: asked.method == Method::HEAD,
             is_http11: asked.head.is_http11,

@@ -141,6 +141,7 @@ async fn run(asked: Asked, mut client: Client, mut upstream: pingora::protocols:
             evidence: &decision.evidence,
             route: permit.route(),
             asked: &fields,
+            registered: None,
         },
         is_head: asked.is_head,
         is_http11: asked.is_http11,

@@ -28,6 +28,7 @@ pub use model::{
     ConnectionCaps, Dynamic, FileReference, IntrospectionEndpoint, IssuerSettings, IssuerSource,
     IssuerStartup, KeyLocation, KeySource, ListenAddress, Listener, RemoteKeys, Startup,
 };
+pub use parse::{LoadedStartup, RunningIssuer};
 
 #[cfg(test)]
 mod tests;

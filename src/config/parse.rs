@@ -17,7 +17,7 @@ use crate::config::language::report::Report;
 use crate::config::language::walk::{Mapping, Value};
 use crate::config::language::yaml::{self, Budget};
 use crate::config::model::{
-    Config, Dynamic, IssuerSettings, IssuerSource, IssuerStartup, Listener,
+    Config, Dynamic, IssuerSettings, IssuerSource, IssuerStartup, Listener, Startup,
 };
 use crate::config::sections::access::{Authenticators, Own};
 use crate::config::sections::{
@@ -68,32 +68,126 @@ impl Config {
         bytes: &[u8],
         environment: Environment<'_>,
     ) -> Result<Self, Vec<Mistake>> {
+        Self::parse_beside(file, bytes, environment, RunningIssuer::AsConfigured)
+    }
+
+    /// The same for a process that runs: settings of the issuer that need a restart are those of
+    /// `running` in the dynamic part, and those of the file in [`Config::startup`].
+    ///
+    /// # Errors
+    /// Every mistake, in the order of the file.
+    pub fn parse_beside(
+        file: &Path,
+        bytes: &[u8],
+        environment: Environment<'_>,
+        running: RunningIssuer<'_>,
+    ) -> Result<Self, Vec<Mistake>> {
         let report = Report::new(file);
-        let config = read(&report, bytes, environment);
-        match config {
-            Some(config) if report.is_empty() => Ok(config),
+        let (startup, dynamic) = read(&report, bytes, environment, running);
+        match startup.zip(dynamic) {
+            Some((startup, dynamic)) if report.is_empty() => Ok(Self { startup, dynamic }),
             Some(_) | None => Err(report.into_mistakes()),
+        }
+    }
+
+    /// Reads the settings that need a restart, whatever mistakes the rest has, and returns these:
+    /// commands that ask a running process need no more than its admin listener.
+    ///
+    /// # Errors
+    /// Every mistake, where the settings cannot be read.
+    pub fn load_startup(
+        file: &Path,
+        disk: &dyn Disk,
+        environment: Environment<'_>,
+    ) -> Result<LoadedStartup, Vec<Mistake>> {
+        let report = Report::new(file);
+        let read = match disk.read(file, Budget::CONFIGURATION.bytes) {
+            Ok(content) => read(&report, &content.bytes, environment, RunningIssuer::AsConfigured),
+            Err(error) => {
+                report.add(Place::default(), "", format!("cannot read the file: {error}"));
+                (None, None)
+            }
+        };
+        let mistakes = report.into_mistakes();
+        let insecure_file_modes = read.1.is_some_and(|dynamic| dynamic.insecure_file_modes);
+        match read.0 {
+            Some(startup) => Ok(LoadedStartup { startup, insecure_file_modes, mistakes }),
+            None => Err(mistakes),
         }
     }
 }
 
-fn read(report: &Report, bytes: &[u8], environment: Environment<'_>) -> Option<Config> {
-    let mut root = yaml::parse(report, bytes, &Budget::CONFIGURATION)?;
-    expand(report, &mut root, environment);
-    let top = Value::root(report, &root).section(&sections::TOP)?;
-    let startup = process::startup(&top, environment);
-    let listeners = startup.as_ref().map(|startup| startup.listeners.as_slice());
-    let own = startup.as_ref().and_then(|startup| startup.issuer.clone());
-    let mut dynamic = dynamic(&top, listeners.unwrap_or_default(), own.as_deref())?;
-    dynamic.insecure = report.insecure();
-    Some(Config { startup: startup?, dynamic })
+/// The settings of a configuration that need a restart, which may have mistakes elsewhere.
+#[derive(Debug)]
+pub struct LoadedStartup {
+    /// The settings.
+    pub startup: Startup,
+    /// Secret files may be readable by others.
+    pub insecure_file_modes: bool,
+    /// The mistakes elsewhere.
+    pub mistakes: Vec<Mistake>,
 }
 
-fn dynamic(
-    top: &Mapping<'_>,
-    listeners: &[Listener],
-    issuer_startup: Option<&IssuerStartup>,
-) -> Option<Dynamic> {
+/// The issuer that the dynamic part of a configuration is read for.
+#[derive(Clone, Copy, Debug)]
+pub enum RunningIssuer<'a> {
+    /// That of the file.
+    AsConfigured,
+    /// That which the process was started with, as it was read last.
+    Started(Option<(&'a IssuerStartup, &'a IssuerSettings)>),
+}
+
+fn read(
+    report: &Report,
+    bytes: &[u8],
+    environment: Environment<'_>,
+    running: RunningIssuer<'_>,
+) -> (Option<Startup>, Option<Dynamic>) {
+    let Some(mut root) = yaml::parse(report, bytes, &Budget::CONFIGURATION) else {
+        return (None, None);
+    };
+    expand(report, &mut root, environment);
+    let Some(top) = Value::root(report, &root).section(&sections::TOP) else {
+        return (None, None);
+    };
+    let startup = process::startup(&top, environment);
+    let listeners = startup.as_ref().map(|startup| startup.listeners.as_slice());
+    let configured = startup.as_ref().and_then(|startup| startup.issuer.as_deref());
+    let own = match running {
+        RunningIssuer::AsConfigured => configured.map(|own| (own, issuer::settings(&top, None))),
+        RunningIssuer::Started(started) => started.map(|(own, settings)| {
+            // An issuer that the file has no more goes on until the restart, as it is.
+            let read = issuer::settings(&top, Some(&own.url));
+            (own, if issuer::is_configured(&top) { read } else { Some(settings.clone()) })
+        }),
+    };
+    let own = match own {
+        Some((startup, settings)) => settings
+            .map_or(OwnIssuer::Mistaken, |settings| OwnIssuer::There(startup, Box::new(settings))),
+        None if !issuer::is_configured(&top) => OwnIssuer::Absent,
+        None => match running {
+            RunningIssuer::AsConfigured => OwnIssuer::Mistaken,
+            RunningIssuer::Started(_) => OwnIssuer::Waiting,
+        },
+    };
+    let dynamic = dynamic(&top, listeners.unwrap_or_default(), own);
+    let dynamic = dynamic.map(|dynamic| Dynamic { insecure: report.insecure(), ..dynamic });
+    (startup, dynamic)
+}
+
+/// The built-in issuer of a dynamic part.
+enum OwnIssuer<'a> {
+    /// None is configured.
+    Absent,
+    /// It has mistakes, which were reported.
+    Mistaken,
+    /// It was added since the start.
+    Waiting,
+    /// It serves.
+    There(&'a IssuerStartup, Box<IssuerSettings>),
+}
+
+fn dynamic(top: &Mapping<'_>, listeners: &[Listener], own: OwnIssuer<'_>) -> Option<Dynamic> {
     let trusted_proxies = trusted_proxies::trusted_proxies(top);
     let insecure_file_modes = top.read(&sections::INSECURE_FILE_MODES)?;
     let upstreams = upstreams::upstreams(top);
@@ -101,8 +195,13 @@ fn dynamic(
     let token_places = issuers::token_places(top);
     token_places::check_keys(top, &token_places, &places);
     let (names, taken) = identity::names(top, &places, &token_places)?;
-    let issuers = issuers::issuers(top, &taken);
-    let own = issuer::settings(top);
+    let (is_mistaken, is_waiting) =
+        (matches!(own, OwnIssuer::Mistaken), matches!(own, OwnIssuer::Waiting));
+    let (issuer_startup, own) = match own {
+        OwnIssuer::There(startup, settings) => (Some(startup), Some(*settings)),
+        OwnIssuer::Absent | OwnIssuer::Mistaken | OwnIssuer::Waiting => (None, None),
+    };
+    let issuers = issuers::issuers(top, &taken, issuer_startup.map(|startup| &*startup.url));
     check_bearers(top, &places, &issuers, own.as_ref());
     let api_keys = api_keys::settings(top, &taken);
     issuer::check_peppers(top, &api_keys);
@@ -124,8 +223,8 @@ fn dynamic(
         key_places: &places,
         authenticators: Authenticators {
             issuers: &issuers,
-            issuers_incomplete: listed != issuers.len()
-                || (issuer::is_configured(top) && built_in.is_none()),
+            issuers_incomplete: listed != issuers.len() || is_mistaken,
+            own_waits: is_waiting,
             key_files: api_keys::has_files(top),
             own: built_in,
         },

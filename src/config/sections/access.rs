@@ -76,6 +76,8 @@ pub(in crate::config) struct Authenticators<'a> {
     pub(in crate::config) issuers: &'a [IssuerSource],
     /// True if `issuers` has members that could not be read, whose names are not known.
     pub(in crate::config) issuers_incomplete: bool,
+    /// True if the built-in issuer was added since the process started: it needs a restart.
+    pub(in crate::config) own_waits: bool,
     /// True if there are key files.
     pub(in crate::config) key_files: bool,
     /// The built-in issuer.
@@ -240,7 +242,9 @@ fn issuers(value: &Value<'_>, authenticators: Authenticators<'_>) -> Vec<Box<str
         if found.is_none() && known.iter().any(|source| source.settings.has_tenant(text)) {
             return Some(text.into());
         }
-        if found.is_none() && !authenticators.issuers_incomplete {
+        if found.is_none() && text == OWN_NAME && authenticators.own_waits {
+            item.mistake("the built-in issuer was added since the start: that needs a restart");
+        } else if found.is_none() && !authenticators.issuers_incomplete {
             let own = authenticators.own.map(|_| OWN_NAME);
             let names = known.iter().map(|source| source.settings.name.as_ref()).chain(own);
             item.mistake(format!("there is no issuer {text:?}; {}", suggest(text, names)));

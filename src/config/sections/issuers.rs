@@ -161,15 +161,21 @@ pub(in crate::config) fn listed(top: &Mapping<'_>) -> usize {
     top.find(&ISSUERS).and_then(|value| value.items().map(|items| items.len())).unwrap_or(0)
 }
 
-/// `issuers`, in the order of the file.
-pub(in crate::config) fn issuers(top: &Mapping<'_>, taken: &Taken) -> Vec<IssuerSource> {
+/// `issuers`, in the order of the file. `running` is the url of the built-in issuer that serves,
+/// which the file may have changed.
+pub(in crate::config) fn issuers(
+    top: &Mapping<'_>,
+    taken: &Taken,
+    running: Option<&str>,
+) -> Vec<IssuerSource> {
     let Some(value) = top.find(&ISSUERS) else { return Vec::new() };
-    let built_in = issuer::url(top);
+    let configured = issuer::url(top);
+    let built_in: Vec<&str> = configured.as_deref().into_iter().chain(running).collect();
     let mut issuers: Vec<IssuerSource> = Vec::new();
     for item in ISSUERS.items(&value) {
         let Some(section) = item.section(&ISSUER) else { continue };
         let Some(source) = source(&section, taken) else { continue };
-        check_built_in(&item, &source.settings, built_in.as_deref());
+        check_built_in(&item, &source.settings, &built_in);
         if issuers.iter().any(|other| is_same_issuer(&other.settings, &source.settings)) {
             item.mistake(format!("duplicate issuer {:?}", source.settings.issuer));
         } else if issuers.iter().any(|other| other.settings.name == source.settings.name) {
@@ -184,14 +190,14 @@ pub(in crate::config) fn issuers(top: &Mapping<'_>, taken: &Taken) -> Vec<Issuer
 }
 
 /// Checks that an entry does not pass for the built-in issuer.
-fn check_built_in(item: &Value<'_>, settings: &IssuerSettings, built_in: Option<&str>) {
-    let Some(url) = built_in else { return };
-    if *settings.issuer == *url || settings.has_tenant(url) {
+fn check_built_in(item: &Value<'_>, settings: &IssuerSettings, built_in: &[&str]) {
+    let is_it = |url: &&str| *settings.issuer == **url || settings.has_tenant(url);
+    if built_in.iter().any(is_it) {
         item.mistake(format!(
             "issuer {:?} is the built-in one (issuer.url), which needs no entry: remove this one",
             settings.issuer
         ));
-    } else if *settings.name == *OWN_NAME {
+    } else if *settings.name == *OWN_NAME && !built_in.is_empty() {
         item.mistake(format!(
             "{OWN_NAME:?} is the name of the built-in issuer; give this one another `name`"
         ));

@@ -119,11 +119,15 @@ pub(in crate::config) fn startup(top: &Mapping<'_>, state_dir: &Path) -> Option<
     Some(startup)
 }
 
-/// The part that a reload publishes, but for what [`complete`] adds.
-pub(in crate::config) fn settings(top: &Mapping<'_>) -> Option<IssuerSettings> {
+/// The part that a reload publishes, but for what [`complete`] adds; `started` is the url that a
+/// running process has, whatever the file says.
+pub(in crate::config) fn settings(
+    top: &Mapping<'_>,
+    started: Option<&Arc<str>>,
+) -> Option<IssuerSettings> {
     let value = top.find(&ISSUER)?;
     let section = value.section(&SECTION)?;
-    let url = address::url(&section);
+    let url = started.cloned().or_else(|| address::url(&section));
     let audience = section.read(&AUDIENCE).map(Arc::from).or_else(|| url.clone());
     let hosts = address::hosts(&section, url.as_deref());
     let pages = address::pages(&section);

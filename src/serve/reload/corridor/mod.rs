@@ -20,7 +20,8 @@ use crate::config::files::{self, FetchedSet, LastGood};
 use crate::config::language::yaml::Budget;
 use crate::config::snapshot::{Retained, Snapshot};
 use crate::config::{
-    Config, Dynamic, IntrospectionFiles, KeyLocation, KeySource, Materials, Mistake, Startup,
+    Config, Dynamic, IntrospectionFiles, IssuerStartup, KeyLocation, KeySource, Materials, Mistake,
+    RunningIssuer, Startup,
 };
 use crate::decide::gate::Stored;
 use crate::decide::revocation::Published;
@@ -223,12 +224,9 @@ impl Corridor {
         if fingerprint == self.fingerprint {
             return None;
         }
-        match Config::parse_bytes(&self.file, &bytes, &self.sources.environment) {
-            // The routes of the issuer come with the rest, and the issuer itself does not.
-            Ok(config) if config.startup.issuer != self.started.issuer => {
-                mistakes.push(issuer_changed(&self.file));
-                None
-            }
+        let started = self.started.issuer.as_deref().zip(self.dynamic.issuer.as_deref());
+        let (running, environment) = (RunningIssuer::Started(started), &self.sources.environment);
+        match Config::parse_beside(&self.file, &bytes, environment, running) {
             Ok(config) => Some((config, fingerprint)),
             Err(found) => {
                 mistakes.extend(found);
@@ -288,6 +286,8 @@ impl Corridor {
         let (dynamic, materials) = (Arc::clone(&self.dynamic), Arc::clone(&self.materials));
         let snapshot = Snapshot::compile(dynamic, materials, &self.retained, self.generation);
         self.retained.issuers = Arc::clone(&snapshot.gate.issuers);
+        // With its rules, so that the principals that were made with them serve on.
+        self.retained.stored = snapshot.gate.stored.clone();
         snapshot
     }
 }
@@ -329,19 +329,6 @@ fn read_config(file: &Path, sources: &Sources) -> Result<Vec<u8>, Mistake> {
     })
 }
 
-/// The mistake of a reload that changes what the issuer was started with.
-fn issuer_changed(file: &Path) -> Mistake {
-    Mistake {
-        file: file.to_owned(),
-        line: 0,
-        column: 0,
-        path: "issuer".to_owned(),
-        message: "issuer was added or removed, or its url, prefixes, account, store or safe_store \
-                  changed: that needs a restart, and the configuration before stays in force"
-            .to_owned(),
-    }
-}
-
 /// Every file a configuration names, and itself.
 fn files_of(file: &Path, startup: &Startup, dynamic: &Dynamic) -> BTreeSet<PathBuf> {
     let token = startup.admin.iter().filter_map(|admin| admin.token_file.as_ref());
@@ -380,8 +367,26 @@ fn differences(started: &Startup, wanted: &Startup) -> Vec<&'static str> {
         ("upstream_pool", *upstream_pool == wanted.upstream_pool),
         ("state_dir", *state_dir == wanted.state_dir),
         ("token_cache", *token_cache == wanted.token_cache),
-        // A reload that changes it is refused, so that it never differs.
-        ("issuer", *issuer == wanted.issuer),
+    ];
+    let compared = compared.into_iter().filter(|(_, same)| !same).map(|(name, _)| name);
+    compared.chain(issuer_differences(issuer.as_deref(), wanted.issuer.as_deref())).collect()
+}
+
+/// The settings of the issuer that differ; the issuer as a whole where it was added or removed.
+fn issuer_differences(
+    started: Option<&IssuerStartup>,
+    wanted: Option<&IssuerStartup>,
+) -> Vec<&'static str> {
+    let (Some(started), Some(wanted)) = (started, wanted) else {
+        return if started.is_some() == wanted.is_some() { Vec::new() } else { vec!["issuer"] };
+    };
+    let IssuerStartup { url, prefixes, account, store, peppers } = started;
+    let compared = [
+        ("issuer.url", *url == wanted.url),
+        ("issuer.prefixes", *prefixes == wanted.prefixes),
+        ("issuer.account", *account == wanted.account),
+        ("issuer.store", *store == wanted.store),
+        ("issuer.safe_store", *peppers == wanted.peppers),
     ];
     compared.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
 }

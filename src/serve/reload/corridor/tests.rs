@@ -226,16 +226,50 @@ fn contract_issuer_a_reload_does_not_change_what_needs_a_restart() {
     let disk = MemoryDisk::filled();
     disk.write("gatepost.yaml", &with(""));
     let (_, mut corridor) = corridor(&disk);
-    for issuer in [CONFIG.to_owned(), with("prefixes: [/o]"), with("account: /a")] {
-        disk.write("gatepost.yaml", &issuer);
+    let has = |snapshot: &Snapshot, path: &str| {
+        snapshot.dynamic.routes.routes().iter().any(|route| route.path.as_str() == path)
+    };
+    let other_url = with("").replace("api.example", "new.example");
+    for (issuer, needed) in [
+        (CONFIG.to_owned(), "issuer"),
+        (with("prefixes: [/o]"), "issuer.prefixes"),
+        (with("account: /a"), "issuer.account"),
+        (with("safe_store: { peppers: { p2: p2.key } }"), "issuer.safe_store"),
+        (other_url, "issuer.url"),
+    ] {
+        // The rest is published, and the issuer serves on as it was started.
+        let name = format!("beside-{needed}");
+        disk.write("gatepost.yaml", &issuer.replace("name: api,", &format!("name: '{name}',")));
         let walk = corridor.walk();
-        assert!(walk.snapshot.is_none());
-        assert_eq!(walk.mistakes.len(), 1);
-        assert!(walk.mistakes[0].message.contains("that needs a restart"));
+        assert_eq!((walk.mistakes, walk.restart_needed), (vec![], vec![needed]));
+        let snapshot = walk.snapshot.unwrap();
+        assert!(snapshot.dynamic.routes.routes().iter().any(|route| *route.name == *name));
+        assert_eq!(&*snapshot.dynamic.issuer.as_ref().unwrap().audience, "https://api.example");
+        assert!(has(&snapshot, "/oauth/token") && !has(&snapshot, "/o/token"), "{needed}");
     }
     disk.write("gatepost.yaml", &with("scopes: { stock: See stock }"));
     let walk = corridor.walk();
-    assert_eq!(walk.mistakes, []);
+    assert_eq!((walk.mistakes, walk.restart_needed), (vec![], vec![]));
     let issuer = walk.snapshot.unwrap().dynamic.issuer.clone().unwrap();
     assert_eq!(issuer.rules.scopes.known.to_string(), "stock");
+}
+
+#[test]
+fn contract_issuer_one_that_was_added_needs_a_restart() {
+    let disk = MemoryDisk::filled();
+    let (_, mut corridor) = corridor(&disk);
+    let added = format!("{CONFIG}issuer: {{ url: 'https://api.example' }}\n");
+    disk.write("gatepost.yaml", &added);
+    let walk = corridor.walk();
+    assert_eq!((walk.mistakes, walk.restart_needed), (vec![], vec!["issuer"]));
+    assert!(walk.snapshot.unwrap().dynamic.issuer.is_none());
+    // A route that names it waits, and with it the file.
+    disk.write(
+        "gatepost.yaml",
+        &added.replace("{ scopes: [read]", "{ issuers: [gatepost], scopes: [read]"),
+    );
+    let walk = corridor.walk();
+    assert!(walk.snapshot.is_none() && walk.restart_needed == ["issuer"]);
+    assert!(walk.mistakes[0].message.contains("needs a restart"), "{:?}", walk.mistakes);
+    assert!(walk.mistakes[0].line > 1 && walk.mistakes[0].path.contains("access.issuers"));
 }

@@ -110,6 +110,7 @@ struct Nothing;
 impl Followers for Nothing {
     fn reset(&mut self) {}
     fn loaded(&mut self) {}
+    fn abandoned(&mut self) {}
     fn apply(&mut self, _writes: &[Write]) {}
     fn uses(&mut self, _now: UnixTime) -> Vec<(Id, UnixTime)> {
         Vec::new()

@@ -5,7 +5,7 @@
 //! signs, and a key that was ended does neither from the next request on. Never decides when a key
 //! turns: that is [`life`](crate::issue::signing_key::life).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -84,7 +84,21 @@ struct State {
     rows: BTreeMap<Box<str>, rows::SigningKey>,
     opened: BTreeMap<Box<str>, Arc<SigningKey>>,
     vault: Option<Arc<Vault>>,
-    is_loading: bool,
+    /// While everything is loaded.
+    loading: Option<Loading>,
+}
+
+struct Loading {
+    /// The rows from before.
+    before: BTreeMap<Box<str>, rows::SigningKey>,
+    /// Keys whose end is in force and not stored: no row brings them back.
+    ended: BTreeSet<Box<str>>,
+}
+
+impl State {
+    fn is_ended(&self, kid: &Id) -> bool {
+        self.loading.as_ref().is_some_and(|loading| loading.ended.contains(&kid.0))
+    }
 }
 
 /// The signing keys of one store.
@@ -140,7 +154,7 @@ impl SigningKeys {
         self.change(store, KeyChange::Due, rules).await.map(drop)
     }
 
-    /// Makes a change of the set. A new key is generated only when one is needed.
+    /// Makes a change of the set that no caller asked for.
     ///
     /// # Errors
     /// [`KeysError`].
@@ -150,12 +164,26 @@ impl SigningKeys {
         change: KeyChange,
         rules: &Rotation,
     ) -> Result<Vec<rows::SigningKey>, KeysError> {
+        self.change_for(store, change, rules, &Caller::operator()).await
+    }
+
+    /// Makes a change of the set. A new key is generated only when one is needed.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub(crate) async fn change_for(
+        &self,
+        store: &Store,
+        change: KeyChange,
+        rules: &Rotation,
+        caller: &Caller,
+    ) -> Result<Vec<rows::SigningKey>, KeysError> {
         let intent = |new| ChangeKeys { change: change.clone(), rules: *rules, new };
         let mut new = None;
         // The second time has the key that the first one needed; a third serves a configuration
         // that another process changed in between.
         for _ in 0..3 {
-            let changed = store.run(intent(new.take()), Caller::operator()).await?;
+            let changed = store.run(intent(new.take()), caller.clone()).await?;
             match changed.outcome? {
                 KeysChanged::Keys(keys) => return Ok(keys),
                 KeysChanged::Needs(algorithm) => new = Some(self.generate(algorithm).await?),
@@ -210,13 +238,23 @@ impl SigningKeys {
     /// Everything is loaded from here on.
     fn reset(&self) {
         let mut state = self.lock();
-        (state.rows, state.is_loading) = (BTreeMap::new(), true);
+        let before = std::mem::take(&mut state.rows);
+        state.loading.get_or_insert(Loading { before, ended: BTreeSet::new() });
     }
 
     fn loaded(&self) {
         let mut state = self.lock();
-        state.is_loading = false;
+        state.loading = None;
         self.publish(&mut state);
+    }
+
+    fn abandoned(&self) {
+        let mut state = self.lock();
+        if let Some(Loading { before, ended }) = state.loading.take() {
+            state.rows = before;
+            state.rows.retain(|kid, _| !ended.contains(kid));
+            self.publish(&mut state);
+        }
     }
 
     /// Rows that were committed or loaded.
@@ -229,11 +267,12 @@ impl SigningKeys {
         for write in writes {
             match rows::SigningKey::of(write.values.clone()) {
                 Ok(row) if row.ended.is_some() => drop(state.rows.remove(&row.kid.0)),
+                Ok(row) if state.is_ended(&row.kid) => {}
                 Ok(row) => drop(state.rows.insert(row.kid.0.clone(), row)),
                 Err(error) => tracing::error!(%error, "store: a change is not in force"),
             }
         }
-        if !state.is_loading {
+        if state.loading.is_none() {
             self.publish(&mut state);
         }
     }
@@ -243,7 +282,10 @@ impl SigningKeys {
         if let Target::SigningKey(kid) = target {
             let mut state = self.lock();
             state.rows.remove(&kid.0);
-            self.publish(&mut state);
+            match &mut state.loading {
+                Some(loading) => drop(loading.ended.insert(kid.0.clone())),
+                None => self.publish(&mut state),
+            }
         }
     }
 }
@@ -282,6 +324,10 @@ impl KeysFollower {
 
     pub(crate) fn loaded(&self) {
         self.0.loaded();
+    }
+
+    pub(crate) fn abandoned(&self) {
+        self.0.abandoned();
     }
 
     pub(crate) fn apply(&self, writes: &[Write]) {
@@ -323,6 +369,9 @@ mod tests {
         }
         fn loaded(&mut self) {
             self.0.loaded();
+        }
+        fn abandoned(&mut self) {
+            self.0.abandoned();
         }
         fn apply(&mut self, writes: &[Write]) {
             self.0.apply(writes);
@@ -416,6 +465,27 @@ mod tests {
             keys.end(&Target::SigningKey(Id::from(&*first)));
             assert!(keys.active().is_none() && kids(&keys).is_empty());
             assert!(keys.followed().load().is_empty());
+            store.close().await;
+        });
+    }
+
+    #[test]
+    fn r1114_while_everything_is_loaded_the_keys_from_before_serve_and_ended_ones_do_not_return() {
+        let folder = tempfile::tempdir().unwrap();
+        block_on(async {
+            let (store, keys) = start(folder.path(), &TestClock::default()).await;
+            let first = signs(&keys);
+            keys.change(&store, KeyChange::Rotate, &RULES).await.unwrap();
+            let rows: Vec<_> = keys.lock().rows.values().cloned().collect();
+            keys.reset();
+            assert_eq!((signs(&keys), kids(&keys).len()), (first.clone(), 2));
+            keys.abandoned();
+            assert_eq!((signs(&keys), kids(&keys).len()), (first.clone(), 2), "the load failed");
+            keys.reset();
+            keys.end(&Target::SigningKey(Id::from(&*first)));
+            keys.apply(&rows.iter().map(Write::put).collect::<Vec<_>>());
+            keys.loaded();
+            assert!(keys.active().is_none() && kids(&keys).len() == 1);
             store.close().await;
         });
     }

@@ -237,6 +237,11 @@ impl Followers for IssuerFollowers {
         self.live.loaded();
     }
 
+    fn abandoned(&mut self) {
+        self.keys.abandoned();
+        self.live.abandoned();
+    }
+
     fn apply(&mut self, writes: &[Write]) {
         self.keys.apply(writes);
         self.live.apply(writes);

@@ -71,6 +71,10 @@ impl Followers for LiveFollower {
         }
     }
 
+    fn abandoned(&mut self) {
+        self.loading = None;
+    }
+
     fn apply(&mut self, writes: &[Write]) {
         let mut changes = Vec::with_capacity(writes.len());
         for write in writes {

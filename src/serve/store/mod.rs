@@ -47,6 +47,9 @@ pub trait Followers: Send + 'static {
     /// Everything is loaded: from here on it is in force.
     fn loaded(&mut self);
 
+    /// The load failed: what was known before stays in force, and changes take effect again.
+    fn abandoned(&mut self);
+
     /// Rows that were committed, or that must be in force although they cannot be.
     fn apply(&mut self, writes: &[Write]);
 
@@ -136,7 +139,8 @@ pub struct Listing {
     pub since: Option<(&'static str, UnixTime)>,
     /// The first columns of the last row of the page before; empty for the first page.
     pub after: Vec<Value>,
-    /// At most so many rows; [`LISTED_MAX`] is the limit.
+    /// At most this many rows; one more than [`LISTED_MAX`] is the limit, which shows whether there
+    /// is a next page.
     pub limit: u32,
 }
 

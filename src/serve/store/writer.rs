@@ -89,7 +89,7 @@ impl<B: Backend> Writer<B> {
         }
     }
 
-    /// Gives the followers every row that they follow.
+    /// Gives the followers every row that they follow. After a failure they go on with what they had.
     pub(crate) async fn load(&mut self) -> Result<(), Failure> {
         self.version = self.backend.version().await?;
         let (number, at) = self.backend.last().await?;
@@ -97,6 +97,17 @@ impl<B: Backend> Writer<B> {
         self.followers.reset();
         // The rows do not have them yet, and are not to bring back what they end.
         self.end_owed(|_| true);
+        if let Err(failure) = self.load_tables().await {
+            self.followers.abandoned();
+            return Err(failure);
+        }
+        self.followers.loaded();
+        self.seen = number;
+        self.watch.series.up.set(1);
+        Ok(())
+    }
+
+    async fn load_tables(&mut self) -> Result<(), Failure> {
         let mut loaded = 0;
         for table in Table::ALL.into_iter().filter(|table| table.is_followed()) {
             let mut after = None;
@@ -115,9 +126,6 @@ impl<B: Backend> Writer<B> {
                 }
             }
         }
-        self.followers.loaded();
-        self.seen = number;
-        self.watch.series.up.set(1);
         Ok(())
     }
 

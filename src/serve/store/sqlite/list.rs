@@ -43,6 +43,6 @@ fn statement(asked: &Listing) -> (String, Vec<Value>) {
     }
     let holds = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
     let (table, columns) = (asked.table.name(), columns.join(", "));
-    let limit = asked.limit.min(LISTED_MAX);
+    let limit = asked.limit.min(LISTED_MAX + 1);
     (format!("SELECT {columns} FROM {table} WHERE {holds} ORDER BY {keys} LIMIT {limit}"), bound)
 }

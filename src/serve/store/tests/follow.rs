@@ -82,6 +82,28 @@ fn uses_are_handed_over_once_and_a_later_one_again() {
 }
 
 #[test]
+fn contract_after_a_load_that_failed_changes_take_effect_at_once_again() {
+    let live = Arc::new(Live::default());
+    let mut follower = LiveFollower::new(Arc::clone(&live));
+    let mut memory = crate::issue::intent::memory::Memory::default();
+    let ada = memory.run(&person("ada"), UnixTime(START)).unwrap();
+    let key = memory.run(&key("ada", 1), UnixTime(START)).unwrap();
+    let is_good = || {
+        let (set, now) = (live.load(), UnixTime(START));
+        set.find(Kind::Key, &sha256(b"1"), now).is_some_and(|found| found.is_ok())
+    };
+    follower.apply(&[Write::put(&ada), Write::put(&key)]);
+    assert!(is_good());
+    follower.reset();
+    follower.apply(&[Write::put(&ada)]);
+    follower.abandoned();
+    assert!(is_good(), "what was known before");
+    let ended = memory.run(&revoke(1), UnixTime(START)).unwrap();
+    follower.apply(&[Write::put(&ended)]);
+    assert!(!is_good());
+}
+
+#[test]
 fn contract_all_grants_of_an_application_end_in_one_transaction_however_many() {
     use crate::issue::intent::Act;
     use crate::issue::intent::applications::{Turn, TurnApplication};

@@ -63,6 +63,10 @@ impl Followers for Heard {
         self.add("loaded".to_owned());
     }
 
+    fn abandoned(&mut self) {
+        self.add("abandoned".to_owned());
+    }
+
     fn apply(&mut self, writes: &[Write]) {
         for write in writes.iter().filter(|write| write.table.is_followed()) {
             let Value::Text(id) = &write.values[0] else { panic!("ids are texts") };

@@ -58,9 +58,10 @@ pub async fn restore(backup: &Path, path: &Path, now: UnixTime) -> Result<Restor
     // The backup is the copy from before.
     schema::migrate_without_copy(&mut connection, &fresh, schema::MIGRATIONS).await?;
     let mut restored = Restored::default();
-    if path.exists() {
+    if let Some(known) = last_known(path).map_err(|error| system(&error))? {
         let at = i64::try_from(now.0).unwrap_or(i64::MAX);
-        ends::apply(&mut connection, path, at, &mut restored).await;
+        ends::apply(&mut connection, &known, at, &mut restored).await;
+        restored.replaced = Some(known).filter(|known| known != path);
     }
     finish(&mut connection, now).await.map_err(|error| system(&error))?;
     connection.close().await.map_err(|error| system(&error))?;
@@ -90,18 +91,40 @@ async fn finish(connection: &mut SqliteConnection, now: UnixTime) -> Result<(), 
     transaction.commit().await
 }
 
-/// Moves the store and its log away, to a name that is free.
+/// The store that knows what has ended: that in its place, or else the last one that was set aside.
+/// A restore that was interrupted between setting aside and putting in place leaves no other.
+fn last_known(path: &Path) -> std::io::Result<Option<PathBuf>> {
+    if path.exists() {
+        return Ok(Some(path.to_owned()));
+    }
+    let replaced = (1..).map(|number| replaced(path, number)).take_while(|one| one.exists());
+    let last = replaced.last();
+    last.as_ref().map_or(Ok(()), |last| move_logs(path, last))?;
+    Ok(last)
+}
+
+fn replaced(path: &Path, number: u32) -> PathBuf {
+    beside(path, &format!("replaced-{number}"))
+}
+
+/// Moves the store and then its log away, to a name that is free.
 fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-    let name = |number: u32| beside(path, &format!("replaced-{number}"));
+    let name = |number| replaced(path, number);
     let to = (1..).map(name).find(|to| !to.exists()).unwrap_or_else(|| name(0));
+    fs::rename(path, &to)?;
+    move_logs(path, &to)?;
+    Ok(to)
+}
+
+/// Moves the log of a store that was moved.
+fn move_logs(path: &Path, to: &Path) -> std::io::Result<()> {
     for ending in ["-wal", "-shm"] {
         let log = PathBuf::from(format!("{}{ending}", path.display()));
         if log.exists() {
             fs::rename(log, format!("{}{ending}", to.display()))?;
         }
     }
-    fs::rename(path, &to)?;
-    Ok(to)
+    Ok(())
 }
 
 /// Removes what an interrupted restore has left.
@@ -241,6 +264,19 @@ mod tests {
             assert_eq!((&*restored.not_applied, &*restored.alive_again), (&[][..], &[][..]));
             assert!(!has_key(folder.path()), "and the same backup a second time");
         }
+    }
+
+    #[test]
+    fn contract_restore_that_was_interrupted_applies_the_ends_of_the_store_that_was_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = block_on(backed_up(folder.path()));
+        block_on(change(&path, "UPDATE credentials SET ended = 1"));
+        // As after a kill behind the first rename.
+        let aside = replaced(&path, 1);
+        fs::rename(&path, &aside).unwrap();
+        let restored = block_on(restore(&copy, &path, UnixTime(START))).unwrap();
+        assert_eq!((restored.ended, restored.replaced), (1, Some(aside)));
+        assert!(!has_key(folder.path()));
     }
 
     #[test]

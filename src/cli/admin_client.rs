@@ -18,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::base::secret::Secret;
-use crate::cli::{Failure, loading};
+use crate::cli::Failure;
+use crate::cli::loading::{self, AdminWay};
 use crate::config::ListenAddress;
 
 /// Longer than the slowest answer: a reload reads every file again, and a key server may take 30 s.
@@ -44,18 +45,18 @@ pub(super) struct Response {
 impl AdminClient {
     /// The listener of the configuration in `file`.
     pub(super) fn from_config(file: &Path) -> Result<Self, Failure> {
-        let (admin, token) = loading::load_admin(file)?;
+        let way = loading::load_admin(file)?;
         let missing = || {
             let file = file.display();
             Failure::negative(format!(
                 "{file}: no admin listener configured: add `admin: {{ address: ... }}`"
             ))
         };
-        Ok(Self { address: admin.ok_or_else(missing)?.address, token })
+        way.map(Self::new).ok_or_else(missing)
     }
 
-    /// A listener at this address.
-    pub(super) fn new(address: ListenAddress, token: Option<Secret<String>>) -> Self {
+    /// A listener that is reached this way.
+    pub(super) fn new(AdminWay { address, token }: AdminWay) -> Self {
         Self { address, token }
     }
 

@@ -22,6 +22,15 @@ const COLUMNS: [(&str, &str); 7] = [
     ("APPROVED", "approved"),
 ];
 
+const UPDATE_EXAMPLE: &str = "\
+Examples:
+  gatepost app update CLIENT_ID --name 'New name' --config gatepost.yaml
+  gatepost app update CLIENT_ID --redirect https://a.example/cb --redirect https://b.example/cb \
+--config gatepost.yaml
+  gatepost app update CLIENT_ID --access-lifetime 60d --introspect true --config gatepost.yaml
+
+Only what is given changes. A list that is given replaces the one before.";
+
 /// `app ...`.
 #[derive(Debug, Subcommand)]
 pub(super) enum AppCommand {
@@ -36,6 +45,9 @@ pub(super) enum AppCommand {
     /// Show one application with its secrets' ids
     #[command(after_help = "Example:\n  gatepost app show CLIENT_ID --config gatepost.yaml")]
     Show(One),
+    /// Change the description of an application; its tokens and secrets stay
+    #[command(after_help = UPDATE_EXAMPLE)]
+    Update(Update),
     /// Approve an application: its consent page no longer says that it is not reviewed
     #[command(after_help = "Example:\n  gatepost app approve CLIENT_ID --config gatepost.yaml")]
     Approve(One),
@@ -116,6 +128,9 @@ pub(super) struct Create {
     /// Scope that it may have; repeatable [default: every scope]
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
+    /// Lifetime of its access tokens [default: that of its profile]
+    #[arg(long, value_name = "DURATION")]
+    access_lifetime: Option<String>,
     /// No consent page
     #[arg(long)]
     first_party: bool,
@@ -124,6 +139,84 @@ pub(super) struct Create {
     introspect: bool,
     #[command(flatten)]
     common: Common,
+}
+
+/// Arguments of `app update`.
+#[derive(Debug, Args)]
+pub(super) struct Update {
+    #[command(flatten)]
+    one: One,
+    /// Name on the consent page
+    #[arg(long)]
+    name: Option<String>,
+    /// Home page, or none
+    #[arg(long, value_name = "URL|none")]
+    site: Option<String>,
+    /// The application sends PKCE with S256
+    #[arg(long, conflicts_with = "compat")]
+    strict: bool,
+    /// Server-side application without PKCE
+    #[arg(long)]
+    compat: bool,
+    /// Redirect URI; repeatable, or none
+    #[arg(long = "redirect", value_name = "URI|none")]
+    redirect_uris: Vec<String>,
+    /// Grant type; repeatable
+    #[arg(long = "grant", value_name = "GRANT")]
+    grants: Vec<String>,
+    /// Scope that it may have; repeatable, or all
+    #[arg(long = "scope", value_name = "SCOPE|all")]
+    scopes: Vec<String>,
+    /// Lifetime of its access tokens, or default: that of its profile
+    #[arg(long, value_name = "DURATION|default")]
+    access_lifetime: Option<String>,
+    /// No consent page
+    #[arg(long, value_name = "BOOL")]
+    first_party: Option<bool>,
+    /// May use the introspection endpoint
+    #[arg(long, value_name = "BOOL")]
+    introspect: Option<bool>,
+}
+
+impl Update {
+    /// The members that change.
+    fn body(&self) -> Result<Value, Failure> {
+        let mut body = serde_json::Map::new();
+        let mut set = |member: &str, value: Option<Value>| {
+            body.extend(value.map(|value| (member.to_owned(), value)));
+        };
+        let text = |text: &Option<String>, none: &str| {
+            text.as_ref().map(|text| if text == none { Value::Null } else { json!(text) })
+        };
+        let list = |list: &[String], word: &str, value: Value| match list {
+            [] => None,
+            [one] if one == word => Some(value),
+            list => Some(json!(list)),
+        };
+        set("name", self.name.as_ref().map(|name| json!(name)));
+        set("site", text(&self.site, "none"));
+        set("profile", self.strict.then(|| json!("strict")));
+        set("profile", self.compat.then(|| json!("compat")));
+        set("redirect_uris", list(&self.redirect_uris, "none", json!([])));
+        set("grants", list(&self.grants, "", json!([])));
+        set("scopes", list(&self.scopes, "all", Value::Null));
+        set("access_lifetime", self.access_lifetime.as_deref().map(lifetime).transpose()?);
+        set("first_party", self.first_party.map(Value::from));
+        set("introspect", self.introspect.map(Value::from));
+        if body.is_empty() {
+            return Err(Failure::usage("no change is given: see gatepost app update --help"));
+        }
+        Ok(Value::Object(body))
+    }
+}
+
+/// `--access-lifetime`, in seconds.
+fn lifetime(text: &str) -> Result<Value, Failure> {
+    if text == "default" {
+        return Ok(Value::Null);
+    }
+    let read = parse_duration(text).map(|duration| json!(duration.as_secs()));
+    read.map_err(|error| Failure::usage(format!("--access-lifetime: {error}")))
 }
 
 pub(super) fn run(command: &AppCommand) -> Outcome {
@@ -136,8 +229,9 @@ pub(super) fn run(command: &AppCommand) -> Outcome {
             let shown = common.desk()?.get(&format!("/apps/{}", segment(id)))?;
             print_one(common.output, &shown, crate::cli::answer::outline)?;
         }
-        AppCommand::Approve(one) => turn(one, "approve")?,
-        AppCommand::Revoke(one) => turn(one, "revoke")?,
+        AppCommand::Update(arguments) => update(arguments)?,
+        AppCommand::Approve(one) => turn(one, ("approve", "approved"))?,
+        AppCommand::Revoke(one) => turn(one, ("revoke", "every token ended"))?,
         AppCommand::Secret(SecretCommand::Add { one, end_old_after }) => {
             add_secret(one, end_old_after.as_deref())?;
         }
@@ -165,6 +259,7 @@ fn create(arguments: &Create) -> Result<(), Failure> {
         "redirect_uris": arguments.redirect_uris,
         "grants": optional(&arguments.grants),
         "scopes": optional(&arguments.scopes),
+        "access_lifetime": arguments.access_lifetime.as_deref().map(lifetime).transpose()?,
         "first_party": arguments.first_party,
         "introspect": arguments.introspect,
     });
@@ -182,10 +277,17 @@ fn credentials(made: &Value) -> String {
     lines
 }
 
-fn turn(one: &One, act: &str) -> Result<(), Failure> {
+fn update(arguments: &Update) -> Result<(), Failure> {
+    let (one, body) = (&arguments.one, arguments.body()?);
+    let changed = one.common.desk()?.post(&format!("/apps/{}", segment(&one.id)), &body)?;
+    print_one(one.common.output, &changed, crate::cli::answer::outline)
+}
+
+/// Does something, and confirms it.
+fn turn(one: &One, (act, done): (&str, &str)) -> Result<(), Failure> {
     let target = format!("/apps/{}/{act}", segment(&one.id));
     let changed = one.common.desk()?.post(&target, &json!({}))?;
-    print_one(one.common.output, &changed, |_| format!("{}: {act}\n", escape(&one.id)))
+    print_one(one.common.output, &changed, |_| format!("{}: {done}\n", escape(&one.id)))
 }
 
 fn add_secret(one: &One, end_old_after: Option<&str>) -> Result<(), Failure> {

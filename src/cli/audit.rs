@@ -14,7 +14,7 @@ Examples:
   gatepost audit --config gatepost.yaml --subject ada --output json";
 
 /// The columns of a list.
-const COLUMNS: [(&str, &str); 7] = [
+const COLUMNS: [(&str, &str); 8] = [
     ("TIME", "time"),
     ("ACT", "act"),
     ("ACTOR", "actor"),
@@ -22,6 +22,7 @@ const COLUMNS: [(&str, &str); 7] = [
     ("APPLICATION", "application"),
     ("CREDENTIAL", "credential"),
     ("ADDRESS", "address"),
+    ("REQUEST", "request"),
 ];
 
 /// Arguments of `audit`.

@@ -5,8 +5,9 @@
 use std::path::Path;
 
 use crate::base::clock::Clock;
-use crate::cli::{Exit, Outcome, loading, print};
+use crate::cli::{Exit, Failure, Outcome, loading, print};
 use crate::config::{Config, Materials};
+use crate::serve::issuer::open::{StartError, read_peppers};
 
 pub(super) const EXAMPLE: &str = "\
 Example:
@@ -17,6 +18,7 @@ Exit 0, or 78 when there are mistakes.";
 
 pub(super) fn run(path: &Path) -> Outcome {
     let (config, materials) = loading::load(path)?;
+    check_peppers(&config)?;
     for setting in &config.dynamic.insecure {
         eprintln!("gatepost: {}: warning: insecure setting enabled: {setting}", path.display());
     }
@@ -28,6 +30,18 @@ pub(super) fn run(path: &Path) -> Outcome {
         print(&format!("{}: {}", path.display(), of_issuer(&issuer.url, &config)))?;
     }
     Ok(Exit::Success)
+}
+
+/// Reads the peppers of the issuer, as a start does: whether the store needs another one, only the
+/// store knows.
+fn check_peppers(config: &Config) -> Result<(), Failure> {
+    let peppers = config.startup.issuer.as_ref().and_then(|issuer| issuer.peppers.as_ref());
+    let insecure = config.dynamic.insecure_file_modes;
+    let read = peppers.map(|files| read_peppers(files, insecure)).transpose();
+    read.map(drop).map_err(|error| match error {
+        StartError::Mistakes(mistakes) => Failure::Mistakes(mistakes),
+        other => Failure::fault(other.to_string()),
+    })
 }
 
 fn summary(config: &Config, materials: &Materials) -> String {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::base::secret::Secret;
 use crate::cli::Failure;
-use crate::config::{Admin, Config, Materials, files};
+use crate::config::{Config, ListenAddress, LoadedStartup, Materials, Startup, files};
 use crate::serve::admin;
 use crate::serve::reload::{self, Sources};
 
@@ -22,20 +22,54 @@ pub(super) fn load_config(path: &Path) -> Result<Config, Failure> {
     Config::load(path, &*sources.disk, &sources.environment).map_err(Failure::Mistakes)
 }
 
-/// The admin listener and its token. Reads no other file: `status` must work beside a broken key
-/// file.
-pub(super) fn load_admin(path: &Path) -> Result<(Option<Admin>, Option<Secret<String>>), Failure> {
+/// The way to the admin listener of the running process.
+#[derive(Debug)]
+pub(super) struct AdminWay {
+    /// The address.
+    pub(super) address: ListenAddress,
+    /// The token that it demands.
+    pub(super) token: Option<Secret<String>>,
+}
+
+/// The admin listener and its token; `None` without one. Reads no other file, and needs no more of
+/// the configuration than these settings: `status` and `revoke` must work beside a broken key file,
+/// and beside mistakes that an editor has just made.
+pub(super) fn load_admin(path: &Path) -> Result<Option<AdminWay>, Failure> {
     let sources = Sources::of_the_process();
-    let config = load_config(path)?;
-    let Some(listener) = config.startup.admin else { return Ok((None, None)) };
-    let exposed = config.dynamic.insecure_file_modes;
-    let token = files::admin_token(&listener, exposed, &*sources.disk);
+    let startup = Config::load_startup(path, &*sources.disk, &sources.environment);
+    let LoadedStartup { startup, insecure_file_modes, mistakes } =
+        startup.map_err(Failure::Mistakes)?;
+    if !mistakes.is_empty() {
+        let (file, count) = (path.display(), mistakes.len());
+        let plural = if count == 1 { "mistake" } else { "mistakes" };
+        eprintln!(
+            "gatepost: warning: {file} has {count} {plural}, which `gatepost check` prints: the \
+             running process has another version"
+        );
+    }
+    admin_way(&startup, insecure_file_modes, &sources)
+}
+
+/// The way to the admin listener of these settings.
+pub(super) fn admin_way(
+    startup: &Startup,
+    insecure_file_modes: bool,
+    sources: &Sources,
+) -> Result<Option<AdminWay>, Failure> {
+    let Some(listener) = &startup.admin else { return Ok(None) };
+    let token = files::admin_token(listener, insecure_file_modes, &*sources.disk);
     let token = token.map_err(|mistake| Failure::Mistakes(vec![mistake]))?;
-    // With an issuer the process demands one that it has made.
-    let made = || {
-        let has_issuer = config.startup.issuer.is_some();
-        has_issuer.then(|| admin::token::read(&config.startup.state_dir).ok()).flatten()
+    let address = listener.address.clone();
+    if token.is_some() {
+        return Ok(Some(AdminWay { address, token }));
+    }
+    // With an issuer the process demands a token that it has made, which is for its socket alone.
+    let token = admin::token::read(&startup.state_dir).ok();
+    let socket = admin::own_socket(&startup.state_dir);
+    let socket = socket.filter(|socket| startup.issuer.is_some() || socket.exists());
+    let address = match (address, socket) {
+        (ListenAddress::Tcp(_), Some(socket)) => ListenAddress::Unix(socket),
+        (address, _) => address,
     };
-    let token = token.or_else(made);
-    Ok((Some(listener), token))
+    Ok(Some(AdminWay { address, token }))
 }

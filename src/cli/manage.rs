@@ -11,42 +11,44 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::base::clock::{UnixTime, parse_duration, parse_instant};
-use crate::base::secret::Secret;
 use crate::cli::admin_client::AdminClient;
 use crate::cli::answer::{document, unexpected};
 use crate::cli::stored::{Output, Stored, table};
-use crate::cli::{Failure, escape, print};
+use crate::cli::{Failure, escape, loading, print};
+use crate::config::files::LastGood;
 use crate::config::{IssuerSettings, files};
-use crate::serve::issuer::manage::{Call, Manager, Reply};
+use crate::decide::api_key::KeyRing;
+use crate::serve::issuer::manage::{Call, Manager, Reply, request_id};
 use crate::serve::reload::Sources;
 use crate::serve::store::Caller;
 
 /// The administration of one configuration.
 pub(super) struct Desk {
     listener: Option<AdminClient>,
-    stored: Stored,
-    settings: Arc<IssuerSettings>,
+    /// The store, or the mistakes of a configuration that keep a command from opening it.
+    stored: Result<(Stored, Arc<IssuerSettings>), Failure>,
 }
 
 impl Desk {
     /// Reads the configuration, and no other file but the admin token.
     pub(super) fn open(file: &Path) -> Result<Self, Failure> {
-        let stored = Stored::of(file)?;
+        let stored = match Stored::of(file) {
+            Ok(stored) => stored,
+            // A running process has another version of the configuration.
+            Err(mistakes @ Failure::Mistakes(_)) => {
+                let listener = loading::load_admin(file)?.map(AdminClient::new);
+                return Ok(Self { listener, stored: Err(mistakes) });
+            }
+            Err(failure) => return Err(failure),
+        };
         let config = stored.config();
         let settings = config.dynamic.issuer.clone();
         let settings = settings.ok_or_else(|| Failure::negative("no issuer configured"))?;
-        let listener = match &config.startup.admin {
-            Some(admin) => {
-                let exposed = config.dynamic.insecure_file_modes;
-                let disk = &*Sources::of_the_process().disk;
-                let token = files::admin_token(admin, exposed, disk);
-                let token = token.map_err(|mistake| Failure::Mistakes(vec![mistake]))?;
-                let token = token.or_else(|| made_token(&config.startup.state_dir));
-                Some(AdminClient::new(admin.address.clone(), token))
-            }
-            None => None,
+        let way = {
+            let exposed = config.dynamic.insecure_file_modes;
+            loading::admin_way(&config.startup, exposed, &Sources::of_the_process())?
         };
-        Ok(Self { listener, stored, settings })
+        Ok(Self { listener: way.map(AdminClient::new), stored: Ok((stored, settings)) })
     }
 
     /// Sends GET.
@@ -93,20 +95,38 @@ impl Desk {
         outcome(reply.status, reply.body, || Failure::fault("internal error"))
     }
 
+    /// The keys of the key files, for the one call that compares with them. Files with mistakes do not
+    /// keep a command from the store: the next start compares again.
+    fn filed(stored: &Stored, path: &[&str]) -> Arc<KeyRing> {
+        if path != ["keys", "import"] {
+            return Arc::default();
+        }
+        let dynamic = &stored.config().dynamic;
+        let disk = Sources::of_the_process().disk;
+        let (materials, _) = files::load(dynamic, &mut LastGood::default(), &*disk);
+        materials.map(|materials| materials.key_ring).unwrap_or_default()
+    }
+
     /// No process answers: the store is opened here.
     fn on_the_store(&self, method: &Method, target: &str, body: &[u8]) -> Result<Reply, Failure> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let path: Vec<_> = path.split('/').skip(1).map(decode).collect();
         let path: Vec<_> = path.iter().map(String::as_str).collect();
-        let open = self.stored.open()?;
-        let (store, vault) = (open.store.clone(), Arc::clone(&open.vault));
-        let manager = Manager::new(store, vault, Arc::clone(&self.settings), Caller::operator());
+        let (stored, settings) = self.stored.as_ref().map_err(Clone::clone)?;
+        let open = stored.open()?;
+        let id = request_id().map_err(|fault| Failure::fault(fault.to_string()))?;
+        let caller = Caller::operator_at(LOCAL, &id);
+        let filed = Self::filed(stored, &path);
+        let manager = Manager::new(&open, filed, Arc::clone(settings), caller);
         let call = Call { method, path: &path, query, body };
-        let reply = self.stored.wait(manager.answer(call));
-        self.stored.wait(open.store.close());
+        let reply = stored.wait(manager.answer(call));
+        stored.wait(open.store.close());
         Ok(reply)
     }
 }
+
+/// The address of a command that opens the store itself, in the audit log.
+const LOCAL: &str = "local";
 
 fn outcome(
     status: StatusCode,
@@ -122,11 +142,6 @@ fn outcome(
         status if status.is_server_error() => Failure::fault(detail),
         _ => Failure::negative(detail),
     })
-}
-
-/// The token that a running process has made.
-fn made_token(state_dir: &Path) -> Option<Secret<String>> {
-    crate::serve::admin::token::read(state_dir).ok()
 }
 
 /// Percent-encodes `text` as one segment of a path, or a value of a query.

@@ -38,7 +38,7 @@ pub(super) enum PluginCommand {
         after_help = "Example:\n  (umask 077; gatepost plugin env mailer --config gatepost.yaml \
         > mailer.env)"
     )]
-    Env(Env),
+    Env(One),
     /// List plugins
     #[command(after_help = "Example:\n  gatepost plugin list --config gatepost.yaml")]
     List(Common),
@@ -68,20 +68,13 @@ pub(super) struct One {
 #[derive(Debug, Args)]
 pub(super) struct Run {
     #[command(flatten)]
-    env: Env,
-    /// Program and its arguments
-    #[arg(value_name = "CMD", last = true, required = true)]
-    command: Vec<std::ffi::OsString>,
-}
-
-/// Arguments of `plugin env`.
-#[derive(Debug, Args)]
-pub(super) struct Env {
-    #[command(flatten)]
     one: One,
     /// Scope of the plugin; repeatable [default: every scope, or as before]
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
+    /// Program and its arguments
+    #[arg(value_name = "CMD", last = true, required = true)]
+    command: Vec<std::ffi::OsString>,
 }
 
 /// Arguments of `plugin rotate`.
@@ -97,18 +90,24 @@ pub(super) struct Rotate {
 pub(super) fn run(command: &PluginCommand) -> Outcome {
     match command {
         PluginCommand::Run(arguments) => return start(arguments),
-        PluginCommand::Env(arguments) => {
-            let started = ensure(arguments)?;
-            print_one(arguments.one.common.output, &started, environment)?;
+        PluginCommand::Env(one) => {
+            let known = one.common.desk()?.post(&target(one), &json!({ "create": false }))?;
+            print_one(one.common.output, &known, environment)?;
         }
         PluginCommand::List(common) => {
             print_list(common.output, &common.desk()?.list("plugins", "/plugins")?, &COLUMNS)?;
         }
         PluginCommand::Rotate(Rotate { one, end_old_after }) => {
             let end_old = end_old_after.as_deref().map(end_after).transpose()?;
-            act(one, "rotate", &json!({ "end_old": end_old }))?;
+            act(
+                one,
+                ("rotate", "new secret, used from its next start on"),
+                &json!({ "end_old": end_old }),
+            )?;
         }
-        PluginCommand::Revoke(one) => act(one, "revoke", &json!({}))?,
+        PluginCommand::Revoke(one) => {
+            act(one, ("revoke", "every token and secret ended"), &json!({}))?;
+        }
         PluginCommand::Delete(one) => {
             one.common.desk()?.delete(&format!("/plugins/{}", segment(&one.name)))?;
             print(&format!("{}: deleted\n", escape(&one.name)))?;
@@ -117,22 +116,22 @@ pub(super) fn run(command: &PluginCommand) -> Outcome {
     Ok(Exit::Success)
 }
 
-/// The plugin's credentials; makes the plugin if there is none.
-fn ensure(Env { one, scopes }: &Env) -> Result<Value, Failure> {
-    let scopes = (!scopes.is_empty()).then_some(scopes);
-    let target = format!("/plugins/{}", segment(&one.name));
-    one.common.desk()?.post(&target, &json!({ "scopes": scopes }))
+fn target(one: &One) -> String {
+    format!("/plugins/{}", segment(&one.name))
 }
 
-/// Becomes the program; returns only if that fails.
-fn start(Run { env, command }: &Run) -> Outcome {
-    let started = ensure(env)?;
+/// Becomes the program; returns only if that fails. So the program has the process id that a service
+/// manager knows, every signal reaches it, and its exit code is that of the command: a process in
+/// between could lose both. Makes the plugin if there is none.
+fn start(Run { one, scopes, command }: &Run) -> Outcome {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Failure::usage("a program is required behind --"));
     };
+    let scopes = (!scopes.is_empty()).then_some(scopes);
+    let started = one.common.desk()?.post(&target(one), &json!({ "scopes": scopes }))?;
     let variables = VARIABLES.map(|(name, member)| (name, started[member].as_str().unwrap_or("")));
     let error = Command::new(program).args(arguments).envs(variables).exec();
-    Err(Failure::fault(format!("{}: {error}", program.display())))
+    Err(Failure::usage(format!("cannot run {}: {error}", program.display())))
 }
 
 /// One variable a line, as shells and service managers read it.
@@ -143,12 +142,13 @@ fn environment(started: &Value) -> String {
     VARIABLES.map(line).concat()
 }
 
-fn act(one: &One, act: &str, body: &Value) -> Result<(), Failure> {
+/// Does something, and confirms it.
+fn act(one: &One, (act, done): (&str, &str), body: &Value) -> Result<(), Failure> {
     let target = format!("/plugins/{}/{act}", segment(&one.name));
     let mut changed = one.common.desk()?.post(&target, body)?;
     // A rotation is no reason to show the secret: the next start has it.
     if let Some(members) = changed.as_object_mut() {
         members.remove("client_secret");
     }
-    print_one(one.common.output, &changed, |_| format!("{}: {act}\n", escape(&one.name)))
+    print_one(one.common.output, &changed, |_| format!("{}: {done}\n", escape(&one.name)))
 }

@@ -1,18 +1,17 @@
 //! `gatepost signing-key`: list, rotate and retire the keys that sign tokens.
 //!
-//! Owns the arguments and the text of the answers. Works on the store; a running process has the
-//! change within a second. Never prints a private key.
+//! Owns the arguments and the text of the answers. Never prints a private key, and never opens the
+//! store by itself.
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::base::clock::UnixTime;
-use crate::cli::stored::{Arguments, Output, Stored, table};
-use crate::cli::{Exit, Failure, Outcome, print};
-use crate::issue::intent::signing_keys::KeyChange;
-use crate::issue::rows::{Id, KeyStage};
-use crate::serve::issuer::keys::{KeyRow, KeysError};
-use crate::serve::issuer::open::OpenStore;
+use crate::cli::manage::{Desk, print_one, segment};
+use crate::cli::stored::{Arguments, table};
+use crate::cli::{Exit, Failure, Outcome, escape};
+
+/// The page of the administration.
+const ROOT: &str = "/signing-keys";
 
 const LIST_EXAMPLE: &str = "\
 Example:
@@ -30,7 +29,7 @@ Example:
   gatepost signing-key retire xTS2GJ1... --config gatepost.yaml
 
 For a key that others may know: it is published no more, and every token that it signed is refused
-within a second. Another key signs at once.";
+from the next request on. Another key signs at once.";
 
 /// `signing-key ...`.
 #[derive(Debug, Subcommand)]
@@ -53,66 +52,41 @@ pub(super) enum SigningKeyCommand {
 }
 
 pub(super) fn run(command: &SigningKeyCommand) -> Outcome {
-    match command {
-        SigningKeyCommand::List(arguments) => change(arguments, None),
-        SigningKeyCommand::Rotate(arguments) => change(arguments, Some(KeyChange::Rotate)),
-        SigningKeyCommand::Retire { kid, arguments } => {
-            change(arguments, Some(KeyChange::Retire(Id::from(&**kid))))
+    let (arguments, keys) = match command {
+        SigningKeyCommand::List(arguments) => (arguments, desk(arguments)?.get(ROOT)?),
+        SigningKeyCommand::Rotate(arguments) => {
+            (arguments, desk(arguments)?.post(ROOT, &json!({}))?)
         }
-    }
-}
-
-/// Makes a change, and prints the keys from now on.
-fn change(arguments: &Arguments, change: Option<KeyChange>) -> Outcome {
-    let stored = Stored::of(&arguments.config.path)?;
-    let OpenStore { store, keys, .. } = stored.open()?;
-    let made = match (change, stored.rotation()) {
-        (Some(change), Some(rules)) => stored.wait(keys.change(&store, change, &rules)).map(drop),
-        (Some(_) | None, _) => Ok(()),
+        SigningKeyCommand::Retire { kid, arguments } => {
+            let target = format!("{ROOT}/{}/retire", segment(kid));
+            (arguments, desk(arguments)?.post(&target, &json!({}))?)
+        }
     };
-    let listed = keys.list();
-    stored.wait(store.close());
-    made.map_err(refused)?;
-    print(&match arguments.output {
-        Output::Table => as_table(&listed),
-        Output::Json => as_json(&listed),
-    })?;
+    let keys = &keys["signing_keys"];
+    print_one(arguments.output, &json!({ "signing_keys": keys }), as_table)?;
     Ok(Exit::Success)
 }
 
-fn refused(error: KeysError) -> Failure {
-    match error {
-        KeysError::Refused(refusal) => {
-            Failure::negative(format!("{refusal}: `gatepost signing-key list` prints the keys"))
-        }
-        KeysError::NotStored(_) | KeysError::Generation(_) => Failure::fault(error.to_string()),
-    }
+fn desk(arguments: &Arguments) -> Result<Desk, Failure> {
+    Desk::open(&arguments.config.path)
 }
 
 /// The instant of a stage in words.
-fn meaning(stage: KeyStage) -> &'static str {
+fn meaning(stage: &str) -> &'static str {
     match stage {
-        KeyStage::Next => "signs from",
-        KeyStage::Active => "signs since",
-        KeyStage::Retired => "published until",
+        "next" => "signs from",
+        "active" => "signs since",
+        _ => "published until",
     }
 }
 
-fn as_table(keys: &[KeyRow]) -> String {
-    let row = |key: &KeyRow| {
-        let since = format!("{} {}", meaning(key.stage), UnixTime(key.at));
-        vec![key.kid.to_string(), key.algorithm.to_string(), key.stage.as_str().to_owned(), since]
+fn as_table(document: &Value) -> String {
+    let keys = document["signing_keys"].as_array().map_or(&[][..], Vec::as_slice);
+    let row = |key: &Value| {
+        let text = |member: &str| key[member].as_str().map(escape).unwrap_or_default();
+        let (state, time) = (text("state"), text("time"));
+        let since = format!("{} {time}", meaning(&state));
+        vec![text("kid"), text("algorithm"), state, since]
     };
-    let rows: Vec<_> = keys.iter().map(row).collect();
-    table(&["KID", "ALGORITHM", "STATE", "TIME"], &rows)
-}
-
-fn as_json(keys: &[KeyRow]) -> String {
-    let key = |key: &KeyRow| {
-        json!({
-            "kid": key.kid, "algorithm": key.algorithm, "state": key.stage.as_str(),
-            "time": UnixTime(key.at).to_string(),
-        })
-    };
-    format!("{:#}\n", json!({ "signing_keys": keys.iter().map(key).collect::<Vec<_>>() }))
+    table(&["KID", "ALGORITHM", "STATE", "TIME"], &keys.iter().map(row).collect::<Vec<_>>())
 }

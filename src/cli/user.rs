@@ -148,9 +148,13 @@ pub(super) fn run(command: &UserCommand) -> Outcome {
             let shown = common.desk()?.get(&format!("/users/{}", segment(person)))?;
             print_one(common.output, &shown, crate::cli::answer::outline)?;
         }
-        UserCommand::Roles(Roles { one, roles }) => turn(one, "roles", &json!({ "roles": roles }))?,
-        UserCommand::Disable(one) => turn(one, "disable", &json!({}))?,
-        UserCommand::Enable(one) => turn(one, "enable", &json!({}))?,
+        UserCommand::Roles(Roles { one, roles }) => {
+            let all = if roles.is_empty() { "none".to_owned() } else { roles.join(" ") };
+            let body = json!({ "roles": roles });
+            turn(one, ("roles", &format!("roles {}", escape(&all))), &body)?;
+        }
+        UserCommand::Disable(one) => turn(one, ("disable", "disabled"), &json!({}))?,
+        UserCommand::Enable(one) => turn(one, ("enable", "enabled"), &json!({}))?,
         UserCommand::Delete(arguments) => delete(arguments)?,
     }
     Ok(Exit::Success)
@@ -172,10 +176,11 @@ fn add(arguments: &Add) -> Result<(), Failure> {
     })
 }
 
-fn turn(one: &One, act: &str, body: &serde_json::Value) -> Result<(), Failure> {
+/// Does something, and confirms it.
+fn turn(one: &One, (act, done): (&str, &str), body: &serde_json::Value) -> Result<(), Failure> {
     let target = format!("/users/{}/{act}", segment(&one.person));
     let changed = one.common.desk()?.post(&target, body)?;
-    print_one(one.common.output, &changed, |_| format!("{}: {act}\n", escape(&one.person)))
+    print_one(one.common.output, &changed, |_| format!("{}: {done}\n", escape(&one.person)))
 }
 
 fn delete(arguments: &Delete) -> Result<(), Failure> {

@@ -107,6 +107,5 @@ impl Snapshot {
 /// keys.
 fn of_config(stored: &Stored, dynamic: &Dynamic) -> Stored {
     let Some(settings) = &dynamic.issuer else { return stored.clone() };
-    let rules = Arc::new(settings.rules.scopes.roles.clone());
-    stored.with_rules(rules, settings.api_keys.is_some())
+    stored.with_rules(&settings.rules.scopes.roles, settings.api_keys.is_some())
 }

@@ -22,6 +22,9 @@ const TYPE: &str = "at+jwt";
 /// The name of the issuer in `access.issuers`, metrics and commands.
 pub const ISSUER_NAME: &str = "gatepost";
 
+/// The usual leeway for `iat` and `exp`.
+const LEEWAY: Duration = Duration::from_secs(30);
+
 /// The claims of one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claims<'a> {
@@ -60,7 +63,8 @@ pub fn verification(issuer: &str, audience: &str) -> IssuerSettings {
         audience_claim: "aud".into(),
         scope_claims: vec!["scope".into()],
         scopes_cap: None,
-        leeway: Duration::ZERO,
+        // The clock may have stepped back since: the usual leeway of every issuer.
+        leeway: LEEWAY,
         max_lifetime: None,
         claim_headers: Vec::new(),
         shape: TokenShape { client_claims: vec!["client_id".into()], ..TokenShape::of_rfc9068() },

@@ -220,6 +220,7 @@ impl From<&Refusal> for OAuthError {
             Refusal::AccessDenied => ErrorCode::AccessDenied,
             Refusal::Limit(_) => ErrorCode::RateLimited,
             Refusal::Exists(..)
+            | Refusal::Application(_)
             | Refusal::Lifetime(_)
             | Refusal::Forever
             | Refusal::Declared(_)

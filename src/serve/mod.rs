@@ -11,7 +11,6 @@ pub(crate) mod exchange;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod introspection;
-#[cfg_attr(not(test), expect(dead_code, reason = "until routes answer from the issuer"))]
 pub(crate) mod issuer;
 pub(crate) mod jwks;
 pub(crate) mod observe;
@@ -146,7 +145,7 @@ fn serve(options: &Options) -> Result<(), ServeError> {
     let process = Process { shared: Arc::clone(&shared), reloader };
     let places = places(&startup)?;
     let signals = catch_signals(&startup, &process)?;
-    let admin = serve_admin(&startup, admin_token, &process)?;
+    let admin = serve_admin(&startup, admin_token.as_ref(), &process)?;
     let metrics = serve_metrics(&startup, &process)?;
     start_background(&startup, &process)?;
     let issuer = start_issuer(options, &startup, &process, seed)?;
@@ -284,20 +283,32 @@ fn start_background(startup: &Startup, process: &Process) -> Result<(), ServeErr
 /// Started before the listeners are open, so that `/readyz` fails until they are.
 fn serve_admin(
     startup: &Startup,
-    token: Option<Secret<String>>,
+    token: Option<&Secret<String>>,
     process: &Process,
-) -> Result<Option<AdminHandle>, ServeError> {
-    let Some(settings) = &startup.admin else { return Ok(None) };
-    let issuer_token = match (&startup.issuer, &token) {
+) -> Result<Vec<AdminHandle>, ServeError> {
+    let Some(settings) = &startup.admin else { return Ok(Vec::new()) };
+    let is_made = startup.issuer.is_some() && token.is_none();
+    let issuer_token = match (&startup.issuer, token) {
         (None, _) => None,
         (Some(_), Some(token)) => Some(token.clone()),
         (Some(_), None) => Some(made_token(startup)?),
     };
-    let admin = admin::Admin { address: settings.address.clone(), token, issuer_token };
-    let handle = admin::serve(admin, process.clone())
-        .map_err(|error| ServeError::System("admin listener", error))?;
-    log_address(handle.address(), "admin");
-    Ok(Some(handle))
+    let address = settings.address.clone();
+    let socket = match &address {
+        ListenAddress::Tcp(_) if is_made => admin::own_socket(&startup.state_dir),
+        ListenAddress::Tcp(_) | ListenAddress::Unix(_) => None,
+    };
+    let addresses = [(Some(address), false), (socket.map(ListenAddress::Unix), true)];
+    let addresses = addresses.into_iter().filter_map(|(address, own)| Some((address?, own)));
+    let handles = addresses.map(|(address, for_owner)| {
+        let (token, issuer_token) = (token.cloned(), issuer_token.clone());
+        let admin = admin::Admin { address, token, issuer_token, for_owner };
+        let handle = admin::serve(admin, process.clone())
+            .map_err(|error| ServeError::System("admin listener", error))?;
+        log_address(handle.address(), "admin");
+        Ok(handle)
+    });
+    handles.collect()
 }
 
 /// With an issuer a token is demanded in any case.

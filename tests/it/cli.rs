@@ -188,6 +188,8 @@ fn contract_configuration_every_example_passes_check() {
     sandbox.write("token", "a.bearer.token\n");
     sandbox.write("introspection.secret", "0123456789abcdef\n");
     sandbox.write("shop.secret", "0123456789abcdef\n");
+    sandbox.write("pepper-1.key", "0123456789abcdef0123456789abcdeg");
+    sandbox.write("pepper-2.key", "0123456789abcdef0123456789abcdeh");
     sandbox.write("partners.jsonl", "");
     sandbox.write("revoked.yaml", "revoked: []\n");
     sandbox.write("ca.pem", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n");

@@ -121,6 +121,11 @@ fn contract_issuer_commands_name_the_remedy() {
     let both = sandbox.run(&["key", "list", "--file", "k.yaml", "--config", "gatepost.yaml"]);
     assert_eq!(both.exit, 2, "{both:?}");
     assert_eq!(run(sandbox, &["plugin", "revoke", "none"], 1).stdout, "");
+    let typo = run(sandbox, &["plugin", "env", "typo"], 1);
+    assert!(typo.stdout.is_empty() && typo.stderr.contains("gatepost plugin list"), "{typo:?}");
+    assert_eq!(json(sandbox, &["plugin", "list"]), serde_json::json!([]), "env makes none");
+    let program = ["plugin", "run", "x", "--config", "gatepost.yaml", "--", "no-such-program"];
+    assert_eq!(sandbox.run(&program).exit, 2);
 }
 
 #[test]
@@ -196,16 +201,199 @@ fn contract_issuer_commands_applications_are_created_and_declared() {
 }
 
 #[test]
+fn contract_issuer_commands_an_application_is_updated() {
+    let upstream = Recorder::start();
+    let sidecar = sandbox().start(&config(upstream.url()));
+    let sandbox = &sidecar.sandbox;
+    let create = ["app", "create", "--name", "x", "--strict", "--grant", "client_credentials"];
+    let created = run(sandbox, &create, 0).stdout;
+    let id = created.lines().next().unwrap().strip_prefix("client_id=").unwrap();
+    let update = |arguments: &[&str], exit| {
+        run(sandbox, &[&["app", "update", id], arguments].concat(), exit)
+    };
+    let uri = ["--redirect", "https://a.example/cb", "--redirect", "com.example.app:/cb"];
+    update(&[&["--name", "Shop", "--site", "https://a.example"], &uri[..]].concat(), 0);
+    update(
+        &["--grant", "authorization_code", "--grant", "refresh_token", "--access-lifetime", "2h"],
+        0,
+    );
+    let text = update(&["--scope", "read", "--introspect", "true", "--compat"], 0).stdout;
+    assert!(text.contains("name: Shop\n") && text.contains("access_lifetime: 7200\n"), "{text}");
+    let shown = json(sandbox, &["app", "show", id]);
+    assert_eq!(
+        (&shown["scopes"], &shown["introspect"], &shown["profile"], shown["grants"][1].as_str()),
+        (&["read"].into(), &true.into(), &"compat".into(), Some("refresh_token"))
+    );
+    update(&["--scope", "all", "--site", "none", "--access-lifetime", "default"], 0);
+    let shown = json(sandbox, &["app", "show", id]);
+    for member in ["scopes", "site", "access_lifetime"] {
+        assert_eq!(shown[member], Value::Null, "{member}");
+    }
+    assert!(update(&[], 2).stderr.contains("no change is given"));
+    let none = update(&["--redirect", "none"], 2);
+    assert!(none.stderr.contains("authorization_code needs a redirect URI"), "{none:?}");
+    update(&["--access-lifetime", "367d"], 2);
+    let declared = run(sandbox, &["app", "update", "sync", "--name", "x"], 1);
+    assert!(declared.stderr.contains("issuer.applications"), "{declared:?}");
+    let log = json(sandbox, &["audit"]);
+    let line = log.as_array().unwrap().iter().find(|line| line["act"] == "application.update");
+    let line = line.unwrap();
+    assert_eq!(line["address"], "unix");
+    assert_eq!(line["request"].as_str().map(str::len), Some(32));
+}
+
+#[test]
+fn contract_issuer_commands_import_and_find_keys_of_other_systems() {
+    let upstream = Recorder::start();
+    let sandbox = sandbox();
+    let filed = crate::support::api_key_file();
+    sandbox.write("keys.yaml", &filed);
+    let keys = config(upstream.url()).replace("X-API-Key }", "X-API-Key, files: [keys.yaml] }");
+    let mut sidecar = sandbox.start(&keys);
+    let with = |sandbox: &Sandbox, arguments: &[&str], stdin: &str| {
+        sandbox.run_with(&[arguments, &["--config", "gatepost.yaml"]].concat(), stdin)
+    };
+    run(&sidecar.sandbox, &["user", "add", "--login", "ada"], 0);
+    let import = ["key", "import", "--owner", "ada", "--name", "old", "--scope", "read"];
+    let imported = with(&sidecar.sandbox, &import, "s3cret\n");
+    assert_eq!(imported.exit, 0, "{imported:?}");
+    let id = imported.stdout.trim_end();
+    assert!(id.starts_with("key_"), "{imported:?}");
+    assert_eq!(status(&sidecar, ("X-API-Key", "s3cret")), 200);
+    assert_eq!(status(&sidecar, ("X-API-Key", "s3creT")), 401);
+    let found = with(&sidecar.sandbox, &["key", "find", "--json"], "s3cret");
+    assert!(found.exit == 0 && found.stdout.contains(id), "{found:?}");
+    let missing = with(&sidecar.sandbox, &["key", "find"], "an-unknown-key-of-a-client");
+    assert_eq!(missing.exit, 1, "{missing:?}");
+    let twice = with(&sidecar.sandbox, &import, "s3cret\n");
+    assert!(twice.exit == 1 && twice.stderr.contains(id), "{twice:?}");
+    // A key of a key file has an entry there already.
+    let in_file = with(&sidecar.sandbox, &import, crate::support::KEY);
+    assert!(in_file.exit == 1 && in_file.stderr.contains("a key file has this key"), "{in_file:?}");
+    assert!(!sidecar.stderr().contains("s3cret"), "no key in the log");
+    // Without a process, and in force after the start.
+    sidecar.signal("TERM");
+    assert_eq!(sidecar.wait(), Some(0));
+    let sandbox = sidecar.sandbox.clone();
+    drop(sidecar);
+    let in_file = with(&sandbox, &import, crate::support::KEY);
+    assert!(in_file.exit == 1 && in_file.stderr.contains("a key file has this key"), "{in_file:?}");
+    assert_eq!(with(&sandbox, &import, "another-key-of-a-client-1").exit, 0);
+    let sidecar = sandbox.start_as_written();
+    assert_eq!(status(&sidecar, ("X-API-Key", "another-key-of-a-client-1")), 200);
+    assert_eq!(status(&sidecar, ("X-API-Key", "s3cret")), 200);
+}
+
+#[test]
+fn contract_commands_work_beside_mistakes_of_the_configuration_on_disk() {
+    let upstream = Recorder::start();
+    let sidecar = sandbox().start(&config(upstream.url()));
+    let sandbox = &sidecar.sandbox;
+    run(sandbox, &["user", "add", "--login", "ada"], 0);
+    let id = sidecar.get("/", &[]).field("x-request-id").unwrap().to_owned();
+    sidecar.configure(&config(upstream.url()).replace("routes:", "limits: { x: 1 }\nroutes:"));
+    for command in [
+        &["status"][..],
+        &["why", &id],
+        &["revoke", "--subject", "usr_x", "--issuer", "gatepost"],
+        &["revocations", "list"],
+        &["user", "list"],
+        &["token", "create", "--user", "ada", "--name", "later"],
+    ] {
+        let done = run(sandbox, command, 0);
+        assert!(done.stderr.contains("gatepost.yaml has 1 mistake"), "{command:?}: {done:?}");
+    }
+    let reload = run(sandbox, &["reload"], 78);
+    assert!(reload.stderr.contains("limits.x"), "{reload:?}");
+    // What cannot be read at all, and the store without a process, need a good configuration.
+    sandbox.write("gatepost.yaml", "routes: [");
+    run(sandbox, &["status"], 78);
+}
+
+#[test]
+fn contract_revocation_of_the_issuers_own_tokens_names_it_gatepost() {
+    let upstream = Recorder::start();
+    let sidecar = sandbox().start(&config(upstream.url()));
+    let sandbox = &sidecar.sandbox;
+    let token = || {
+        let form = "grant_type=client_credentials&client_id=sync\
+                    &client_secret=a-secret-of-the-configuration-0001";
+        let fields = [
+            ("Host", "api.example.com"),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("Content-Length", &*form.len().to_string()),
+        ];
+        let mut client = sidecar.connect();
+        client.send(crate::support::head("POST", "/oauth/token", &fields)).send(form);
+        format!("Bearer {}", client.response().json()["access_token"].as_str().unwrap())
+    };
+    let bearer = token();
+    assert_eq!(status(&sidecar, ("Authorization", &bearer)), 200);
+    let revoked = run(sandbox, &["revoke", "--client", "sync", "--for", "1d"], 0).stdout;
+    assert!(revoked.contains("issuer \"https://api.example.com\""), "{revoked}");
+    assert_eq!(status(&sidecar, ("Authorization", &bearer)), 401);
+    let keys = json(sandbox, &["signing-key", "list"]);
+    let kid = keys["signing_keys"][0]["kid"].as_str().unwrap();
+    let known = run(sandbox, &["revoke", "--kid", kid, "--issuer", "gatepost", "--for", "1d"], 0);
+    assert!(!known.stderr.contains("warning"), "{known:?}");
+    let unknown = run(sandbox, &["revoke", "--kid", "k", "--issuer", "gatepost", "--for", "1d"], 0);
+    assert!(unknown.stderr.contains("no key of the issuer has this kid"), "{unknown:?}");
+}
+
+#[test]
+fn contract_issuer_commands_signing_keys_change_in_the_running_process() {
+    let upstream = Recorder::start();
+    let sidecar = sandbox().start(&config(upstream.url()));
+    let sandbox = &sidecar.sandbox;
+    let published = || {
+        let keys = sidecar.get("/.well-known/jwks.json", &[("Host", "api.example.com")]).json();
+        keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].clone()).collect::<Vec<_>>()
+    };
+    let first = published();
+    let rotated = run(sandbox, &["signing-key", "rotate"], 0).stdout;
+    assert!(rotated.contains("signs from") && rotated.contains("signs since"), "{rotated}");
+    assert_eq!(published().len(), 2, "at once");
+    let left = json(sandbox, &["signing-key", "retire", first[0].as_str().unwrap()]);
+    assert_eq!(left["signing_keys"].as_array().unwrap().len(), 1);
+    assert!(!published().contains(&first[0]), "at once");
+    let gone = run(sandbox, &["signing-key", "retire", first[0].as_str().unwrap()], 1);
+    assert!(gone.stderr.contains("gatepost signing-key list"), "{gone:?}");
+}
+
+#[test]
+fn contract_issuer_admin_the_token_that_was_made_is_sent_to_no_port() {
+    let upstream = Recorder::start();
+    let mut sidecar = sandbox().start_tcp(&config(upstream.url()));
+    let socket = sidecar.sandbox.path("state/admin.sock");
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&socket).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    run(&sidecar.sandbox, &["user", "add", "--login", "ada"], 0);
+    let log = json(&sidecar.sandbox, &["audit"]);
+    assert_eq!(log[log.as_array().unwrap().len() - 1]["address"], "unix");
+    sidecar.signal("TERM");
+    assert_eq!(sidecar.wait(), Some(0));
+    assert!(!socket.exists());
+    // Another program listens on the port of the stopped process.
+    let address = std::fs::read_to_string(sidecar.sandbox.path("gatepost.yaml")).unwrap();
+    let address = address.split("admin: { address: \"").nth(1).unwrap().split('"').next().unwrap();
+    let listener = std::net::TcpListener::bind(address).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(json(&sidecar.sandbox, &["user", "list"])[0]["login"], "ada", "from the store");
+    assert_eq!(run(&sidecar.sandbox, &["status"], 1).stdout, "");
+    assert!(listener.accept().is_err(), "no command connected");
+}
+
+#[test]
 fn contract_issuer_admin_api_needs_the_token_and_an_intent() {
     let upstream = Recorder::start();
     let sidecar = sandbox().start(&config(upstream.url()));
     let token = std::fs::read_to_string(sidecar.sandbox.path("state/admin.token")).unwrap();
     let bearer = format!("Bearer {}", token.trim_end());
     let others = ["/status", "/revocations", "/why/1"];
-    for target in ["/users", "/apps", "/tokens", "/keys", "/plugins", "/grants", "/audit"]
-        .iter()
-        .chain(&others)
-    {
+    let roots =
+        ["/users", "/apps", "/tokens", "/keys", "/plugins", "/grants", "/signing-keys", "/audit"];
+    for target in roots.iter().chain(&others) {
         let without = [("Authorization", "")];
         assert_eq!(sidecar.admin("GET", target, &without).status, 401, "{target}");
         let wrong = [("Authorization", "Bearer 0123456789abcdef0123456789abcdef")];

@@ -89,6 +89,30 @@ fn contract_store_commands_work_beside_the_server() {
 }
 
 #[test]
+fn contract_check_and_start_read_the_configured_peppers_and_a_lost_store_is_noticed() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let issuer = "issuer:\n  url: http://127.0.0.1:8080\n  access_tokens: { algorithm: ES256 }\n  \
+                  safe_store: { peppers: { p1: p1.key } }\nstate_dir: state\n";
+    let routes = "routes: [{ path: /api/**, access: { scopes: [read] } }]\n";
+    sandbox.write("p1.key", "0123456789abcdef0123456789abcdeg");
+    let sandbox = stopped(sandbox.start(&format!("{config}{issuer}{routes}")));
+    // Neither a pepper nor a revocation in state_dir shows that there was a store.
+    fs::remove_file(sandbox.path("state/gatepost.db")).unwrap();
+    assert!(!sandbox.path("state/pepper-p1.key").exists());
+    let lost = sandbox.run(&["run", "--config", "gatepost.yaml"]);
+    assert_eq!(lost.exit, 78, "{lost:?}");
+    assert!(lost.stderr.contains("store.made") && lost.stderr.contains("--new-store"), "{lost:?}");
+    let check = || sandbox.run(&["check", "--config", "gatepost.yaml"]);
+    assert_eq!(check().exit, 0);
+    sandbox.write("p1.key", "short");
+    let short = check();
+    assert!(short.exit == 78 && short.stderr.contains("issuer.safe_store.peppers.p1"), "{short:?}");
+    fs::remove_file(sandbox.path("p1.key")).unwrap();
+    assert_eq!(check().exit, 78);
+}
+
+#[test]
 fn contract_start_without_the_store_or_its_pepper_is_78_with_the_remedy() {
     let (sidecar, _upstream) = started();
     let sandbox = stopped(sidecar);

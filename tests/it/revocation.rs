@@ -114,7 +114,7 @@ fn r804_an_api_key_by_its_id_beside_a_token_too() {
     assert_eq!(sidecar.get("/", &[key]).status, 200);
     assert_eq!(sidecar.get("/", &[key, jwt]).status, 200);
     let slip = post(&sidecar, &json!({ "key": "exisiting" }));
-    assert_eq!(slip.json()["warning"], "no API key of the key files has this id");
+    assert_eq!(slip.json()["warning"], "no API key or personal access token has this id");
     assert_eq!(sidecar.get("/", &[key]).status, 200);
     let id = revoke(&sidecar, &json!({ "key": "existing", "reason": "leaked" }));
     refused(&sidecar, &sidecar.get("/", &[key]), "key_revoked", &id);

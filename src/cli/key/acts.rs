@@ -291,7 +291,7 @@ fn not_found(path: &Path, keys: &[SpannedKey], arguments: &Find) -> Failure {
 }
 
 /// Reads a key from standard input, less one newline.
-fn read_key(stdin: &mut dyn Read) -> Result<Secret<String>, Failure> {
+pub(super) fn read_key(stdin: &mut dyn Read) -> Result<Secret<String>, Failure> {
     let bytes = read_secret(stdin, KEY_BYTES_MAX);
     let bytes = bytes.map_err(|error| Failure::Fault(format!("standard input: {error}")))?;
     let bytes = bytes.ok_or_else(|| {

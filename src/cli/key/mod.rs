@@ -37,21 +37,26 @@ pub(super) enum KeyCommand {
         --scope deploy --expires 90d\n\nThe first line of standard output is the key and nothing \
         else:\n  KEY=$(gatepost key create --file keys.yaml --name ci)\n\n\
         A file called *.jsonl has one key a line, for many of them:\n  \
-        gatepost key create --file partners.jsonl --name acme")]
+        gatepost key create --file partners.jsonl --name acme\n\nIn the store of the issuer, for a \
+        person:\n  gatepost key create --config gatepost.yaml --owner ada --name ci --scope read")]
     Create(Create),
     /// Import an existing key from standard input, or its digest
     #[command(after_help = "Example:\n  gatepost key import --file keys.yaml --name 'old client' \
         < key.txt\n\nA key under 22 characters could be found from its digest by trying, so it \
         needs a pepper:\n  gatepost key import --file keys.yaml --name short --pepper p1 \
         --pepper-file pepper.txt < key.txt\n\nFrom a system that keeps digests, in hexadecimal or \
-        base64:\n  gatepost key import --file keys.yaml --name 'old client' --digest sha512:MJ7MSJwS...")]
+        base64:\n  gatepost key import --file keys.yaml --name 'old client' --digest \
+        sha512:MJ7MSJwS...\n\nTo the store of the issuer:\n  gatepost key import --config \
+        gatepost.yaml --owner ada --name 'old client' < key.txt")]
     Import(Import),
-    /// List the keys of a file, without digests
-    #[command(after_help = "Example:\n  gatepost key list --file keys.yaml --json")]
+    /// List the keys of a file or of the store, without digests
+    #[command(after_help = "Examples:\n  gatepost key list --file keys.yaml --json\n  gatepost \
+        key list --config gatepost.yaml")]
     List(List),
     /// Find the entry of a key, read from standard input
     #[command(
-        after_help = "Example:\n  gatepost key find --file keys.yaml < key.txt\n\nExit code 1 \
+        after_help = "Examples:\n  gatepost key find --file keys.yaml < key.txt\n  gatepost key \
+        find --config gatepost.yaml < key.txt\n\nExit code 1 \
         when there is none."
     )]
     Find(Find),
@@ -143,6 +148,9 @@ pub(super) struct Import {
     /// File of that pepper
     #[arg(long, value_name = "FILE", requires = "pepper")]
     pepper_file: Option<PathBuf>,
+    /// Person that the key acts for, by login or id, with --config
+    #[arg(long, value_name = "PERSON", requires = "config")]
+    owner: Option<String>,
 }
 
 /// `gatepost key list`.
@@ -300,6 +308,20 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Fault(_) => 70,
             Self::Mistakes(_) => 78,
+        }
+    }
+}
+
+impl Failure {
+    /// The same failure, as other commands report it.
+    fn into_failure(self) -> crate::cli::Failure {
+        use crate::cli::{Exit, Failure};
+        let message = self.to_string();
+        match self {
+            Self::No(_) => Failure::negative(message),
+            Self::Usage(_) => Failure::usage(message),
+            Self::Fault(_) => Failure::fault(message),
+            Self::Mistakes(_) => Failure::Message(Exit::Configuration, message),
         }
     }
 }

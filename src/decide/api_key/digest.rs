@@ -189,7 +189,7 @@ pub(super) fn sha256_tag(key: &str) -> [u8; 32] {
     sha256(key.as_bytes())
 }
 
-pub(super) fn hmac_tag(key: &str, pepper: &hmac::Key) -> [u8; 32] {
+pub(in crate::decide) fn hmac_tag(key: &str, pepper: &hmac::Key) -> [u8; 32] {
     let tag = hmac::sign(pepper, key.as_bytes());
     tag.as_ref().try_into().expect("an HMAC-SHA-256 tag has 32 bytes")
 }

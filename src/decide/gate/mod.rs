@@ -45,7 +45,7 @@ pub use failed::FailedCredentials;
 pub use need::{Introspected, Need};
 pub use new_keys::NewKeys;
 pub use recheck::Rechecked;
-pub use stored::Stored;
+pub use stored::{Stored, imported_digests};
 
 use need::Query;
 
@@ -232,7 +232,9 @@ impl Gate {
         match target.preflight {
             Preflight::Ordinary => {}
             Preflight::Answer(cors) => {
-                return Ok(Verdict::Preflight(cors.preflight_fields(headers, self.registered_origins())));
+                return Ok(Verdict::Preflight(
+                    cors.preflight_fields(headers, self.registered_origins()),
+                ));
             }
             Preflight::Pass => {
                 // Forwarded preflights cost the upstream a request: limits by principal count them

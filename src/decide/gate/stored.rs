@@ -1,15 +1,19 @@
 //! Keys, personal access tokens and access tokens of the store.
 //!
 //! Owns their look-up beside the ring of the key files: both form one ring, and a key that both know
-//! is refused when either refuses it. An attacker would present a token of gatepost where another
+//! is refused when either refuses it. Keys that gatepost made are found by their SHA-256, imported
+//! ones by HMAC under a key of the SafeStore as well: they may be short. An attacker would present a token of gatepost where another
 //! issuer reads it: it counts in `Authorization: Bearer` alone, and is sent to no issuer. Never reads
 //! the store: what is live is in memory.
 
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
+
 use crate::base::clock::UnixTime;
 use crate::base::sha256::sha256;
+use crate::decide::api_key::digest::{BARE_KEY_BYTES_MIN, KEY_BYTES_MAX, hmac_tag};
 use crate::decide::api_key::format::{self, Form, SecretKind};
 use crate::decide::api_key::{KeyError, KeyRing, VerifiedKey};
 use crate::decide::jwt::{FollowedKeys, VerifiedToken};
@@ -22,6 +26,8 @@ pub struct Stored {
     issuer: Arc<str>,
     live: Arc<Live>,
     keys: Arc<FollowedKeys>,
+    /// The key of the digests of imported keys.
+    imported: Option<Arc<hmac::Key>>,
     principals: Arc<Principals>,
     rules: Arc<RoleRules>,
     /// API keys of the store are accepted (`issuer.api_keys`).
@@ -41,12 +47,22 @@ impl Stored {
     #[must_use]
     pub fn new(issuer: &str, live: Arc<Live>, keys: Arc<FollowedKeys>) -> Self {
         let (principals, rules) = (Arc::new(Principals::new(issuer)), Arc::default());
-        Self { issuer: issuer.into(), live, keys, principals, rules, takes_keys: true }
+        let issuer = issuer.into();
+        Self { issuer, live, keys, imported: None, principals, rules, takes_keys: true }
     }
 
-    /// The same store, with these scopes that need a role, and with or without its API keys.
+    /// The same store, whose imported keys have digests under this key.
     #[must_use]
-    pub fn with_rules(&self, rules: Arc<RoleRules>, takes_keys: bool) -> Self {
+    pub fn with_imported(self, key: hmac::Key) -> Self {
+        Self { imported: Some(Arc::new(key)), ..self }
+    }
+
+    /// The same store, with these scopes that need a role, and with or without its API keys. Equal
+    /// rules stay the same object: principals are made of it.
+    #[must_use]
+    pub fn with_rules(&self, rules: &RoleRules, takes_keys: bool) -> Self {
+        let rules =
+            if *self.rules == *rules { Arc::clone(&self.rules) } else { Arc::new(rules.clone()) };
         Self { rules, takes_keys, ..self.clone() }
     }
 
@@ -105,6 +121,12 @@ impl Stored {
         }
     }
 
+    /// Verifies a key where there are no key files.
+    #[cfg(all(test, feature = "server"))]
+    pub(crate) fn verify_alone(&self, text: &str, now: UnixTime) -> Result<VerifiedKey, KeyError> {
+        self.verify_key(&KeyRing::default(), text, now)
+    }
+
     /// Verifies a personal access token.
     ///
     /// # Errors
@@ -113,22 +135,43 @@ impl Stored {
         self.find(Kind::Pat, text, now).unwrap_or(Err(KeyError::Unknown))
     }
 
-    /// Looks up a credential in the store. One whose checksum is wrong is not hashed.
+    /// Looks up a credential in the store. One whose checksum is wrong is not hashed. One that was
+    /// imported twice, as a key and as its digest, is refused when either is.
     fn find(&self, kind: Kind, text: &str, now: UnixTime) -> Option<Result<VerifiedKey, KeyError>> {
-        let form = match kind {
-            Kind::Key => SecretKind::ApiKey,
-            Kind::Pat => SecretKind::PersonalAccessToken,
-        };
         let set = self.live.read();
-        if set.has_no_credentials() || format::check(text) != Form::Good(form) {
+        if set.has_no_credentials() {
             return None;
         }
-        let digest = sha256(text.as_bytes());
-        let found = set.find(kind, &digest, now)?;
-        Some(found.map_err(refusal).map(|found| {
-            VerifiedKey::stored(self.principals.of(kind, &digest, &found, &self.rules))
-        }))
+        let digests = self.digests(kind, text).into_iter().flatten();
+        let found = digests.filter_map(|digest| {
+            Some(set.find(kind, &digest, now)?.map_err(refusal).map(|found| {
+                VerifiedKey::stored(self.principals.of(kind, &digest, &found, &self.rules))
+            }))
+        });
+        found.reduce(|one, other| Ok(one?.and(&other?)))
     }
+
+    /// The digests that a credential may be stored under.
+    fn digests(&self, kind: Kind, text: &str) -> [Option<[u8; 32]>; 2] {
+        match (format::check(text), kind) {
+            (Form::Good(SecretKind::ApiKey), Kind::Key)
+            | (Form::Good(SecretKind::PersonalAccessToken), Kind::Pat) => {
+                [Some(sha256(text.as_bytes())), None]
+            }
+            (Form::NotOurs, Kind::Key) if text.len() <= KEY_BYTES_MAX => {
+                imported_digests(text, self.imported.as_deref())
+            }
+            (Form::Good(_) | Form::Bad(_) | Form::NotOurs, _) => [None, None],
+        }
+    }
+}
+
+/// The digests of a key that gatepost did not make: its SHA-256, unless it could be found from that
+/// by trying, and its HMAC.
+#[must_use]
+pub fn imported_digests(text: &str, key: Option<&hmac::Key>) -> [Option<[u8; 32]>; 2] {
+    let bare = text.len() >= BARE_KEY_BYTES_MIN;
+    [bare.then(|| sha256(text.as_bytes())), key.map(|key| hmac_tag(text, key))]
 }
 
 /// Returns whether a bearer is a well-formed personal access token.

@@ -57,7 +57,7 @@ pub struct Credential {
     pub kind: Kind,
     /// Id of the person it acts for.
     pub owner: Box<str>,
-    /// SHA-256 of the credential.
+    /// SHA-256 of the credential, or HMAC-SHA-256 of an imported key.
     pub digest: [u8; 32],
     /// The granted scopes.
     pub scopes: ScopeSet,

@@ -314,6 +314,12 @@ impl LiveSet {
         recent.or_else(|| self.base.views().find(|view| view.id() == id).map(View::unpack))
     }
 
+    /// Returns whether a credential has this id. Reads them all.
+    #[must_use]
+    pub fn has_id(&self, id: &str) -> bool {
+        self.named(id).is_some()
+    }
+
     /// Returns whether the recent changes are to be packed.
     pub(super) fn is_due(&self) -> bool {
         self.recent.len() > RECENT_MIN.max(self.base.len() / RECENT_PART)

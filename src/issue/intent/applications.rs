@@ -223,7 +223,7 @@ pub(super) fn is_declared(row: &Application) -> bool {
 ///
 /// # Errors
 /// [`Refusal::Declared`].
-fn check_not_declared(row: &Application) -> Result<(), Refusal> {
+pub(super) fn check_not_declared(row: &Application) -> Result<(), Refusal> {
     if is_declared(row) { Err(Refusal::Declared(row.id.0.clone())) } else { Ok(()) }
 }
 

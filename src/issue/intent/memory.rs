@@ -86,7 +86,7 @@ impl Memory {
         }
     }
 
-    fn find(&self, query: &Query) -> Vec<Vec<Value>> {
+    pub(super) fn find(&self, query: &Query) -> Vec<Vec<Value>> {
         let columns = query.table.columns();
         let column = columns.iter().position(|name| *name == query.column);
         let column = column.expect("a column of the table");

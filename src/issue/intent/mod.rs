@@ -6,6 +6,7 @@
 //! them. So an intent reads top to bottom, and the same one runs on every store and in memory.
 //! Never waits, never reads the clock; secrets come in as digests.
 
+pub mod application_update;
 pub mod applications;
 pub mod client;
 pub mod client_credentials;

@@ -21,7 +21,7 @@ pub struct Plugin {
     pub secret: Secret,
 }
 
-/// Finds a plugin, or makes it.
+/// Finds a plugin, or makes it if that is meant.
 #[derive(Clone, Debug)]
 pub struct EnsurePlugin {
     /// Its name.
@@ -34,6 +34,8 @@ pub struct EnsurePlugin {
     pub secret: ClientSecret,
     /// Its scopes; `None` is every scope, and leaves a plugin that is there as it is.
     pub scopes: Option<ScopeSet>,
+    /// It is made if there is none.
+    pub create: bool,
 }
 
 impl Intent for EnsurePlugin {
@@ -41,7 +43,9 @@ impl Intent for EnsurePlugin {
     const NAME: &'static str = "ensure_plugin";
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Plugin>, Need> {
-        let Ok(mut application) = find(rows, &self.name)? else {
+        let found = find(rows, &self.name)?;
+        let mut application = if self.create { found.ok() } else { Some(or_refuse!(found)) };
+        let Some(mut application) = application.take() else {
             let (application, secret) = (self.application(now), self.secret.row(&self.id, now));
             let plugin = Plugin { application: application.clone(), secret: secret.clone() };
             let act = Act::new("plugin.create").application(&application.id);

@@ -38,6 +38,14 @@ impl fmt::Display for Thing {
     }
 }
 
+/// Seconds as configurations have them.
+fn lasting(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let fits = |(unit, _): &&(u64, &str)| seconds > 0 && seconds.is_multiple_of(*unit);
+    let (unit, letter) = units.iter().find(fits).unwrap_or(&(1, "s"));
+    format!("{}{letter}", seconds / unit)
+}
+
 /// A limit on the number of things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -67,8 +75,11 @@ pub enum Refusal {
     /// The configuration declares it: the next reload would undo the change.
     #[error("the application {0:?} is declared in issuer.applications")]
     Declared(Box<str>),
-    /// Its lifetime exceeds what is configured.
-    #[error("the lifetime exceeds the configured maximum of {0} s")]
+    /// Rules that the description of an application breaks.
+    #[error("{0}")]
+    Application(Box<str>),
+    /// Its lifetime in seconds exceeds what is configured, or is over.
+    #[error("the end must be in the future, and at most {} from now", lasting(*.0))]
     Lifetime(u64),
     /// It must have an end.
     #[error("an end is required: forever is off")]
@@ -100,4 +111,17 @@ pub enum Refusal {
     /// RFC 6749 section 4.1.2.1: `access_denied`.
     #[error("the person refused the request")]
     AccessDenied,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_reads_as_in_the_configuration() {
+        for (seconds, text) in [(31_622_400, "366d"), (7_200, "2h"), (90, "90s"), (0, "0s")] {
+            assert_eq!(lasting(seconds), text);
+        }
+        assert!(Refusal::Lifetime(86_400).to_string().contains("at most 1d from now"));
+    }
 }

@@ -11,15 +11,18 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::decide::rejection::answer::PROBLEM_JSON;
 use crate::serve::admin::Process;
 use crate::serve::admin::guard::{Demand, Guard};
+use crate::serve::admin::listener::Peer;
 use crate::serve::admin::problem::Problem;
 use crate::serve::admin::respond::{Answer, Context, fault, read_body};
-use crate::serve::issuer::manage::{Call, Manager, ROOTS, Reply, decode};
+use crate::serve::issuer::manage::{Call, Manager, ROOTS, Reply, decode, request_id};
 use crate::serve::store::Caller;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The pages, behind this guard.
 pub(super) fn router(guard: &Guard) -> Router<Process> {
@@ -43,9 +46,9 @@ async fn manage(State(process): Context, request: Request<Body>) -> Answer {
         let detail = "the store of the issuer is being loaded";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail));
     };
-    let settings = process.shared.snapshots.load().dynamic.issuer.clone();
+    let snapshot = process.shared.snapshots.load_full();
+    let settings = snapshot.dynamic.issuer.clone();
     let settings = settings.ok_or_else(|| fault("the configuration has no issuer any more"))?;
-    let open = &running.open;
     let (parts, body) = request.into_parts();
     let body = read_body(body).await?;
     let path: Option<Vec<_>> = parts.uri.path().split('/').skip(1).map(decode).collect();
@@ -53,9 +56,15 @@ async fn manage(State(process): Context, request: Request<Body>) -> Answer {
     let path: Vec<_> = path.iter().map(String::as_str).collect();
     let query = parts.uri.query().unwrap_or_default();
     let call = Call { method: &parts.method, path: &path, query, body: &body };
-    let (store, vault) = (open.store.clone(), Arc::clone(&open.vault));
-    let manager = Manager::new(store, vault, settings, Caller::operator());
-    Ok(page(&manager.answer(call).await))
+    let peer = parts.extensions.get::<Peer>().map_or("", |peer| &peer.0);
+    let id = request_id().map_err(|fault_| fault(&fault_.to_string()))?;
+    let (filed, caller) = (Arc::clone(&snapshot.gate.keys), Caller::operator_at(peer, &id));
+    let manager = Manager::new(&running.open, filed, settings, caller);
+    let mut response = page(&manager.answer(call).await);
+    // Hexadecimal digits.
+    let id = HeaderValue::try_from(id).map_err(|_| fault("invalid request id"))?;
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    Ok(response)
 }
 
 fn page(reply: &Reply) -> Response {

@@ -16,7 +16,9 @@ use crate::config::ListenAddress;
 use crate::serve::downstream::listen::SocketFile;
 
 /// Owner and group may connect.
-const SOCKET_MODE: u32 = 0o660;
+pub(super) const SOCKET_MODE: u32 = 0o660;
+/// The owner alone may connect.
+pub(super) const OWNER_MODE: u32 = 0o600;
 
 /// A bound socket.
 #[derive(Debug)]
@@ -26,10 +28,10 @@ pub(super) enum Listening {
 }
 
 impl Listening {
-    pub(super) fn bind(address: &ListenAddress) -> io::Result<Self> {
+    pub(super) fn bind(address: &ListenAddress, mode: u32) -> io::Result<Self> {
         match address {
             ListenAddress::Tcp(address) => TcpListener::bind(address).map(Self::Tcp),
-            ListenAddress::Unix(path) => bind_unix(path),
+            ListenAddress::Unix(path) => bind_unix(path, mode),
         }
     }
 
@@ -61,6 +63,10 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
+/// The address of a caller of the listener: an IP address, or `unix`.
+#[derive(Clone, Debug)]
+pub(super) struct Peer(pub(super) Box<str>);
+
 /// A socket that is being served.
 #[derive(Debug)]
 pub(super) enum AsyncListening {
@@ -69,22 +75,22 @@ pub(super) enum AsyncListening {
 }
 
 impl AsyncListening {
-    pub(super) async fn accept(&mut self) -> io::Result<Box<dyn Stream>> {
+    pub(super) async fn accept(&mut self) -> io::Result<(Box<dyn Stream>, Peer)> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                Ok(Box::new(stream))
+                let (stream, peer) = listener.accept().await?;
+                Ok((Box::new(stream), Peer(peer.ip().to_canonical().to_string().into())))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok(Box::new(stream))
+                Ok((Box::new(stream), Peer("unix".into())))
             }
         }
     }
 }
 
 /// Binds beside the name and renames, so that the name never has other permissions or no socket.
-fn bind_unix(path: &Path) -> io::Result<Listening> {
+fn bind_unix(path: &Path, mode: u32) -> io::Result<Listening> {
     refuse_taken(path)?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
@@ -93,7 +99,7 @@ fn bind_unix(path: &Path) -> io::Result<Listening> {
         fs::remove_file(&beside)?;
     }
     let listener = UnixListener::bind(&beside)?;
-    fs::set_permissions(&beside, fs::Permissions::from_mode(SOCKET_MODE))?;
+    fs::set_permissions(&beside, fs::Permissions::from_mode(mode))?;
     fs::rename(&beside, path)?;
     Ok(Listening::Unix(listener, SocketFile::of(path)?))
 }
@@ -117,7 +123,7 @@ mod tests {
     use super::*;
 
     fn bind(path: &Path) -> io::Result<Listening> {
-        Listening::bind(&ListenAddress::Unix(path.to_owned()))
+        Listening::bind(&ListenAddress::Unix(path.to_owned()), SOCKET_MODE)
     }
 
     #[test]

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::config::snapshot::Snapshot;
 use crate::decide::jwt::IssuerSettings;
 use crate::decide::revocation::{Draft, DraftError, Entry, EntryId, Kind, Moment};
+use crate::issue::access_token::verification;
 use crate::serve::admin::problem::Problem;
 use crate::serve::admin::respond::{Answer, Context, fault, pretty, read_body};
 use crate::serve::revocation_log::{LogError, PAGE_MAX};
@@ -79,9 +80,14 @@ pub(super) async fn revoke(State(process): Context, body: Body) -> Answer {
 
 fn act(shared: &Shared, draft: &Draft) -> Answer {
     let snapshot = shared.snapshots.load_full();
-    let issuers = issuers(&snapshot);
+    let known = issuers(&snapshot);
+    let issuers: Vec<_> = known.iter().map(AsRef::as_ref).collect();
     let moment = Moment { now: shared.clock.now(), issuers: &issuers };
-    let entry = draft.compile(&issuers, Some(moment.now.unix)).map_err(|error| refused(&error))?;
+    // With one configured issuer a draft that names none means that one.
+    let configured = &issuers[..snapshot.dynamic.issuers.len()];
+    let meant =
+        if draft.issuer.is_none() && !configured.is_empty() { configured } else { &issuers };
+    let entry = draft.compile(meant, Some(moment.now.unix)).map_err(|error| refused(&error))?;
     let done = shared.revocations.revoke(entry, &moment).map_err(|error| not_done(&error))?;
     let mut page = json!(EntryPage::of(&done.entry, &issuers));
     page["new"] = json!(done.is_news);
@@ -96,8 +102,12 @@ fn act(shared: &Shared, draft: &Draft) -> Answer {
     Ok(response)
 }
 
-fn issuers(snapshot: &Snapshot) -> Vec<&IssuerSettings> {
-    snapshot.dynamic.issuers.iter().map(|source| &*source.settings).collect()
+/// The configured issuers, then the built-in one.
+fn issuers(snapshot: &Snapshot) -> Vec<Arc<IssuerSettings>> {
+    let configured = snapshot.dynamic.issuers.iter().map(|source| Arc::clone(&source.settings));
+    let own = snapshot.gate.stored.as_ref().zip(snapshot.dynamic.issuer.as_ref());
+    let own = own.map(|(stored, own)| Arc::new(verification(stored.issuer(), &own.audience)));
+    configured.chain(own).collect()
 }
 
 /// An entry for an unknown key is kept, because the key may come; but it may be a typing error.
@@ -107,15 +117,22 @@ fn warning(entry: &Entry, shared: &Shared) -> Option<&'static str> {
     match target.kind {
         Kind::Key => {
             let mut keys = snapshot.gate.keys.summaries(shared.clock.now().unix);
-            (!keys.any(|key| key.id == target.value))
-                .then_some("no API key of the key files has this id")
+            let is_filed = keys.any(|key| key.id == target.value);
+            let stored = shared.issuer_store.get();
+            let is_stored = stored.is_some_and(|one| one.open.live.load().has_id(target.value));
+            (!is_filed && !is_stored).then_some("no API key or personal access token has this id")
         }
         Kind::Kid => {
             let mut issuers = snapshot.dynamic.issuers.iter().zip(&snapshot.materials.key_sets);
             let keys = issuers.find(|(source, _)| *source.settings.issuer == *target.issuer);
             let known = keys
                 .is_some_and(|(_, keys)| keys.iter().any(|key| key.kid() == Some(target.value)));
-            (!known).then_some("no key of the issuer has this kid")
+            let own = snapshot.gate.stored.as_ref();
+            let own = own.filter(|stored| *stored.issuer() == *target.issuer);
+            let own = own.is_some_and(|stored| {
+                stored.keys().load().iter().any(|key| key.kid() == Some(target.value))
+            });
+            (!known && !own).then_some("no key of the issuer has this kid")
         }
         Kind::Jti | Kind::Subject | Kind::Client | Kind::IssuedBefore => None,
     }
@@ -135,6 +152,7 @@ pub(super) async fn list(State(process): Context, Query(wanted): Query<Wanted>) 
         .ok_or_else(unknown)?;
     let next = page.entries.last().filter(|_| page.more).map(|entry| entry.id().to_string());
     let issuers = issuers(&snapshot);
+    let issuers: Vec<_> = issuers.iter().map(AsRef::as_ref).collect();
     let entries: Vec<_> = page.entries.iter().map(|entry| EntryPage::of(entry, &issuers)).collect();
     pretty(&json!({ "revocations": entries, "next": next }))
 }
@@ -146,11 +164,13 @@ pub(super) async fn delete(State(process): Context, Path(text): Path<String>) ->
     let change = tokio::task::spawn_blocking(move || {
         let shared = process.shared;
         let issuers = issuers(&context);
+        let issuers: Vec<_> = issuers.iter().map(AsRef::as_ref).collect();
         shared.revocations.delete(id, &Moment { now: shared.clock.now(), issuers: &issuers })
     });
     let change = change.await.map_err(|_| fault("the deletion failed with an internal error"))?;
     let entry: Arc<Entry> = change.map_err(|error| not_done(&error))?.ok_or_else(unknown)?;
-    pretty(&EntryPage::of(&entry, &issuers(&snapshot)))
+    let issuers = issuers(&snapshot);
+    pretty(&EntryPage::of(&entry, &issuers.iter().map(AsRef::as_ref).collect::<Vec<_>>()))
 }
 
 fn id(text: &str) -> Result<EntryId, Problem> {

@@ -5,6 +5,7 @@
 //! nobody keeps: a store that is missing where there was one is refused, and a pepper is made only
 //! with the store that it belongs to. Never serves a request.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +30,11 @@ use crate::serve::store::{Followers, Store, Watch};
 
 /// The log of revocations in `state_dir`.
 const REVOCATION_LOG: &str = "revocations.jsonl";
+
+/// Shows that there was a store in `state_dir`, where the peppers are elsewhere.
+const MARK: &str = "store.made";
+
+const MARK_TEXT: &str = "gatepost.db was made here: a start without it is refused.\n";
 
 /// An issuer that cannot start: what is wrong, and the remedy.
 #[derive(Debug, Error)]
@@ -104,7 +110,8 @@ pub(crate) struct OpenStore {
 impl OpenStore {
     /// The parts that the gate needs.
     pub(crate) fn stored(&self, startup: &IssuerStartup) -> Stored {
-        Stored::new(&startup.url, Arc::clone(&self.live), self.keys.followed())
+        let stored = Stored::new(&startup.url, Arc::clone(&self.live), self.keys.followed());
+        stored.with_imported(self.vault.digest_key().clone())
     }
 }
 
@@ -132,7 +139,7 @@ impl Opening<'_> {
         let clocks = Box::new(move || clock.now());
         let store = sqlite::open_watched(folder, self.role, clocks, Box::new(followers), watch)?;
         let opened = self.unlock(&store, configured, &keys).await;
-        match opened {
+        match opened.and_then(|vault| self.mark().map(|()| vault)) {
             Ok(vault) => Ok(OpenStore { store, live, keys, vault }),
             Err(error) => {
                 store.close().await;
@@ -160,7 +167,22 @@ impl Opening<'_> {
         Ok(vault)
     }
 
-    /// A store that is missing where its pepper or a revocation is, was lost.
+    /// Leaves a mark beside the store that a lost one is known by.
+    fn mark(&self) -> Result<(), StartError> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let path = self.state_dir.join(MARK);
+        let mut options = std::fs::OpenOptions::new();
+        let made = options.write(true).create_new(true).mode(0o600).open(&path);
+        let written = made.and_then(|mut file| file.write_all(MARK_TEXT.as_bytes()));
+        match written {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(StartError::System(format!("{}: {error}", path.display()).into()))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// A store that is missing where its pepper, a revocation or its mark is, was lost.
     fn refuse_missing(&self, store: &Path) -> Result<(), StartError> {
         // An empty file is no store.
         if store.metadata().is_ok_and(|file| file.len() > 0) {
@@ -168,46 +190,58 @@ impl Opening<'_> {
         }
         let log = self.state_dir.join(REVOCATION_LOG);
         let is_used = |path: &PathBuf| path.metadata().is_ok_and(|file| file.len() > 0);
-        let witness = [pepper_file::path(self.state_dir), log].into_iter().find(is_used);
+        let witnesses = [pepper_file::path(self.state_dir), log, self.state_dir.join(MARK)];
+        let witness = witnesses.into_iter().find(is_used);
         let store = store.to_owned();
         witness.map_or(Ok(()), |witness| Err(StartError::StoreMissing { store, witness }))
     }
 
     fn configured(&self, files: &PepperFiles) -> Result<Peppers, StartError> {
-        let read = files.files.iter().map(|(id, file)| self.pepper(id, file));
-        let (mut peppers, mut mistakes) = (Vec::new(), Vec::new());
-        for one in read {
-            match one {
-                Ok(pepper) => peppers.push(pepper),
-                Err(mistake) => mistakes.push(mistake),
-            }
-        }
-        if !mistakes.is_empty() {
-            return Err(StartError::Mistakes(mistakes));
-        }
-        let named = files.files.first().map(|(_, file)| file);
-        Peppers::new(peppers, &files.active).map_err(|error| match named {
-            Some(file) => StartError::Mistakes(vec![file.mistake(error.to_string())]),
-            None => StartError::System(error.to_string().into()),
-        })
+        read_peppers(files, self.insecure_file_modes)
     }
+}
 
-    fn pepper(&self, id: &str, file: &FileReference) -> Result<Pepper, Mistake> {
-        let path = file.path.display();
-        let read = LocalDisk.read(&file.path, PEPPER_BYTES + 1);
-        let lost = format!("if it is lost: gatepost safe-store forget {id}");
-        let content = read.map_err(|error| file.mistake(format!("{path}: {error}; {lost}")))?;
-        let is_exposed = content.mode.is_some_and(|mode| mode & 0o077 != 0);
-        let may_be = self.insecure_file_modes || LocalDisk.is_on_kubernetes_volume(&file.path);
-        if is_exposed && !may_be {
-            let remedy = format!("{path} can be read by others: set its mode to 0600");
-            return Err(file.mistake(remedy));
+/// Reads the configured peppers.
+///
+/// # Errors
+/// Every mistake in their files.
+pub(crate) fn read_peppers(
+    files: &PepperFiles,
+    insecure_file_modes: bool,
+) -> Result<Peppers, StartError> {
+    let read = files.files.iter().map(|(id, file)| read_pepper(id, file, insecure_file_modes));
+    let (mut peppers, mut mistakes) = (Vec::new(), Vec::new());
+    for one in read {
+        match one {
+            Ok(pepper) => peppers.push(pepper),
+            Err(mistake) => mistakes.push(mistake),
         }
-        Pepper::new(id, &content.bytes).map_err(|error| {
-            let made = "make one with `head -c 32 /dev/urandom`";
-            file.mistake(format!("{path}: {error}; {made}"))
-        })
     }
+    if !mistakes.is_empty() {
+        return Err(StartError::Mistakes(mistakes));
+    }
+    let named = files.files.first().map(|(_, file)| file);
+    Peppers::new(peppers, &files.active).map_err(|error| match named {
+        Some(file) => StartError::Mistakes(vec![file.mistake(error.to_string())]),
+        None => StartError::System(error.to_string().into()),
+    })
+}
+
+fn read_pepper(id: &str, file: &FileReference, insecure: bool) -> Result<Pepper, Mistake> {
+    let path = file.path.display();
+    let read = LocalDisk.read(&file.path, PEPPER_BYTES + 1);
+    let lost = format!("if it is lost: gatepost safe-store forget {id}");
+    let content = read.map_err(|error| file.mistake(format!("{path}: {error}; {lost}")))?;
+    let is_exposed = content.mode.is_some_and(|mode| mode & 0o077 != 0);
+    let may_be = insecure || LocalDisk.is_on_kubernetes_volume(&file.path);
+    if is_exposed && !may_be {
+        let remedy = format!("{path} can be read by others: set its mode to 0600");
+        return Err(file.mistake(remedy));
+    }
+    Pepper::new(id, &content.bytes).map_err(|error| {
+        let made = "make one with `head -c 32 /dev/urandom`";
+        file.mistake(format!("{path}: {error}; {made}"))
+    })
 }
 
 /// The folder of the store, for its owner alone.

@@ -173,6 +173,11 @@ impl Vault {
         SecretDigest(digest)
     }
 
+    /// The key of keyed digests, for the gate.
+    pub(crate) fn digest_key(&self) -> &hmac::Key {
+        &self.hmac
+    }
+
     /// The share of an owner, made if there is none.
     ///
     /// # Errors

@@ -27,6 +27,13 @@ impl Caller {
         Self { actor: "operator".into(), ..Self::default() }
     }
 
+    /// The operator at an address, with the id of the request.
+    #[must_use]
+    pub fn operator_at(address: &str, request: &str) -> Self {
+        let (address, request) = (Some(address.into()), Some(request.into()));
+        Self { address, request, ..Self::operator() }
+    }
+
     /// A line of the audit log about an act of this caller.
     fn line(&self, act: Act, (number, position, at): (u64, u64, UnixTime)) -> Audit {
         Audit {

@@ -162,6 +162,17 @@ impl KeyRing {
         })
     }
 
+    /// The id of the entry with this bare SHA-256, if there is one.
+    #[must_use]
+    pub fn id_of_sha256(&self, digest: &[u8; 32]) -> Option<&str> {
+        let hash = TagHash::of(digest);
+        let found = self
+            .segments
+            .iter()
+            .find_map(|segment| segment.find(hash, segment.method(None)?, digest));
+        found.map(KeyView::id)
+    }
+
     /// The number of keys by state at `now`, in the order of [`KeyState::ALL`]: active, disabled,
     /// expired, not yet valid.
     #[must_use]

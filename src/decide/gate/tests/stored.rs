@@ -46,7 +46,7 @@ fn tried() -> (Tried, Arc<Live>) {
     let rules = RoleRules::new([("admin".into(), Box::from([Box::from("operator")]))]);
     let stored = Stored::new(ISSUER, Arc::clone(&live), Arc::default());
     let mut tried = Tried::new(ROUTES);
-    tried.snapshot.gate.stored = Some(stored.with_rules(Arc::new(rules), true));
+    tried.snapshot.gate.stored = Some(stored.with_rules(&rules, true));
     live.change([ada(true)]);
     (tried, live)
 }
@@ -112,7 +112,7 @@ fn contract_keys_of_the_store_belong_to_the_issuer_where_routes_name_issuers() {
     assert_eq!(checked(Some(&["urn:gatepost:api-key"])), Err("issuer_refused"));
     assert_eq!(checked(Some(&["https://login.example.com"])), Err("issuer_refused"));
     let stored = tried.snapshot.gate.stored.take().unwrap();
-    tried.snapshot.gate.stored = Some(stored.with_rules(Arc::default(), false));
+    tried.snapshot.gate.stored = Some(stored.with_rules(&RoleRules::default(), false));
     assert_eq!(outcome(&tried, &key), "key_unknown", "issuer.api_keys: off");
     assert_eq!(outcome(&tried, &own_key()), "key:own");
 }

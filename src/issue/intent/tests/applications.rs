@@ -157,6 +157,7 @@ fn contract_a_client_ends_only_its_own_tokens() {
 
 fn plugin(text: &str) -> EnsurePlugin {
     EnsurePlugin {
+        create: true,
         name: "backup".into(),
         id: id(&format!("app_{text}")),
         generation: id(&format!("gen_{text}")),

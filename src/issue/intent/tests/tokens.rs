@@ -116,6 +116,42 @@ pub(super) fn world() -> Memory {
     memory
 }
 
+#[test]
+fn r1115_an_unknown_client_costs_the_same_queries_as_a_wrong_secret_and_writes_nothing() {
+    use crate::issue::intent::client::Authenticate;
+    use crate::issue::intent::{Intent, Need, Rows};
+    use crate::issue::rows::Table;
+
+    fn tried(intent: &impl Intent) -> Vec<(Table, &'static str)> {
+        let (memory, mut rows, mut asked) = (world(), Rows::default(), Vec::new());
+        loop {
+            match intent.decide(&rows, UnixTime(START)) {
+                Ok(decision) => {
+                    assert_eq!(decision.outcome.err(), Some(Refusal::InvalidClient));
+                    assert!(decision.writes.is_empty() && decision.acts.is_empty());
+                    return asked;
+                }
+                Err(Need::Rows(query)) => {
+                    asked.push((query.table, query.column));
+                    let found = memory.find(&query);
+                    rows.insert(query, found);
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+
+    let wrong = SecretDigest::of_secret("wrong");
+    let by = |name: &str| Client { id: id(name), secret: Some(wrong) };
+    let expected = [(Table::Applications, "id"), (Table::Secrets, "application")];
+    // A public client has no secret, one that is gone no row.
+    for name in ["server", "public", "unknown"] {
+        assert_eq!(tried(&Authenticate { client: by(name) }), expected, "{name}");
+        let intent = ClientCredentials { client: by(name), scope: None, rules: rules() };
+        assert_eq!(tried(&intent), expected, "{name}");
+    }
+}
+
 fn code_digest(number: usize) -> SecretDigest {
     SecretDigest::of_secret(&format!("code_{number}"))
 }

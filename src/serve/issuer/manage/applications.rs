@@ -1,7 +1,7 @@
 //! `/apps`: applications and their secrets.
 
 use http::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use crate::base::clock::UnixTime;
@@ -9,6 +9,7 @@ use crate::base::secret::Secret;
 use crate::decide::api_key::format::{SecretKind, generate};
 use crate::issue::application::{Author, ClientType, Description};
 use crate::issue::credential::IdKind;
+use crate::issue::intent::application_update::{Changes, UpdateApplication};
 use crate::issue::intent::applications::{
     AddSecret, ClientSecret, CreateApplication, EndSecret, Turn, TurnApplication,
 };
@@ -36,10 +37,38 @@ struct New {
     redirect_uris: Vec<Box<str>>,
     grants: Option<Vec<Box<str>>>,
     scopes: Option<Vec<Box<str>>>,
+    /// Seconds.
+    access_lifetime: Option<u64>,
     #[serde(default)]
     first_party: bool,
     #[serde(default)]
     introspect: bool,
+}
+
+/// Members that are absent stay; `null` removes where there may be none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Update {
+    name: Option<Box<str>>,
+    #[serde(default, deserialize_with = "nullable")]
+    site: Option<Option<Box<str>>>,
+    profile: Option<Box<str>>,
+    redirect_uris: Option<Vec<Box<str>>>,
+    grants: Option<Vec<Box<str>>>,
+    #[serde(default, deserialize_with = "nullable")]
+    scopes: Option<Option<Vec<Box<str>>>>,
+    /// Seconds.
+    #[serde(default, deserialize_with = "nullable")]
+    access_lifetime: Option<Option<u64>>,
+    first_party: Option<bool>,
+    introspect: Option<bool>,
+}
+
+/// `null` is a value.
+fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(from).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -55,6 +84,7 @@ impl Manager {
             ([], &Method::GET) => self.list_applications(call.query).await,
             ([], &Method::POST) => self.create_application(read(call.body)?).await,
             ([id], &Method::GET) => self.show_application(id).await,
+            ([id], &Method::POST) => self.update_application(id, read(call.body)?).await,
             ([id], &Method::DELETE) => self.turn_application(id, Turn::Delete).await,
             ([id, "approve"], &Method::POST) => self.turn_application(id, Turn::Approve).await,
             ([id, "revoke"], &Method::POST) => {
@@ -64,7 +94,7 @@ impl Manager {
             ([id, "secrets"], &Method::POST) => self.add_secret(id, read(call.body)?).await,
             ([id, "secrets", secret], &Method::DELETE) => self.end_secret(id, secret).await,
             ([], _) => Err(wrong_method("GET, POST")),
-            ([_], _) => Err(wrong_method("GET, DELETE")),
+            ([_], _) => Err(wrong_method("GET, POST, DELETE")),
             _ => Err(not_found()),
         }
     }
@@ -95,12 +125,7 @@ impl Manager {
             Some("public") => ClientType::Public,
             Some(_) => return Err(Refused::mistake("type: confidential or public")),
         };
-        let profile = match &*new.profile {
-            "strict" => Profile::Strict,
-            "compat" if self.settings.compat => Profile::Compat,
-            "compat" => return Err(Refused::mistake("profile: issuer.compat is false")),
-            _ => return Err(Refused::mistake("profile: strict or compat")),
-        };
+        let profile = self.profile(&new.profile)?;
         let texts =
             |list: &[Box<str>]| -> Vec<String> { list.iter().map(ToString::to_string).collect() };
         let default = || vec!["authorization_code".into(), "refresh_token".into()];
@@ -137,7 +162,7 @@ impl Manager {
             scopes: new.scopes.as_deref().map(|scopes| self.known_scopes(scopes)).transpose()?,
             first_party: new.first_party,
             introspect: new.introspect,
-            access_lifetime: None,
+            access_lifetime: self.access_lifetime(new.access_lifetime)?,
             plugin: None,
             // An operator made it.
             approved: Some(UnixTime(0)),
@@ -146,6 +171,52 @@ impl Manager {
             disabled: None,
             ended: None,
         })
+    }
+
+    fn profile(&self, text: &str) -> Result<Profile, Refused> {
+        match text {
+            "strict" => Ok(Profile::Strict),
+            "compat" if self.settings.compat => Ok(Profile::Compat),
+            "compat" => Err(Refused::mistake("profile: issuer.compat is false")),
+            _ => Err(Refused::mistake("profile: strict or compat")),
+        }
+    }
+
+    fn access_lifetime(&self, seconds: Option<u64>) -> Result<Option<u64>, Refused> {
+        let max = self.settings.max_access_lifetime.as_secs();
+        if seconds.is_none_or(|seconds| (1..=max).contains(&seconds)) {
+            return Ok(seconds);
+        }
+        let detail = format!(
+            "access_lifetime: 1 to {max} seconds, as issuer.access_tokens.max_lifetime allows"
+        );
+        Err(Refused::mistake(detail))
+    }
+
+    async fn update_application(&self, id: &str, update: Update) -> Answer {
+        let words =
+            |list: Option<Vec<Box<str>>>| list.map(|list| list.iter().map(AsRef::as_ref).collect());
+        let scopes = |scopes: Option<Vec<Box<str>>>| {
+            scopes.map(|scopes| self.known_scopes(&scopes)).transpose()
+        };
+        let changes = Changes {
+            name: update.name,
+            site: update.site,
+            profile: update.profile.map(|profile| self.profile(&profile)).transpose()?,
+            redirect_uris: words(update.redirect_uris),
+            grants: words(update.grants),
+            scopes: update.scopes.map(scopes).transpose()?,
+            access_lifetime: update
+                .access_lifetime
+                .map(|seconds| self.access_lifetime(seconds))
+                .transpose()?,
+            first_party: update.first_party,
+            introspect: update.introspect,
+        };
+        let application = Id::from(id);
+        ok(show(
+            &self.run(UpdateApplication { application, changes, author: Author::Operator }).await?,
+        ))
     }
 
     async fn show_application(&self, id: &str) -> Answer {
@@ -251,6 +322,7 @@ pub(super) fn show(row: &Application) -> Value {
         "scopes": row.scopes.as_ref().map(|scopes| scopes.iter().collect::<Vec<_>>()),
         "first_party": row.first_party,
         "introspect": row.introspect,
+        "access_lifetime": row.access_lifetime,
         "plugin": row.plugin,
         "approved": row.approved.is_some(),
         "created": row.created.to_string(),

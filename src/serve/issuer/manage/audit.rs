@@ -29,9 +29,8 @@ impl Manager {
         let limit = asked.limit()?;
         let since = since.map(|since| ("at", since));
         let listing = Listing { table: Audit::TABLE, of, live: false, since, after, limit };
-        let lines = self.rows::<Audit>(listing).await?;
-        let is_full = lines.len() == limit as usize;
-        let next = lines.last().filter(|_| is_full);
+        let (lines, has_more) = self.one_page::<Audit>(listing).await?;
+        let next = lines.last().filter(|_| has_more);
         let next = next.map(|line| format!("{}.{}", line.number, line.position));
         ok(json!({ "audit": lines.iter().map(show).collect::<Vec<_>>(), "next": next }))
     }

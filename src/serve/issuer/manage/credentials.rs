@@ -50,6 +50,14 @@ impl Manager {
 
     pub(super) async fn keys(&self, call: Call<'_>, path: &[&str]) -> Answer {
         let lifetimes = self.settings.api_keys.ok_or_else(|| off("api_keys"));
+        match (path, call.method) {
+            (["import"], &Method::POST) => {
+                return self.import_key(read(call.body)?, lifetimes?).await;
+            }
+            (["find"], &Method::POST) => return self.find_key(read(call.body)?).await,
+            (["import" | "find"], _) => return Err(wrong_method("POST")),
+            _ => {}
+        }
         self.credentials(call, path, (CredentialKind::Key, lifetimes)).await
     }
 
@@ -89,10 +97,7 @@ impl Manager {
 
     async fn create(&self, kind: CredentialKind, new: New, lifetimes: Lifetimes) -> Answer {
         let owner = self.person(&new.owner).await?;
-        if !(1..=NAME_BYTES_MAX).contains(&new.name.len()) || new.name.contains(char::is_control) {
-            let detail = format!("name: 1 to {NAME_BYTES_MAX} bytes without control characters");
-            return Err(Refused::mistake(detail));
-        }
+        check_name(&new.name)?;
         let scopes = self.scopes_of(&owner, new.scopes.as_deref())?;
         let ending = ending(new.expires.as_deref())?;
         let (secret, text) = new_secret(kind)?;
@@ -123,7 +128,11 @@ impl Manager {
 
     /// The scopes that are asked for, each known and allowed to the person; none: all that the
     /// person may have.
-    fn scopes_of(&self, owner: &Person, asked: Option<&[Box<str>]>) -> Result<ScopeSet, Refused> {
+    pub(super) fn scopes_of(
+        &self,
+        owner: &Person,
+        asked: Option<&[Box<str>]>,
+    ) -> Result<ScopeSet, Refused> {
         let scopes = &self.settings.rules.scopes;
         let allowed = scopes.roles.cut(&scopes.known, &owner.roles.0);
         let allowed = allowed.unwrap_or_else(|| scopes.known.clone());
@@ -155,7 +164,21 @@ pub(super) fn instant(text: &str) -> Result<UnixTime, Refused> {
     parse_instant(text).map_err(|error| Refused::mistake(error.to_string()))
 }
 
-fn ending(text: Option<&str>) -> Result<Ending, Refused> {
+/// Checks the label of a credential.
+pub(super) fn check_name(name: &str) -> Result<(), Refused> {
+    if (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control) {
+        return Ok(());
+    }
+    let detail = format!("name: 1 to {NAME_BYTES_MAX} bytes without control characters");
+    Err(Refused::mistake(detail))
+}
+
+/// The last characters of a secret.
+pub(super) fn hint(secret: &str) -> &str {
+    &secret[secret.len() - HINT_CHARS..]
+}
+
+pub(super) fn ending(text: Option<&str>) -> Result<Ending, Refused> {
     Ok(match text {
         None => Ending::Default,
         Some("never") => Ending::Never,
@@ -172,7 +195,7 @@ fn new_secret(
         CredentialKind::Pat => (SecretKind::PersonalAccessToken, IdKind::PersonalAccessToken),
     };
     let text = generate(form, &mut fill)?;
-    let hint = text.expose()[text.expose().len() - HINT_CHARS..].into();
+    let hint = hint(text.expose()).into();
     let digest = SecretDigest::of_secret(text.expose());
     Ok((NewSecret { id: id.generate(&mut fill)?, digest, hint }, text))
 }
@@ -191,7 +214,7 @@ fn with_secret(
     shown
 }
 
-fn show(row: &Credential) -> Value {
+pub(super) fn show(row: &Credential) -> Value {
     json!({
         "id": row.id.as_str(),
         "name": row.name,

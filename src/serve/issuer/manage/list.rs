@@ -52,17 +52,24 @@ impl Manager {
     ) -> Answer {
         let limit = asked.limit()?;
         let after = asked.value("after").map(|id| Value::Text(id.into())).into_iter().collect();
-        let rows =
-            self.rows::<R>(Listing { table: R::TABLE, of, live: true, since: None, after, limit });
-        let rows = rows.await?;
+        let listing = Listing { table: R::TABLE, of, live: true, since: None, after, limit };
+        let (rows, has_more) = self.one_page::<R>(listing).await?;
         let key = |row: &R| match row.values().into_iter().next() {
             Some(Value::Text(id)) => json!(id),
             Some(_) | None => Json::Null,
         };
-        let is_full = rows.len() == limit as usize;
-        let next = rows.last().filter(|_| is_full).map_or(Json::Null, key);
+        let next = rows.last().filter(|_| has_more).map_or(Json::Null, key);
         let shown: Vec<_> = rows.iter().map(show).collect();
         ok(json!({ name: shown, "next": next }))
+    }
+
+    /// The rows of a page, and whether there are more.
+    pub(super) async fn one_page<R: Row>(&self, asked: Listing) -> Result<(Vec<R>, bool), Refused> {
+        let limit = asked.limit as usize;
+        let mut rows = self.rows::<R>(Listing { limit: asked.limit + 1, ..asked }).await?;
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        Ok((rows, has_more))
     }
 
     pub(super) async fn rows<R: Row>(&self, listing: Listing) -> Result<Vec<R>, Refused> {

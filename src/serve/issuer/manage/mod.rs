@@ -1,4 +1,5 @@
-//! Administration of the issuer: people, applications, credentials, plugins, grants, audit.
+//! Administration of the issuer: people, applications, credentials, plugins, grants, signing keys,
+//! audit.
 //!
 //! Owns the JSON interface of the admin listener, without HTTP: a command that finds no running
 //! process calls the same functions on a store that it has opened itself. A new secret is in the
@@ -8,10 +9,12 @@
 mod applications;
 mod audit;
 mod credentials;
+mod import;
 mod list;
 mod people;
 mod plugins;
 mod reply;
+mod signing_keys;
 #[cfg(test)]
 mod tests;
 
@@ -20,8 +23,11 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::config::IssuerSettings;
+use crate::decide::api_key::KeyRing;
 use crate::decide::api_key::format::RandomFault;
 use crate::issue::intent::Intent;
+use crate::serve::issuer::keys::SigningKeys;
+use crate::serve::issuer::open::OpenStore;
 use crate::serve::issuer::vault::Vault;
 use crate::serve::store::{Caller, Committed, Store};
 
@@ -46,13 +52,16 @@ pub(crate) struct Call<'a> {
 pub(crate) struct Manager {
     store: Store,
     vault: Arc<Vault>,
+    keys: Arc<SigningKeys>,
+    /// The keys of the key files, which the store must not have as well.
+    filed: Arc<KeyRing>,
     settings: Arc<IssuerSettings>,
     caller: Caller,
 }
 
 /// The first segments of every path.
-pub(crate) const ROOTS: [&str; 7] =
-    ["users", "apps", "tokens", "keys", "plugins", "grants", "audit"];
+pub(crate) const ROOTS: [&str; 8] =
+    ["users", "apps", "tokens", "keys", "plugins", "grants", "signing-keys", "audit"];
 
 /// A segment of a path without its percent-encodings; `None` if one is invalid.
 pub(crate) fn decode(segment: &str) -> Option<String> {
@@ -72,16 +81,27 @@ pub(crate) fn decode(segment: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// A new id for a request to the administration: 128 random bits.
+///
+/// # Errors
+/// [`RandomFault`].
+pub(crate) fn request_id() -> Result<String, RandomFault> {
+    let mut bytes = [0; 16];
+    fill(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 impl Manager {
     /// Acts under this configuration, for this caller.
     #[must_use]
     pub(crate) fn new(
-        store: Store,
-        vault: Arc<Vault>,
+        open: &OpenStore,
+        filed: Arc<KeyRing>,
         settings: Arc<IssuerSettings>,
         caller: Caller,
     ) -> Self {
-        Self { store, vault, settings, caller }
+        let (vault, keys) = (Arc::clone(&open.vault), Arc::clone(&open.keys));
+        Self { store: open.store.clone(), vault, keys, filed, settings, caller }
     }
 
     /// Answers one request.
@@ -93,6 +113,7 @@ impl Manager {
             ["keys", rest @ ..] => self.keys(call, rest).await,
             ["plugins", rest @ ..] => self.plugins(call, rest).await,
             ["grants"] => self.grants(call).await,
+            ["signing-keys", rest @ ..] => self.signing_keys(call, rest).await,
             ["audit"] => self.audit(call).await,
             _ => Err(not_found()),
         };

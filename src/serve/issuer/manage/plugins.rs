@@ -25,6 +25,13 @@ const NAME_BYTES_MAX: usize = 64;
 #[serde(deny_unknown_fields)]
 struct Ensure {
     scopes: Option<Vec<Box<str>>>,
+    /// False finds a plugin, and makes none.
+    #[serde(default = "yes")]
+    create: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 #[derive(Deserialize)]
@@ -84,13 +91,15 @@ impl Manager {
         let scopes = asked.scopes.as_deref().map(|scopes| self.known_scopes(scopes)).transpose()?;
         let (id, secret) = match self.plugin(name).await? {
             Some(known) => (known.id.clone(), self.sealed_secret(&known.id).await?),
+            None if !asked.create => return Err(unknown(name)),
             None => {
                 let id = IdKind::Application.generate(&mut fill)?;
                 (id.clone(), self.sealed_secret(&id).await?)
             }
         };
         let generation = IdKind::Grant.generate(&mut fill)?;
-        let intent = EnsurePlugin { name: name.into(), id, generation, secret, scopes };
+        let (name, create) = (name.into(), asked.create);
+        let intent = EnsurePlugin { name, id, generation, secret, scopes, create };
         let plugin = self.run(intent).await?;
         ok(self.started(&plugin).await?)
     }

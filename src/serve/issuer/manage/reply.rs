@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::decide::api_key::format::RandomFault;
-use crate::issue::intent::{Refusal, Thing};
+use crate::issue::intent::{Limit, Refusal, Thing};
+use crate::serve::issuer::manage::ROOTS;
 use crate::serve::store::{Failure, NotStored};
 
 /// An answer.
@@ -42,6 +43,16 @@ impl Refused {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "mistakes", detail)
     }
 
+    /// Nothing has this id or text.
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
+    /// The id or the secret is taken.
+    pub(super) fn exists(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "exists", detail)
+    }
+
     pub(super) fn fault(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
@@ -69,6 +80,7 @@ impl From<&Refusal> for Refused {
             Refusal::Limit(_) => (StatusCode::CONFLICT, "limit"),
             Refusal::Declared(_) => (StatusCode::CONFLICT, "declared"),
             Refusal::Disabled(..)
+            | Refusal::Application(_)
             | Refusal::Lifetime(_)
             | Refusal::Forever
             | Refusal::Scope(_)
@@ -81,16 +93,43 @@ impl From<&Refusal> for Refused {
             | Refusal::ExpiredToken
             | Refusal::AccessDenied => (StatusCode::UNPROCESSABLE_ENTITY, "mistakes"),
         };
-        let remedy = match refusal {
-            Refusal::Unknown(Thing::Person, login) => {
-                format!(": gatepost user add --login {login}")
-            }
-            Refusal::Declared(_) => ": change or remove it there, and reload".to_owned(),
-            Refusal::OwnsApplications(_) => ": --give-to PERSON or --with-applications".to_owned(),
-            _ => String::new(),
-        };
-        Self::new(status, code, format!("{refusal}{remedy}"))
+        match remedy(refusal) {
+            Some(remedy) => Self::new(status, code, format!("{refusal}: {remedy}")),
+            None => Self::new(status, code, refusal.to_string()),
+        }
     }
+}
+
+/// The command or the change that helps.
+fn remedy(refusal: &Refusal) -> Option<String> {
+    let text = match refusal {
+        Refusal::Unknown(Thing::Person, login) => {
+            return Some(format!("gatepost user add --login {login}"));
+        }
+        Refusal::Unknown(thing, _) => match thing {
+            Thing::Application => "gatepost app list prints the ids",
+            Thing::Secret => "gatepost app show CLIENT_ID prints the ids",
+            Thing::Key => "gatepost key list --config FILE prints the ids",
+            Thing::Pat => "gatepost token list prints the ids",
+            Thing::Plugin => "gatepost plugin list prints the names, gatepost plugin run makes one",
+            Thing::SigningKey => "gatepost signing-key list prints the ids",
+            Thing::Person | Thing::Grant | Thing::Device => return None,
+        },
+        Refusal::Limit(Limit { thing: Thing::Secret, .. }) => {
+            "end one with gatepost app secret end, or give --end-old-after"
+        }
+        Refusal::Limit(Limit { thing: Thing::Key, .. }) => {
+            "delete one: gatepost key list --config FILE"
+        }
+        Refusal::Limit(Limit { thing: Thing::Pat, .. }) => "revoke one: gatepost token list --user",
+        Refusal::Limit(Limit { thing: Thing::Application, .. }) => "delete one: gatepost app list",
+        Refusal::Disabled(Thing::Person, _) => "gatepost user enable",
+        Refusal::Declared(_) => "change or remove it there, and reload",
+        Refusal::OwnsApplications(_) => "--give-to PERSON or --with-applications",
+        Refusal::Forever => "give --expires, or set issuer.api_keys.forever: true",
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 impl From<NotStored> for Refused {
@@ -128,8 +167,8 @@ pub(super) fn created(body: Value) -> Answer {
 }
 
 pub(super) fn not_found() -> Refused {
-    let detail = "there are /users, /apps, /tokens, /keys, /plugins, /grants, /audit";
-    Refused::new(StatusCode::NOT_FOUND, "not_found", detail)
+    let roots = ROOTS.map(|root| format!("/{root}")).join(", ");
+    Refused::new(StatusCode::NOT_FOUND, "not_found", format!("unknown page; there are {roots}"))
 }
 
 pub(super) fn wrong_method(accepted: &str) -> Refused {

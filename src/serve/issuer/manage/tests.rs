@@ -1,5 +1,6 @@
 //! The administration on a store in a folder of its own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,22 +11,28 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::base::clock::Clock;
-use crate::config::model::issuer::{AuditSettings, DeviceSettings, Registration, SignIn, Trust};
+use crate::config::model::issuer::{
+    AuditSettings, DeviceSettings, IssuerStartup, Registration, SignIn, StoreLocation, Trust,
+};
 use crate::decide::api_key::format::{Form, check};
+use crate::decide::api_key::{Digest, KeyEntry};
+use crate::decide::gate::Stored;
 use crate::decide::jwt::Algorithm;
 use crate::decide::live::{Kind, Live, RoleRules};
+use crate::decide::principal::Claims;
 use crate::decide::scope::ScopeSet;
 use crate::issue::intent::client::{Lifetimes, Rules, Scopes};
 use crate::issue::intent::credentials;
-use crate::issue::safe_store::{Pepper, Peppers};
 use crate::issue::signing_key::life::Rotation;
 use crate::serve::issuer::declared::declare;
-use crate::serve::store::follow::LiveFollower;
-use crate::serve::store::sqlite::{Role, open};
+use crate::serve::issuer::open::Opening;
+use crate::serve::store::Watch;
+use crate::serve::store::sqlite::Role;
 
 struct Rig {
     manager: Manager,
     live: Arc<Live>,
+    stored: Stored,
     runtime: Runtime,
     _folder: TempDir,
 }
@@ -33,16 +40,29 @@ struct Rig {
 impl Rig {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (live, clock) = (Arc::new(Live::default()), Clock::start());
-        let follower = Box::new(LiveFollower::new(Arc::clone(&live)));
-        let clocks = Box::new(move || clock.now());
-        let store = open(folder.path(), Role::Run, clocks, follower).unwrap();
+        let startup = IssuerStartup {
+            url: "https://api.example.com".into(),
+            prefixes: vec!["/oauth".into()],
+            account: "/auth/account".into(),
+            store: StoreLocation::Sqlite(folder.path().join("gatepost.db")),
+            peppers: None,
+        };
+        let opening = Opening {
+            startup: &startup,
+            rotation: settings().rotation,
+            state_dir: folder.path(),
+            insecure_file_modes: false,
+            clock: Clock::start(),
+            role: Role::Run,
+            watch: Watch::default(),
+            new_store: false,
+        };
         let runtime = Runtime::new().unwrap();
-        let pepper = Pepper::new("p1", &(0..32).collect::<Vec<_>>()).unwrap();
-        let peppers = Peppers::new([pepper], "p1").unwrap();
-        let vault = Arc::new(runtime.block_on(Vault::open(&store, peppers)).unwrap());
-        let manager = Manager::new(store, vault, Arc::new(settings()), Caller::operator());
-        Self { manager, live, runtime, _folder: folder }
+        let open = runtime.block_on(opening.open()).unwrap();
+        let caller = Caller::operator_at("192.0.2.1", "r-1");
+        let manager = Manager::new(&open, Arc::new(filed()), Arc::new(settings()), caller);
+        let stored = open.stored(&startup);
+        Self { manager, live: open.live, stored, runtime, _folder: folder }
     }
 
     #[track_caller]
@@ -61,6 +81,26 @@ impl Rig {
         let body = json!({ "login": login });
         self.call(Method::POST, "/users", body, 201)["id"].as_str().unwrap().to_owned()
     }
+}
+
+/// A key of a key file.
+const FILED: &str = "a-key-of-a-key-file-0123456789";
+
+fn filed() -> KeyRing {
+    let entry = KeyEntry {
+        id: "filed".into(),
+        name: None,
+        digest: Digest::sha256(FILED),
+        subject: "key:filed".into(),
+        scopes: Arc::default(),
+        claims: Claims::none(),
+        not_before: None,
+        expires: None,
+        enabled: true,
+        limits: Box::default(),
+        replaces: None,
+    };
+    KeyRing::new(vec![entry], &HashMap::new(), &[])
 }
 
 fn settings() -> IssuerSettings {
@@ -165,6 +205,13 @@ fn contract_admin_lists_are_paged_and_filtered() {
     let mut sorted = ids;
     sorted.sort();
     assert_eq!(found, sorted);
+    // A full page without a next one names none.
+    let lines = rig.call(Method::GET, "/audit", Value::Null, 200);
+    let lines = lines["audit"].as_array().unwrap().len();
+    for target in ["/users?limit=5".to_owned(), format!("/audit?limit={lines}")] {
+        let full = rig.call(Method::GET, &target, Value::Null, 200);
+        assert_eq!(full["next"], Value::Null, "{target}: {full}");
+    }
     let one = rig.call(Method::GET, "/users?login=user3", Value::Null, 200);
     assert_eq!(one["users"].as_array().unwrap().len(), 1);
     for wrong in ["/users?limit=0", "/users?limit=1001", "/users?name=x", "/audit?after=x"] {
@@ -263,6 +310,113 @@ fn contract_admin_applications_have_two_secrets_and_end_with_their_tokens() {
     ] {
         rig.call(Method::POST, "/apps", wrong, 422);
     }
+}
+
+#[test]
+fn contract_admin_an_application_is_updated() {
+    let rig = Rig::start();
+    let new = json!({ "name": "Sync", "profile": "strict", "grants": ["client_credentials"] });
+    let made = rig.call(Method::POST, "/apps", new, 201);
+    let target = format!("/apps/{}", made["client_id"].as_str().unwrap());
+    let update = |body: Value, status| rig.call(Method::POST, &target, body, status);
+    let changed = update(
+        json!({ "name": "Stock", "site": "https://a.example", "scopes": ["read"], "introspect": true,
+                "access_lifetime": 60, "profile": "compat" }),
+        200,
+    );
+    assert_eq!(
+        (&changed["name"], &changed["scopes"], &changed["access_lifetime"]),
+        (&json!("Stock"), &json!(["read"]), &json!(60))
+    );
+    assert_eq!((&changed["introspect"], &changed["grants"]), (&json!(true), &made["grants"]));
+    let back = update(json!({ "site": null, "scopes": null, "access_lifetime": null }), 200);
+    assert_eq!(
+        (&back["site"], &back["scopes"], &back["access_lifetime"], &back["name"]),
+        (&Value::Null, &Value::Null, &Value::Null, &json!("Stock"))
+    );
+    for wrong in [
+        json!({ "name": "" }),
+        json!({ "grants": ["authorization_code"] }),
+        json!({ "scopes": ["unknown"] }),
+        json!({ "access_lifetime": 3_601 }),
+        json!({ "profile": "loose" }),
+    ] {
+        update(wrong, 422);
+    }
+    update(json!({ "secret": "x" }), 400);
+    rig.call(Method::POST, "/apps/app_none", json!({ "name": "x" }), 404);
+}
+
+#[test]
+fn contract_admin_an_imported_key_is_accepted_and_found() {
+    let rig = Rig::start();
+    rig.add("ada");
+    let now = || Clock::start().now().unix;
+    let verify = |text: &str| rig.stored.verify_alone(text, now());
+    let import = |body: Value, status| {
+        let mut all = json!({ "owner": "ada", "name": "old client" });
+        all.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        rig.call(Method::POST, "/keys/import", all, status)
+    };
+    let find =
+        |text: &str, status| rig.call(Method::POST, "/keys/find", json!({ "key": text }), status);
+    // A short key, which only its keyed digest may match.
+    let short = import(json!({ "key": "s3cret", "scopes": ["read"] }), 201);
+    assert_eq!((&short["hint"], short.get("key")), (&json!(""), None));
+    assert!(verify("s3cret").is_ok() && verify("s3creT").is_err());
+    assert_eq!(find("s3cret", 200)["id"], short["id"]);
+    let again = import(json!({ "key": "s3cret" }), 409);
+    assert!(again["detail"].as_str().unwrap().contains(short["id"].as_str().unwrap()), "{again}");
+    // The digest that another system kept.
+    let long = "an-old-key-of-another-system";
+    let digest = Digest::sha256(long).to_text();
+    let digested = import(json!({ "digest": digest }), 201);
+    assert!(verify(long).is_ok());
+    assert_eq!(find(long, 200)["id"], digested["id"]);
+    import(json!({ "key": long }), 409);
+    // Its digest as well: the same key is refused when one of its entries is.
+    let bare_short = import(json!({ "digest": Digest::sha256("s3cret").to_text() }), 201);
+    let target = format!("/keys/{}/disable", bare_short["id"].as_str().unwrap());
+    rig.call(Method::POST, &target, Value::Null, 200);
+    assert!(verify("s3cret").is_ok(), "a short key matches no bare digest");
+    for (body, status) in [
+        (json!({ "key": FILED }), 409),
+        (json!({ "digest": Digest::sha256(FILED).to_text() }), 409),
+        (json!({}), 422),
+        (json!({ "key": "a", "digest": digest }), 422),
+        (json!({ "key": "a b" }), 422),
+        (json!({ "key": "gp_key_0" }), 422),
+        (json!({ "digest": Digest::sha512("x").to_text() }), 422),
+    ] {
+        import(body, status);
+    }
+    find("another-key-that-is-not-stored", 404);
+    let target = format!("/keys/{}", short["id"].as_str().unwrap());
+    rig.call(Method::DELETE, &target, Value::Null, 200);
+    assert!(verify("s3cret").is_err());
+    find("s3cret", 404);
+}
+
+#[test]
+fn contract_admin_signing_keys_are_listed_rotated_and_retired() {
+    let rig = Rig::start();
+    let listed = rig.call(Method::GET, "/signing-keys", Value::Null, 200);
+    let first = listed["signing_keys"][0]["kid"].as_str().unwrap().to_owned();
+    assert_eq!(listed["signing_keys"][0]["state"], "active");
+    let rotated = rig.call(Method::POST, "/signing-keys", Value::Null, 201);
+    assert_eq!(rotated["signing_keys"].as_array().unwrap().len(), 2);
+    let retire = format!("/signing-keys/{first}/retire");
+    let left = rig.call(Method::POST, &retire, Value::Null, 200);
+    assert!(left["signing_keys"].as_array().unwrap().iter().all(|key| key["kid"] != *first));
+    let gone = rig.call(Method::DELETE, &format!("/signing-keys/{first}"), Value::Null, 404);
+    assert!(gone["detail"].as_str().unwrap().contains("gatepost signing-key list"), "{gone}");
+    rig.call(Method::PUT, "/signing-keys", Value::Null, 405);
+    rig.call(Method::GET, "/signing-keys?owner=ada", Value::Null, 422);
+    let log = rig.call(Method::GET, "/audit", Value::Null, 200);
+    let line =
+        log["audit"].as_array().unwrap().iter().find(|line| line["act"] == "signing_key.retire");
+    let line = line.unwrap();
+    assert_eq!((&line["address"], &line["request"]), (&json!("192.0.2.1"), &json!("r-1")));
 }
 
 #[test]

@@ -1,0 +1,168 @@
+//! Changes of an application's description.
+//!
+//! Owns what may be changed after the registration. Every rule is checked on the result, inside the
+//! transaction. Never touches a secret, and never ends a token.
+
+use crate::base::clock::UnixTime;
+use crate::decide::scope::ScopeSet;
+use crate::issue::application::{Author, ClientType, Description};
+use crate::issue::intent::applications::{check_not_declared, find};
+use crate::issue::intent::{Act, Decision, Intent, Need, Refusal, Rows, or_refuse};
+use crate::issue::rows::{Application, Id, Profile, Words};
+
+/// Changes of an application; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// The name on the consent page.
+    pub name: Option<Box<str>>,
+    /// The home page, or none.
+    pub site: Option<Option<Box<str>>>,
+    /// The rules of the code flow.
+    pub profile: Option<Profile>,
+    /// All redirect URIs.
+    pub redirect_uris: Option<Words>,
+    /// All grant types.
+    pub grants: Option<Words>,
+    /// The most that it may get, or every scope. Tokens keep what they have.
+    pub scopes: Option<Option<ScopeSet>>,
+    /// Lifetime of its access tokens in seconds, or that of its profile.
+    pub access_lifetime: Option<Option<u64>>,
+    /// No consent page.
+    pub first_party: Option<bool>,
+    /// May ask the introspection endpoint.
+    pub introspect: Option<bool>,
+}
+
+impl Changes {
+    fn of(&self, row: Application) -> Application {
+        fn or<T: Clone>(change: Option<&T>, before: T) -> T {
+            change.cloned().unwrap_or(before)
+        }
+        Application {
+            name: or(self.name.as_ref(), row.name),
+            site: or(self.site.as_ref(), row.site),
+            profile: self.profile.unwrap_or(row.profile),
+            redirect_uris: or(self.redirect_uris.as_ref(), row.redirect_uris),
+            grants: or(self.grants.as_ref(), row.grants),
+            scopes: or(self.scopes.as_ref(), row.scopes),
+            access_lifetime: self.access_lifetime.unwrap_or(row.access_lifetime),
+            first_party: self.first_party.unwrap_or(row.first_party),
+            introspect: self.introspect.unwrap_or(row.introspect),
+            ..row
+        }
+    }
+}
+
+/// Changes the description of an application. Its tokens, secrets and approval stay.
+#[derive(Clone, Debug)]
+pub struct UpdateApplication {
+    /// The application.
+    pub application: Id,
+    /// The changes.
+    pub changes: Changes,
+    /// The author, who may set more as an operator.
+    pub author: Author,
+}
+
+impl Intent for UpdateApplication {
+    type Answer = Application;
+    const NAME: &'static str = "update_application";
+
+    fn decide(&self, rows: &Rows, _now: UnixTime) -> Result<Decision<Application>, Need> {
+        let before = or_refuse!(find(rows, &self.application)?);
+        or_refuse!(check_not_declared(&before));
+        let row = self.changes.of(before.clone());
+        if row == before {
+            return Ok(Decision::ok(row));
+        }
+        or_refuse!(check_description(&row, self.author));
+        let act = Act::new("application.update").application(&row.id);
+        Ok(Decision::ok(row.clone()).write(&row).act(act))
+    }
+}
+
+/// Checks the rules of every application.
+fn check_description(row: &Application, author: Author) -> Result<(), Refusal> {
+    let words = |words: &'_ Words| words.0.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (uris, grants) = (words(&row.redirect_uris), words(&row.grants));
+    let description = Description {
+        name: &row.name,
+        site: row.site.as_deref(),
+        client_type: match row.confidential {
+            true => ClientType::Confidential,
+            false => ClientType::Public,
+        },
+        profile: row.profile,
+        redirect_uris: &uris.iter().map(String::as_str).collect::<Vec<_>>(),
+        grants: &grants.iter().map(String::as_str).collect::<Vec<_>>(),
+        first_party: row.first_party,
+        introspect: row.introspect,
+    };
+    let mistakes: Vec<_> = description.mistakes(author).iter().map(ToString::to_string).collect();
+    if mistakes.is_empty() { Ok(()) } else { Err(Refusal::Application(mistakes.join("; ").into())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issue::intent::memory::Memory;
+
+    const NOW: UnixTime = UnixTime(1_000);
+
+    fn application() -> Application {
+        Application {
+            id: Id::from("app_1"),
+            owner: Some(Id::from("usr_ada")),
+            name: "Shop".into(),
+            site: Some("https://shop.example".into()),
+            confidential: true,
+            profile: Profile::Strict,
+            redirect_uris: ["https://shop.example/cb"].into_iter().collect(),
+            grants: ["authorization_code"].into_iter().collect(),
+            scopes: None,
+            first_party: false,
+            introspect: false,
+            access_lifetime: None,
+            plugin: None,
+            approved: Some(NOW),
+            generation: Id::from("gen_1"),
+            created: NOW,
+            disabled: None,
+            ended: None,
+        }
+    }
+
+    fn update(memory: &mut Memory, changes: Changes) -> Result<Application, Refusal> {
+        let application = Id::from("app_1");
+        memory.run(&UpdateApplication { application, changes, author: Author::Operator }, NOW)
+    }
+
+    #[test]
+    fn contract_applications_are_updated_by_the_rules_of_the_registration() {
+        let mut memory = Memory::default();
+        let application = application();
+        memory.insert(&application);
+        assert_eq!(update(&mut memory, Changes::default()).unwrap(), application);
+        let changes = Changes {
+            name: Some("Store".into()),
+            site: Some(None),
+            access_lifetime: Some(Some(60)),
+            introspect: Some(true),
+            ..Changes::default()
+        };
+        let changed = update(&mut memory, changes).unwrap();
+        let expected = Application {
+            name: "Store".into(),
+            site: None,
+            access_lifetime: Some(60),
+            introspect: true,
+            ..application
+        };
+        assert_eq!(changed, expected);
+        let none = Changes { redirect_uris: Some(Words::default()), ..Changes::default() };
+        let refused = update(&mut memory, none).unwrap_err().to_string();
+        assert_eq!(refused, "authorization_code needs a redirect URI");
+        let back = Changes { access_lifetime: Some(None), ..Changes::default() };
+        assert_eq!(update(&mut memory, back).unwrap().access_lifetime, None);
+    }
+}

@@ -181,6 +181,7 @@ websockets: setup ## COUNT=20000 WebSocket handshakes with echo on a Unix-socket
 
 slow: setup ## slowhttptest beside good traffic: p99 and errors against the calm of the same round, SECONDS=60 each
 	@$(call package,slowhttptest,slowhttptest)
+	@$(call package,nginx,nginx-light)
 	$(call build)
 	$(call rig,slow,--seconds $(SECONDS) $(if $(FILTER),--only "$(FILTER)"))
 

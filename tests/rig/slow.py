@@ -4,14 +4,18 @@ Each attack (-H slow headers, -B slow bodies, -X slow reading, -R range headers)
 with --connections, between two calm phases of the same round. The good callers send a request every few
 milliseconds on kept and fresh connections from other addresses of loopback. Exit code 1 when a
 good request failed, or its p99 under attack exceeds --ratio times that of the calm and --least
-milliseconds. Needs the program slowhttptest.
+milliseconds. nginx is the upstream, so that the rig is not what is measured; bodies go to a reader
+of this file, because nginx answers before it has read one. Needs slowhttptest and nginx.
 
     cargo build --locked && PYTHONDONTWRITEBYTECODE=1 python3 tests/rig/slow.py --seconds 20
 """
 
+import contextlib
 import http.client
 import multiprocessing
+import os
 import re
+import shutil
 import socketserver
 import statistics
 import subprocess
@@ -21,7 +25,7 @@ import time
 
 import passing
 import rig
-from rig import say
+from rig import eventually, must, say
 
 ATTACKS = {
     "slow headers": ["-H", "-i", "2", "-t", "GET"],
@@ -29,38 +33,32 @@ ATTACKS = {
     "slow reading": ["-X", "-w", "1", "-y", "10", "-n", "2", "-z", "5", "-k", "3"],
     "range headers": ["-R", "-t", "HEAD", "-a", "10", "-b", "3000"],
 }
-PAGE = b"x" * 2_000_000  # For slow reading: more than the buffers of a socket.
+PATHS = {"slow bodies": "/slow", "slow reading": "/large"}
+PAGE = 2_000_000  # Bytes, for slow reading: more than the buffers of a socket.
+NGINX = """\
+user root; daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.error;
+events {{ worker_connections 8192; }}
+http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; keepalive_requests 1000000; send_timeout 600s;
+  server {{ listen unix:{folder}/nginx.sock; root {folder}; location /large {{ }} location / {{ return 200 ok; }} }} }}
+"""
+BODIES = '  bodies: {{ url: "unix:{folder}/bodies.sock" }}'
+SLOW = "  - { path: /slow, access: anonymous, upstream: bodies }"
 
 
-class App(socketserver.BaseRequestHandler):
-    """Answers each head at once, and reads what a body has until the other side closes."""
+class Bodies(socketserver.BaseRequestHandler):
+    """Reads the body of one POST until it is whole, or the other side closes."""
 
     def handle(self):
-        waiting = b""
-        while True:
-            try:
-                piece = self.request.recv(65536)
-                if not piece:
-                    return
-                waiting += piece
-                while b"\r\n\r\n" in waiting:
-                    head, waiting = waiting.split(b"\r\n\r\n", 1)
-                    if head.startswith(b"POST"):
-                        self.skip(head, waiting)
-                        return
-                    body = PAGE if b"/large" in head else b"ok"
-                    whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-                    self.request.sendall(whole if head.startswith(b"HEAD") else whole + body)
-            except OSError:
-                return
-
-    def skip(self, head, got):
-        length = int(re.search(rb"(?i)content-length: *(\d+)", head)[1])
-        count = len(got)
-        while count < length and (piece := self.request.recv(65536)):
-            count += len(piece)
-        if count >= length:
-            self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        try:
+            head, _, got = self.request.recv(65536).partition(b"\r\n\r\n")
+            length, count = int(re.search(rb"(?i)content-length: *(\d+)", head)[1]), len(got)
+            while count < length and (piece := self.request.recv(65536)):
+                count += len(piece)
+            if count >= length:
+                self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        except (OSError, TypeError):
+            return
 
 
 class Server(socketserver.ThreadingUnixStreamServer):
@@ -122,7 +120,7 @@ def round_of(name, words, arguments, address, callers, report):
     time.sleep(calm)
     marks.append(time.perf_counter())
     errors = sum(len(caller.errors) for caller in callers)
-    told = attack(address, words, arguments.seconds, arguments.connections, "/large" if "-X" in words else "/slow")
+    told = attack(address, words, arguments.seconds, arguments.connections, PATHS.get(name, "/good"))
     marks.append(time.perf_counter())
     time.sleep(calm)
     marks.append(time.perf_counter())
@@ -135,6 +133,21 @@ def round_of(name, words, arguments, address, callers, report):
     report.check(name, fine, f"p99 {under:.1f} ms, calm {quiet:.1f} ms, ratio {ratio:.2f}; {failed} of {count} failed; {told}")
 
 
+@contextlib.contextmanager
+def nginx(folder):
+    """The upstream of everything but bodies, from the moment it listens."""
+    (folder / "large").write_bytes(b"x" * PAGE)
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder))
+    program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    must(program, "nginx is missing")
+    process = subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-e", str(folder / "nginx.error")])
+    try:
+        yield eventually("the socket of nginx", (folder / "nginx.sock").exists, 10)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 def main():
     parser = passing.parser(__doc__)
     parser.add_argument("--seconds", type=int, default=60)
@@ -144,11 +157,12 @@ def main():
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     report = passing.Report()
-    with passing.folder(arguments.keep) as folder:
+    with passing.folder(arguments.keep) as folder, nginx(folder):
         # In a process of its own: the good callers must not wait for it inside the interpreter.
-        server = Server(str(folder / "app.sock"), App)
+        server = Server(str(folder / "bodies.sock"), Bodies)
         multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True).start()
-        gatepost = passing.gatepost(arguments.binary, folder, f"unix:{folder}/app.sock", connections="total: 10000, per_address: 1000")
+        gatepost = passing.gatepost(arguments.binary, folder, f"unix:{folder}/nginx.sock", connections="total: 10000, per_address: 1000",
+                                    upstreams=BODIES.format(folder=folder), routes=SLOW)
         address = gatepost.tcp()
         callers = [Good(address, number) for number in range(4)]
         for caller in callers:

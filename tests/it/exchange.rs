@@ -114,6 +114,26 @@ fn an_http10_client_gets_no_chunks() {
     assert!(client.is_closed());
 }
 
+/// HTTP/1.0 has no chunks: where the body ends with the connection, only a reset shows a cut.
+#[test]
+fn contract_proxying_an_http10_client_sees_a_cut() {
+    let half = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
+    let upstream = Recorder::answering(move |_| {
+        let (pieces, reply) = std::sync::mpsc::channel();
+        pieces.send(half.into()).unwrap();
+        Reply::Pieces(reply)
+    });
+    let (sandbox, config) = standard(upstream.url());
+    let sidecar = sandbox.start_tcp(&format!("{config}{ROUTES}"));
+    let mut client = sidecar.connect();
+    client.send("GET /x HTTP/1.0\r\n\r\n");
+    let answer = client.response_head();
+    assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
+    assert!(client.is_reset());
+    let line = sidecar.log_line(&answer);
+    assert_eq!((&line["outcome"], &line["reason"]), (&"cut".into(), &"upstream_gone".into()));
+}
+
 #[test]
 fn r102_a_websocket_is_relayed_both_ways_and_counted() {
     let (pieces, reply) = std::sync::mpsc::channel::<Vec<u8>>();

@@ -27,6 +27,8 @@ pub(super) enum After {
     Linger,
     /// It is dropped: the client sees that the answer breaks off.
     Drop,
+    /// It is reset: an answer whose end is that of the connection breaks off.
+    Reset,
 }
 
 /// Answers a request that is not forwarded.

@@ -61,6 +61,7 @@ impl Exchange {
         account.status = response.status;
         (account.bytes_in, account.bytes_out) = (request.bytes, response.bytes);
         let has_begun = response.status != 0 || response.is_cut_short();
+        let cut = if response.ends_with_connection { After::Reset } else { After::Drop };
         request.finish();
         response.finish();
         match ended {
@@ -73,7 +74,12 @@ impl Exchange {
                 };
                 answer::settle(client, after).await
             }
-            Err(failure) => self.fail(client, asked, account, (route, has_begun), failure).await,
+            Err(failure) => {
+                match self.fail(client, asked, account, (route, has_begun), failure).await {
+                    After::Drop => cut,
+                    after => after,
+                }
+            }
         }
     }
 

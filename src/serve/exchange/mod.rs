@@ -65,6 +65,7 @@ impl ServerApp for Exchange {
                 After::Next | After::Close => client.close().await,
                 After::Linger => client.linger().await,
                 After::Drop => {}
+                After::Reset => client.reset(),
             }
         }
         None

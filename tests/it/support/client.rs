@@ -133,6 +133,22 @@ impl Client {
         self.buffer.is_empty() && self.fill() == 0
     }
 
+    /// Whether the connection ends with a reset, after what is left to read.
+    pub fn is_reset(&mut self) -> bool {
+        let mut room = [0; 4096];
+        loop {
+            let read = match &mut self.stream {
+                Stream::Tcp(stream) => stream.read(&mut room),
+                Stream::Unix(stream) => stream.read(&mut room),
+            };
+            match read {
+                Ok(1..) => {}
+                Ok(_) => return false,
+                Err(error) => return error.kind() == io::ErrorKind::ConnectionReset,
+            }
+        }
+    }
+
     #[track_caller]
     fn chunked(&mut self) -> Vec<u8> {
         let mut body = Vec::new();

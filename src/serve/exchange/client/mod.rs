@@ -8,6 +8,7 @@
 mod body;
 mod body_wait;
 mod patience;
+mod reset;
 mod send;
 mod timer;
 

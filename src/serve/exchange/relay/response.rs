@@ -32,6 +32,8 @@ pub(in crate::serve::exchange) struct ResponseSide {
     pub(super) is_flushed: bool,
     /// The response is an event stream that may end with its credential.
     pub(super) is_event_stream: bool,
+    /// The end of the connection is the end of the body: only a reset shows that it is cut.
+    pub(in crate::serve::exchange) ends_with_connection: bool,
     body: Option<Body>,
     interim: u32,
     /// A 100 was passed on.
@@ -78,6 +80,7 @@ impl ResponseSide {
             sent: 0,
             is_flushed: true,
             is_event_stream: false,
+            ends_with_connection: false,
             body: None,
             interim: 0,
             continued: false,
@@ -284,6 +287,7 @@ impl Relay<'_, '_> {
         let keep_upstream = head.is_persistent;
         self.push_head(head, form, keep_client);
         self.response.is_event_stream = self.plan.ends_streams && head.is_event_stream();
+        self.response.ends_with_connection = ends_with_connection;
         let rest_of_body = ResponseBody::from(head.framing);
         let is_whole = rest_of_body.is_done();
         self.response.body = Some(Body {

@@ -306,30 +306,40 @@ class Worker:
         return any(matches) and all(match or read[name]["error"] for name, match in zip(READERS, matches))
 
     def judge_responses(self, case, seen):
-        methods = case.methods()
-        # After a mutation another message may be the one with the method HEAD.
+        """Which response belongs to HEAD is unsure after a mutation: one pairing must be right."""
         valid = all(one.intended for one in case.requests)
-        received = self.both(seen.client, methods + ["GET"] * 3 if valid else self.read_methods(case))
+        methods = case.methods()
+        pairings = [methods] if valid else [self.read_methods(case), methods, [one[3] for one in seen.answered]]
+        wrongs = []
+        for pairing in pairings:
+            ids = []
+            wrong = self.judge_received(case, seen, self.both(seen.client, pairing + ["GET"] * 4), ids)
+            if not wrong:
+                self.answers += ids
+                return None
+            wrongs.append(wrong)
+        return wrongs[0]
+
+    def judge_received(self, case, seen, received, request_ids):
+        """The first thing that is wrong with the bytes that the client received; adds the request ids."""
         cut = seen.reset or any(one["messages"] and not one["messages"][-1]["complete"] for one in received.values())
         if not cut and (wrong := agree(received)):
-            received = self.both(seen.client, methods + ["GET"] * 3)
-            if agree(received):
-                return f"client: {wrong}: {seen.client[:300]!r}"
+            return f"client: {wrong}: {seen.client[:300]!r}"
         finals = [one for one in received["h11"]["messages"] if one["status"] >= 200]
-        if len(finals) > len(methods) and valid:
-            return f"{len(finals)} responses to {len(methods)} requests"
+        if len(finals) > len(case.requests) and all(one.intended for one in case.requests):
+            return f"{len(finals)} responses to {len(case.requests)} requests"
         for message in finals:
             ids = [value for name, value in message["fields"] if name == "x-request-id"]
             if len(ids) != 1:
                 return f"{len(ids)} X-Request-Id on {message['status']}"
-            self.answers.append(ids[0])
+            request_ids.append(ids[0])
         if not finals and not seen.upstream and not cut and any(one.intended for one in case.requests[:1]):
             return "no answer at all"
         relayed = [one for one in finals if "application/problem+json" not in [value for name, value in one["fields"] if name == "content-type"]]
         return self.judge_relayed(case, seen, relayed, seen.reset)
 
     def read_methods(self, case):
-        return [one["method"] for one in readers.read_h11(case.sent(), empty_lines=True)["messages"]] + ["GET"] * 4
+        return [one["method"] for one in readers.read_h11(case.sent(), empty_lines=True)["messages"]]
 
     def judge_relayed(self, case, seen, relayed, reset):
         for message in relayed:
@@ -432,8 +442,8 @@ def same(mine, other):
 def agree(read):
     """How the two readings of one stream differ."""
     one, other = read["h11"], read["llhttp"]
-    if unknown_method(other) and not one["error"]:
-        one = {**one, "messages": one["messages"][: len(other["messages"])]}
+    if unknown_method(other) and len(one["messages"]) > len(other["messages"]):
+        one = {"messages": one["messages"][: len(other["messages"])], "error": None}
         other = {**other, "error": None}
     if bool(one["error"]) != bool(other["error"]) or len(one["messages"]) != len(other["messages"]):
         return f"h11 {len(one['messages'])} {one['error']}, llhttp {len(other['messages'])} {other['error']}"

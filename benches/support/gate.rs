@@ -1,6 +1,8 @@
 //! A compiled gate, and the requests that the benches of decisions ask it about.
 #![expect(clippy::unwrap_used, reason = "a bench may stop")]
 
+mod issuer;
+
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,9 +21,17 @@ use gatepost::decide::gate::{Charging, Decision, RequestHead, Verdict};
 use gatepost::decide::request::address::Peer;
 use http::{HeaderMap, Method};
 
+use issuer::World;
+
 const NOW: u64 = 1_800_000_000;
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const KEY: &str = "an-existing-key-of-some-length";
+
+/// What is added for the cases with an issuer.
+const ISSUER: &str = "
+state_dir: /var/lib/gatepost
+issuer: { url: https://api.example.com }
+";
 
 const CONFIG: &str = "
 listeners: [{ address: 127.0.0.1:8080 }]
@@ -48,7 +58,7 @@ impl Disk for Files {
 }
 
 /// `token_cache` is how much memory verified tokens may take.
-fn snapshot(token_cache: u64) -> Snapshot {
+fn snapshot(token_cache: u64, world: Option<&World>) -> Snapshot {
     let hex: String =
         digest(&SHA256, KEY.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect();
     let keys = format!("keys:\n  - {{ id: one, digest: \"sha256:{hex}\", scopes: [read] }}\n");
@@ -56,10 +66,15 @@ fn snapshot(token_cache: u64) -> Snapshot {
         (PathBuf::from("/etc/hs.key"), SECRET.to_vec()),
         (PathBuf::from("/etc/keys.yaml"), keys.into_bytes()),
     ]));
-    let config = Config::parse(Path::new("/etc/g.yaml"), CONFIG, &|_| None).unwrap();
+    let text = format!("{CONFIG}{}", if world.is_some() { ISSUER } else { "" });
+    let config = Config::parse(Path::new("/etc/g.yaml"), &text, &|_| None).unwrap();
     let (materials, mistakes) = files::load(&config.dynamic, &mut LastGood::default(), &files);
     assert!(mistakes.is_empty(), "{mistakes:?}");
-    let retained = Retained::new(1024, token_cache, [1, 2]);
+    let mut retained = Retained::new(1024, token_cache, [1, 2]);
+    if let Some(world) = world {
+        retained.stored = Some(world.stored());
+        retained.revoked = world.revoked();
+    }
     Snapshot::compile(Arc::new(config.dynamic), Arc::new(materials.unwrap()), &retained, 1)
 }
 
@@ -76,56 +91,107 @@ fn token(scope: &str) -> String {
 
 /// One request to a gate of its own.
 pub struct Case {
-    pub name: &'static str,
     snapshot: Snapshot,
     path: &'static str,
     headers: HeaderMap,
     tick: u64,
 }
 
-/// Name, path, whether verified tokens are kept, the credential's field, whether it is admitted.
-type Row<'a> = (&'static str, &'static str, bool, Option<(&'static str, &'a str)>, bool);
+/// The credential of a request.
+#[derive(Clone, Copy)]
+enum Sent {
+    Nothing,
+    /// A token of another issuer with this scope.
+    Token(&'static str),
+    Forged,
+    Key,
+    /// An access token, an API key and a personal access token of the issuer itself.
+    OwnToken,
+    StoredKey,
+    StoredPat,
+}
+
+/// The state around the gate.
+#[derive(Clone, Copy, PartialEq)]
+enum Around {
+    /// Files alone.
+    Files,
+    /// The issuer is on, and nothing is revoked.
+    Issuer,
+    /// The same with revocations of every kind; none is of what the case sends.
+    Revoked,
+}
+
+/// Name, path, whether verified tokens are kept, credential, whether it is admitted, state.
+type Row = (&'static str, &'static str, bool, Sent, bool, Around);
+
+use Around::{Files as F, Issuer as I, Revoked as R};
+use Sent::{Forged, Key, Nothing, OwnToken, StoredKey, StoredPat, Token};
 
 /// Every outcome that is measured.
-pub fn cases() -> Vec<Case> {
-    let good = format!("Bearer {}", token("read"));
-    let scopeless = format!("Bearer {}", token("other"));
-    let forged = format!("{}AAAA", &good[..good.len() - 4]);
-    let key = Some(("x-api-key", KEY));
-    let rows: [Row<'_>; 11] = [
-        ("admitted/anonymous", "/public/x", false, None, true),
-        ("admitted/jwt_hs256_uncached", "/api/x", false, Some(("authorization", &good)), true),
-        ("admitted/jwt_cached", "/api/x", true, Some(("authorization", &good)), true),
-        ("admitted/jwt_cached_and_limit", "/limited/x", true, Some(("authorization", &good)), true),
-        ("admitted/api_key", "/api/x", false, key, true),
-        ("admitted/api_key_and_limit", "/limited/x", false, key, true),
-        ("refused/credential_missing", "/api/x", false, None, false),
-        ("refused/token_signature_bad", "/api/x", false, Some(("authorization", &forged)), false),
-        (
-            "refused/token_signature_bad_again",
-            "/api/x",
-            true,
-            Some(("authorization", &forged)),
-            false,
-        ),
-        ("refused/scope_missing", "/api/x", false, Some(("authorization", &scopeless)), false),
-        ("refused/route_unknown", "/nowhere", false, None, false),
-    ];
-    rows.map(|(name, path, keeps, field, admitted)| {
-        let mut headers = HeaderMap::new();
-        headers.insert("host", "api.example.com".parse().unwrap());
-        headers.insert("user-agent", "bench/1.0".parse().unwrap());
-        headers.insert("accept", "*/*".parse().unwrap());
-        if let Some((name, value)) = field {
-            headers.insert(name, value.parse().unwrap());
+const ROWS: [Row; 22] = [
+    ("admitted/anonymous", "/public/x", false, Nothing, true, F),
+    ("admitted/jwt_hs256_uncached", "/api/x", false, Token("read"), true, F),
+    ("admitted/jwt_cached", "/api/x", true, Token("read"), true, F),
+    ("admitted/jwt_cached_and_limit", "/limited/x", true, Token("read"), true, F),
+    ("admitted/api_key", "/api/x", false, Key, true, F),
+    ("admitted/api_key_and_limit", "/limited/x", false, Key, true, F),
+    ("refused/credential_missing", "/api/x", false, Nothing, false, F),
+    ("refused/token_signature_bad", "/api/x", false, Forged, false, F),
+    ("refused/token_signature_bad_again", "/api/x", true, Forged, false, F),
+    ("refused/scope_missing", "/api/x", false, Token("other"), false, F),
+    ("refused/route_unknown", "/nowhere", false, Nothing, false, F),
+    ("issuer/anonymous", "/public/x", false, Nothing, true, I),
+    ("issuer/jwt_cached", "/api/x", true, Token("read"), true, I),
+    ("issuer/api_key", "/api/x", false, Key, true, I),
+    ("issuer/own_token_cached", "/api/x", true, OwnToken, true, I),
+    ("issuer/stored_key", "/api/x", false, StoredKey, true, I),
+    ("issuer/stored_pat", "/api/x", false, StoredPat, true, I),
+    ("revoked/jwt_cached", "/api/x", true, Token("read"), true, R),
+    ("revoked/api_key", "/api/x", false, Key, true, R),
+    ("revoked/own_token_cached", "/api/x", true, OwnToken, true, R),
+    ("revoked/stored_key", "/api/x", false, StoredKey, true, R),
+    ("revoked/stored_pat", "/api/x", false, StoredPat, true, R),
+];
+
+/// The names of all cases.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().map(|row| row.0)
+}
+
+/// The case of a name. Its state takes a while to make.
+pub fn case(name: &str) -> Case {
+    let (name, path, keeps, sent, admitted, around) =
+        *ROWS.iter().find(|row| row.0 == name).unwrap();
+    let world = (around != F).then(|| World::new(around == R));
+    let mut headers = HeaderMap::new();
+    headers.insert("host", "api.example.com".parse().unwrap());
+    headers.insert("user-agent", "bench/1.0".parse().unwrap());
+    headers.insert("accept", "*/*".parse().unwrap());
+    if let Some((name, value)) = field(sent, world.as_ref()) {
+        headers.insert(name, value.parse().unwrap());
+    }
+    let snapshot = snapshot(if keeps { 1 << 20 } else { 0 }, world.as_ref());
+    let mut case = Case { snapshot, path, headers, tick: 1 << 40 };
+    let verdict = case.decide().verdict;
+    assert_eq!(matches!(verdict, Verdict::Permit(_)), admitted, "{name}: {verdict:?}");
+    case
+}
+
+fn field(sent: Sent, world: Option<&World>) -> Option<(&'static str, String)> {
+    let bearer = |token: String| Some(("authorization", format!("Bearer {token}")));
+    match sent {
+        Nothing => None,
+        Token(scope) => bearer(token(scope)),
+        Forged => {
+            let good = token("read");
+            bearer(format!("{}AAAA", &good[..good.len() - 4]))
         }
-        let snapshot = snapshot(if keeps { 1 << 20 } else { 0 });
-        let mut case = Case { name, snapshot, path, headers, tick: 1 << 40 };
-        let verdict = case.decide().verdict;
-        assert_eq!(matches!(verdict, Verdict::Permit(_)), admitted, "{name}: {verdict:?}");
-        case
-    })
-    .into()
+        Key => Some(("x-api-key", KEY.to_owned())),
+        OwnToken => bearer(world?.token()),
+        StoredKey => Some(("x-api-key", issuer::key())),
+        StoredPat => bearer(issuer::pat()),
+    }
 }
 
 impl Case {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
 
 use crate::base::clock::Monotonic;
 
@@ -22,6 +22,8 @@ pub struct StoreSeries {
     pub errors: IntCounterVec,
     /// Seconds since the changes of other processes were read.
     pub lag: IntGauge,
+    /// Steps of the wall clock by more than five minutes.
+    pub steps: IntCounter,
 }
 
 impl StoreSeries {
@@ -49,6 +51,7 @@ impl Default for StoreSeries {
             duration: duration.expect("constant names"),
             errors: errors.expect("constant names"),
             lag: gauge("lag"),
+            steps: IntCounter::new("steps", "-").expect("constant names"),
         }
     }
 }

@@ -230,6 +230,7 @@ impl<B: Backend> Writer<B> {
 
     fn observe(&mut self) {
         if let Some(step) = self.clock.observe((self.clocks)()) {
+            self.watch.series.steps.inc();
             tracing::warn!(
                 seconds = step.0,
                 "the clock stepped: nothing is deleted from the store for an hour"

@@ -291,6 +291,8 @@ pub(super) struct IssuerFamilies {
     pub store_duration: HistogramVec,
     pub store_errors: IntCounterVec,
     pub store_lag: IntGaugeVec,
+    /// Without labels: absent while there is no store.
+    pub clock_steps: IntCounterVec,
 }
 
 impl IssuerFamilies {
@@ -330,6 +332,11 @@ impl IssuerFamilies {
             store_lag: declare.gauges(
                 "gatepost_store_lag_seconds",
                 "Since the changes of other processes were last read.",
+                &[],
+            ),
+            clock_steps: declare.counters(
+                "gatepost_store_clock_steps_total",
+                "Steps of the wall clock by more than five minutes.",
                 &[],
             ),
         }

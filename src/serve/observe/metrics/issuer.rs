@@ -22,6 +22,7 @@ impl Metrics {
             duration: families.store_duration.clone(),
             errors: families.store_errors.clone(),
             lag: families.store_lag.with_label_values(NONE),
+            steps: families.clock_steps.with_label_values(NONE),
         }
     }
 

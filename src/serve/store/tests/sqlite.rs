@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::*;
 use crate::issue::rows::{Audit, Credential, Person, Row, Table};
-use crate::serve::store::sqlite::{FILE, OpenError, Role, open};
+use crate::serve::store::Watch;
+use crate::serve::store::sqlite::{FILE, OpenError, Role, open, open_watched};
 
 fn start(folder: &Path, role: Role) -> (Store, Heard) {
     let heard = Heard::default();
@@ -195,6 +196,31 @@ fn the_tables_have_the_columns_of_the_rows() {
                 let query = Query { table, column, value: Value::Null, live: false, open: None };
                 assert_eq!(store.read(query).await, Ok(Vec::new()), "{} {column}", table.name());
             }
+        }
+        store.close().await;
+    });
+}
+
+#[test]
+fn contract_a_step_of_the_wall_clock_is_counted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wall, watch) = (Arc::new(AtomicU64::new(START)), Watch::default());
+    let clocks = {
+        let wall = Arc::clone(&wall);
+        move || Now { unix: UnixTime(wall.load(Ordering::Relaxed)), monotonic: Monotonic(1) }
+    };
+    let followers = Box::new(Heard::default());
+    let opened = open_watched(folder.path(), Role::Run, Box::new(clocks), followers, watch.clone());
+    let store = opened.unwrap();
+    block_on(async {
+        store.run(person("ada"), Caller::operator()).await.unwrap();
+        for (number, (seconds, steps)) in
+            [(0, 0), (300, 0), (601, 1), (601, 1), (0, 2)].into_iter().enumerate()
+        {
+            wall.store(START + seconds, Ordering::Relaxed);
+            let made = store.run(key("ada", number), Caller::operator()).await.unwrap();
+            assert_eq!(watch.series.steps.get(), steps, "{seconds}");
+            assert!(made.at >= UnixTime(START + seconds), "never earlier than the last commit");
         }
         store.close().await;
     });

@@ -19,7 +19,7 @@ pub const REFRESH_TOKEN: &str = "refresh_token";
 pub const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// An access token to sign after the commit. Its `jti` is GRANT.NUMBER, with the number of the
-/// transaction, and its `iat` is the time of the transaction.
+/// transaction, and its `iat` is the time of the transaction, unless the wall clock has gone back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessToken {
     /// The first part of `jti`.

@@ -72,7 +72,9 @@ impl Issuer {
         Ok(token_answer(&TokenAnswer { expires_in, access_token, refresh_token: None, scopes }))
     }
 
-    /// Signs an access token that is committed: its serial is the number of the transaction.
+    /// Signs an access token that is committed: its serial is the number of the transaction. Its
+    /// `iat` is the time of the transaction, or of the wall clock where that has gone back behind
+    /// the last commit: a token from the future would be refused until the clock has caught up.
     fn sign(
         &self,
         access: &AccessToken,
@@ -83,7 +85,7 @@ impl Issuer {
             issuer: &settings.url,
             subject: &access.subject,
             audience: &settings.audience,
-            issued,
+            issued: issued.min(self.clock.now().unix),
             lifetime: access.lifetime,
             grant: access.grant.as_str(),
             serial,

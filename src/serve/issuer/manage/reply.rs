@@ -134,9 +134,10 @@ fn remedy(refusal: &Refusal) -> Option<String> {
 
 impl From<NotStored> for Refused {
     fn from(error: NotStored) -> Self {
-        let detail = match error.in_force {
-            true => format!("in force on this node, but not stored: {error}"),
-            false => format!("nothing was changed: {error}"),
+        let detail = match (error.in_force, &error.failure) {
+            (true, _) => format!("in force on this node, but not stored: {error}"),
+            (false, Failure::Unknown(_)) => error.to_string(),
+            (false, _) => format!("nothing was changed: {error}"),
         };
         let refused = match error.failure {
             Failure::Constraint(_) => Self::new(StatusCode::CONFLICT, "exists", detail),

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use prometheus::{IntCounterVec, Opts};
 use serde_json::Value;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, query};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -143,7 +145,7 @@ pub(super) struct Rig {
     pub(super) live: Arc<Live>,
     issued: IntCounterVec,
     runtime: Runtime,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Rig {
@@ -171,7 +173,7 @@ impl Rig {
             runtime: runtime.handle().clone(),
             seed: [1, 2],
         });
-        let rig = Self { issuer: Arc::new(issuer), store, live, issued, runtime, _folder: folder };
+        let rig = Self { issuer: Arc::new(issuer), store, live, issued, runtime, folder };
         rig.fill();
         rig
     }
@@ -206,6 +208,18 @@ impl Rig {
     /// A configuration with these scopes.
     pub(super) fn reload(&self, scopes: &str) {
         self.issuer.reload(settings(scopes));
+    }
+
+    /// The last commit is this far in the future, as after a clock that went ahead and back.
+    pub(super) fn set_last_commit_ahead(&self, seconds: i64) {
+        let path = self.folder.path().join("gatepost.db");
+        self.runtime.block_on(async {
+            let options = SqliteConnectOptions::new().filename(path);
+            let mut other = options.connect().await.unwrap();
+            let sql = "UPDATE counter SET at = at + $1";
+            query(sql).bind(seconds).execute(&mut other).await.unwrap();
+            other.close().await.unwrap();
+        });
     }
 
     pub(super) fn close_store(&self) {

@@ -130,3 +130,15 @@ fn contract_failures_are_limited_and_right_credentials_never_refused() {
     let other = Ask::form("grant_type=client_credentials&client_id=other&client_secret=wrong");
     assert_eq!(rig.ask(Endpoint::Token, other).status, 401, "another client");
 }
+
+#[test]
+fn contract_a_token_that_is_issued_after_the_clock_went_back_is_accepted() {
+    let rig = Rig::start();
+    rig.set_last_commit_ahead(60 * 86_400);
+    let token = rig.token("shop");
+    let (issued, expires) = (&part(&token, 1)["iat"], &part(&token, 1)["exp"]);
+    assert_eq!(expires.as_u64().unwrap() - issued.as_u64().unwrap(), 3_600);
+    let form = format!("token={token}&client_id=checker&client_secret=secret-of-checker");
+    let answer = rig.ask(Endpoint::Introspect, Ask::form(form));
+    assert_eq!(answer.json()["active"], true, "{}", answer.body);
+}

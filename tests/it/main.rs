@@ -41,6 +41,7 @@ mod introspection;
 mod issuer_commands;
 mod issuer_endpoints;
 mod issuer_routes;
+mod issuer_secrets;
 mod issuer_store;
 mod jwks;
 mod jwt;

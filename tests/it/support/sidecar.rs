@@ -17,6 +17,7 @@ use super::{Client, HeldPort, Process, Response, eventually};
 pub struct Sandbox {
     folder: Arc<TempDir>,
     environment: Vec<(&'static str, String)>,
+    log_level: &'static str,
 }
 
 /// How a command ended.
@@ -30,12 +31,18 @@ pub struct Run {
 impl Sandbox {
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("gp").tempdir().unwrap();
-        Self { folder: Arc::new(folder), environment: Vec::new() }
+        Self { folder: Arc::new(folder), environment: Vec::new(), log_level: "info" }
     }
 
     /// With a variable in the environment of what is run.
     pub fn with_variable(mut self, name: &'static str, value: &str) -> Self {
         self.environment.push((name, value.to_owned()));
+        self
+    }
+
+    /// With another level of the process log.
+    pub fn with_log_level(mut self, level: &'static str) -> Self {
+        self.log_level = level;
         self
     }
 
@@ -152,7 +159,8 @@ impl Sandbox {
 
     fn launch(self, public: &str, admin: &str, prelude: String) -> Sidecar {
         let admin = admin.to_owned();
-        let arguments = ["--log-format", "json", "run", "--config", "gatepost.yaml"];
+        let log = ["--log-format", "json", "--log-level", self.log_level];
+        let arguments = [&log[..], &["run", "--config", "gatepost.yaml"]].concat();
         let mut command = self.gatepost(&arguments);
         let mut child = Process::spawn(command.stdin(Stdio::null())).unwrap();
         let stdout = collect(child.stdout.take().unwrap());
@@ -231,6 +239,11 @@ impl Sidecar {
     #[track_caller]
     pub fn connect(&self) -> Client {
         Client::connect(&self.public)
+    }
+
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The address of the public listener.

@@ -42,7 +42,7 @@ wheels = $(PYTHON) -m pip --version >/dev/null 2>&1 || { $(call package,pip3,pyt
 crate = cargo $(1) --version >/dev/null 2>&1 \
 	  || { echo 'gatepost: compiling $(2) $(3), which takes a few minutes' >&2; cargo install --locked --quiet $(2) --version $(3); }
 
-.PHONY: help setup demo test check language spelling deny shape bench bench-peers bench-variants million invalid-tokens identity-provider instructions profile differential every-byte upstreams downstreams websockets slow long-transfers soak faults fuzz coverage mutants mutants-all run ci
+.PHONY: help setup demo test check language spelling deny shape bench bench-peers bench-variants million issuer-bench issuer-kills issuer-faults kills invalid-tokens identity-provider instructions profile differential every-byte upstreams downstreams websockets slow long-transfers soak faults fuzz coverage mutants mutants-all run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
@@ -125,11 +125,28 @@ million: setup ## what a million API keys cost: memory, load, reload, against th
 	cargo build --release --locked
 	$(DRIVEN) tests/rig/million.py
 
+issuer-bench: COUNT = 1000000
+issuer-bench: setup ## COUNT=1000000 keys and PATs in the store: memory, start, changes in force, tokens per second, against the aims
+	@$(call package,wrk,wrk)
+	$(if $(BINARY),,cargo build --release --locked)
+	$(call rig,issuer_bench,--keys $(COUNT))
+
 # A process that issues, ends, redeems and rotates, killed at random instants; then full and
 # read-only disks, which need root to mount.
 kills: KILLS = 200
 kills: setup ## the store killed KILLS=200 times: nothing acknowledged is lost, nothing ended comes back
 	GATEPOST_KILLS=$(KILLS) cargo test --locked --lib -- --nocapture --test-threads=1 store::tests::survival store::tests::disk
+
+issuer-kills: KILLS = 200
+issuer-kills: setup ## the running program killed KILLS=200 times while it issues and revokes over sockets: SEED= BINARY=
+	$(call build)
+	$(call rig,issuer_kills,--kills $(KILLS) $(if $(SEED),--seed $(SEED)))
+
+issuer-faults: setup ## the store of the issuer on full, read-only and locked files, and clocks that step: FILTER=word BINARY=
+	@$(call libfaketime)
+	$(call build)
+	FAKETIME_LIBRARY=$$(find $(FAKETIME) -name libfaketimeMT.so.1) \
+	  $(call rig,issuer_faults,$(if $(FILTER),--only "$(FILTER)"))
 
 # What the memory of the process is after every 5 % of them; fails if it grows.
 invalid-tokens: COUNT = 1000000
@@ -141,7 +158,9 @@ identity-provider: setup ## an identity provider that is not ours (Node.js): rot
 	$(DRIVEN) tests/rig/identity_provider.py
 
 # BINARY=file tries one that is built already; FILTER=words chooses among the faults.
-FAKETIME := target/faketime/usr/lib
+FAKETIME := $(CURDIR)/target/faketime/usr/lib
+libfaketime = [ -d $(FAKETIME) ] || { echo 'gatepost: unpacking the Debian package libfaketime into target/faketime' >&2; mkdir -p target/faketime && cd target/faketime && apt-get -qq -o APT::Sandbox::User=root download libfaketime && dpkg -x libfaketime_*.deb .; } \
+	  || echo 'libfaketime cannot be downloaded: no clock will be stepped' >&2
 
 # Readers and clients of the rigs of the data path.
 RIGGED := target/rig/.installed
@@ -206,8 +225,7 @@ soak: setup $(TESTED) ## good and hostile traffic for SECONDS=600 while everythi
 
 faults: SECONDS = 120
 faults: setup $(TESTED) ## what goes wrong around it, one thing after the other, for about SECONDS=120
-	@[ -d $(FAKETIME) ] || { echo 'gatepost: unpacking the Debian package libfaketime into target/faketime' >&2; mkdir -p target/faketime && cd target/faketime && apt-get -qq -o APT::Sandbox::User=root download libfaketime && dpkg -x libfaketime_*.deb .; } \
-	  || echo 'faults: libfaketime cannot be downloaded: no clock will be stepped' >&2
+	@$(call libfaketime)
 	$(if $(BINARY),,cargo build --locked)
 	FAKETIME_LIBRARY=$$(find $(FAKETIME) -name libfaketimeMT.so.1) \
 	  $(DRIVEN) tests/rig/faults.py --seconds $(SECONDS) $(if $(BINARY),--binary $(BINARY)) $(if $(FILTER),--only "$(FILTER)")

@@ -302,9 +302,13 @@ class Gatepost:
             self.child.kill()
         self.child.wait()
 
+    def admin_fields(self):
+        """Further fields of requests to the admin listener."""
+        return {}
+
     def admin(self, method, target, body=None, timeout=60):
         connection = UnixConnection(self.folder / "admin.sock", timeout)
-        fields = {"X-Gatepost-Admin": "1", "Content-Length": str(len(body or ""))}
+        fields = {"X-Gatepost-Admin": "1", "Content-Length": str(len(body or "")), **self.admin_fields()}
         if body is not None:
             fields["Content-Type"] = "application/json"
         connection.request(method, target, body=body, headers=fields)

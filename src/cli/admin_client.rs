@@ -18,8 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::base::secret::Secret;
-use crate::cli::Failure;
 use crate::cli::loading::{self, AdminWay};
+use crate::cli::{Failure, listener_owner};
 use crate::config::ListenAddress;
 
 /// Longer than the slowest answer: a reload reads every file again, and a key server may take 30 s.
@@ -33,6 +33,7 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 pub(super) struct AdminClient {
     address: ListenAddress,
     token: Option<Secret<String>>,
+    for_owner: Option<u32>,
 }
 
 /// An answer of the admin listener.
@@ -56,8 +57,8 @@ impl AdminClient {
     }
 
     /// A listener that is reached this way.
-    pub(super) fn new(AdminWay { address, token }: AdminWay) -> Self {
-        Self { address, token }
+    pub(super) fn new(AdminWay { address, token, for_owner }: AdminWay) -> Self {
+        Self { address, token, for_owner }
     }
 
     /// Sends a request; `None` if the address refuses the connection: no process listens.
@@ -142,13 +143,32 @@ impl AdminClient {
         match &self.address {
             ListenAddress::Tcp(address) => {
                 let stream = TcpStream::connect(reachable(*address)).await;
-                self.converse(stream.map_err(|error| self.not_running(error))?, request).await
+                let stream = stream.map_err(|error| self.not_running(error))?;
+                self.check_owner(reachable(*address))?;
+                self.converse(stream, request).await
             }
             ListenAddress::Unix(path) => {
                 let stream = UnixStream::connect(path).await;
                 self.converse(stream.map_err(|error| self.not_running(error))?, request).await
             }
         }
+    }
+
+    /// Any user of the machine may listen on a port in place of a stopped process: a token that was
+    /// made is for a process of its owner, or of root.
+    fn check_owner(&self, address: SocketAddr) -> Result<(), Failure> {
+        let Some(owner) = self.for_owner else { return Ok(()) };
+        let listening = listener_owner::of(address);
+        if listener_owner::is_trusted(listening, owner) {
+            return Ok(());
+        }
+        let by = listening.map_or("of a user who cannot be found".to_owned(), |listening| {
+            format!("of user {listening}, not of user {owner}")
+        });
+        Err(Failure::negative(format!(
+            "{address}: the token of state_dir is not sent: the listener is {by}; configure \
+             admin.token_file or a Unix socket"
+        )))
     }
 
     async fn converse<S>(

@@ -29,6 +29,8 @@ pub(super) struct AdminWay {
     pub(super) address: ListenAddress,
     /// The token that it demands.
     pub(super) token: Option<Secret<String>>,
+    /// The owner of a token that was made, which no other user's process may be sent.
+    pub(super) for_owner: Option<u32>,
 }
 
 /// The admin listener and its token; `None` without one. Reads no other file, and needs no more of
@@ -61,15 +63,10 @@ pub(super) fn admin_way(
     let token = token.map_err(|mistake| Failure::Mistakes(vec![mistake]))?;
     let address = listener.address.clone();
     if token.is_some() {
-        return Ok(Some(AdminWay { address, token }));
+        return Ok(Some(AdminWay { address, token, for_owner: None }));
     }
-    // With an issuer the process demands a token that it has made, which is for its socket alone.
-    let token = admin::token::read(&startup.state_dir).ok();
-    let socket = admin::own_socket(&startup.state_dir);
-    let socket = socket.filter(|socket| startup.issuer.is_some() || socket.exists());
-    let address = match (address, socket) {
-        (ListenAddress::Tcp(_), Some(socket)) => ListenAddress::Unix(socket),
-        (address, _) => address,
-    };
-    Ok(Some(AdminWay { address, token }))
+    // With an issuer the process demands a token that it has made.
+    let made = admin::token::read(&startup.state_dir).ok();
+    let (token, for_owner) = made.map(|made| (made.token, made.owner)).unzip();
+    Ok(Some(AdminWay { address, token, for_owner }))
 }

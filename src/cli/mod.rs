@@ -13,6 +13,7 @@ mod explain;
 mod generated;
 mod issuer;
 mod key;
+mod listener_owner;
 mod loading;
 mod manage;
 mod plugin;

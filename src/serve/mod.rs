@@ -285,30 +285,19 @@ fn serve_admin(
     startup: &Startup,
     token: Option<&Secret<String>>,
     process: &Process,
-) -> Result<Vec<AdminHandle>, ServeError> {
-    let Some(settings) = &startup.admin else { return Ok(Vec::new()) };
-    let is_made = startup.issuer.is_some() && token.is_none();
+) -> Result<Option<AdminHandle>, ServeError> {
+    let Some(settings) = &startup.admin else { return Ok(None) };
     let issuer_token = match (&startup.issuer, token) {
         (None, _) => None,
         (Some(_), Some(token)) => Some(token.clone()),
         (Some(_), None) => Some(made_token(startup)?),
     };
-    let address = settings.address.clone();
-    let socket = match &address {
-        ListenAddress::Tcp(_) if is_made => admin::own_socket(&startup.state_dir),
-        ListenAddress::Tcp(_) | ListenAddress::Unix(_) => None,
-    };
-    let addresses = [(Some(address), false), (socket.map(ListenAddress::Unix), true)];
-    let addresses = addresses.into_iter().filter_map(|(address, own)| Some((address?, own)));
-    let handles = addresses.map(|(address, for_owner)| {
-        let (token, issuer_token) = (token.cloned(), issuer_token.clone());
-        let admin = admin::Admin { address, token, issuer_token, for_owner };
-        let handle = admin::serve(admin, process.clone())
-            .map_err(|error| ServeError::System("admin listener", error))?;
-        log_address(handle.address(), "admin");
-        Ok(handle)
-    });
-    handles.collect()
+    let token = token.cloned();
+    let admin = admin::Admin { address: settings.address.clone(), token, issuer_token };
+    let handle = admin::serve(admin, process.clone())
+        .map_err(|error| ServeError::System("admin listener", error))?;
+    log_address(handle.address(), "admin");
+    Ok(Some(handle))
 }
 
 /// With an issuer a token is demanded in any case.

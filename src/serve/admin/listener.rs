@@ -16,9 +16,7 @@ use crate::config::ListenAddress;
 use crate::serve::downstream::listen::SocketFile;
 
 /// Owner and group may connect.
-pub(super) const SOCKET_MODE: u32 = 0o660;
-/// The owner alone may connect.
-pub(super) const OWNER_MODE: u32 = 0o600;
+const SOCKET_MODE: u32 = 0o660;
 
 /// A bound socket.
 #[derive(Debug)]
@@ -28,10 +26,10 @@ pub(super) enum Listening {
 }
 
 impl Listening {
-    pub(super) fn bind(address: &ListenAddress, mode: u32) -> io::Result<Self> {
+    pub(super) fn bind(address: &ListenAddress) -> io::Result<Self> {
         match address {
             ListenAddress::Tcp(address) => TcpListener::bind(address).map(Self::Tcp),
-            ListenAddress::Unix(path) => bind_unix(path, mode),
+            ListenAddress::Unix(path) => bind_unix(path),
         }
     }
 
@@ -90,7 +88,7 @@ impl AsyncListening {
 }
 
 /// Binds beside the name and renames, so that the name never has other permissions or no socket.
-fn bind_unix(path: &Path, mode: u32) -> io::Result<Listening> {
+fn bind_unix(path: &Path) -> io::Result<Listening> {
     refuse_taken(path)?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
@@ -99,7 +97,7 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<Listening> {
         fs::remove_file(&beside)?;
     }
     let listener = UnixListener::bind(&beside)?;
-    fs::set_permissions(&beside, fs::Permissions::from_mode(mode))?;
+    fs::set_permissions(&beside, fs::Permissions::from_mode(SOCKET_MODE))?;
     fs::rename(&beside, path)?;
     Ok(Listening::Unix(listener, SocketFile::of(path)?))
 }
@@ -123,7 +121,7 @@ mod tests {
     use super::*;
 
     fn bind(path: &Path) -> io::Result<Listening> {
-        Listening::bind(&ListenAddress::Unix(path.to_owned()), SOCKET_MODE)
+        Listening::bind(&ListenAddress::Unix(path.to_owned()))
     }
 
     #[test]

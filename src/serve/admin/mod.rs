@@ -16,7 +16,6 @@ mod status;
 pub(crate) mod token;
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -33,7 +32,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::base::secret::Secret;
 use crate::config::ListenAddress;
 use crate::serve::admin::guard::Guard;
-use crate::serve::admin::listener::{Listening, OWNER_MODE, Peer, SOCKET_MODE};
+use crate::serve::admin::listener::{Listening, Peer};
 use crate::serve::reload::Reloader;
 use crate::serve::shared::Shared;
 
@@ -46,8 +45,6 @@ pub(crate) struct Admin {
     pub token: Option<Secret<String>>,
     /// The bearer token that the administration of the issuer demands in any case.
     pub issuer_token: Option<Secret<String>>,
-    /// A Unix socket is for its owner alone, not for the group.
-    pub for_owner: bool,
 }
 
 /// The process that the pages show and change.
@@ -107,9 +104,8 @@ impl Drop for AdminHandle {
 /// # Errors
 /// The address cannot be bound, is in use, or no thread can be started.
 pub(crate) fn serve(admin: Admin, process: Process) -> io::Result<AdminHandle> {
-    let Admin { address, token, issuer_token, for_owner } = admin;
-    let mode = if for_owner { OWNER_MODE } else { SOCKET_MODE };
-    start("admin", &address, mode, |address| {
+    let Admin { address, token, issuer_token } = admin;
+    start("admin", &address, |address| {
         let guard = |token: Option<&Secret<String>>| Guard::new(address, token);
         // Without a token there is no administration of the issuer.
         let issuer = issuer_token.as_ref().map(|token| guard(Some(token)));
@@ -117,34 +113,20 @@ pub(crate) fn serve(admin: Admin, process: Process) -> io::Result<AdminHandle> {
     })
 }
 
-/// The socket of the commands of the owner in `state_dir`, beside an admin listener on TCP: any user
-/// of the machine may listen on a port in place of a stopped process, and would be sent the token.
-const OWN_SOCKET: &str = "admin.sock";
-
-/// The longest path of a Unix socket, in bytes (`sockaddr_un`, with its final NUL).
-const SOCKET_PATH_BYTES_MAX: usize = 107;
-
-/// The path of the socket of the owner; `None` if it is too long for one.
-pub(crate) fn own_socket(state_dir: &Path) -> Option<PathBuf> {
-    let path = std::path::absolute(state_dir).ok()?.join(OWN_SOCKET);
-    (path.as_os_str().len() + ".new".len() <= SOCKET_PATH_BYTES_MAX).then_some(path)
-}
-
 /// Binds now and serves `/metrics`, `/livez` and `/readyz` without a token, on a thread of its own.
 ///
 /// # Errors
 /// Those of [`serve`].
 pub(crate) fn serve_metrics(address: &ListenAddress, process: Process) -> io::Result<AdminHandle> {
-    start("metrics", address, SOCKET_MODE, |_| pages::metrics_router(process))
+    start("metrics", address, |_| pages::metrics_router(process))
 }
 
 fn start(
     name: &'static str,
     address: &ListenAddress,
-    mode: u32,
     router: impl FnOnce(&ListenAddress) -> axum::Router,
 ) -> io::Result<AdminHandle> {
-    let listening = Listening::bind(address, mode)?;
+    let listening = Listening::bind(address)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)

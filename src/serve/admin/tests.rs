@@ -251,7 +251,7 @@ fn r902_no_page_shows_a_secret() {
 
 fn serving(address: ListenAddress) -> AdminHandle {
     serve(
-        Admin { address, token: None, issuer_token: None, for_owner: false },
+        Admin { address, token: None, issuer_token: None },
         fixture::process(&MemoryDisk::filled()),
     )
     .unwrap()
@@ -271,7 +271,7 @@ fn contract_admin_it_listens_on_tcp_and_on_a_unix_socket() {
     let ListenAddress::Tcp(address) = *handle.address() else { panic!("not TCP") };
     assert!(converse(TcpStream::connect(address).unwrap(), request).starts_with("HTTP/1.1 200 "));
     let same = ListenAddress::Tcp(address);
-    let second = Admin { address: same, token: None, issuer_token: None, for_owner: false };
+    let second = Admin { address: same, token: None, issuer_token: None };
     assert!(serve(second, fixture::process(&MemoryDisk::filled())).is_err(), "taken");
     drop(handle);
     assert!(TcpStream::connect(address).is_err(), "closed with its handle");

@@ -29,15 +29,24 @@ const FILE_BYTES_MAX: u64 = 1024;
 pub(crate) fn ensure(state_dir: &Path) -> io::Result<Secret<String>> {
     match read(state_dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(state_dir),
-        token => token,
+        made => made.map(|made| made.token),
     }
+}
+
+/// A token that was made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// The token.
+    pub token: Secret<String>,
+    /// The user id of the process that made it.
+    pub owner: u32,
 }
 
 /// Reads the token.
 ///
 /// # Errors
 /// As [`ensure`], and that there is none.
-pub(crate) fn read(state_dir: &Path) -> io::Result<Secret<String>> {
+pub(crate) fn read(state_dir: &Path) -> io::Result<Made> {
     let path = state_dir.join(FILE);
     let found = fs::metadata(&path)?;
     if found.mode() & 0o077 != 0 {
@@ -51,7 +60,7 @@ pub(crate) fn read(state_dir: &Path) -> io::Result<Secret<String>> {
     if token.len() < CHARS_MIN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(named(&path, "not an admin token: delete it"));
     }
-    Ok(Secret::new(token.to_owned()))
+    Ok(Made { token: Secret::new(token.to_owned()), owner: found.uid() })
 }
 
 /// Written beside and renamed: a reader never sees half of it.

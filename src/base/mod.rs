@@ -4,6 +4,7 @@
 
 pub mod bytes;
 pub mod clock;
+pub(crate) mod der;
 pub mod field_name;
 pub mod header_text;
 pub mod secret;

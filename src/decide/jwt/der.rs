@@ -5,6 +5,7 @@
 //! operator, never anything a caller sent. Never trusts a certificate: it is only an envelope
 //! here, its validity and issuer are not looked at.
 
+use crate::base::der::{Malformed, Reader};
 use crate::decide::jwt::key::{Curve, PublicKey};
 
 const INTEGER: u8 = 0x02;
@@ -29,6 +30,12 @@ pub(super) enum DerError {
     Malformed,
     /// A well-formed key of a kind no accepted algorithm uses.
     OtherKind,
+}
+
+impl From<Malformed> for DerError {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
 }
 
 /// A `SubjectPublicKeyInfo`, as in `BEGIN PUBLIC KEY`.
@@ -74,7 +81,7 @@ pub(super) fn pkcs1(der: &[u8]) -> Result<PublicKey, DerError> {
 pub(super) fn certificate(der: &[u8]) -> Result<PublicKey, DerError> {
     let mut certificate = Reader(whole(der, SEQUENCE)?);
     let mut signed = Reader(certificate.take(SEQUENCE)?);
-    if signed.0.first() == Some(&VERSION) {
+    if signed.tag() == Some(VERSION) {
         signed.take(VERSION)?;
     }
     signed.take(INTEGER)?;
@@ -109,49 +116,6 @@ fn whole(der: &[u8], tag: u8) -> Result<&[u8], DerError> {
     let content = reader.take(tag)?;
     reader.end()?;
     Ok(content)
-}
-
-/// The bytes left to read.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    /// The content of the next element, which must have this tag.
-    fn take(&mut self, tag: u8) -> Result<&'a [u8], DerError> {
-        let (&found, rest) = self.0.split_first().ok_or(DerError::Malformed)?;
-        let (&first, rest) = rest.split_first().ok_or(DerError::Malformed)?;
-        let (length, rest) = match first {
-            0..=0x7f => (usize::from(first), rest),
-            0x81 | 0x82 => {
-                let (bytes, rest) =
-                    rest.split_at_checked(usize::from(first & 0x7f)).ok_or(DerError::Malformed)?;
-                let length = bytes.iter().fold(0, |sum, &byte| sum << 8 | usize::from(byte));
-                let shortest = if first == 0x81 { 0x80 } else { 0x100 };
-                if length < shortest {
-                    return Err(DerError::Malformed);
-                }
-                (length, rest)
-            }
-            // Indefinite, or longer than 64 KiB: no key is.
-            _ => return Err(DerError::Malformed),
-        };
-        let (content, rest) = rest.split_at_checked(length).ok_or(DerError::Malformed)?;
-        if found != tag {
-            return Err(DerError::Malformed);
-        }
-        self.0 = rest;
-        Ok(content)
-    }
-
-    /// The next element with its tag and length.
-    fn element(&mut self, tag: u8) -> Result<&'a [u8], DerError> {
-        let before = self.0;
-        self.take(tag)?;
-        Ok(&before[..before.len() - self.0.len()])
-    }
-
-    fn end(&self) -> Result<(), DerError> {
-        if self.0.is_empty() { Ok(()) } else { Err(DerError::Malformed) }
-    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,10 @@ pub(super) fn run(path: &Path) -> Outcome {
     for warning in materials.warnings(&config.dynamic, &[]) {
         eprintln!("gatepost: warning: {warning}");
     }
+    for (listener, certificate) in materials.expired(Clock::start().now().unix) {
+        let file = certificate.file().display();
+        eprintln!("gatepost: warning: {file}: certificate of listener {listener} expired");
+    }
     print(&format!("{}: ok: {}\n", path.display(), summary(&config, &materials)))?;
     if let Some(issuer) = &config.startup.issuer {
         print(&format!("{}: {}", path.display(), of_issuer(&issuer.url, &config)))?;

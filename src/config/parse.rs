@@ -17,7 +17,8 @@ use crate::config::language::report::Report;
 use crate::config::language::walk::{Mapping, Value};
 use crate::config::language::yaml::{self, Budget};
 use crate::config::model::{
-    Config, Dynamic, IssuerSettings, IssuerSource, IssuerStartup, Listener, Startup,
+    Config, Dynamic, IssuerSettings, IssuerSource, IssuerStartup, Listener, ListenerKey,
+    ListenerTls, Startup,
 };
 use crate::config::sections::access::{Authenticators, Own};
 use crate::config::sections::{
@@ -235,6 +236,7 @@ fn dynamic(top: &Mapping<'_>, listeners: &[Listener], own: OwnIssuer<'_>) -> Opt
     let routes = routes::routes(top, known, own_routes.unwrap_or_default());
     let own = own.map(|own| Arc::new(issuer::complete(top, own, &routes)));
     Some(Dynamic {
+        tls: tls(listeners),
         trusted_proxies,
         upstreams,
         issuers,
@@ -253,6 +255,11 @@ fn dynamic(top: &Mapping<'_>, listeners: &[Listener], own: OwnIssuer<'_>) -> Opt
         insecure_file_modes,
         insecure: Vec::new(),
     })
+}
+
+fn tls(listeners: &[Listener]) -> Vec<(ListenerKey, ListenerTls)> {
+    let keys = ListenerKey::of(listeners).into_iter().zip(listeners);
+    keys.filter_map(|(key, listener)| Some((key, listener.tls.clone()?))).collect()
 }
 
 /// A bearer that is not a JWT is an API key, a personal access token, or an API key or a token to ask about.

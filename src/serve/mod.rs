@@ -46,7 +46,7 @@ use crate::config::snapshot::Snapshot;
 use crate::config::{ListenAddress, Mistake, Startup};
 use crate::serve::admin::{AdminHandle, Process};
 use crate::serve::downstream::connections::Connections;
-use crate::serve::downstream::listen::{Keepalives, ListenError, Place};
+use crate::serve::downstream::listen::{ListenError, Listeners, Place};
 use crate::serve::exchange::Exchange;
 use crate::serve::issuer::open::{Opening, StartError};
 use crate::serve::issuer::running::RunningIssuer;
@@ -430,9 +430,8 @@ fn server(
     let pool = Arc::new(Pool::new(startup.upstream_pool));
     server.add_service(background_service("idle upstream connections", Sweeper(Arc::clone(&pool))));
     let connector = Connector::new(upstreams, pool);
-    let keepalives = Keepalives::new(places, &startup.listeners);
-    let exchange =
-        Exchange::new(Arc::clone(shared), Arc::clone(connections), keepalives, connector);
+    let listeners = Listeners::new(places, &startup.listeners);
+    let exchange = Exchange::new(Arc::clone(shared), Arc::clone(connections), listeners, connector);
     let mut service = Service::new("gatepost".to_owned(), exchange);
     for place in places {
         service.add_listener(place.endpoint());

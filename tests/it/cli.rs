@@ -1,5 +1,7 @@
 //! Contract, "Commands": exit codes, help, and mistakes with their places.
 
+use serde_json::json;
+
 use crate::support::{Sandbox, files_below, root, signer, standard};
 
 const HEAD: &str = "listeners: [{ address: \"127.0.0.1:0\" }]\n";
@@ -71,7 +73,7 @@ fn contract_configuration_what_is_not_built_is_refused() {
     let (sandbox, config) = standard("http://127.0.0.1:1");
     let good = format!("{HEAD}{config}{ROUTES}");
     for (from, to) in [
-        ("127.0.0.1:0\" }", "127.0.0.1:0\", tls: { certificate: a, private_key: b } }"),
+        ("127.0.0.1:0\" }", "127.0.0.1:0\", proxy_protocol: required }"),
         ("http://127.0.0.1:1", "https://127.0.0.1:1"),
     ] {
         let yaml = good.replace(from, to);
@@ -193,6 +195,7 @@ fn contract_configuration_every_example_passes_check() {
     sandbox.write("partners.jsonl", "");
     sandbox.write("revoked.yaml", "revoked: []\n");
     sandbox.write("ca.pem", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n");
+    sandbox.certificates(&json!([{ "name": "api", "dns": ["api.example"] }]));
     let examples = files_below(&root().join("config"), ".yaml");
     assert!(!examples.is_empty(), "config/ has examples");
     for example in examples {

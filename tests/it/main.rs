@@ -58,6 +58,7 @@ mod safe_store;
 mod secrets;
 mod strangers;
 mod tidy;
+mod tls;
 mod token_places;
 mod transfers;
 mod twins;

@@ -83,6 +83,7 @@ impl<'a> Loading<'a> {
                         Parsed::KeySet(_)
                         | Parsed::Pepper(_)
                         | Parsed::Authorities(_)
+                        | Parsed::Certificate(_)
                         | Parsed::Revocations(_),
                     ..
                 })
@@ -210,6 +211,7 @@ impl<'a> Loading<'a> {
             Parsed::KeySet(_)
             | Parsed::Pepper(_)
             | Parsed::Authorities(_)
+            | Parsed::Certificate(_)
             | Parsed::Revocations(_) => None,
         }
     }

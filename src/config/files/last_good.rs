@@ -24,6 +24,7 @@ use crate::decide::revocation::{Entry, RevocationSet};
 
 use super::Loading;
 use super::remote::RemoteKeySets;
+use super::tls::{BuiltTls, OwnCertificate};
 
 /// The most versions that are remembered while loads keep failing; a load that succeeds forgets
 /// what it did not use.
@@ -36,6 +37,7 @@ pub struct LastGood {
     pub(super) ring: Option<BuiltRing>,
     pub(super) remote: RemoteKeySets,
     pub(super) revoked: Option<BuiltSet>,
+    pub(super) tls: BuiltTls,
     pub(super) load: u64,
 }
 
@@ -79,6 +81,10 @@ pub(super) enum FileUse {
     Authorities {
         path: PathBuf,
     },
+    Certificate {
+        certificate: PathBuf,
+        private_key: PathBuf,
+    },
     /// Issuers by name and identifier.
     Revocations {
         path: PathBuf,
@@ -101,6 +107,7 @@ pub(super) enum Parsed {
     Keys(Arc<KeySegment>),
     Pepper(Arc<Secret<Vec<u8>>>),
     Authorities(Arc<Vec<u8>>),
+    Certificate(Arc<OwnCertificate>),
     Revocations(Arc<Vec<Entry>>),
 }
 
@@ -218,6 +225,7 @@ impl Loading<'_> {
             Parsed::Keys(_)
             | Parsed::Pepper(_)
             | Parsed::Authorities(_)
+            | Parsed::Certificate(_)
             | Parsed::Revocations(_) => false,
         });
         if private && let Some(exposed) = exposed {
@@ -225,6 +233,45 @@ impl Loading<'_> {
             return known_as(None);
         }
         candidate
+    }
+
+    /// As [`Self::candidate`], for a public and a private file that go together: they have one
+    /// version, and a mistake in one keeps the last good version of both.
+    pub(super) fn pair(
+        &mut self,
+        [public, private]: [&FileReference; 2],
+        file_use: &FileUse,
+        limit: usize,
+        parse: impl FnOnce(&[u8], &[u8]) -> Result<Parsed, Vec<Mistake>>,
+    ) -> Option<Candidate> {
+        let known = self.last_good.versions.get(file_use);
+        let known_as =
+            || known.map(|known| Candidate { parsed: known.parsed.clone(), fresh: None });
+        let read = |file| read(file, limit, self.disk);
+        let (public, private) = match (read(public), read(private)) {
+            (Ok((public, _)), Ok((private, exposed))) => {
+                if let Some(exposed) = exposed.filter(|_| !self.dynamic.insecure_file_modes) {
+                    self.mistakes.push(exposed);
+                    return known_as();
+                }
+                (public, private)
+            }
+            (public, private) => {
+                self.mistakes.extend([public.err(), private.err()].into_iter().flatten());
+                return known_as();
+            }
+        };
+        let fingerprint = Fingerprint::of(&[sha256(&public), sha256(&private)].concat());
+        if known.is_some_and(|version| version.fingerprint == fingerprint) {
+            return known_as();
+        }
+        match parse(&public, &private) {
+            Ok(parsed) => Some(Candidate { parsed, fresh: Some(fingerprint) }),
+            Err(mistakes) => {
+                self.mistakes.extend(mistakes);
+                known_as()
+            }
+        }
     }
 
     /// As [`Self::candidate`], for a file that is too large to be in memory: read once to know
@@ -287,6 +334,7 @@ impl LastGood {
                 Parsed::Keys(_)
                 | Parsed::Pepper(_)
                 | Parsed::Authorities(_)
+                | Parsed::Certificate(_)
                 | Parsed::Revocations(_),
             )
             | None => self.no_keys(),

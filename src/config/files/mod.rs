@@ -8,17 +8,20 @@
 pub mod disk;
 mod key_files;
 mod last_good;
+mod listener_tls;
 mod remote;
 mod revocation_files;
+mod tls;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::base::clock::UnixTime;
 use crate::base::secret::Secret;
 use crate::config::files::disk::Disk;
 use crate::config::language::mistake::Mistake;
 use crate::config::language::report::MISTAKES_MAX;
-use crate::config::model::{Admin, Dynamic, FileReference, IssuerSource, KeySource};
+use crate::config::model::{Admin, Dynamic, FileReference, IssuerSource, KeySource, ListenerKey};
 use crate::decide::api_key::KeyRing;
 use crate::decide::jwt::{KeyFileFormat, KeyMistake, KeySet};
 use crate::decide::revocation::RevocationSet;
@@ -27,6 +30,7 @@ use crate::issue::rows::SecretDigest;
 pub use last_good::LastGood;
 use last_good::{FileUse, NamedPeppers, Parsed, read};
 pub use remote::FetchedSet;
+pub use tls::{OwnCertificate, ServedTls};
 
 /// A JWK set of a thousand RSA keys is smaller.
 const KEY_SET_BYTES_MAX: usize = 4 << 20;
@@ -42,6 +46,9 @@ const TOKEN_BYTES_MIN: usize = 16;
 /// The contents of the files of one configuration.
 #[derive(Clone, Debug)]
 pub struct Materials {
+    /// The TLS side of the listeners that have one. A listener that left the configuration keeps
+    /// its own until the restart that this needs.
+    pub tls: Vec<(ListenerKey, Arc<ServedTls>)>,
     /// The keys of each issuer, in the order of [`Dynamic::issuers`].
     pub key_sets: Vec<Arc<KeySet>>,
     /// The certificates that the key server of each issuer is known by, in PEM.
@@ -75,6 +82,30 @@ impl Materials {
     }
 }
 
+impl Materials {
+    /// Keeps the TLS side of `open` listeners that are no longer configured.
+    pub fn keep_listeners(&mut self, before: &Self, open: &[ListenerKey]) {
+        let is_known = |key: &ListenerKey| self.tls.iter().any(|(known, _)| known == key);
+        let gone = |key: &ListenerKey| open.contains(key) && !is_known(key);
+        let gone: Vec<_> = before.tls.iter().filter(|(key, _)| gone(key)).cloned().collect();
+        self.tls.extend(gone);
+    }
+
+    /// The TLS side of a listener.
+    #[must_use]
+    pub fn tls_of(&self, listener: &ListenerKey) -> Option<&Arc<ServedTls>> {
+        self.tls.iter().find(|(key, _)| key == listener).map(|(_, served)| served)
+    }
+
+    /// The certificates that have expired, each with the listener that serves it.
+    pub fn expired(&self, now: UnixTime) -> impl Iterator<Item = (&ListenerKey, &OwnCertificate)> {
+        let all = self.tls.iter().flat_map(|(listener, served)| {
+            served.certificates().iter().map(move |certificate| (listener, &**certificate))
+        });
+        all.filter(move |(_, certificate)| certificate.expires() < now)
+    }
+}
+
 /// With what an issuer is asked about opaque tokens.
 #[derive(Debug)]
 pub struct IntrospectionFiles {
@@ -97,6 +128,7 @@ pub fn load(
 ) -> (Option<Materials>, Vec<Mistake>) {
     last_good.load += 1;
     let mut loading = Loading { dynamic, disk, last_good, mistakes: Vec::new() };
+    let tls = loading.served_tls();
     let key_sets: Vec<_> = dynamic.issuers.iter().map(|issuer| loading.key_set(issuer)).collect();
     let authorities: Option<Vec<_>> =
         dynamic.issuers.iter().map(|issuer| loading.key_authorities(issuer)).collect();
@@ -110,6 +142,7 @@ pub fn load(
     let mut mistakes = loading.mistakes;
     let materials = (|| {
         Some(Materials {
+            tls: tls?,
             key_sets: key_sets?,
             authorities: authorities?,
             introspection: introspection?,
@@ -184,6 +217,7 @@ impl<'a> Loading<'a> {
             Parsed::Keys(_)
             | Parsed::Pepper(_)
             | Parsed::Authorities(_)
+            | Parsed::Certificate(_)
             | Parsed::Revocations(_) => None,
         }
     }
@@ -229,9 +263,11 @@ impl<'a> Loading<'a> {
         })?;
         match self.keep(file_use, candidate) {
             Parsed::Authorities(authorities) => Some(Some(authorities)),
-            Parsed::KeySet(_) | Parsed::Keys(_) | Parsed::Pepper(_) | Parsed::Revocations(_) => {
-                None
-            }
+            Parsed::KeySet(_)
+            | Parsed::Keys(_)
+            | Parsed::Pepper(_)
+            | Parsed::Certificate(_)
+            | Parsed::Revocations(_) => None,
         }
     }
 
@@ -300,6 +336,7 @@ impl<'a> Loading<'a> {
             Parsed::KeySet(_)
             | Parsed::Keys(_)
             | Parsed::Authorities(_)
+            | Parsed::Certificate(_)
             | Parsed::Revocations(_) => None,
         }
     }

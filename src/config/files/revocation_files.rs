@@ -45,7 +45,8 @@ impl Loading<'_> {
                 Parsed::KeySet(_)
                 | Parsed::Keys(_)
                 | Parsed::Pepper(_)
-                | Parsed::Authorities(_) => None,
+                | Parsed::Authorities(_)
+                | Parsed::Certificate(_) => None,
             }));
         }
         let files: Vec<_> = files.into_iter().collect::<Option<_>>()?;

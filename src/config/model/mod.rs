@@ -3,6 +3,7 @@
 //! Split by what a reload may change: [`Startup`] needs a restart, [`Dynamic`] does not.
 
 pub mod issuer;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::decide::request::address::TrustedProxies;
 use crate::decide::request::credential::CredentialSources;
 
 pub use issuer::{IssuerSettings, IssuerStartup};
+pub use tls::{CertificateFiles, ListenerKey, ListenerTls, TlsVersion};
 
 /// A whole configuration.
 #[derive(Debug)]
@@ -72,6 +74,20 @@ pub struct Listener {
     pub address: ListenAddress,
     /// The maximum idle time of a client connection.
     pub keepalive: Duration,
+    /// TLS as the file has it. [`Dynamic::tls`] has what a reload publishes.
+    pub tls: Option<ListenerTls>,
+}
+
+impl Listener {
+    /// Returns whether a running listener serves as `other` without a restart: TLS settings are
+    /// reloaded, but for whether there is TLS.
+    #[must_use]
+    pub fn serves_as(&self, other: &Self) -> bool {
+        let Self { address, keepalive, tls } = self;
+        *address == other.address
+            && *keepalive == other.keepalive
+            && tls.is_some() == other.tls.is_some()
+    }
 }
 
 /// The admin listener.
@@ -250,6 +266,8 @@ pub struct ApiKeySettings {
 /// which [`crate::config::files`] reads.
 #[derive(Debug)]
 pub struct Dynamic {
+    /// TLS of the listeners that have it.
+    pub tls: Vec<(ListenerKey, ListenerTls)>,
     /// The peers whose forwarding fields are trusted.
     pub trusted_proxies: TrustedProxies,
     /// Upstreams in the order of the file.
@@ -308,11 +326,13 @@ impl Dynamic {
         let revoked = &self.revocation_files;
         let applications = self.issuer.iter().flat_map(|issuer| &issuer.applications);
         let secrets = applications.flat_map(|application| &application.secret_files);
+        let certificates = self.tls.iter().flat_map(|(_, tls)| tls.files());
         key_sets
             .chain(asked)
             .chain(&self.api_keys.files)
             .chain(peppers)
             .chain(revoked)
             .chain(secrets)
+            .chain(certificates)
     }
 }

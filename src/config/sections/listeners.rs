@@ -11,6 +11,7 @@ use crate::config::language::walk::types::{Custom, Lasting, List, Nested, Text};
 use crate::config::language::walk::{Mapping, Value};
 use crate::config::model::{Admin, ListenAddress, Listener};
 use crate::config::sections::file::{FILE, FileName};
+use crate::config::sections::listener_tls::TLS;
 
 /// `sun_path` has 108 bytes, one of them for the end.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -35,8 +36,6 @@ static KEEPALIVE: Key<Lasting> = Key::new(
     "the maximum idle time of a client connection; longer than that of the balancer in front",
 )
 .or("75s");
-
-static TLS: Key<Absent> = Key::unavailable("tls", "TLS on this listener");
 
 static PROXY_PROTOCOL: Key<Absent> = Key::unavailable("proxy_protocol", "the PROXY protocol");
 
@@ -86,11 +85,12 @@ fn listeners_of(value: &Value<'_>) -> Vec<Listener> {
     for item in LISTENERS.items(value) {
         let Some(section) = item.section(&LISTENER) else { continue };
         let (address, keepalive) = (section.read(&ADDRESS), section.read(&KEEPALIVE));
+        let tls = section.read(&TLS);
         let (Some(address), Some(keepalive)) = (address, keepalive) else { continue };
         if listeners.iter().any(|other| clash(&other.address, &address)) {
             mistake(&section, "two listeners have this address");
         }
-        listeners.push(Listener { address, keepalive });
+        listeners.push(Listener { address, keepalive, tls });
     }
     listeners
 }

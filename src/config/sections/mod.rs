@@ -14,6 +14,7 @@ pub mod issuer;
 mod issuer_keys;
 pub mod issuers;
 pub mod limits;
+mod listener_tls;
 pub mod listeners;
 pub mod process;
 pub mod revocations;

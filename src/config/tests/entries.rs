@@ -45,7 +45,7 @@ fn a_reader_looks_for_every_entry_and_reads_every_default() {
     let mut read = trace_of(REFERENCE);
     // Sections with the keys that they need, and no others: every default is read.
     let minimal = "\
-listeners: [{ address: '127.0.0.1:1' }]
+listeners: [{ address: '127.0.0.1:1', tls: { certificate: c, private_key: k } }]
 upstreams: { app: { url: 'http://127.0.0.1:2' } }
 issuers:
   - { issuer: a, audiences: a, algorithms: [ES256], keys: { url: 'https://a' }, name: a }

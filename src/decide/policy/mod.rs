@@ -19,6 +19,7 @@ pub mod upstream;
 
 pub use access::{Access, AccessDenied, Requirement};
 pub use endpoint::Endpoint;
+pub(crate) use host::split_port;
 pub use host::{HostPattern, normalize_host};
 pub(crate) use overlap::takes;
 pub use pattern::{PathPattern, PatternError};

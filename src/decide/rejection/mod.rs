@@ -29,6 +29,15 @@ pub enum Rejection {
     /// Malformed HTTP or ambiguous framing.
     #[error("framing: {0}")]
     Framing(#[from] FramingError),
+    /// Plain HTTP on a listener for TLS.
+    #[error("plain HTTP on a listener for TLS")]
+    TlsRequired,
+    /// A host that the certificate of the connection is not for (RFC 9110 section 7.4).
+    #[error("host {host:?} is not a name of the certificate of this connection")]
+    HostNotCovered {
+        /// The host.
+        host: Box<str>,
+    },
     /// A path that is refused before routing.
     #[error("path {0}")]
     Path(#[from] PathError),
@@ -186,6 +195,8 @@ macro_rules! refusals {
 const FRAMING: Coarse = Coarse::plain(StatusCode::BAD_REQUEST, "invalid_request").and_close();
 const VERSION_UNSUPPORTED: Coarse =
     Coarse::plain(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "version_unsupported").and_close();
+const TLS_REQUIRED: Coarse = Coarse::plain(StatusCode::BAD_REQUEST, "tls_required").and_close();
+const MISDIRECTED: Coarse = Coarse::plain(StatusCode::MISDIRECTED_REQUEST, "misdirected_request");
 const INVALID_PATH: Coarse = Coarse::plain(StatusCode::BAD_REQUEST, "invalid_path");
 const NOT_FOUND: Coarse = Coarse::plain(StatusCode::NOT_FOUND, "not_found");
 const METHOD_NOT_ALLOWED: Coarse =
@@ -215,6 +226,12 @@ refusals! {
     RequestMalformed: Rejection::Framing(_),
         "request_malformed", "malformed HTTP request or ambiguous framing",
         step "framing", FRAMING;
+    TlsRequired: Rejection::TlsRequired,
+        "tls_required", "plain HTTP on a listener for TLS",
+        step "framing", TLS_REQUIRED;
+    HostNotCovered: Rejection::HostNotCovered { .. },
+        "host_not_covered", "host is not a name of the certificate of the connection",
+        step "framing", MISDIRECTED;
     PathInvalid: Rejection::Path(_),
         "path_invalid", "path in a form that the route does not accept",
         step "path", INVALID_PATH;

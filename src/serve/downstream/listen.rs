@@ -16,7 +16,7 @@ use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use thiserror::Error;
 
-use crate::config::{ListenAddress, Listener};
+use crate::config::{ListenAddress, Listener, ListenerKey};
 
 /// Time limit of one probe for a listener.
 const PROBE_MAX: Duration = Duration::from_secs(1);
@@ -46,36 +46,43 @@ pub(crate) enum Place {
     Unix(PathBuf),
 }
 
-/// The idle time of connections, for each listener.
+/// A listener as the connections that it accepts see it.
 #[derive(Clone, Debug)]
-pub(crate) struct Keepalives(Vec<(Place, Duration)>);
+pub(crate) struct Accepting {
+    place: Place,
+    /// The maximum idle time of a connection.
+    pub(crate) keepalive: Duration,
+    /// Its TLS settings, where connections begin with a handshake.
+    pub(crate) tls: Option<ListenerKey>,
+}
 
-impl Keepalives {
-    /// Those of the listeners, in the order of their places.
+/// The listeners of the process.
+#[derive(Clone, Debug)]
+pub(crate) struct Listeners(Vec<Accepting>);
+
+impl Listeners {
+    /// The listeners, in the order of their places.
     #[must_use]
     pub(crate) fn new(places: &[Place], listeners: &[Listener]) -> Self {
-        let keepalives = listeners.iter().map(|listener| listener.keepalive);
-        Self(places.iter().cloned().zip(keepalives).collect())
+        let keys = ListenerKey::of(listeners).into_iter();
+        let listeners = places.iter().zip(keys.zip(listeners)).map(|(place, (key, listener))| {
+            let tls = listener.tls.as_ref().map(|_| key);
+            Accepting { place: place.clone(), keepalive: listener.keepalive, tls }
+        });
+        Self(listeners.collect())
     }
 
-    /// The one for a connection that was accepted at `local`; the shortest when no listener is
-    /// known to have accepted it.
+    /// The one that accepted a connection at `local`. When none is known to have done so: the one
+    /// with the shortest idle time, unless one has TLS, which a connection must not get around.
     #[must_use]
-    pub(crate) fn at(&self, local: Option<&PeerAddress>) -> Duration {
-        let accepted = |place: &Place| match (place, local) {
-            (Place::Tcp(listener), Some(PeerAddress::Inet(local))) => {
-                let is_host = listener.ip().is_unspecified()
-                    || listener.ip().to_canonical() == local.ip().to_canonical();
-                listener.port() == local.port() && is_host
-            }
-            (Place::Unix(path), Some(PeerAddress::Unix(local))) => {
-                local.as_pathname() == Some(path)
-            }
-            (Place::Tcp(_) | Place::Unix(_), _) => false,
+    pub(crate) fn at(&self, local: Option<&PeerAddress>) -> Option<&Accepting> {
+        let listeners = || self.0.iter();
+        let found = |same_family| listeners().find(|one| one.place.accepted(local, same_family));
+        let shortest = || {
+            let is_plain = listeners().all(|listener| listener.tls.is_none());
+            listeners().filter(|_| is_plain).min_by_key(|listener| listener.keepalive)
         };
-        let found = self.0.iter().find(|(place, _)| accepted(place));
-        let shortest = || self.0.iter().map(|(_, keepalive)| *keepalive).min();
-        found.map(|(_, keepalive)| *keepalive).or_else(shortest).unwrap_or_default()
+        found(true).or_else(|| found(false)).or_else(shortest)
     }
 }
 
@@ -97,6 +104,21 @@ impl Place {
         match address {
             ListenAddress::Tcp(address) => check_tcp(*address),
             ListenAddress::Unix(path) => check_unix(path),
+        }
+    }
+
+    /// Returns whether a listener there accepted a connection at `local`. One on every address of
+    /// IPv6 may accept IPv4, too.
+    fn accepted(&self, local: Option<&PeerAddress>, same_family: bool) -> bool {
+        match (self, local) {
+            (Self::Tcp(listener), Some(PeerAddress::Inet(local))) => {
+                let is_every = listener.ip().is_unspecified()
+                    && (!same_family || listener.is_ipv4() == local.is_ipv4());
+                let is_host = is_every || listener.ip().to_canonical() == local.ip().to_canonical();
+                listener.port() == local.port() && is_host
+            }
+            (Self::Unix(path), Some(PeerAddress::Unix(local))) => local.as_pathname() == Some(path),
+            (Self::Tcp(_) | Self::Unix(_), _) => false,
         }
     }
 

@@ -14,6 +14,7 @@ use super::wire::{self, Then};
 use crate::decide::gate::Evidence;
 use crate::decide::rejection::{Answer, Rejection};
 use crate::decide::request::address::TrustedProxies;
+use crate::decide::request::framing;
 use crate::serve::shared::{Ready, Shared};
 
 /// The fate of the connection after an answer.
@@ -31,6 +32,18 @@ pub(super) enum After {
     Reset,
 }
 
+impl Client {
+    /// Ends the connection after its last request.
+    pub(super) async fn end_with(&mut self, after: After) {
+        match after {
+            After::Next | After::Close => self.close().await,
+            After::Linger => self.linger().await,
+            After::Drop => {}
+            After::Reset => self.reset(),
+        }
+    }
+}
+
 /// Answers a request that is not forwarded.
 pub(super) async fn to_request(
     shared: &Shared,
@@ -45,6 +58,19 @@ pub(super) async fn to_request(
     // A draining process says so: the next request should go elsewhere.
     answer.close |= !may_keep || shared.readiness.state() == Ready::Draining;
     send(shared, client, asked, account, &answer).await
+}
+
+/// Answers a request that the gate was not asked about.
+pub(super) async fn to_undecided(
+    shared: &Shared,
+    client: &mut Client,
+    asked: &Asked<'_>,
+    mut account: Account,
+    no: No,
+    may_keep: bool,
+) -> After {
+    account.evidence = unknown(&account.snapshot.gate.trusted_proxies, client);
+    to_request(shared, client, asked, account, no, may_keep).await
 }
 
 /// Answers a request whose exchange failed; `ending` replaces the one of the answer.
@@ -195,6 +221,8 @@ struct Line {
 impl Line {
     fn guess(received: &[u8]) -> Self {
         const SHOWN_BYTES_MAX: usize = 1024;
+        // Another protocol, such as a TLS handshake, has no request line.
+        let received = if framing::may_begin(received) { received } else { b"" };
         let line = received.trim_ascii_start().split(|byte| *byte == b'\n').next();
         let mut words = line.unwrap_or_default().split(|byte| *byte == b' ');
         let mut word = |end: u8| {
@@ -222,7 +250,7 @@ mod tests {
     fn r902_a_guessed_line_has_no_query() {
         let line = Line::guess(b"\r\nGET /a?token=b HTTP/1.1\nHost");
         assert_eq!((&*line.method, &*line.path), ("GET", "/a"));
-        let line = Line::guess(b"\x16\x03\x01");
-        assert_eq!((line.method.len(), &*line.path), (3, ""));
+        let line = Line::guess(b"\x16\x03\x01 /a b");
+        assert_eq!((&*line.method, &*line.path), ("", ""));
     }
 }

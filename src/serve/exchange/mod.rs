@@ -13,6 +13,7 @@ mod forward;
 mod issue;
 mod relay;
 mod streams;
+mod tls;
 mod wire;
 
 use std::sync::Arc;
@@ -27,14 +28,14 @@ use crate::base::clock::Monotonic;
 use crate::decide::rejection::Rejection;
 use crate::decide::request::framing::{FramingError, Head, too_large};
 use crate::serve::downstream::connections::{Connections, OpenConnection};
-use crate::serve::downstream::listen::Keepalives;
+use crate::serve::downstream::listen::Listeners;
 use crate::serve::shared::Shared;
 use crate::serve::upstream::Connector;
 
 use account::Account;
 use answer::After;
 use client::{Client, HeadRead};
-use decide::Asked;
+use decide::{Asked, No};
 
 /// Requests served on one connection before it is closed, so that no connection lives forever.
 const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
@@ -44,7 +45,7 @@ const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
 pub(crate) struct Exchange {
     shared: Arc<Shared>,
     connections: Arc<Connections>,
-    keepalives: Keepalives,
+    listeners: Listeners,
     connector: Connector,
 }
 
@@ -57,17 +58,20 @@ impl ServerApp for Exchange {
     ) -> Option<Stream> {
         let digest = stream.get_socket_digest();
         let local = digest.as_ref().and_then(|digest| digest.local_addr());
-        let keepalive = self.keepalives.at(local);
-        let mut client = Client::new(stream, keepalive, Arc::clone(&self.connections));
+        let Some(listener) = self.listeners.at(local) else {
+            tracing::error!("connection closed: unknown which listener accepted it");
+            return None;
+        };
+        let client = Client::new(stream, listener.keepalive, Arc::clone(&self.connections));
         // Beyond a cap the connection is dropped unread: a flood gets nothing to read.
-        if let Some(_open) = self.enter(&client) {
-            match self.serve(&mut client, shutdown.clone()).await {
-                After::Next | After::Close => client.close().await,
-                After::Linger => client.linger().await,
-                After::Drop => {}
-                After::Reset => client.reset(),
-            }
-        }
+        let _open = self.enter(&client)?;
+        let mut client = match &listener.tls {
+            None => client,
+            // On the heap: an idle connection has no room for a handshake.
+            Some(listener) => Box::pin(self.secure(client, listener)).await?,
+        };
+        let after = self.serve(&mut client, shutdown.clone()).await;
+        client.end_with(after).await;
         None
     }
 }
@@ -78,10 +82,10 @@ impl Exchange {
     pub(crate) fn new(
         shared: Arc<Shared>,
         connections: Arc<Connections>,
-        keepalives: Keepalives,
+        listeners: Listeners,
         connector: Connector,
     ) -> Self {
-        Self { shared, connections, keepalives, connector }
+        Self { shared, connections, listeners, connector }
     }
 
     fn enter(&self, client: &Client) -> Option<OpenConnection> {
@@ -105,8 +109,10 @@ impl Exchange {
                     Box::pin(self.refuse(client, began, refused.into())).await
                 }
                 HeadRead::NoRequest => {
-                    let refused = FramingError::RequestLine.into();
-                    Box::pin(self.refuse(client, began, refused)).await
+                    let is_tls = client.received().first() == Some(&client::TLS_HANDSHAKE);
+                    let refused =
+                        if is_tls { FramingError::Tls } else { FramingError::RequestLine };
+                    Box::pin(self.refuse(client, began, refused.into())).await
                 }
                 // On the heap: an idle connection has no room for a request under way.
                 HeadRead::Complete(head_bytes) => {
@@ -160,6 +166,10 @@ impl Exchange {
         };
         let mut account = Account::new(&self.shared, began);
         let may_keep = may_keep && head.is_persistent();
+        if let Some(misdirected) = tls::misdirected(client, &asked) {
+            let no = No::Rejection(misdirected);
+            return answer::to_undecided(&self.shared, client, &asked, account, no, may_keep).await;
+        }
         match decide::admit(&self.shared, &asked, &mut account).await {
             Ok(permit) => match permit.route().endpoint() {
                 None => self.forward(client, &asked, account, &permit, may_keep).await,

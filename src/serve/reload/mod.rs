@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::base::clock::{Clock, UnixMillis};
+use crate::base::clock::{Clock, UnixMillis, UnixTime};
 use crate::config::files::disk::LocalDisk;
 use crate::config::snapshot::Snapshot;
 use crate::config::{Config, Materials, Mistake};
@@ -86,6 +86,7 @@ impl Reloader {
         };
         published.observers.metrics.standing(&report);
         warn_of_insecure(&[], &snapshot);
+        warn_of_expired(&snapshot, published.started.seconds());
         warn_of_key_files(&[], &snapshot);
         Self {
             file: corridor.file().to_owned(),
@@ -184,6 +185,7 @@ impl Reloader {
         let old = self.published.snapshots.load_full();
         warn_of_insecure(&old.dynamic.insecure, &snapshot);
         warn_of_key_files(&old.materials.key_sets, &snapshot);
+        warn_of_expired(&snapshot, time.seconds());
         if !Arc::ptr_eq(&old.gate.keys, &snapshot.gate.keys) {
             snapshot.gate.keys.carry_last_use(&old.gate.keys);
         }
@@ -196,6 +198,14 @@ impl Reloader {
 fn warn_of_insecure(known: &[String], snapshot: &Snapshot) {
     for setting in snapshot.dynamic.insecure.iter().filter(|setting| !known.contains(setting)) {
         tracing::warn!(setting, "insecure setting enabled");
+    }
+}
+
+/// Names each certificate of a listener that clients refuse.
+fn warn_of_expired(snapshot: &Snapshot, now: UnixTime) {
+    for (listener, certificate) in snapshot.materials.expired(now) {
+        let file = certificate.file().display();
+        tracing::warn!(%listener, %file, "certificate expired");
     }
 }
 

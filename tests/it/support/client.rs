@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::Value;
 
 use super::PATIENCE;
@@ -12,6 +13,7 @@ use super::PATIENCE;
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 /// One connection.
@@ -51,20 +53,37 @@ impl Client {
         Ok(Self { stream, buffer: Vec::new() })
     }
 
+    /// A connection after its handshake.
+    pub fn of_tls(stream: StreamOwned<ClientConnection, TcpStream>) -> Self {
+        Self { stream: Stream::Tls(Box::new(stream)), buffer: Vec::new() }
+    }
+
+    /// The TLS side of the connection.
+    #[track_caller]
+    pub fn tls(&self) -> &ClientConnection {
+        let Stream::Tls(stream) = &self.stream else { panic!("a connection without TLS") };
+        &stream.conn
+    }
+
     /// Sends bytes. What is refused early may be closed while we still write.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = match &mut self.stream {
             Stream::Tcp(stream) => stream.write_all(bytes.as_ref()),
             Stream::Unix(stream) => stream.write_all(bytes.as_ref()),
+            Stream::Tls(stream) => stream.write_all(bytes.as_ref()),
         };
         self
     }
 
     /// Says that nothing more will be sent.
     pub fn finish(&mut self) -> &mut Self {
-        let _ = match &self.stream {
+        let _ = match &mut self.stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Tls(stream) => {
+                stream.conn.send_close_notify();
+                stream.flush()
+            }
         };
         self
     }
@@ -140,6 +159,7 @@ impl Client {
             let read = match &mut self.stream {
                 Stream::Tcp(stream) => stream.read(&mut room),
                 Stream::Unix(stream) => stream.read(&mut room),
+                Stream::Tls(stream) => stream.read(&mut room),
             };
             match read {
                 Ok(1..) => {}
@@ -181,6 +201,7 @@ impl Client {
         let read = match &mut self.stream {
             Stream::Tcp(stream) => stream.read(&mut piece),
             Stream::Unix(stream) => stream.read(&mut piece),
+            Stream::Tls(stream) => stream.read(&mut piece),
         };
         let count = match read {
             Ok(count) => count,

@@ -6,6 +6,7 @@ mod credentials;
 mod key_server;
 mod process;
 mod sidecar;
+mod tls;
 mod upstream;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ pub use credentials::{
 pub use key_server::{KeyServer, TlsKeyServer};
 pub use process::{HeldPort, Process};
 pub use sidecar::{Run, Sandbox, Sidecar};
+pub use tls::TlsClient;
 pub use upstream::{Recorded, Recorder, Reply, Wsgi};
 
 /// The longest a test waits for anything. Reached only when something is broken.

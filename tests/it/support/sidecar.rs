@@ -113,6 +113,17 @@ impl Sandbox {
         sidecar
     }
 
+    /// As [`Self::start_tcp`], with more keys of the listener: `tls: { ... }`.
+    #[track_caller]
+    pub fn start_listener(self, keys: &str, config: &str) -> Sidecar {
+        let ports = [HeldPort::new(), HeldPort::new()];
+        let [public, admin] = ports.each_ref().map(|port| port.address().to_string());
+        let prelude = self.write_listener(&public, keys, &admin, config);
+        let mut sidecar = self.spawn(&public, &admin, prelude);
+        sidecar.ports.extend(ports);
+        sidecar
+    }
+
     /// As [`Self::start`], without waiting for `/readyz` to say yes.
     #[track_caller]
     pub fn start_unready(self, config: &str) -> Sidecar {
@@ -134,8 +145,13 @@ impl Sandbox {
     }
 
     fn write_config(&self, public: &str, admin: &str, config: &str) -> String {
+        self.write_listener(public, "", admin, config)
+    }
+
+    fn write_listener(&self, public: &str, keys: &str, admin: &str, config: &str) -> String {
+        let keys = if keys.is_empty() { String::new() } else { format!(", {keys}") };
         let prelude = format!(
-            "listeners: [{{ address: \"{public}\" }}]\nadmin: {{ address: \"{admin}\" }}\n"
+            "listeners: [{{ address: \"{public}\"{keys} }}]\nadmin: {{ address: \"{admin}\" }}\n"
         );
         self.write("gatepost.yaml", &format!("{prelude}{config}"));
         prelude
@@ -307,6 +323,11 @@ impl Sidecar {
     /// Writes another configuration in place; listener and admin stay.
     pub fn configure(&self, config: &str) {
         self.sandbox.replace("gatepost.yaml", &format!("{}{config}", self.prelude));
+    }
+
+    /// Writes another configuration, with other keys of the listener.
+    pub fn configure_listener(&self, keys: &str, config: &str) {
+        self.sandbox.write_listener(&self.public, keys, &self.admin, config);
     }
 
     /// `POST /reload`.

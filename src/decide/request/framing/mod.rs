@@ -64,6 +64,9 @@ pub enum FramingError {
     /// An HTTP version whose messages have another form.
     #[error("HTTP version not supported: expected HTTP/1.1 or HTTP/1.0")]
     Version,
+    /// A TLS handshake.
+    #[error("TLS on a listener for plain HTTP")]
+    Tls,
     /// The request line is not `method SP target SP version`.
     #[error("malformed request line")]
     RequestLine,

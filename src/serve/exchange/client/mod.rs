@@ -9,7 +9,9 @@ mod body;
 mod body_wait;
 mod patience;
 mod reset;
+mod secure;
 mod send;
+mod stream;
 mod timer;
 
 use std::fmt;
@@ -32,9 +34,12 @@ use crate::serve::downstream::connections::Connections;
 use crate::serve::exchange::client::body::RequestBody;
 use crate::serve::exchange::client::body_wait::BodyWait;
 use crate::serve::exchange::client::patience::Deadlines;
+use crate::serve::exchange::client::secure::Secured;
+use crate::serve::exchange::client::stream::ClientStream;
 
 pub(super) use body::{BodyForm, BodyStop, LAST_CHUNK, push_chunk};
 pub(crate) use patience::Patience;
+pub(super) use secure::{NotSecured, TLS_HANDSHAKE};
 pub(super) use send::DRAIN_BYTES_MAX;
 pub(super) use timer::Timer;
 
@@ -47,7 +52,10 @@ const READ_BYTES: usize = 4096;
 
 /// One accepted connection.
 pub(crate) struct Client {
-    stream: Stream,
+    stream: ClientStream,
+    peer: Option<Peer>,
+    /// The handshake of a TLS connection.
+    tls: Option<Secured>,
     /// Received, not yet used.
     buffer: BytesMut,
     body: RequestBody,
@@ -78,7 +86,9 @@ impl Client {
     #[must_use]
     pub(crate) fn new(stream: Stream, keepalive: Duration, connections: Arc<Connections>) -> Self {
         Self {
-            stream,
+            peer: peer(&stream),
+            stream: ClientStream::Plain(stream),
+            tls: None,
             buffer: BytesMut::new(),
             body: RequestBody::default(),
             wait: BodyWait::default(),
@@ -92,20 +102,13 @@ impl Client {
     /// The address of the client; `None` when the socket does not know it.
     #[must_use]
     pub(crate) fn peer(&self) -> Option<Peer> {
-        let digest = self.stream.get_socket_digest()?;
-        match (digest.peer_addr(), digest.local_addr()) {
-            (Some(SocketAddr::Inet(peer)), _) => Some(Peer::Ip(peer.ip())),
-            // A client of a Unix socket has no name; the socket itself has one. A TCP peer whose
-            // address got lost must not pass for a local one.
-            (Some(SocketAddr::Unix(_)), _) | (None, Some(SocketAddr::Unix(_))) => Some(Peer::Unix),
-            (None, Some(SocketAddr::Inet(_)) | None) => None,
-        }
+        self.peer
     }
 
     /// `https` on a TLS connection.
     #[must_use]
     pub(crate) fn scheme(&self) -> &'static str {
-        if self.stream.get_ssl_digest().is_some() { "https" } else { "http" }
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// Waits for the first bytes of the next request. False when none will come. Cancel-safe.
@@ -230,6 +233,17 @@ impl Client {
         let received = self.buffer.split();
         out.extend_from_slice(&received);
         Poll::Ready(Ok(received.len()))
+    }
+}
+
+fn peer(stream: &Stream) -> Option<Peer> {
+    let digest = stream.get_socket_digest()?;
+    match (digest.peer_addr(), digest.local_addr()) {
+        (Some(SocketAddr::Inet(peer)), _) => Some(Peer::Ip(peer.ip())),
+        // A client of a Unix socket has no name; the socket itself has one. A TCP peer whose
+        // address got lost must not pass for a local one.
+        (Some(SocketAddr::Unix(_)), _) | (None, Some(SocketAddr::Unix(_))) => Some(Peer::Unix),
+        (None, Some(SocketAddr::Inet(_)) | None) => None,
     }
 }
 

@@ -1,7 +1,7 @@
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
 use super::*;
-use crate::config::ConnectionCaps;
+use crate::config::{ConnectionCaps, ServedTls};
 use crate::serve::observe::metrics::Metrics;
 
 const KEEPALIVE: Duration = Duration::from_secs(75);
@@ -87,6 +87,28 @@ async fn r1001_a_head_has_a_deadline_however_steadily_it_drips() {
     assert_eq!(client.read_head().await, HeadRead::Gone);
     assert_eq!(began.elapsed(), HEAD_MAX);
     drip.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn r1004_a_handshake_has_a_deadline_however_steadily_it_drips() {
+    for first in [&b""[..], b"\x16\x03\x01\x01", b"\x16\x03\x01\x40\x00"] {
+        let (mut peer, client) = pair();
+        let began = Instant::now();
+        let drip = tokio::spawn(async move {
+            let _ = peer.write_all(first).await;
+            for _ in 0..100 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                // Only a handshake that has begun goes on.
+                if !first.is_empty() && peer.write_all(b"\x01").await.is_err() {
+                    return;
+                }
+            }
+        });
+        let secured = client.secure(Arc::new(ServedTls::without_certificates())).await;
+        assert!(matches!(secured, Err(NotSecured::Failed("timed_out", _))));
+        assert_eq!(began.elapsed(), Duration::from_secs(10));
+        drip.abort();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,6 +50,7 @@ pub(super) struct Families {
     pub access_log_dropped: IntCounter,
     pub log_dropped: IntCounter,
     pub floods: FloodFamilies,
+    pub tls: TlsFamilies,
     pub issuer: IssuerFamilies,
     pub build_info: IntGaugeVec,
 }
@@ -120,6 +121,7 @@ impl Families {
                 "Lines of the process log that could not be written to standard error.",
             ),
             floods: FloodFamilies::declare(declare),
+            tls: TlsFamilies::declare(declare),
             issuer: IssuerFamilies::declare(declare),
             build_info: build_info(declare),
         }
@@ -245,6 +247,30 @@ impl RevocationFamilies {
                 "gatepost_revocation_writes_total",
                 "Revocations and their deletions by whether they were synced and acknowledged.",
                 &["result"],
+            ),
+        }
+    }
+}
+
+/// TLS on listeners.
+#[derive(Debug)]
+pub(super) struct TlsFamilies {
+    pub handshakes: IntCounterVec,
+    pub certificate_expiry: IntGaugeVec,
+}
+
+impl TlsFamilies {
+    fn declare(declare: &Declare<'_>) -> Self {
+        Self {
+            handshakes: declare.counters(
+                "gatepost_tls_handshakes_total",
+                "TLS handshakes of clients by how they ended.",
+                &["result"],
+            ),
+            certificate_expiry: declare.gauges(
+                "gatepost_certificate_expiry_seconds",
+                "When the first certificate of the listener expires, in seconds since 1970.",
+                &["listener"],
             ),
         }
     }

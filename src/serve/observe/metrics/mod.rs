@@ -192,6 +192,21 @@ impl Metrics {
         }
     }
 
+    /// Counts a TLS handshake.
+    pub(crate) fn handshake(&self, result: &'static str) {
+        let families = &self.families.tls;
+        families.handshakes.with_label_values(&[result]).inc();
+    }
+
+    fn publish_expiry(&self, snapshot: &Snapshot) {
+        let families = &self.families.tls;
+        families.certificate_expiry.reset();
+        for (listener, tls) in &snapshot.materials.tls {
+            let gauge = families.certificate_expiry.with_label_values(&[&listener.to_string()]);
+            gauge.set(signed(tls.expires().0));
+        }
+    }
+
     /// Makes room for what a new snapshot has and forgets the series of what it no longer has.
     pub(crate) fn publish(&self, snapshot: &Snapshot) {
         let old = self.series.load_full();
@@ -215,6 +230,7 @@ impl Metrics {
         gone(&old.upstreams, &new.upstreams).for_each(|series| series.forget(&self.families));
         let families = &self.families.configuration;
         families.config_generation.set(signed(snapshot.generation));
+        self.publish_expiry(snapshot);
         let families = &self.families;
         families.insecure_settings.set(signed(dynamic.insecure.len() as u64));
     }

@@ -20,8 +20,8 @@ use crate::config::files::{self, FetchedSet, LastGood};
 use crate::config::language::yaml::Budget;
 use crate::config::snapshot::{Retained, Snapshot};
 use crate::config::{
-    Config, Dynamic, IntrospectionFiles, IssuerStartup, KeyLocation, KeySource, Materials, Mistake,
-    RunningIssuer, Startup,
+    Config, Dynamic, IntrospectionFiles, IssuerStartup, KeyLocation, KeySource, Listener,
+    ListenerKey, Materials, Mistake, RunningIssuer, Startup,
 };
 use crate::decide::gate::Stored;
 use crate::decide::revocation::Published;
@@ -246,7 +246,8 @@ impl Corridor {
         self.watched.extend(files_of(&self.file, &startup, &dynamic));
         let (materials, found) = files::load(&dynamic, &mut self.last_good, &*self.sources.disk);
         mistakes.extend(found);
-        let Some(materials) = materials else { return false };
+        let Some(mut materials) = materials else { return false };
+        materials.keep_listeners(&self.materials, &ListenerKey::of(&self.started.listeners));
         self.fingerprint = fingerprint;
         self.wanted = startup;
         self.dynamic = Arc::new(dynamic);
@@ -259,7 +260,8 @@ impl Corridor {
         let (materials, found) =
             files::load(&self.dynamic, &mut self.last_good, &*self.sources.disk);
         mistakes.extend(found);
-        let Some(materials) = materials else { return false };
+        let Some(mut materials) = materials else { return false };
+        materials.keep_listeners(&self.materials, &ListenerKey::of(&self.started.listeners));
         if same(&materials, &self.materials) {
             return false;
         }
@@ -355,7 +357,7 @@ fn differences(started: &Startup, wanted: &Startup) -> Vec<&'static str> {
         issuer,
     } = started;
     let compared = [
-        ("listeners", *listeners == wanted.listeners),
+        ("listeners", same_listeners(listeners, &wanted.listeners)),
         ("admin", *admin == wanted.admin),
         ("metrics", *metrics == wanted.metrics),
         ("threads", *threads == wanted.threads),
@@ -391,12 +393,27 @@ fn issuer_differences(
     compared.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
 }
 
+fn same_listeners(started: &[Listener], wanted: &[Listener]) -> bool {
+    started.len() == wanted.len()
+        && started.iter().zip(wanted).all(|(started, wanted)| started.serves_as(wanted))
+}
+
 /// Unchanged files keep their values, so most comparisons are of pointers.
 fn same(a: &Materials, b: &Materials) -> bool {
     // Named one by one, so that a new field cannot be forgotten here.
-    let Materials { key_sets, authorities, introspection, key_ring, revoked, application_secrets } =
-        a;
-    key_sets.len() == b.key_sets.len()
+    let Materials {
+        tls,
+        key_sets,
+        authorities,
+        introspection,
+        key_ring,
+        revoked,
+        application_secrets,
+    } = a;
+    let same_tls = |(a, b): (&(_, Arc<_>), &(_, Arc<_>))| Arc::ptr_eq(&a.1, &b.1);
+    tls.len() == b.tls.len()
+        && tls.iter().zip(&b.tls).all(same_tls)
+        && key_sets.len() == b.key_sets.len()
         && key_sets.iter().zip(&b.key_sets).all(|(a, b)| Arc::ptr_eq(a, b))
         && *authorities == b.authorities
         && introspection.len() == b.introspection.len()

@@ -1,0 +1,70 @@
+//! The TLS settings of listeners.
+//!
+//! Owns which files a listener's certificates come from. Never opens one.
+
+use std::fmt;
+
+use crate::config::model::{FileReference, ListenAddress, Listener};
+
+/// A listener as reloads tell it from others: several may ask for a free port of one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerKey {
+    /// Its address as configured.
+    pub address: ListenAddress,
+    /// The number of listeners with this address before it.
+    pub nth: usize,
+}
+
+impl ListenerKey {
+    /// The keys of listeners, in their order.
+    #[must_use]
+    pub fn of(listeners: &[Listener]) -> Vec<Self> {
+        let addresses = || listeners.iter().map(|listener| &listener.address);
+        let nth = |at: usize, address| addresses().take(at).filter(|one| *one == address).count();
+        let keys = addresses().enumerate();
+        keys.map(|(at, address)| Self { address: address.clone(), nth: nth(at, address) }).collect()
+    }
+}
+
+impl fmt::Display for ListenerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            ListenAddress::Tcp(address) => write!(f, "{address}"),
+            ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// TLS on a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// Never empty; the first is served where no other matches the server name.
+    pub certificates: Vec<CertificateFiles>,
+    /// The oldest version that is negotiated.
+    pub min_version: TlsVersion,
+}
+
+impl ListenerTls {
+    /// Every file.
+    pub fn files(&self) -> impl Iterator<Item = &FileReference> {
+        self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.private_key])
+    }
+}
+
+/// A certificate with its chain, and its private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain in PEM, the certificate of the key first.
+    pub certificate: FileReference,
+    /// The key in PEM.
+    pub private_key: FileReference,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    V1_3,
+}

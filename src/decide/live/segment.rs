@@ -9,6 +9,7 @@ use std::mem::size_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use subtle::ConstantTimeEq;
 
@@ -152,8 +153,8 @@ impl<'a> View<'a> {
 #[expect(missing_debug_implementations, reason = "it is never kept")]
 pub struct SegmentBuilder {
     segment: Segment,
-    owners: HashMap<Arc<str>, u32>,
-    scopes: HashMap<Arc<ScopeSet>, u32>,
+    owners: HashMap<Arc<str>, u32, RandomState>,
+    scopes: HashMap<Arc<ScopeSet>, u32, RandomState>,
 }
 
 impl SegmentBuilder {

@@ -132,6 +132,12 @@ impl Rows {
         self.0.insert(query, rows);
     }
 
+    /// The number of queries whose results are here.
+    #[must_use]
+    pub fn queries(&self) -> usize {
+        self.0.len()
+    }
+
     /// The rows whose `column` is `value`.
     ///
     /// # Errors

@@ -29,8 +29,8 @@ pub struct Changed {
 pub struct Page {
     /// The rows.
     pub rows: Vec<Vec<Value>>,
-    /// There may be more behind the last one.
-    pub more: bool,
+    /// The place that the next page begins behind; `None` behind the last page.
+    pub next: Option<Value>,
 }
 
 /// One connection that writes.
@@ -63,11 +63,12 @@ pub trait Backend {
         at: UnixTime,
     ) -> impl Future<Output = Result<Vec<Write>, Failure>>;
 
-    /// Locks the counter row and returns the next number; `at` becomes the time of the last commit.
-    fn number(&mut self, at: UnixTime) -> impl Future<Output = Result<u64, Failure>>;
+    /// Locks the counter row and takes the next `count` numbers; returns the last of them. `at`
+    /// becomes the time of the last commit.
+    fn numbers(&mut self, count: u64, at: UnixTime) -> impl Future<Output = Result<u64, Failure>>;
 
-    /// Adds a line to the audit log.
-    fn audit(&mut self, line: &Audit) -> impl Future<Output = Result<(), Failure>>;
+    /// Adds lines to the audit log.
+    fn audit(&mut self, lines: &[Audit]) -> impl Future<Output = Result<(), Failure>>;
 
     /// Adds a line to the change log.
     fn log(&mut self, changed: &Changed) -> impl Future<Output = Result<(), Failure>>;
@@ -87,7 +88,7 @@ pub trait Backend {
         number: u64,
     ) -> impl Future<Output = Result<Vec<(Table, Value)>, Failure>>;
 
-    /// Rows of a followed table that take effect at the gate, in the order of their keys.
+    /// Rows of a followed table that take effect at the gate, behind the place `after`.
     fn page(
         &mut self,
         table: Table,

@@ -60,9 +60,9 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Nothing is written: no commit is needed.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ends.is_empty() && self.writes.is_empty() && self.acts.is_empty()
+    /// No row is written but lines of the audit log.
+    pub(crate) fn has_no_rows(&self) -> bool {
+        self.ends.is_empty() && self.writes.is_empty()
     }
 }
 

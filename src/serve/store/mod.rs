@@ -26,7 +26,8 @@ use crate::base::clock::{Now, UnixTime};
 use crate::issue::intent::{Intent, Query, Refusal, Target, Write};
 use crate::issue::rows::{DamagedRow, Id, Table, Value};
 
-pub use backend::Backend;
+#[cfg(test)]
+use backend::Backend;
 pub use job::Caller;
 use job::{Job, Run};
 pub use series::{AuditLimits, StoreSeries, Watch};

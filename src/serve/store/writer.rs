@@ -4,6 +4,8 @@
 //! any other error undoes the transaction, and its intents are tried again one by one. Answers
 //! leave after the commit, and after the followers have what was committed. Never decides.
 
+mod transaction;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -11,17 +13,14 @@ use tokio::sync::oneshot;
 
 use crate::base::clock::{Monotonic, UnixTime};
 use crate::issue::intent::credentials::RecordUses;
-use crate::issue::intent::{Need, Query, Rows, Target, Write};
+use crate::issue::intent::{Query, Rows, Target, Write};
 use crate::issue::rows::{Table, Value};
-use crate::serve::store::backend::{Backend, Changed, Page};
+use crate::serve::store::backend::{Backend, Page};
 use crate::serve::store::clock::StoreClock;
-use crate::serve::store::job::{Caller, Draft, Job, Run};
+use crate::serve::store::job::{Caller, Job, Run};
 use crate::serve::store::{Clocks, Failure, Followers, NotStored, Watch};
+use transaction::is_alone;
 
-/// The most queries of one intent: a faulty intent would ask forever.
-const QUERIES_MAX: usize = 64;
-/// The longest value of a column.
-const VALUE_BYTES_MAX: usize = 1 << 20;
 /// The most ends that wait for a store that works again. Each is in force on this node; one more is
 /// forgotten at a restart.
 const OWED_MAX: usize = 10_000;
@@ -55,12 +54,6 @@ pub(crate) struct Writer<B> {
     is_down: bool,
     /// The last look that did not.
     looked: Monotonic,
-}
-
-/// An intent of a transaction that is not committed yet.
-struct Done {
-    number: u64,
-    draft: Draft,
 }
 
 impl<B: Backend> Writer<B> {
@@ -112,8 +105,7 @@ impl<B: Backend> Writer<B> {
         for table in Table::ALL.into_iter().filter(|table| table.is_followed()) {
             let mut after = None;
             loop {
-                let Page { rows, more } = self.backend.page(table, after.take()).await?;
-                after = rows.last().and_then(|row| row.first().cloned());
+                let Page { rows, next } = self.backend.page(table, after.take()).await?;
                 let writes: Vec<_> =
                     rows.into_iter().map(|values| Write { table, values }).collect();
                 loaded += writes.len();
@@ -121,8 +113,9 @@ impl<B: Backend> Writer<B> {
                     tracing::info!(rows = loaded, "store: loading");
                 }
                 self.followers.apply(&writes);
-                if !more {
-                    break;
+                match next {
+                    Some(next) => after = Some(next),
+                    None => break,
                 }
             }
         }
@@ -296,6 +289,12 @@ impl<B: Backend> Writer<B> {
                     self.fail(job, failure.clone()).await;
                 }
             }
+            // Alone it would fail again, and wait for a lock again.
+            Err(failure) if batch.len() == 1 && failure != Failure::Full => {
+                for job in batch.drain(..) {
+                    self.fail(job, failure.clone()).await;
+                }
+            }
             Err(_) => self.run_one_by_one(batch).await,
         }
     }
@@ -332,7 +331,7 @@ impl<B: Backend> Writer<B> {
     /// read, the last decision counts.
     async fn learn(&mut self, job: &mut dyn Job) {
         let at = self.clock.transaction(UnixTime(0));
-        let _ = self.decide(job, at).await;
+        let _ = self.decide(job, at, &mut Rows::default()).await;
     }
 
     /// Returns whether these may use the space of the disk: while the space kept back is in use, ends alone.
@@ -405,83 +404,6 @@ impl<B: Backend> Writer<B> {
         }
         Ok(failures)
     }
-
-    async fn try_all(
-        &mut self,
-        jobs: &mut [Box<dyn Job>],
-    ) -> Result<(UnixTime, Vec<Result<Done, Failure>>), Failure> {
-        let (number, last) = self.backend.begin().await?;
-        if number != self.seen {
-            // Another process was faster: its changes come first.
-            self.catch_up(number).await?;
-        }
-        let at = self.clock.transaction(last);
-        let mut results = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            self.backend.mark().await?;
-            let result = self.try_one(job.as_mut(), at).await;
-            if let Err(failure) = &result {
-                if !is_alone(failure) {
-                    return Err(failure.clone());
-                }
-                self.backend.rollback_to_mark().await?;
-            }
-            self.backend.release_mark().await?;
-            results.push(result);
-        }
-        let writes = results.iter().any(|result| result.as_ref().is_ok_and(|done| done.number > 0));
-        if writes {
-            self.backend.commit().await?;
-        } else {
-            self.backend.rollback().await;
-        }
-        Ok((at, results))
-    }
-
-    async fn try_one(&mut self, job: &mut dyn Job, at: UnixTime) -> Result<Done, Failure> {
-        let mut draft = self.decide(job, at).await?;
-        if draft.is_empty() {
-            return Ok(Done { number: 0, draft });
-        }
-        let mut ended = Vec::new();
-        for end in &draft.ends {
-            ended.extend(self.backend.end_all(end, at).await?);
-        }
-        for write in &draft.writes {
-            if write.values.iter().any(is_too_long) {
-                return Err(Failure::Rows("a value exceeds 1 MiB".into()));
-            }
-            self.backend.write(write).await?;
-        }
-        draft.writes.append(&mut ended);
-        let number = self.backend.number(at).await?;
-        for (position, act) in (0..).zip(&draft.acts) {
-            self.backend.audit(&job.line(act.clone(), (number, position, at))).await?;
-        }
-        let followed = draft.writes.iter().filter(|write| write.table.is_followed());
-        for (position, write) in (0..).zip(followed) {
-            let write = write.clone();
-            self.backend.log(&Changed { number, position, at, write }).await?;
-        }
-        Ok(Done { number, draft })
-    }
-
-    /// Asks the intent until it has all rows that it needs.
-    async fn decide(&mut self, job: &mut dyn Job, at: UnixTime) -> Result<Draft, Failure> {
-        let mut rows = Rows::default();
-        for _ in 0..QUERIES_MAX {
-            match job.decide(&rows, at) {
-                Ok(draft) => return Ok(draft),
-                Err(Need::Rows(query)) => {
-                    let found = self.backend.find(&query).await?;
-                    rows.insert(query, found);
-                }
-                Err(Need::Damaged(row)) => return Err(row.into()),
-                Err(need @ Need::TooMany(_)) => return Err(Failure::Rows(need.to_string().into())),
-            }
-        }
-        Err(Failure::Rows(format!("{} asks for the same rows again", job.name()).into()))
-    }
 }
 
 /// Returns whether a row may put in force again what an owed end has ended. A grant that has ended
@@ -496,19 +418,4 @@ fn may_revive(write: &Write, target: &Target) -> bool {
         Target::SigningKey(id) => write.table == Table::SigningKeys && is_key(id.as_str()),
         Target::Grant(_) | Target::Grants { .. } => false,
     }
-}
-
-/// Longer values have smuggled SQL past a driver whose lengths overflowed (RUSTSEC-2024-0363).
-fn is_too_long(value: &Value) -> bool {
-    let bytes = match value {
-        Value::Null | Value::Int(_) => 0,
-        Value::Text(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-    };
-    bytes > VALUE_BYTES_MAX
-}
-
-/// Errors of one intent, which leave the others of its transaction alone.
-fn is_alone(failure: &Failure) -> bool {
-    matches!(failure, Failure::Constraint(_) | Failure::Damaged(_) | Failure::Rows(_))
 }

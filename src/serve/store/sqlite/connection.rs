@@ -27,6 +27,11 @@ use crate::serve::store::sqlite::file::Files;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows of a table that one sweep deletes, and that are loaded at a time.
 const PAGE: u32 = 5_000;
+/// Rows that the thread of a connection is ahead of the one that reads them: with few, the two wake
+/// each other for every row.
+const ROWS_AHEAD: usize = 1_000;
+/// Lines of the audit log that one statement writes.
+const LINES: usize = 16;
 
 /// The connection that writes.
 pub(super) struct Sqlite {
@@ -40,6 +45,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .create_if_missing(false)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+        .row_buffer_size(ROWS_AHEAD)
         .disable_statement_logging()
 }
 
@@ -120,8 +126,18 @@ pub(super) fn failure(error: sqlx::Error) -> Failure {
     }
 }
 
-fn placeholders(count: usize) -> String {
-    (1..=count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
+/// The parameters of some rows: `($1, $2), ($3, $4)`.
+fn placeholders(rows: usize, columns: usize) -> String {
+    let row = |row: usize| {
+        let places = (1..=columns).map(|column| format!("${}", row * columns + column));
+        format!("({})", places.collect::<Vec<_>>().join(", "))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
+/// The column that orders the pages of a table: the one that the table is stored by.
+fn place(table: Table) -> &'static str {
+    if table == Table::EndedTokens { "id" } else { "rowid" }
 }
 
 impl Sqlite {
@@ -133,11 +149,16 @@ impl Sqlite {
         self.connection.execute(sql).await.map(drop).map_err(failure)
     }
 
-    async fn insert(&mut self, table: Table, row: Vec<Value>, tail: &str) -> Result<(), Failure> {
-        let (name, columns) = (table.name(), table.columns().join(", "));
-        let places = placeholders(row.len());
-        let sql = format!("INSERT INTO {name} ({columns}) VALUES ({places}){tail}");
-        let statement = row.into_iter().fold(query(AssertSqlSafe(sql)), bind);
+    async fn insert(
+        &mut self,
+        table: Table,
+        rows: Vec<Vec<Value>>,
+        tail: &str,
+    ) -> Result<(), Failure> {
+        let (name, columns) = (table.name(), table.columns());
+        let places = placeholders(rows.len(), columns.len());
+        let sql = format!("INSERT INTO {name} ({}) VALUES {places}{tail}", columns.join(", "));
+        let statement = rows.into_iter().flatten().fold(query(AssertSqlSafe(sql)), bind);
         statement.execute(&mut self.connection).await.map(drop).map_err(failure)
     }
 
@@ -183,7 +204,7 @@ impl Backend for Sqlite {
         let sets: Vec<_> =
             columns[1..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
         let tail = format!(" ON CONFLICT ({}) DO UPDATE SET {}", columns[0], sets.join(", "));
-        self.insert(write.table, write.values.clone(), &tail).await
+        self.insert(write.table, vec![write.values.clone()], &tail).await
     }
 
     async fn end_all(&mut self, end: &EndAll, at: UnixTime) -> Result<Vec<Write>, Failure> {
@@ -201,17 +222,22 @@ impl Backend for Sqlite {
         rows.iter().map(|row| values(row).map(|values| Write { table, values })).collect()
     }
 
-    async fn number(&mut self, at: UnixTime) -> Result<u64, Failure> {
-        let sql = "UPDATE counter SET number = number + 1, at = max(at, $1) WHERE id = 1 \
+    async fn numbers(&mut self, count: u64, at: UnixTime) -> Result<u64, Failure> {
+        let sql = "UPDATE counter SET number = number + $2, at = max(at, $1) WHERE id = 1 \
                    RETURNING number";
-        let statement = query(sql).bind(i64::try_from(at.0).unwrap_or(i64::MAX));
+        let int = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        let statement = query(sql).bind(int(at.0)).bind(int(count));
         let row = statement.fetch_one(&mut self.connection).await.map_err(failure)?;
         let number: i64 = row.try_get(0).map_err(failure)?;
         u64::try_from(number).map_err(|_| Failure::Down("the counter is negative".into()))
     }
 
-    async fn audit(&mut self, line: &Audit) -> Result<(), Failure> {
-        self.insert(Table::Audit, line.values(), "").await
+    async fn audit(&mut self, lines: &[Audit]) -> Result<(), Failure> {
+        for lines in lines.chunks(LINES) {
+            let rows = lines.iter().map(Row::values).collect();
+            self.insert(Table::Audit, rows, "").await?;
+        }
+        Ok(())
     }
 
     async fn log(&mut self, changed: &Changed) -> Result<(), Failure> {
@@ -255,22 +281,24 @@ impl Backend for Sqlite {
     }
 
     async fn page(&mut self, table: Table, after: Option<Value>) -> Result<Page, Failure> {
-        let (name, columns) = (table.name(), table.columns());
-        let (key, all) = (columns[0], columns.join(", "));
+        let (name, columns, place) = (table.name(), table.columns(), place(table));
+        let all = columns.join(", ");
         let live = if columns.contains(&"ended") { "ended IS NULL" } else { "true" };
         let live = if table == Table::Grants { "ended IS NOT NULL" } else { live };
-        let later = if after.is_some() { format!(" AND {key} > $1") } else { String::new() };
-        let sql =
-            format!("SELECT {all} FROM {name} WHERE {live}{later} ORDER BY {key} LIMIT {PAGE}");
+        let later = if after.is_some() { format!(" AND {place} > $1") } else { String::new() };
+        let sql = format!(
+            "SELECT {all}, {place} FROM {name} WHERE {live}{later} ORDER BY {place} LIMIT {PAGE}"
+        );
         let statement = query(AssertSqlSafe(sql));
         let statement = match after {
             Some(after) => bind(statement, after),
             None => statement,
         };
         let rows = statement.fetch_all(&mut self.connection).await.map_err(failure)?;
-        let rows: Vec<_> = rows.iter().map(values).collect::<Result<_, _>>()?;
-        let more = rows.len() == PAGE as usize;
-        Ok(Page { rows, more })
+        let mut rows: Vec<_> = rows.iter().map(values).collect::<Result<_, _>>()?;
+        let is_full = rows.len() == PAGE as usize;
+        let last = rows.iter_mut().filter_map(Vec::pop).next_back();
+        Ok(Page { rows, next: last.filter(|_| is_full) })
     }
 
     fn release_reserve(&mut self) -> bool {
@@ -398,7 +426,7 @@ mod tests {
             schema::migrate(&mut connection, &path, schema::MIGRATIONS).await.unwrap();
             let mut store = Sqlite::new(connection, files);
             for number in 1..=100 {
-                store.audit(&line(number)).await.unwrap();
+                store.audit(&[line(number)]).await.unwrap();
             }
             let size = store.int(AUDIT_BYTES).await.unwrap();
             assert_eq!(store.sweep_audit(UnixTime(0), u64::MAX).await, Ok(0));

@@ -5,9 +5,14 @@ use std::collections::HashMap;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::issue::intent::applications::{ClientSecret, CreateApplication};
+use crate::issue::intent::client::Client;
+use crate::issue::intent::client_credentials::ClientCredentials;
+use crate::issue::intent::tokens::Issued;
 use crate::issue::intent::{EndAll, Intent};
 use crate::issue::rows::{Audit, Table};
 use crate::serve::store::backend::{Changed, Page};
+use crate::serve::store::tests::survival::{app, rules};
 use crate::serve::store::writer::Writer;
 
 type Rows = HashMap<Table, Vec<Vec<Value>>>;
@@ -20,6 +25,11 @@ pub(super) struct State {
     before: Option<Rows>,
     mark: Option<Rows>,
     pub(super) number: u64,
+    /// The numbers in each statement that adds lines to the audit log.
+    lines: Vec<Vec<u64>>,
+    /// Queries that were answered, and transactions that were begun or tried.
+    reads: usize,
+    begins: usize,
     commits: usize,
     fail_commit: Option<Failure>,
     /// A write of this row violates a constraint.
@@ -48,6 +58,7 @@ impl Fake {
 
 impl Backend for Fake {
     async fn begin(&mut self) -> Result<(u64, UnixTime), Failure> {
+        self.set(|state| state.begins += 1);
         if self.get(|state| state.is_locked) {
             return Err(Failure::Down("database is locked".into()));
         }
@@ -63,6 +74,7 @@ impl Backend for Fake {
         if self.get(|state| state.is_down) {
             return Err(Failure::Down("I/O error".into()));
         }
+        self.set(|state| state.reads += 1);
         let columns = query.table.columns();
         let column = columns.iter().position(|name| *name == query.column).unwrap();
         let ended = columns.iter().position(|name| *name == "ended");
@@ -111,12 +123,13 @@ impl Backend for Fake {
         Ok(Vec::new())
     }
 
-    async fn number(&mut self, _at: UnixTime) -> Result<u64, Failure> {
-        self.set(|state| state.number += 1);
+    async fn numbers(&mut self, count: u64, _at: UnixTime) -> Result<u64, Failure> {
+        self.set(|state| state.number += count);
         Ok(self.get(|state| state.number))
     }
 
-    async fn audit(&mut self, _line: &Audit) -> Result<(), Failure> {
+    async fn audit(&mut self, lines: &[Audit]) -> Result<(), Failure> {
+        self.set(|state| state.lines.push(lines.iter().map(|line| line.number).collect()));
         Ok(())
     }
 
@@ -154,7 +167,7 @@ impl Backend for Fake {
 
     async fn page(&mut self, table: Table, _after: Option<Value>) -> Result<Page, Failure> {
         let rows = self.get(|state| state.rows.get(&table).cloned().unwrap_or_default());
-        Ok(Page { rows, more: false })
+        Ok(Page { rows, next: None })
     }
 
     fn release_reserve(&mut self) -> bool {
@@ -314,4 +327,56 @@ fn r113_a_value_over_1_mib_never_reaches_the_driver() {
     let refused = rig.run(AddPerson { name: name((1 << 20) + 1), ..person("bob") }).unwrap_err();
     assert_eq!(refused.failure, Failure::Rows("a value exceeds 1 MiB".into()));
     assert_eq!(rig.fake.get(|state| state.rows[&Table::People].len()), 1);
+}
+
+/// A confidential application that gets tokens for itself.
+fn service() -> CreateApplication {
+    let mut service = app();
+    service.application.confidential = true;
+    service.application.grants = ["client_credentials"].into_iter().collect();
+    let digest = SecretDigest::of_secret("secret");
+    let secret = NewSecret { id: Id::from("sec"), digest, hint: "".into() };
+    CreateApplication { secret: Some(ClientSecret { secret, sealed: None }), ..service }
+}
+
+fn token() -> ClientCredentials {
+    let secret = Some(SecretDigest::of_secret("secret"));
+    let client = Client { id: Id::from("app"), secret };
+    ClientCredentials { client, scope: None, rules: rules() }
+}
+
+#[test]
+fn tokens_of_one_transaction_share_reads_and_statements() {
+    let mut rig = Rig::new();
+    rig.run(service()).unwrap().outcome.unwrap();
+    rig.fake.set(|state| (state.lines, state.reads, state.commits) = (Vec::new(), 0, 0));
+    let (mut jobs, mut answers) = (Vec::new(), Vec::new());
+    let (ada, mut added) = job(person("ada"));
+    for _ in 0..20 {
+        let (job, answer) = job(token());
+        jobs.push(job);
+        answers.push(answer);
+    }
+    jobs.insert(10, ada);
+    rig.batch(jobs);
+    assert_eq!(added.try_recv().unwrap().unwrap().number, 2);
+    let number = |mut answer: Reply<Issued>| {
+        let committed = answer.try_recv().unwrap().unwrap();
+        committed.outcome.unwrap();
+        committed.number
+    };
+    let numbers: Vec<_> = answers.into_iter().map(number).collect();
+    assert_eq!(numbers, (3..23).collect::<Vec<_>>(), "a serial each");
+    let (lines, reads, commits) =
+        rig.fake.get(|state| (state.lines.clone(), state.reads, state.commits));
+    assert_eq!((lines, commits), (vec![vec![2], numbers], 1));
+    assert!(reads < 10, "{reads}: read again after a write alone");
+}
+
+#[test]
+fn a_transaction_of_one_intent_is_not_tried_twice() {
+    let mut rig = Rig::new();
+    rig.fake.set(|state| state.is_locked = true);
+    rig.run(person("ada")).unwrap_err();
+    assert_eq!(rig.fake.get(|state| state.begins), 1, "each try waits for the lock");
 }

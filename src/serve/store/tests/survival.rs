@@ -61,7 +61,7 @@ pub(in crate::serve) fn app() -> CreateApplication {
     CreateApplication { application, secret: None }
 }
 
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     let lifetimes = TokenLifetimes {
         access: 100,
         compat_access: 100,

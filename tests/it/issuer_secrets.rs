@@ -209,14 +209,14 @@ fn r902_no_secret_of_the_issuer_is_in_any_output() {
     search.token(id, secret);
     search.make(&["app", "secret", "add", id]);
     search.token("sync", DECLARED);
-    let plugin = sidecar.sandbox.run(&["plugin", "env", "mailer", "--config", "gatepost.yaml"]);
-    let secret = plugin.stdout.split("OAUTH_CLIENT_SECRET=").nth(1).unwrap().lines().next();
-    search.secrets.push(("plugin secret".to_owned(), secret.unwrap().to_owned()));
     let script = "tr '\\0' ' ' < /proc/$$/cmdline";
     let run = ["plugin", "run", "mailer", "--config", "gatepost.yaml", "--", "sh", "-c", script];
     let run = sidecar.sandbox.run(&run);
     assert!(run.exit == 0 && run.stdout.starts_with("sh -c"), "{run:?}");
     search.outputs.push(("arguments of the plugin".to_owned(), format!("{run:?}")));
+    let plugin = sidecar.sandbox.run(&["plugin", "env", "mailer", "--config", "gatepost.yaml"]);
+    let secret = plugin.stdout.split("OAUTH_CLIENT_SECRET=").nth(1).unwrap().lines().next();
+    search.secrets.push(("plugin secret".to_owned(), secret.unwrap().to_owned()));
     for (_, secret) in search.secrets.clone().iter().filter(|(name, _)| name != "pepper") {
         search.present(secret);
     }

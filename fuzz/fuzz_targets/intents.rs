@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use gatepost::base::clock::UnixTime;
 use gatepost::decide::scope::ScopeSet;
+use gatepost::issue::consent;
 use gatepost::issue::intent::applications::{Turn, TurnApplication};
 use gatepost::issue::intent::client::{Client, Lifetimes, Rules, Scopes};
-use gatepost::issue::intent::code::{GrantCode, RedeemCode};
+use gatepost::issue::intent::code::{Given, GrantCode, RedeemCode};
 use gatepost::issue::intent::device::{DecideDevice, RedeemDevice, StartDevice};
 use gatepost::issue::intent::memory::Memory;
 use gatepost::issue::intent::people::{AddPerson, DisablePerson, EnablePerson};
@@ -221,7 +222,8 @@ impl World {
             grant_id: None,
             ended: None,
         };
-        let _ = self.run(&GrantCode { code });
+        let given = Given::Now(consent::shown(&application(app(to))));
+        let _ = self.run(&GrantCode { code, given });
     }
 
     fn device(&mut self, act: &str, [one, two, _]: [u64; 3], grant: Id) {
@@ -236,6 +238,7 @@ impl World {
                     scope: None,
                     lifetime: 600,
                     interval: 5,
+                    address: None,
                     rules: rules(),
                 });
             }

@@ -71,6 +71,15 @@ impl ScopeSet {
         Self(self.0.iter().filter(|token| cap.contains(token)).cloned().collect())
     }
 
+    /// The scopes of either set.
+    #[must_use]
+    pub(crate) fn union(&self, other: &Self) -> Self {
+        let mut all: Vec<_> = self.0.iter().chain(&*other.0).cloned().collect();
+        all.sort_unstable();
+        all.dedup();
+        Self(all.into())
+    }
+
     /// The tokens in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(AsRef::as_ref)

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::issue::credential::IdKind;
 use crate::issue::metadata::GRANT_TYPES;
 use crate::issue::redirect::{RedirectError, RedirectUri};
-use crate::issue::rows::Profile;
+use crate::issue::rows::{Application, Profile};
 
 /// The most redirect URIs of an application.
 pub const REDIRECT_URIS_MAX: usize = 20;
@@ -180,6 +180,12 @@ impl Description<'_> {
         ];
         rules.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name)
     }
+}
+
+/// Returns whether an operator approved an application, by a command or in the configuration.
+#[must_use]
+pub fn is_reviewed(row: &Application) -> bool {
+    row.approved.is_some()
 }
 
 /// Checks the id of a declared application.

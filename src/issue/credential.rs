@@ -13,6 +13,23 @@ use crate::issue::rows::Id;
 /// Random characters of an id: 62^22 is above 2^130.
 const ID_CHARS: usize = 22;
 
+/// Characters of a session id and of a reset link: 62^43 is above 2^256.
+pub const SESSION_CHARS: usize = 43;
+
+/// A random text of base62 characters that is a secret without a form of its own: it never leaves
+/// a cookie or a link.
+///
+/// # Errors
+/// [`RandomFault`].
+pub fn random_text(
+    chars: usize,
+    fill: &mut dyn FnMut(&mut [u8]) -> Result<(), RandomFault>,
+) -> Result<Secret<String>, RandomFault> {
+    let mut text = String::with_capacity(chars);
+    push_random(&mut text, chars, ALPHABET, fill)?;
+    Ok(Secret::new(text))
+}
+
 /// The letters of a user code: no vowels, so that no word comes out (RFC 8628 section 6.1).
 pub const USER_CODE_LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 
@@ -33,17 +50,19 @@ pub enum IdKind {
     PersonalAccessToken,
     ClientSecret,
     Grant,
+    Session,
 }
 
 impl IdKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Person,
         Self::Application,
         Self::ApiKey,
         Self::PersonalAccessToken,
         Self::ClientSecret,
         Self::Grant,
+        Self::Session,
     ];
 
     /// The beginning of ids of this kind.
@@ -56,6 +75,7 @@ impl IdKind {
             Self::PersonalAccessToken => "pat_",
             Self::ClientSecret => "sec_",
             Self::Grant => "gr_",
+            Self::Session => "ses_",
         }
     }
 

@@ -224,6 +224,7 @@ impl From<&Refusal> for OAuthError {
             | Refusal::Lifetime(_)
             | Refusal::Forever
             | Refusal::Declared(_)
+            | Refusal::Stale(_)
             | Refusal::OwnsApplications(_) => ErrorCode::InvalidRequest,
         };
         Self::new(code, refusal.to_string())

@@ -127,6 +127,24 @@ pub fn check_query(query: Option<&str>) -> Result<(), OAuthError> {
     Ok(())
 }
 
+/// A text as a value of a form or a query: unreserved characters stay (RFC 3986 section 2.3).
+#[must_use]
+pub fn encode(text: &str) -> String {
+    const HEX: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            encoded.push(HEX[usize::from(byte >> 4)]);
+            encoded.push(HEX[usize::from(byte & 15)]);
+        }
+    }
+    encoded
+}
+
 /// Returns whether a `Content-Type` is that of a form; its parameters do not matter.
 fn is_form(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default();

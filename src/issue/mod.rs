@@ -6,12 +6,16 @@
 pub mod access_token;
 pub mod answer;
 pub mod application;
+pub mod authorization;
 pub mod client_auth;
+pub mod consent;
 pub mod credential;
 pub mod error;
 pub mod form;
 pub mod intent;
 pub mod metadata;
+pub mod origin;
+pub mod password;
 pub mod person;
 pub mod redirect;
 pub mod request;

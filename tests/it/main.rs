@@ -40,6 +40,7 @@ mod identity;
 mod introspection;
 mod issuer_commands;
 mod issuer_endpoints;
+mod issuer_flows;
 mod issuer_routes;
 mod issuer_secrets;
 mod issuer_store;

@@ -16,6 +16,7 @@ use crate::decide::policy::upstream::UpstreamAddress;
 use crate::decide::request::address::{self, Peer};
 use crate::decide::request::credential;
 use crate::decide::request::framing::{self, BodyLength, Head};
+use crate::decide::request::own_cookie;
 
 /// An admitted request, and everything its fields are made of.
 #[derive(Clone, Copy)]
@@ -109,6 +110,11 @@ impl RequestFields<'_> {
             {
                 continue;
             }
+            let others = self.without_own_cookies(text, value);
+            if others.as_deref().is_some_and(<[u8]>::is_empty) {
+                continue;
+            }
+            let value = others.as_deref().unwrap_or(value);
             match credentials.lists().find(|list| list.as_str() == text) {
                 // The consumed member goes, and on every route what could be taken for it.
                 Some(list) => {
@@ -120,6 +126,12 @@ impl RequestFields<'_> {
                 None => push(name, value),
             }
         }
+    }
+
+    /// The cookies of the application, where there are those of the issuer's pages beside them.
+    fn without_own_cookies(&self, name: &str, value: &[u8]) -> Option<Vec<u8>> {
+        let has_pages = self.gate.stored.is_some() && name == "cookie";
+        if has_pages { own_cookie::without_own(value) } else { None }
     }
 
     /// A credential of the form that the issuer makes: it works here, and reaches no upstream, not on

@@ -9,6 +9,7 @@ use crate::decide::gate::Evidence;
 use crate::decide::policy::Route;
 use crate::decide::rate_limit;
 use crate::decide::request::cors::{self, Registered};
+use crate::decide::request::own_cookie;
 use crate::decide::response::ResponseHead;
 
 /// The response to an admitted request, and everything its fields are made of.
@@ -24,6 +25,8 @@ pub struct ResponseFields<'a> {
     pub asked: &'a HeaderMap,
     /// The origins of registered redirect URIs.
     pub registered: Registered<'a>,
+    /// The issuer has pages: no upstream sets their cookies.
+    pub has_pages: bool,
 }
 
 impl ResponseFields<'_> {
@@ -39,7 +42,8 @@ impl ResponseFields<'_> {
         };
         let has_cors = self.route.cors.is_some();
         for (name, value) in response.forwarded() {
-            if !is_replaced(name, told.is_some(), has_cors) {
+            let is_own = self.has_pages && is_own_cookie(name, value);
+            if !is_own && !is_replaced(name, told.is_some(), has_cors) {
                 push(name, value);
             }
         }
@@ -55,6 +59,10 @@ impl ResponseFields<'_> {
             }
         }
     }
+}
+
+fn is_own_cookie(name: &[u8], value: &[u8]) -> bool {
+    name.len() == 10 && name.eq_ignore_ascii_case(b"set-cookie") && own_cookie::is_set_by(value)
 }
 
 fn is_replaced(name: &[u8], has_limits: bool, has_cors: bool) -> bool {

@@ -6,5 +6,6 @@ pub mod address;
 pub mod cors;
 pub mod credential;
 pub mod framing;
+pub mod own_cookie;
 pub mod path;
 pub mod request_id;

@@ -11,25 +11,39 @@ use subtle::ConstantTimeEq;
 use crate::base::clock::UnixTime;
 use crate::base::secret::Secret;
 use crate::base::sha256::sha256;
+use crate::issue::consent;
 use crate::issue::intent::client::{Client, Rules, authorize};
 use crate::issue::intent::tokens::{AUTHORIZATION_CODE, Consent, Issued, NewRefresh, act};
 use crate::issue::intent::{
     Act, Decision, Intent, Need, Refusal, Rows, Target, or_refuse, people, refuse,
 };
-use crate::issue::rows::{Application, Code, Grant, Id, Profile, SecretDigest};
+use crate::issue::rows::{Application, Code, Grant, Id, Profile, RecordedConsent, SecretDigest};
+
+/// The consent behind a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// On the consent page just now, which showed the application under this digest.
+    Now(Box<str>),
+    /// Recorded earlier; it is checked again.
+    Before,
+    /// An application of the operator, which no person is asked about.
+    FirstParty,
+}
 
 /// Keeps a code that a person's consent gave. The caller has checked the authorization request.
 #[derive(Clone, Debug)]
 pub struct GrantCode {
     /// The code.
     pub code: Code,
+    /// The consent.
+    pub given: Given,
 }
 
 impl Intent for GrantCode {
     type Answer = ();
     const NAME: &'static str = "grant_code";
 
-    fn decide(&self, rows: &Rows, _now: UnixTime) -> Result<Decision<()>, Need> {
+    fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<()>, Need> {
         or_refuse!(people::active_id(rows, &self.code.person)?);
         let application = rows.get::<Application>(&self.code.application)?;
         let live = application.filter(|one| one.ended.is_none() && one.disabled.is_none());
@@ -37,8 +51,45 @@ impl Intent for GrantCode {
         if application.profile == Profile::Strict && self.code.challenge.is_none() {
             return refuse(Refusal::UnauthorizedClient);
         }
-        let act = Act::new("consent").subject(&self.code.person).application(&application.id);
-        Ok(Decision::ok(()).write(&self.code).act(act))
+        let known =
+            rows.get::<RecordedConsent>(&consent::id(&self.code.person, &application.id))?;
+        let known = known.filter(|row| row.is_of(&application));
+        let act = |name| Act::new(name).subject(&self.code.person).application(&application.id);
+        let decision = Decision::ok(()).write(&self.code);
+        match &self.given {
+            Given::Now(shown) if **shown == *consent::shown(&application) => {
+                let row = self.record(known, shown, now);
+                Ok(decision.write(&row).act(act("consent")))
+            }
+            Given::Before if known.as_ref().is_some_and(|row| row.covers(&self.code.scopes)) => {
+                Ok(decision.act(act("code.issue")))
+            }
+            Given::FirstParty if application.first_party => Ok(decision.act(act("code.issue"))),
+            Given::Now(_) | Given::Before | Given::FirstParty => refuse(Refusal::Stale(
+                "the application has changed: the consent is asked for again",
+            )),
+        }
+    }
+}
+
+impl GrantCode {
+    /// The consent as it is recorded: with what was allowed before.
+    fn record(
+        &self,
+        known: Option<RecordedConsent>,
+        shown: &str,
+        now: UnixTime,
+    ) -> RecordedConsent {
+        let Code { person, application, scopes, .. } = &self.code;
+        RecordedConsent {
+            id: consent::id(person, application),
+            person: person.clone(),
+            application: application.clone(),
+            scopes: known.map_or_else(|| scopes.clone(), |known| known.scopes.union(scopes)),
+            shown: shown.into(),
+            created: now,
+            ended: None,
+        }
     }
 }
 

@@ -15,6 +15,8 @@ use crate::issue::rows::{Device, DeviceState, Id, SecretDigest};
 
 /// The most codes of an application that are not expired.
 pub const OPEN_MAX: usize = 1_000;
+/// The most codes of one address that are not expired.
+pub const OPEN_PER_ADDRESS_MAX: usize = 20;
 /// RFC 8628 section 3.5: `slow_down` adds five seconds.
 const SLOWER: u64 = 5;
 
@@ -33,6 +35,8 @@ pub struct StartDevice {
     pub lifetime: u64,
     /// Seconds between two questions.
     pub interval: u64,
+    /// Address of the device, in the form that limits count by.
+    pub address: Option<Box<str>>,
     /// The configuration.
     pub rules: Rules,
 }
@@ -49,6 +53,13 @@ impl Intent for StartDevice {
             let of = Thing::Application;
             return refuse(Refusal::Limit(Limit { thing: Thing::Device, most: OPEN_MAX, of }));
         }
+        if let Some(address) = &self.address {
+            let open = rows.open::<Device>("address", address, now)?.len();
+            if open >= OPEN_PER_ADDRESS_MAX {
+                let (thing, of) = (Thing::Device, Thing::Address);
+                return refuse(Refusal::Limit(Limit { thing, most: OPEN_PER_ADDRESS_MAX, of }));
+            }
+        }
         if !rows.all::<Device>("user_code", &self.user_code)?.is_empty() {
             return refuse(Refusal::Exists(Thing::Device, "user code".into()));
         }
@@ -64,6 +75,7 @@ impl Intent for StartDevice {
             polled: None,
             expires: UnixTime(now.0.saturating_add(self.lifetime)),
             grant_id: None,
+            address: self.address.clone(),
         };
         Ok(Decision::ok(()).write(&device))
     }

@@ -17,12 +17,14 @@ pub mod device;
 pub mod introspect;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod memory;
+pub mod passwords;
 pub mod people;
 pub mod plugins;
 pub mod refresh;
 mod refusal;
 pub mod revoke;
 pub mod safe_store;
+pub mod sessions;
 pub mod signing_keys;
 pub mod tokens;
 

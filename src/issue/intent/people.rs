@@ -1,14 +1,17 @@
 //! People: add, disable, enable, delete.
 //!
 //! Owns what ends with a person. Disabling ends OAuth grants for good, and keeps keys and tokens
-//! for `enable`: the gate refuses them while their owner is disabled. Deleting ends everything.
-//! Never checks a password.
+//! for `enable`: the gate refuses them while their owner is disabled. Deleting ends everything, and
+//! other roles end sessions. Never checks a password.
 
 use crate::base::clock::UnixTime;
 use crate::issue::intent::{
     Act, Decision, Intent, Need, Refusal, Rows, Target, Thing, or_refuse, refuse,
 };
-use crate::issue::rows::{Application, Column, Credential, Grant, Id, Person, Words};
+use crate::issue::rows::{
+    Application, Column, Credential, Grant, Id, Password, PasswordHash, Person, RecordedConsent,
+    Reset, Session, Words,
+};
 
 /// Adds a local person.
 #[derive(Clone, Debug)]
@@ -68,7 +71,8 @@ impl Intent for SetRoles {
             return Ok(Decision::ok(row));
         }
         row.roles = self.roles.clone();
-        Ok(Decision::ok(row.clone()).write(&row).act(Act::new("person.roles").subject(&row.id)))
+        let decision = end_sessions(Decision::ok(row.clone()), &row.id);
+        Ok(decision.write(&row).act(Act::new("person.roles").subject(&row.id)))
     }
 }
 
@@ -91,7 +95,7 @@ impl Intent for DisablePerson {
         let mut row = or_refuse!(find(rows, &self.person)?);
         let was_enabled = row.disabled.is_none();
         row.disabled = row.disabled.or(Some(now));
-        let decision = Decision::ok(row.clone());
+        let decision = end_sessions(Decision::ok(row.clone()), &row.id);
         let decision = decision.end_all::<Grant>(vec![("person", row.id.to_value())]);
         if !was_enabled {
             return Ok(decision);
@@ -172,12 +176,24 @@ impl Intent for DeletePerson {
         let mut credentials = rows.live::<Credential>("owner", &row.id)?;
         credentials.iter_mut().for_each(|one| one.ended = Some(now));
         row.ended = Some(now);
-        let decision = Decision::ok(row.clone());
-        let decision = decision.end_all::<Grant>(vec![("person", row.id.to_value())]);
+        let password = rows.get::<Password>(&row.id)?;
+        let password =
+            password.map(|known| Password { hash: PasswordHash("".into()), changed: now, ..known });
+        let decision = end_sessions(Decision::ok(row.clone()), &row.id).write_all(&password);
+        let decision = decision
+            .end_all::<Grant>(vec![("person", row.id.to_value())])
+            .end_all::<RecordedConsent>(vec![("person", row.id.to_value())]);
         let decision = decision.write_all(&owned).write_all(&credentials).write(&row);
         let decision = gone.into_iter().fold(decision, Decision::target);
         Ok(decision.act(Act::new("person.delete").subject(&row.id)))
     }
+}
+
+/// Ends every session of a person, and every link that would start one.
+pub(crate) fn end_sessions<T>(decision: Decision<T>, person: &Id) -> Decision<T> {
+    decision
+        .end_all::<Session>(vec![("person", person.to_value())])
+        .end_all::<Reset>(vec![("person", person.to_value())])
 }
 
 /// The person of this login, or of this id, who has not been deleted.

@@ -20,6 +20,8 @@ pub enum Thing {
     Grant,
     Device,
     SigningKey,
+    Session,
+    Address,
 }
 
 impl fmt::Display for Thing {
@@ -34,6 +36,8 @@ impl fmt::Display for Thing {
             Self::Grant => "grant",
             Self::Device => "device code",
             Self::SigningKey => "signing key",
+            Self::Session => "session",
+            Self::Address => "address",
         })
     }
 }
@@ -108,6 +112,9 @@ pub enum Refusal {
     /// RFC 8628 section 3.5: `expired_token`.
     #[error("the device code expired")]
     ExpiredToken,
+    /// What a person saw or proved before this transaction has changed since.
+    #[error("{0}")]
+    Stale(&'static str),
     /// RFC 6749 section 4.1.2.1: `access_denied`.
     #[error("the person refused the request")]
     AccessDenied,

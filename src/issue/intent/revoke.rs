@@ -7,7 +7,9 @@ use crate::base::clock::UnixTime;
 use crate::issue::intent::client::{Client, authenticate};
 use crate::issue::intent::tokens::act;
 use crate::issue::intent::{Act, Decision, Intent, Need, Refusal, Rows, Target, or_refuse, refuse};
-use crate::issue::rows::{Column, EndedToken, Grant, Id, RefreshToken, SecretDigest};
+use crate::issue::rows::{
+    Column, EndedToken, Grant, Id, RecordedConsent, RefreshToken, SecretDigest,
+};
 
 /// Ends one access token: the bearer itself, whose signature the caller has verified.
 #[derive(Clone, Debug)]
@@ -101,7 +103,7 @@ impl Intent for RevokeRefresh {
     }
 }
 
-/// Ends every grant of a person to an application.
+/// Ends every grant of a person to an application, and the consent.
 #[derive(Clone, Debug)]
 pub struct EndGrants {
     /// The person.
@@ -123,6 +125,7 @@ impl Intent for EndGrants {
         let of =
             vec![("person", self.person.to_value()), ("application", self.application.to_value())];
         let act = Act::new("grant.revoke").subject(&self.person).application(&self.application);
-        Ok(Decision::ok(()).end_all::<Grant>(of).act(act))
+        let decision = Decision::ok(()).end_all::<RecordedConsent>(of.clone());
+        Ok(decision.end_all::<Grant>(of).act(act))
     }
 }

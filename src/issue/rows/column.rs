@@ -98,6 +98,17 @@ impl fmt::Debug for Sealed {
     }
 }
 
+/// An argon2id hash as a PHC string; empty where a password was deleted with its person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(pub Box<str>);
+
+/// Nothing of the hash.
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(..)")
+    }
+}
+
 /// A list of texts without line breaks: roles, redirect URIs, grant types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words(pub Box<[Box<str>]>);
@@ -197,6 +208,7 @@ pub(super) use kept_as;
 kept_as! {
     Id, Box<str>, |id| id.0, |text| Some(Self(text));
     Sealed, Box<str>, |sealed| sealed.0, |text| Some(Self(text));
+    PasswordHash, Box<str>, |hash| hash.0, |text| Some(Self(text));
     UnixTime, u64, |at| at.0, |seconds| Some(Self(seconds));
     ScopeSet, Box<str>, |scopes| Box::<str>::from(scopes.to_string()), |text| Self::parse(&text).ok();
     Words, Box<str>, |words| Box::<str>::from(words.0.join("\n")),

@@ -10,11 +10,11 @@ use std::fmt;
 
 use thiserror::Error;
 
-pub use column::{Column, Id, Sealed, SecretDigest, Words};
+pub use column::{Column, Id, PasswordHash, Sealed, SecretDigest, Words};
 pub use tables::{
     Application, Audit, Code, Credential, CredentialKind, Device, DeviceState, EndedToken, Grant,
-    KeyStage, Pepper, Person, Profile, RefreshToken, Restore, Secret, Share, SigningKey,
-    SystemSecret, Use,
+    KeyStage, Password, Pepper, Person, Profile, RecordedConsent, RefreshToken, Reset, Restore,
+    Secret, Session, Share, SigningKey, SystemSecret, Use,
 };
 
 /// The content of one column.
@@ -75,13 +75,21 @@ pub enum Table {
     SigningKeys,
     /// [`Restore`].
     Restores,
+    /// [`Password`].
+    Passwords,
+    /// [`Session`].
+    Sessions,
+    /// [`Reset`].
+    Resets,
+    /// [`RecordedConsent`].
+    Consents,
     /// [`Audit`].
     Audit,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::People,
         Self::Applications,
         Self::Secrets,
@@ -97,6 +105,10 @@ impl Table {
         Self::SystemSecrets,
         Self::SigningKeys,
         Self::Restores,
+        Self::Passwords,
+        Self::Sessions,
+        Self::Resets,
+        Self::Consents,
         Self::Audit,
     ];
 
@@ -119,6 +131,10 @@ impl Table {
             Self::SystemSecrets => "system_secrets",
             Self::SigningKeys => "signing_keys",
             Self::Restores => "restores",
+            Self::Passwords => "passwords",
+            Self::Sessions => "sessions",
+            Self::Resets => "resets",
+            Self::Consents => "consents",
             Self::Audit => "audit",
         }
     }
@@ -148,6 +164,10 @@ impl Table {
             Self::SystemSecrets => SystemSecret::COLUMNS,
             Self::SigningKeys => SigningKey::COLUMNS,
             Self::Restores => Restore::COLUMNS,
+            Self::Passwords => Password::COLUMNS,
+            Self::Sessions => Session::COLUMNS,
+            Self::Resets => Reset::COLUMNS,
+            Self::Consents => RecordedConsent::COLUMNS,
             Self::Audit => Audit::COLUMNS,
         }
     }
@@ -173,6 +193,10 @@ impl Table {
             Self::SystemSecrets => SystemSecret::of(values).map(drop),
             Self::SigningKeys => SigningKey::of(values).map(drop),
             Self::Restores => Restore::of(values).map(drop),
+            Self::Passwords => Password::of(values).map(drop),
+            Self::Sessions => Session::of(values).map(drop),
+            Self::Resets => Reset::of(values).map(drop),
+            Self::Consents => RecordedConsent::of(values).map(drop),
             Self::Audit => Audit::of(values).map(drop),
         }
     }

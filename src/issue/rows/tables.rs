@@ -5,7 +5,7 @@
 
 use crate::base::clock::UnixTime;
 use crate::decide::scope::ScopeSet;
-use crate::issue::rows::column::{Column, Id, Sealed, SecretDigest, Words, kept_as};
+use crate::issue::rows::column::{Column, Id, PasswordHash, Sealed, SecretDigest, Words, kept_as};
 use crate::issue::rows::{DamagedRow, Row, Table, Value};
 
 /// A struct for each table, with the conversion of its columns.
@@ -292,6 +292,8 @@ rows! {
         expires: UnixTime,
         /// The family that it gave.
         grant_id: Option<Id>,
+        /// Address of the device, in the form that limits count by.
+        address: Option<Box<str>>,
     }
     /// An access token that was revoked by itself.
     EndedToken: EndedTokens {
@@ -372,6 +374,68 @@ rows! {
         last: u64,
         /// Time of the restore.
         at: UnixTime,
+    }
+    /// The password of a local person.
+    Password: Passwords {
+        /// The person.
+        person: Id,
+        /// Its hash.
+        hash: PasswordHash,
+        /// Time of the last change.
+        changed: UnixTime,
+    }
+    /// A person's session in a browser.
+    Session: Sessions {
+        /// Digest of the id in the cookie.
+        digest: SecretDigest,
+        /// Not that id: a name for lists.
+        id: Id,
+        /// The person.
+        person: Id,
+        /// Time of the last sign-in or confirmed password.
+        auth_time: UnixTime,
+        /// Time of creation.
+        created: UnixTime,
+        /// Time of the last request, up to a minute late.
+        seen: UnixTime,
+        /// The end that no use extends.
+        expires: UnixTime,
+        /// `User-Agent`, shortened.
+        agent: Option<Box<str>>,
+        /// Address at sign-in.
+        address: Option<Box<str>>,
+        /// Ended then.
+        ended: Option<UnixTime>,
+    }
+    /// A link that sets a password once.
+    Reset: Resets {
+        /// Digest of its last segment.
+        digest: SecretDigest,
+        /// The person.
+        person: Id,
+        /// Time of creation.
+        created: UnixTime,
+        /// Not at or after this instant.
+        expires: UnixTime,
+        /// Used or replaced then.
+        ended: Option<UnixTime>,
+    }
+    /// A person's consent to an application.
+    RecordedConsent: Consents {
+        /// Person and application, in one text.
+        id: Id,
+        /// The person.
+        person: Id,
+        /// The application.
+        application: Id,
+        /// All scopes that were allowed so far.
+        scopes: ScopeSet,
+        /// Digest of the name, owner and redirect hosts that the person saw.
+        shown: Box<str>,
+        /// Time of the last consent.
+        created: UnixTime,
+        /// Withdrawn then.
+        ended: Option<UnixTime>,
     }
     /// One line of the audit log.
     Audit: Audit {

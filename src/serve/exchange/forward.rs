@@ -206,6 +206,7 @@ impl Job<'_> {
                 route,
                 asked: &asked.headers,
                 registered: account.snapshot.gate.registered_origins(),
+                has_pages: account.snapshot.gate.stored.is_some(),
             },
             is_head: asked.method == Method::HEAD,
             is_http11: asked.head.is_http11,

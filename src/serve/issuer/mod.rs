@@ -9,6 +9,7 @@
 mod access_token;
 mod cors;
 mod declared;
+mod device_code;
 mod documents;
 mod failures;
 pub(crate) mod forget;
@@ -50,9 +51,10 @@ use crate::issue::intent::client::Client;
 use crate::issue::intent::{Intent, Refusal};
 use crate::serve::issuer::failures::Failures;
 use crate::serve::issuer::respond::{error_answer, methods_answer};
+use crate::serve::issuer::vault::Vault;
 use crate::serve::store::{self, Committed, NotStored, Store};
 
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Addresses, Settings};
 pub(crate) use token_keys::TokenKeys;
 
 /// The caller of an endpoint.
@@ -102,6 +104,8 @@ pub(crate) struct Parts {
     pub live: Arc<Live>,
     /// The keys that sign and verify.
     pub keys: Arc<dyn TokenKeys>,
+    /// The SafeStore.
+    pub vault: Arc<Vault>,
     /// Revocations of the log and of files.
     pub revoked: Box<dyn Revoked>,
     /// The configuration.
@@ -121,6 +125,7 @@ pub(crate) struct Issuer {
     store: Store,
     live: Arc<Live>,
     keys: Arc<dyn TokenKeys>,
+    vault: Arc<Vault>,
     revoked: Box<dyn Revoked>,
     settings: ArcSwap<Settings>,
     failures: Failures,
@@ -184,6 +189,7 @@ impl Issuer {
             store: parts.store,
             live: parts.live,
             keys: parts.keys,
+            vault: parts.vault,
             revoked: parts.revoked,
             settings: ArcSwap::from_pointee(parts.settings),
             failures: Failures::new(parts.seed),
@@ -233,7 +239,8 @@ impl Issuer {
             Endpoint::Introspect => self.introspect(request, caller).await,
             Endpoint::Metadata => Ok(self.metadata()),
             Endpoint::Jwks => Ok(self.jwks()),
-            Endpoint::Authorize | Endpoint::DeviceCode | Endpoint::Device | Endpoint::Account => {
+            Endpoint::DeviceCode => self.device_code(request, caller).await,
+            Endpoint::Authorize | Endpoint::Device | Endpoint::Account => {
                 Err(OAuthError::invalid_request("this endpoint is not in this release").into())
             }
         };
@@ -276,6 +283,12 @@ impl Issuer {
 pub(crate) fn unavailable() -> Response<Bytes> {
     let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "the issuer is starting");
     error_answer(&error.with_retry_after(Duration::from_secs(1)), false)
+}
+
+/// An internal fault: logged, and not shown.
+fn fault(error: &dyn std::fmt::Display) -> OAuthError {
+    tracing::error!(%error, "issuer: request failed");
+    OAuthError::new(ErrorCode::ServerError, "internal error")
 }
 
 /// The form of a request that authenticates a client.

@@ -15,7 +15,7 @@ use crate::config::snapshot::{Snapshot, Snapshots};
 use crate::issue::intent::signing_keys::KeyChange;
 use crate::serve::issuer::declared::declare;
 use crate::serve::issuer::open::{OpenStore, Opening, StartError};
-use crate::serve::issuer::{Issuer, Parts, Settings};
+use crate::serve::issuer::{Addresses, Issuer, Parts, Settings};
 use crate::serve::published::Published;
 use crate::serve::store::AuditLimits;
 
@@ -71,13 +71,16 @@ impl RunningIssuer {
         // those after it are followed.
         generations.mark_unchanged();
         let snapshot = published.snapshots.load_full();
-        let configured = snapshot.dynamic.issuer.as_deref().unwrap_or(configured);
+        let configured =
+            snapshot.dynamic.issuer.clone().unwrap_or_else(|| Arc::new(configured.clone()));
+        let configured = &configured;
         let secrets = &snapshot.materials.application_secrets;
         let declared = runtime.block_on(declare(&open.store, configured, secrets)).into();
         let endpoints = Arc::new(Issuer::new(Parts {
             store: open.store.clone(),
             live: Arc::clone(&open.live),
             keys: Arc::clone(&open.keys) as Arc<_>,
+            vault: Arc::clone(&open.vault),
             revoked: Box::new(Arc::clone(&published.snapshots)),
             settings: settings(startup, configured),
             issued: published.observers.metrics.tokens_issued(),
@@ -164,9 +167,8 @@ fn set_audit(limits: &AuditLimits, settings: &IssuerSettings) {
 }
 
 /// A configuration as the endpoints read it.
-fn settings(startup: &IssuerStartup, settings: &IssuerSettings) -> Settings {
+fn settings(startup: &IssuerStartup, configured: &Arc<IssuerSettings>) -> Settings {
     let prefix = startup.prefixes.first().map_or("", |prefix| prefix);
-    let rules = settings.rules.clone();
-    let origins = settings.cors.clone().into_boxed_slice();
-    Settings::new(&startup.url, prefix, &settings.audience, rules, origins)
+    let addresses = Addresses { url: &startup.url, prefix };
+    Settings::new(addresses, Arc::clone(configured))
 }

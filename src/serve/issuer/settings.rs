@@ -7,19 +7,31 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::config::IssuerSettings as Configured;
 use crate::decide::jwt::IssuerSettings;
 use crate::issue::access_token;
 use crate::issue::intent::client::Rules;
-use crate::issue::metadata::{Endpoints, Metadata};
+use crate::issue::metadata::{Endpoints, Metadata, origin_of};
 
 /// The endpoints of this release.
-const ENDPOINTS: Endpoints = Endpoints { authorize: false, device: false };
+const ENDPOINTS: Endpoints = Endpoints { authorize: false, device: true };
+
+/// The addresses of the issuer, which need a restart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses<'a> {
+    /// `issuer.url`.
+    pub url: &'a str,
+    /// `issuer.prefixes`; the first is the published one.
+    pub prefix: &'a str,
+}
 
 /// One configuration.
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// `issuer.url`, byte for byte.
     pub(super) url: Box<str>,
+    /// The published one of `issuer.prefixes`.
+    pub(super) prefix: Box<str>,
     /// `aud` of access tokens.
     pub(super) audience: Box<str>,
     /// Lifetimes and scopes.
@@ -30,25 +42,32 @@ pub(crate) struct Settings {
     pub(super) verification: Arc<IssuerSettings>,
     /// The metadata document.
     pub(super) metadata: Bytes,
-    /// The endpoints that exist.
-    pub(super) endpoints: Endpoints,
+    /// All that a reload may change.
+    pub(super) configured: Arc<Configured>,
 }
 
 impl Settings {
-    /// Compiles a configuration; `prefix` is the published one.
+    /// Compiles a configuration.
     #[must_use]
-    pub(crate) fn new(
-        url: &str,
-        prefix: &str,
-        audience: &str,
-        rules: Rules,
-        origins: Box<[Box<str>]>,
-    ) -> Self {
-        let endpoints = ENDPOINTS;
+    pub(crate) fn new(addresses: Addresses<'_>, configured: Arc<Configured>) -> Self {
+        let Addresses { url, prefix } = addresses;
+        let (rules, endpoints) = (configured.rules.clone(), ENDPOINTS);
         let scopes = &rules.scopes.known;
         let metadata = Metadata { issuer: url, prefix, scopes, endpoints }.to_json().into();
-        let verification = Arc::new(access_token::verification(url, audience));
-        let (url, audience) = (url.into(), audience.into());
-        Self { url, audience, rules, origins, verification, metadata, endpoints }
+        let verification = Arc::new(access_token::verification(url, &configured.audience));
+        let (url, prefix) = (url.into(), prefix.into());
+        let audience = (*configured.audience).into();
+        let origins = configured.cors.clone().into_boxed_slice();
+        Self { url, prefix, audience, rules, origins, verification, metadata, configured }
+    }
+
+    /// Scheme, host and port of the pages.
+    pub(super) fn pages_origin(&self) -> &str {
+        self.configured.pages.as_deref().unwrap_or_else(|| origin_of(&self.url))
+    }
+
+    /// The URL of a page beside the endpoints.
+    pub(super) fn page(&self, name: &str) -> String {
+        format!("{}{}/{name}", self.pages_origin(), self.prefix)
     }
 }

@@ -170,6 +170,10 @@ fn change(write: &Write) -> Result<Option<Change>, DamagedRow> {
         | Table::Peppers
         | Table::Shares
         | Table::SystemSecrets
+        | Table::Passwords
+        | Table::Sessions
+        | Table::Resets
+        | Table::Consents
         | Table::Audit => None,
     })
 }

@@ -17,6 +17,7 @@ fn start(number: usize) -> StartDevice {
         scope: Some(scopes("admin read")),
         lifetime: 600,
         interval: 5,
+        address: None,
         rules: rules(),
     }
 }

@@ -11,10 +11,11 @@ use crate::base::clock::UnixTime;
 use crate::base::sha256::sha256;
 use crate::decide::live::RoleRules;
 use crate::decide::scope::ScopeSet;
+use crate::issue::consent;
 use crate::issue::intent::Refusal;
 use crate::issue::intent::client::{Client, Lifetimes, Rules, Scopes};
 use crate::issue::intent::client_credentials::ClientCredentials;
-use crate::issue::intent::code::{GrantCode, RedeemCode};
+use crate::issue::intent::code::{Given, GrantCode, RedeemCode};
 use crate::issue::intent::memory::Memory;
 use crate::issue::intent::people::{AddPerson, DisablePerson, EnablePerson, SetRoles};
 use crate::issue::intent::refresh::Refresh;
@@ -170,7 +171,8 @@ fn give_code(memory: &mut Memory, number: usize, to: &str, now: u64) {
         grant_id: None,
         ended: None,
     };
-    memory.run(&GrantCode { code }, UnixTime(now)).unwrap();
+    let given = Given::Now(consent::shown(&application(to)));
+    memory.run(&GrantCode { code, given }, UnixTime(now)).unwrap();
 }
 
 fn redeem(number: usize, by: &str, next: usize) -> RedeemCode {
@@ -588,7 +590,8 @@ fn r1101_r1102_redirect_uri_and_verifier_must_be_those_of_the_request() {
     let mut memory = world();
     give_code(&mut memory, 0, "public", START);
     let code = Code { challenge: None, ..memory.all::<Code>().pop().unwrap() };
-    let refused = memory.run(&GrantCode { code }, UnixTime(START)).unwrap_err();
+    let refused =
+        memory.run(&GrantCode { code, given: Given::FirstParty }, UnixTime(START)).unwrap_err();
     assert_eq!(refused, Refusal::UnauthorizedClient);
 }
 

@@ -91,6 +91,7 @@ impl From<&Refusal> for Refused {
             | Refusal::AuthorizationPending
             | Refusal::SlowDown(_)
             | Refusal::ExpiredToken
+            | Refusal::Stale(_)
             | Refusal::AccessDenied => (StatusCode::UNPROCESSABLE_ENTITY, "mistakes"),
         };
         match remedy(refusal) {
@@ -113,7 +114,9 @@ fn remedy(refusal: &Refusal) -> Option<String> {
             Thing::Pat => "gatepost token list prints the ids",
             Thing::Plugin => "gatepost plugin list prints the names, gatepost plugin run makes one",
             Thing::SigningKey => "gatepost signing-key list prints the ids",
-            Thing::Person | Thing::Grant | Thing::Device => return None,
+            Thing::Person | Thing::Grant | Thing::Device | Thing::Session | Thing::Address => {
+                return None;
+            }
         },
         Refusal::Limit(Limit { thing: Thing::Secret, .. }) => {
             "end one with gatepost app secret end, or give --end-old-after"

@@ -23,7 +23,7 @@ fn contract_an_access_token_is_active_until_its_application_ends() {
     assert_eq!(document["client_id"], "shop");
     assert_eq!(document["sub"], "app:shop");
     assert_eq!((&document["iss"], &document["scope"]), (&URL.into(), &"read write".into()));
-    assert_eq!(document["exp"].as_u64().unwrap() - document["iat"].as_u64().unwrap(), 3_600);
+    assert_eq!(document["exp"].as_u64().unwrap() - document["iat"].as_u64().unwrap(), 7_200);
     assert_eq!(active.header("cache-control"), Some("no-store"));
     rig.run(TurnApplication {
         application: Id::from("shop"),

@@ -1,5 +1,6 @@
 //! The endpoints on a store in a folder of its own.
 
+mod grants;
 mod introspect;
 mod revoke;
 mod rig;
@@ -68,7 +69,11 @@ fn r1114_metadata_names_what_exists_and_keys_are_public() {
     let document = metadata.json();
     assert_eq!(document["issuer"], "https://api.example.com");
     assert_eq!(document["token_endpoint"], "https://api.example.com/oauth/token");
-    assert_eq!(document["grant_types_supported"], serde_json::json!(["client_credentials"]));
+    let device = "urn:ietf:params:oauth:grant-type:device_code";
+    let grants = serde_json::json!(["client_credentials", "refresh_token", device]);
+    assert_eq!(document["grant_types_supported"], grants);
+    let endpoint = "https://api.example.com/oauth/device/code";
+    assert_eq!(document["device_authorization_endpoint"], endpoint);
     assert_eq!(metadata.header("cache-control"), Some("public, max-age=300"));
     let keys = rig.ask(Endpoint::Jwks, Ask::method("GET")).json();
     assert_eq!(keys["keys"][0]["alg"], "ES256");

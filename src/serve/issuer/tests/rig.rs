@@ -14,20 +14,29 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::base::clock::{Clock, UnixTime};
+use crate::config::IssuerSettings;
+use crate::config::model::issuer::{AuditSettings, DeviceSettings, Registration, SignIn, Trust};
 use crate::decide::api_key::format::{RandomFault, SecretKind, generate};
 use crate::decide::jwt::{Algorithm, KeySet, VerifiedToken};
 use crate::decide::live::{Live, RoleRules};
 use crate::decide::policy::Endpoint;
 use crate::decide::scope::ScopeSet;
-use crate::issue::intent::Intent;
+use crate::issue::consent;
 use crate::issue::intent::applications::{ClientSecret, CreateApplication};
 use crate::issue::intent::client::{Lifetimes, Rules, Scopes};
+use crate::issue::intent::code::{Given, GrantCode};
 use crate::issue::intent::credentials::{self, CreateCredential, Ending, NewSecret};
 use crate::issue::intent::people::AddPerson;
-use crate::issue::rows::{Application, CredentialKind, Id, Profile, SecretDigest, Words};
+use crate::issue::intent::{Intent, Query};
+use crate::issue::rows::{
+    Application, Code, CredentialKind, Id, Profile, Row, SecretDigest, Words,
+};
+use crate::issue::safe_store::{Pepper, Peppers};
+use crate::issue::signing_key::life::Rotation;
 use crate::issue::signing_key::{SigningKey, jwks};
 use crate::serve::issuer::token_keys::Published;
-use crate::serve::issuer::{Caller, Issuer, Parts, Revoked, Settings, TokenKeys};
+use crate::serve::issuer::vault::Vault;
+use crate::serve::issuer::{Addresses, Caller, Issuer, Parts, Revoked, Settings, TokenKeys};
 use crate::serve::store::follow::LiveFollower;
 use crate::serve::store::sqlite::{Role, open};
 use crate::serve::store::{self, Store};
@@ -140,11 +149,11 @@ impl Revoked for Nothing {
 }
 
 pub(super) struct Rig {
-    issuer: Arc<Issuer>,
-    store: Store,
+    pub(super) issuer: Arc<Issuer>,
+    pub(super) store: Store,
     pub(super) live: Arc<Live>,
     issued: IntCounterVec,
-    runtime: Runtime,
+    pub(super) runtime: Runtime,
     folder: TempDir,
 }
 
@@ -162,8 +171,12 @@ impl Rig {
         let issued =
             IntCounterVec::new(Opts::new("issued", "Tokens."), &["grant", "result"]).unwrap();
         let key = Arc::new(SigningKey::generate(Algorithm::Es256).unwrap());
+        let pepper = Pepper::new("p1", &(0..32).collect::<Vec<_>>()).unwrap();
+        let peppers = Peppers::new([pepper], "p1").unwrap();
+        let vault = Arc::new(runtime.block_on(Vault::open(&store, peppers)).unwrap());
         let issuer = Issuer::new(Parts {
             store: store.clone(),
+            vault,
             live: Arc::clone(&live),
             keys: Arc::new(OneKey(key)),
             revoked: Box::new(Nothing),
@@ -262,14 +275,39 @@ impl Rig {
         text
     }
 
+    /// A code that `ada` consented to, for an application with the only redirect URI.
+    pub(super) fn code(&self, application: &str, challenge: Option<&str>) -> String {
+        let mut fill = |bytes: &mut [u8]| aws_lc_rs::rand::fill(bytes).map_err(|_| RandomFault);
+        let text = generate(SecretKind::AuthorizationCode, &mut fill).unwrap().expose().clone();
+        let now = Clock::start().now().unix;
+        let shown = self.runtime.block_on(async {
+            let query = Query::all::<Application>("id", &Id::from(application));
+            let row = self.store.read(query).await.unwrap().remove(0);
+            consent::shown(&Application::of(row).unwrap())
+        });
+        let code = Code {
+            digest: SecretDigest::of_secret(&text),
+            application: Id::from(application),
+            person: Id::from("usr_ada"),
+            redirect_uri: None,
+            challenge: challenge.map(Box::from),
+            scopes: ScopeSet::parse("read write").unwrap(),
+            auth_time: now,
+            expires: UnixTime(now.0 + 60),
+            grant_id: None,
+            ended: None,
+        };
+        self.run(GrantCode { code, given: Given::Now(shown) });
+        text
+    }
+
     pub(super) fn issued(&self, grant: &str, result: &str) -> u64 {
         self.issued.with_label_values(&[grant, result]).get()
     }
 
     /// The acts of the audit log about an application.
     pub(super) fn acts(&self, application: &str) -> Vec<(String, String, Option<String>)> {
-        use crate::issue::intent::Query;
-        use crate::issue::rows::{Audit, Row};
+        use crate::issue::rows::Audit;
         let query = Query::all::<Audit>("application", &Id::from(application));
         let rows = self.runtime.block_on(self.store.read(query)).unwrap();
         let line = |row| {
@@ -290,16 +328,21 @@ fn secret(text: &str) -> ClientSecret {
 }
 
 fn application(name: &str, confidential: bool, introspect: bool) -> Application {
-    let grants = if confidential { "client_credentials" } else { "authorization_code" };
+    let credentials = confidential.then_some("client_credentials");
+    let grants = credentials.into_iter().chain([
+        "authorization_code",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:device_code",
+    ]);
     Application {
         id: Id::from(name),
         owner: None,
         name: name.into(),
         site: None,
         confidential,
-        profile: Profile::Strict,
+        profile: if confidential { Profile::Compat } else { Profile::Strict },
         redirect_uris: ["https://phone.example.com:8443/callback"].into_iter().collect(),
-        grants: [grants].into_iter().collect(),
+        grants: grants.collect(),
         scopes: Some(ScopeSet::parse("read write").unwrap()),
         first_party: false,
         introspect,
@@ -325,5 +368,37 @@ fn settings(scopes: &str) -> Settings {
         grace: 60,
     };
     let rules = Rules { lifetimes, scopes: Arc::new(Scopes { known, roles, ..Scopes::default() }) };
-    Settings::new(URL, "/oauth", URL, rules, Box::from([Box::from("https://shop.example.com")]))
+    let addresses = Addresses { url: URL, prefix: "/oauth" };
+    Settings::new(addresses, Arc::new(configured(rules)))
+}
+
+fn configured(rules: Rules) -> IssuerSettings {
+    let hour = Duration::from_secs(3_600);
+    IssuerSettings {
+        hosts: Vec::new(),
+        pages: None,
+        audience: URL.into(),
+        rules,
+        scopes: Vec::new(),
+        max_access_lifetime: hour,
+        rotation: Rotation {
+            rotate: hour * 24,
+            publish_before: hour,
+            longest_token: hour,
+            algorithm: Algorithm::Es256,
+        },
+        codes: Duration::from_secs(60),
+        device: DeviceSettings { lifetime: hour / 6, interval: Duration::from_secs(5) },
+        personal_access_tokens: None,
+        api_keys: None,
+        applications: Vec::new(),
+        sign_in: SignIn { local: true, session_lifetime: hour, session_idle: hour },
+        registration: Registration::Role,
+        compat: true,
+        trust: Trust::All,
+        plugin_base_url: URL.into(),
+        audit: AuditSettings { keep: hour * 24, size: 1 << 20 },
+        cors: vec!["https://shop.example.com".into()],
+        hsts: false,
+    }
 }

@@ -391,6 +391,15 @@ const SWEEPS: &[&str] = &[
      AND NOT EXISTS (SELECT 1 FROM devices WHERE person = p.id) \
      AND NOT EXISTS (SELECT 1 FROM credentials WHERE owner = p.id) \
      AND NOT EXISTS (SELECT 1 FROM applications WHERE owner = p.id) LIMIT $2)",
+    "DELETE FROM sessions WHERE rowid IN \
+     (SELECT rowid FROM sessions WHERE expires < $1 OR ended < $1 LIMIT $2)",
+    "DELETE FROM resets WHERE rowid IN \
+     (SELECT rowid FROM resets WHERE expires < $1 OR ended < $1 LIMIT $2)",
+    "DELETE FROM passwords WHERE rowid IN (SELECT rowid FROM passwords w WHERE changed < $1 \
+     AND NOT EXISTS (SELECT 1 FROM people WHERE id = w.person) LIMIT $2)",
+    "DELETE FROM consents WHERE rowid IN (SELECT rowid FROM consents c WHERE ended < $1 \
+     OR (created < $1 AND (NOT EXISTS (SELECT 1 FROM people WHERE id = c.person) \
+     OR NOT EXISTS (SELECT 1 FROM applications WHERE id = c.application))) LIMIT $2)",
     "DELETE FROM changes WHERE number IN (SELECT number FROM changes WHERE at < $1 LIMIT $2)",
 ];
 

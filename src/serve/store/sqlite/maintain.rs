@@ -122,9 +122,22 @@ impl StoreFile {
         Ok(self.number_of(known).await? > 0)
     }
 
+    /// The columns of a table; one that a store of an earlier release does not have is NULL, as a
+    /// migration leaves it.
+    async fn known_columns(&mut self, table: Table) -> Result<String, OpenError> {
+        let sql = format!("SELECT name FROM pragma_table_info('{}')", table.name());
+        let rows = query(AssertSqlSafe(sql)).fetch_all(&mut self.connection).await;
+        let rows = rows.map_err(|error| self.damaged(&error))?;
+        let known: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        let columns = table.columns().iter();
+        let column =
+            |name: &&'static str| if known.iter().any(|one| one == name) { *name } else { "NULL" };
+        Ok(columns.map(column).collect::<Vec<_>>().join(", "))
+    }
+
     /// Rows of a table that do not read.
     async fn unreadable(&mut self, table: Table) -> Result<Vec<String>, OpenError> {
-        let (name, columns) = (table.name(), table.columns().join(", "));
+        let (name, columns) = (table.name(), self.known_columns(table).await?);
         let mut found = Vec::new();
         for page in 0_u64.. {
             let offset = page * PAGE;

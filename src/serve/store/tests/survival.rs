@@ -9,7 +9,7 @@ use std::process::{Command as Process, Stdio};
 use super::*;
 use crate::issue::intent::applications::CreateApplication;
 use crate::issue::intent::client::{Client, Lifetimes as TokenLifetimes, Rules, Scopes};
-use crate::issue::intent::code::{GrantCode, RedeemCode};
+use crate::issue::intent::code::{Given, GrantCode, RedeemCode};
 use crate::issue::intent::refresh::Refresh;
 use crate::issue::intent::tokens::{NewRefresh, Refreshed};
 use crate::issue::rows::{
@@ -48,7 +48,7 @@ pub(in crate::serve) fn app() -> CreateApplication {
         redirect_uris: Words::default(),
         grants: ["authorization_code", "refresh_token"].into_iter().collect(),
         scopes: None,
-        first_party: false,
+        first_party: true,
         introspect: false,
         access_lifetime: None,
         plugin: None,
@@ -90,7 +90,7 @@ pub(super) fn code(name: &str, person: &str) -> GrantCode {
         grant_id: None,
         ended: None,
     };
-    GrantCode { code }
+    GrantCode { code, given: Given::FirstParty }
 }
 
 pub(super) fn client() -> Client {

@@ -142,6 +142,7 @@ async fn run(asked: Asked, mut client: Client, mut upstream: pingora::protocols:
             route: permit.route(),
             asked: &fields,
             registered: None,
+            has_pages: false,
         },
         is_head: asked.is_head,
         is_http11: asked.is_http11,

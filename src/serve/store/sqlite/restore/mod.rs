@@ -136,6 +136,8 @@ fn discard(fresh: &Path) {
 
 const ENDS: &[&str] = &[
     "UPDATE codes SET ended = $1 WHERE ended IS NULL",
+    "UPDATE sessions SET ended = $1 WHERE ended IS NULL",
+    "UPDATE resets SET ended = $1 WHERE ended IS NULL",
     "UPDATE devices SET state = 'denied', polled = $1 WHERE state IN ('pending', 'approved')",
     "UPDATE grants SET ended = $1 WHERE ended IS NULL \
      AND application IN (SELECT id FROM applications WHERE confidential = 0)",
@@ -328,9 +330,11 @@ mod tests {
         let (path, copy) = block_on(backed_up(folder.path()));
         block_on(change(
             &copy,
-            "DROP TABLE restores; DELETE FROM _sqlx_migrations WHERE version = 3",
+            "DROP TABLE passwords; DROP TABLE sessions; DROP TABLE resets; DROP TABLE consents; \
+             DROP INDEX devices_address; ALTER TABLE devices DROP COLUMN address; \
+             DELETE FROM _sqlx_migrations WHERE version = 4",
         ));
-        let kept = folder.path().join("gatepost.before-3");
+        let kept = folder.path().join("gatepost.before-4");
         fs::write(&kept, "of an upgrade").unwrap();
         block_on(restore(&copy, &path, UnixTime(START))).unwrap();
         assert_eq!(fs::read(&kept).unwrap(), b"of an upgrade");

@@ -2,12 +2,14 @@
 //!
 //! Owns the arguments and the text form of the answers. Never opens the store by itself.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::json;
 
+use crate::base::secret::Secret;
 use crate::cli::manage::{Desk, print_list, print_one, segment};
 use crate::cli::stored::Output;
 use crate::cli::{ConfigFile, Exit, Failure, Outcome, escape, print};
@@ -42,6 +44,13 @@ pub(super) enum UserCommand {
         after_help = "Example:\n  gatepost user roles ada --role operator --config gatepost.yaml"
     )]
     Roles(Roles),
+    /// Set the password of a person, and end their sessions
+    #[command(after_help = "Examples:\n  gatepost user password ada --config gatepost.yaml\n  \
+        gatepost user password ada --password-stdin --config gatepost.yaml < password.txt")]
+    Password(Password),
+    /// Print a link that sets the password of a person once, good for an hour
+    #[command(after_help = "Example:\n  gatepost user reset ada --config gatepost.yaml")]
+    Reset(One),
     /// Refuse all credentials of a person, and end their OAuth tokens for good
     #[command(after_help = "Example:\n  gatepost user disable ada --config gatepost.yaml")]
     Disable(One),
@@ -91,7 +100,7 @@ pub(super) struct Add {
     /// Role of the person; repeatable
     #[arg(long = "role", value_name = "ROLE")]
     roles: Vec<String>,
-    /// Read a password from standard input; not stored yet, see the warning
+    /// Read the password from standard input: one line
     #[arg(long)]
     password_stdin: bool,
     #[command(flatten)]
@@ -113,6 +122,16 @@ pub(super) struct One {
     person: String,
     #[command(flatten)]
     common: Common,
+}
+
+/// Arguments of `user password`.
+#[derive(Debug, Args)]
+pub(super) struct Password {
+    #[command(flatten)]
+    one: One,
+    /// Read the password from standard input: one line
+    #[arg(long)]
+    password_stdin: bool,
 }
 
 /// Arguments of `user roles`.
@@ -153,6 +172,14 @@ pub(super) fn run(command: &UserCommand) -> Outcome {
             let body = json!({ "roles": roles });
             turn(one, ("roles", &format!("roles {}", escape(&all))), &body)?;
         }
+        UserCommand::Password(arguments) => password(arguments)?,
+        UserCommand::Reset(One { person, common }) => {
+            let target = format!("/users/{}/reset", segment(person));
+            let made = common.desk()?.post(&target, &json!({}))?;
+            print_one(common.output, &made, |made| {
+                format!("{}\n", made["link"].as_str().map(escape).unwrap_or_default())
+            })?;
+        }
         UserCommand::Disable(one) => turn(one, ("disable", "disabled"), &json!({}))?,
         UserCommand::Enable(one) => turn(one, ("enable", "enabled"), &json!({}))?,
         UserCommand::Delete(arguments) => delete(arguments)?,
@@ -162,18 +189,53 @@ pub(super) fn run(command: &UserCommand) -> Outcome {
 
 fn add(arguments: &Add) -> Result<(), Failure> {
     let Add { login, name, email, roles, password_stdin, common } = arguments;
+    let mut body = json!({ "login": login, "name": name, "email": email, "roles": roles });
     if *password_stdin {
-        // Read, so that the program that writes it is not stopped by a closed pipe.
-        let _ = io::copy(&mut io::stdin().lock().take(PASSWORD_BYTES_MAX), &mut io::sink());
-        eprintln!(
-            "gatepost: warning: the password is not stored: sign-in is not available in this version"
-        );
+        body["password"] = json!(read_password(true)?.expose());
     }
-    let body = json!({ "login": login, "name": name, "email": email, "roles": roles });
     let made = common.desk()?.post("/users", &body)?;
     print_one(common.output, &made, |made| {
         format!("{}\n", made["id"].as_str().map(escape).unwrap_or_default())
     })
+}
+
+fn password(arguments: &Password) -> Result<(), Failure> {
+    let Password { one, password_stdin } = arguments;
+    let password = read_password(*password_stdin)?;
+    let target = format!("/users/{}/password", segment(&one.person));
+    let changed = one.common.desk()?.post(&target, &json!({ "password": password.expose() }))?;
+    print_one(one.common.output, &changed, |_| format!("{}: password set\n", escape(&one.person)))
+}
+
+/// One line of standard input. On a terminal it is not shown while it is typed.
+fn read_password(is_piped: bool) -> Result<Secret<String>, Failure> {
+    let stdin = io::stdin();
+    let is_asked = !is_piped && stdin.is_terminal();
+    let echo = if is_asked { without_echo() } else { None };
+    if is_asked {
+        eprint!("Password: ");
+    }
+    let mut text = String::new();
+    let read = stdin.lock().take(PASSWORD_BYTES_MAX).read_line(&mut text);
+    if let Some(echo) = echo {
+        let _ = tcsetattr(stdin, OptionalActions::Now, &echo);
+        eprintln!();
+    }
+    read.map_err(|error| Failure::fault(format!("standard input: {error}")))?;
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    if text.is_empty() {
+        return Err(Failure::usage("no password: one line of standard input is expected"));
+    }
+    Ok(Secret::new(text))
+}
+
+/// Stops a terminal from showing what is typed; returns its settings from before.
+fn without_echo() -> Option<Termios> {
+    let before = tcgetattr(io::stdin()).ok()?;
+    let mut quiet = before.clone();
+    quiet.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(io::stdin(), OptionalActions::Now, &quiet).ok()?;
+    Some(before)
 }
 
 /// Does something, and confirms it.

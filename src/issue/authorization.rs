@@ -152,7 +152,7 @@ impl Prompt {
             }
         }
         if prompt.none && (prompt.login || prompt.consent) {
-            return Err(OAuthError::invalid_request("prompt: none stands alone"));
+            return Err(OAuthError::invalid_request("prompt: none cannot be combined with others"));
         }
         Ok(prompt)
     }

@@ -41,6 +41,7 @@ mod introspection;
 mod issuer_commands;
 mod issuer_endpoints;
 mod issuer_flows;
+mod issuer_people;
 mod issuer_routes;
 mod issuer_secrets;
 mod issuer_store;

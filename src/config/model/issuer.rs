@@ -56,6 +56,8 @@ pub struct IssuerSettings {
     pub hosts: Vec<HostPattern>,
     /// The origin of the pages, where they have a host of their own.
     pub pages: Option<Box<str>>,
+    /// The URL of the pages, for links.
+    pub account_url: Box<str>,
     /// `aud` of access tokens.
     pub audience: Arc<str>,
     /// Lifetimes and scopes, as intents read them.

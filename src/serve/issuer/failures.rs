@@ -16,11 +16,13 @@ use crate::decide::request::address::limit_bytes;
 /// Pairs of client and address that are remembered; 17 bytes each.
 const ENTRIES_MAX: usize = 1 << 15;
 
-/// Failures that may come at once.
-const BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
+/// Failures that may come at once, and the nanoseconds until there is one more: 10/m.
+const FAILURES: (NonZeroU32, NonZeroU64) =
+    (NonZeroU32::new(10).unwrap(), NonZeroU64::new(6_000_000_000).unwrap());
 
-/// One more each six seconds: 10/m.
-const PER_FAILURE: NonZeroU64 = NonZeroU64::new(6_000_000_000).unwrap();
+/// The same for guesses of user codes, which are short: 5, and one a minute.
+const GUESSES: (NonZeroU32, NonZeroU64) =
+    (NonZeroU32::new(5).unwrap(), NonZeroU64::new(60_000_000_000).unwrap());
 
 const NAME: &str = "issuer-failures";
 
@@ -33,10 +35,19 @@ pub(super) struct Failures {
 
 impl Failures {
     pub(super) fn new(seed: [u64; 2]) -> Self {
+        Self::with(FAILURES, seed)
+    }
+
+    /// The budget of guesses.
+    pub(super) fn of_guesses(seed: [u64; 2]) -> Self {
+        Self::with(GUESSES, seed)
+    }
+
+    fn with((burst, per_request_ns): (NonZeroU32, NonZeroU64), seed: [u64; 2]) -> Self {
         let policy = LimitPolicy {
             name: NAME.into(),
             index: usize::MAX,
-            quota: Quota { burst: BURST, per_request_ns: PER_FAILURE },
+            quota: Quota { burst, per_request_ns },
             by: LimitBy::Address,
             headers: LimitHeaders::Refused,
         };
@@ -53,8 +64,20 @@ impl Failures {
         address: Option<IpAddr>,
         now: Monotonic,
     ) -> Result<(), Duration> {
-        let address = address.map(limit_bytes).unwrap_or_default();
-        let key = self.table.key(NAME, &[account.as_bytes(), &address]);
+        self.charge_at(account, &address.map(limit_bytes).unwrap_or_default(), now)
+    }
+
+    /// Charges one failure to an account and a place that is no address.
+    ///
+    /// # Errors
+    /// As [`Self::charge`].
+    pub(super) fn charge_at(
+        &self,
+        account: &str,
+        place: &[u8],
+        now: Monotonic,
+    ) -> Result<(), Duration> {
+        let key = self.table.key(NAME, &[account.as_bytes(), place]);
         let charge = Charge { policy: Arc::clone(&self.policy), quota: self.policy.quota, key };
         let standings = self.table.charge(&[charge], now);
         match standings.iter().find(|standing| !standing.allowed) {

@@ -17,6 +17,8 @@ mod introspect;
 pub(crate) mod keys;
 pub(crate) mod manage;
 pub(crate) mod open;
+mod pages;
+pub(crate) mod passwords;
 pub(crate) mod pepper_file;
 mod respond;
 mod revoke;
@@ -50,6 +52,7 @@ use crate::issue::form::{self, Form};
 use crate::issue::intent::client::Client;
 use crate::issue::intent::{Intent, Refusal};
 use crate::serve::issuer::failures::Failures;
+use crate::serve::issuer::passwords::Passwords;
 use crate::serve::issuer::respond::{error_answer, methods_answer};
 use crate::serve::issuer::vault::Vault;
 use crate::serve::store::{self, Committed, NotStored, Store};
@@ -96,6 +99,15 @@ impl Revoked for Arc<Snapshots> {
     }
 }
 
+/// The series of people's sign-ins and consents.
+#[derive(Clone, Debug)]
+pub(crate) struct PeopleSeries {
+    /// `gatepost_authorizations_total`.
+    pub authorizations: IntCounterVec,
+    /// `gatepost_sign_ins_total`.
+    pub sign_ins: IntCounterVec,
+}
+
 /// The parts that an issuer is made of.
 pub(crate) struct Parts {
     /// The database on which intents run.
@@ -110,8 +122,12 @@ pub(crate) struct Parts {
     pub revoked: Box<dyn Revoked>,
     /// The configuration.
     pub settings: Settings,
+    /// The thread that hashes passwords.
+    pub passwords: Arc<Passwords>,
     /// `gatepost_tokens_issued_total`.
     pub issued: IntCounterVec,
+    /// `gatepost_authorizations_total` and `gatepost_sign_ins_total`.
+    pub people: PeopleSeries,
     /// The process clock.
     pub clock: Clock,
     /// The runtime of the endpoints.
@@ -129,7 +145,11 @@ pub(crate) struct Issuer {
     revoked: Box<dyn Revoked>,
     settings: ArcSwap<Settings>,
     failures: Failures,
+    /// Of user codes.
+    guesses: Failures,
+    passwords: Arc<Passwords>,
     issued: IntCounterVec,
+    people: PeopleSeries,
     clock: Clock,
     runtime: Handle,
 }
@@ -193,7 +213,10 @@ impl Issuer {
             revoked: parts.revoked,
             settings: ArcSwap::from_pointee(parts.settings),
             failures: Failures::new(parts.seed),
+            guesses: Failures::of_guesses(parts.seed),
+            passwords: parts.passwords,
             issued: parts.issued,
+            people: parts.people,
             clock: parts.clock,
             runtime: parts.runtime,
         }
@@ -241,7 +264,7 @@ impl Issuer {
             Endpoint::Jwks => Ok(self.jwks()),
             Endpoint::DeviceCode => self.device_code(request, caller).await,
             Endpoint::Authorize | Endpoint::Device | Endpoint::Account => {
-                Err(OAuthError::invalid_request("this endpoint is not in this release").into())
+                return self.page(endpoint, request, caller).await;
             }
         };
         answered.unwrap_or_else(|failed| error_answer(&failed.error, failed.not_stored))

@@ -15,7 +15,8 @@ use crate::config::snapshot::{Snapshot, Snapshots};
 use crate::issue::intent::signing_keys::KeyChange;
 use crate::serve::issuer::declared::declare;
 use crate::serve::issuer::open::{OpenStore, Opening, StartError};
-use crate::serve::issuer::{Addresses, Issuer, Parts, Settings};
+use crate::serve::issuer::passwords::Passwords;
+use crate::serve::issuer::{Addresses, Issuer, Parts, PeopleSeries, Settings};
 use crate::serve::published::Published;
 use crate::serve::store::AuditLimits;
 
@@ -63,6 +64,9 @@ impl RunningIssuer {
             .enable_all()
             .build()
             .map_err(|error| StartError::System(error.to_string().into()))?;
+        let passwords = Passwords::start()
+            .map(Arc::new)
+            .map_err(|error| StartError::System(error.to_string().into()))?;
         let audit = Arc::clone(&opening.watch.audit);
         set_audit(&audit, configured);
         let mut generations = published.generations();
@@ -83,7 +87,12 @@ impl RunningIssuer {
             vault: Arc::clone(&open.vault),
             revoked: Box::new(Arc::clone(&published.snapshots)),
             settings: settings(startup, configured),
+            passwords: Arc::clone(&passwords),
             issued: published.observers.metrics.tokens_issued(),
+            people: PeopleSeries {
+                authorizations: published.observers.metrics.authorizations(),
+                sign_ins: published.observers.metrics.sign_ins(),
+            },
             clock: opening.clock,
             runtime: runtime.handle().clone(),
             seed,
@@ -169,6 +178,6 @@ fn set_audit(limits: &AuditLimits, settings: &IssuerSettings) {
 /// A configuration as the endpoints read it.
 fn settings(startup: &IssuerStartup, configured: &Arc<IssuerSettings>) -> Settings {
     let prefix = startup.prefixes.first().map_or("", |prefix| prefix);
-    let addresses = Addresses { url: &startup.url, prefix };
+    let addresses = Addresses { url: &startup.url, prefix, account: &startup.account };
     Settings::new(addresses, Arc::clone(configured))
 }

@@ -14,7 +14,7 @@ use crate::issue::intent::client::Rules;
 use crate::issue::metadata::{Endpoints, Metadata, origin_of};
 
 /// The endpoints of this release.
-const ENDPOINTS: Endpoints = Endpoints { authorize: false, device: true };
+const ENDPOINTS: Endpoints = Endpoints { authorize: true, device: true };
 
 /// The addresses of the issuer, which need a restart.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct Addresses<'a> {
     pub url: &'a str,
     /// `issuer.prefixes`; the first is the published one.
     pub prefix: &'a str,
+    /// `issuer.account`.
+    pub account: &'a str,
 }
 
 /// One configuration.
@@ -32,6 +34,8 @@ pub(crate) struct Settings {
     pub(super) url: Box<str>,
     /// The published one of `issuer.prefixes`.
     pub(super) prefix: Box<str>,
+    /// `issuer.account`.
+    pub(super) account: Box<str>,
     /// `aud` of access tokens.
     pub(super) audience: Box<str>,
     /// Lifetimes and scopes.
@@ -50,15 +54,15 @@ impl Settings {
     /// Compiles a configuration.
     #[must_use]
     pub(crate) fn new(addresses: Addresses<'_>, configured: Arc<Configured>) -> Self {
-        let Addresses { url, prefix } = addresses;
+        let Addresses { url, prefix, account } = addresses;
         let (rules, endpoints) = (configured.rules.clone(), ENDPOINTS);
         let scopes = &rules.scopes.known;
         let metadata = Metadata { issuer: url, prefix, scopes, endpoints }.to_json().into();
         let verification = Arc::new(access_token::verification(url, &configured.audience));
-        let (url, prefix) = (url.into(), prefix.into());
+        let (url, prefix, account) = (url.into(), prefix.into(), account.into());
         let audience = (*configured.audience).into();
         let origins = configured.cors.clone().into_boxed_slice();
-        Self { url, prefix, audience, rules, origins, verification, metadata, configured }
+        Self { url, prefix, account, audience, rules, origins, verification, metadata, configured }
     }
 
     /// Scheme, host and port of the pages.

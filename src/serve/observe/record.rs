@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::base::clock::UnixMillis;
 use crate::decide::gate::Evidence;
 use crate::decide::rejection::{Fault, Reason, Rejection};
+use crate::issue::credential::SESSION_CHARS;
 use crate::issue::error::ErrorCode;
 
 /// The reason why an admitted transfer ended before it was complete.
@@ -167,9 +168,35 @@ pub(crate) struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// The path up to a query, should one have been left on it: queries hold secrets.
+    /// The path up to a query, should one have been left on it: queries hold secrets, and so
+    /// does the last segment of a reset link.
     #[must_use]
     pub(crate) fn path_without_query(&self) -> &str {
-        self.path.split(['?', '#']).next().unwrap_or("")
+        without_reset(self.path.split(['?', '#']).next().unwrap_or(""))
+    }
+}
+
+/// A path without the secret of a reset link, on whatever host and below whatever folder it was sent.
+fn without_reset(path: &str) -> &str {
+    let folder = "/reset/";
+    let at = path.rfind(folder).map(|at| at + folder.len());
+    at.filter(|at| path.len() - at >= SESSION_CHARS).map_or(path, |at| &path[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r902_the_last_segment_of_a_reset_link_is_not_written() {
+        let secret = "a".repeat(SESSION_CHARS);
+        let shown = |path: &str| without_reset(path).to_owned();
+        for end in ["", "/", "x", "%2f"] {
+            let path = format!("/auth/account/reset/{secret}{end}");
+            assert_eq!(shown(&path), "/auth/account/reset/", "{path}");
+        }
+        for other in ["/reset/short", "/reset", "/auth/account/tokens", "/resets/"] {
+            assert_eq!(shown(other), other);
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod client;
 mod credentials;
 mod key_server;
+mod person;
 mod process;
 mod sidecar;
 mod tls;
@@ -19,6 +20,7 @@ pub use credentials::{
     signer, signing_input,
 };
 pub use key_server::{KeyServer, TlsKeyServer};
+pub use person::{Browser, encode, hidden};
 pub use process::{HeldPort, Process};
 pub use sidecar::{Run, Sandbox, Sidecar};
 pub use tls::TlsClient;

@@ -23,6 +23,7 @@ use crate::config::model::issuer::{IssuerSettings, IssuerStartup, Trust};
 use crate::decide::policy::RouteTable;
 use crate::decide::request::cors::Cors;
 use crate::issue::intent::client::Rules;
+use crate::issue::metadata::origin_of;
 
 /// The name of the issuer in `access.issuers`, metrics and commands.
 pub(super) const OWN_NAME: &str = "gatepost";
@@ -131,6 +132,9 @@ pub(in crate::config) fn settings(
     let audience = section.read(&AUDIENCE).map(Arc::from).or_else(|| url.clone());
     let hosts = address::hosts(&section, url.as_deref());
     let pages = address::pages(&section);
+    let origin = pages.as_deref().or(url.as_deref().map(origin_of)).unwrap_or_default();
+    let account = address::paths(&section).map(|(_, account)| account).unwrap_or_default();
+    let account_url = format!("{origin}{account}");
     let scopes = scopes::scopes(&section);
     let rules = Rules {
         lifetimes: tokens::lifetimes(&section)?,
@@ -139,6 +143,7 @@ pub(in crate::config) fn settings(
     let compat = section.read(&COMPAT)?;
     let settings = IssuerSettings {
         hosts,
+        account_url: account_url.into(),
         pages,
         audience: audience.unwrap_or_default(),
         scopes: scopes.into_iter().map(|scope| scope.description).collect(),

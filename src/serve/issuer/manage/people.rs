@@ -4,13 +4,16 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::issue::credential::IdKind;
+use crate::base::secret::Secret;
+use crate::issue::credential::{IdKind, SESSION_CHARS, random_text};
+use crate::issue::intent::passwords::{CreateReset, RESET_LIFETIME, SetPassword};
 use crate::issue::intent::people::{
     AddPerson, Applications, DeletePerson, DisablePerson, EnablePerson, SetRoles,
 };
 use crate::issue::intent::{Query, Refusal, Thing};
+use crate::issue::password::{self, PasswordError, SALT_BYTES, check_new};
 use crate::issue::person::{check_email, check_login, check_name, check_roles};
-use crate::issue::rows::{Column, Id, Person, Row, Words};
+use crate::issue::rows::{Column, Id, PasswordHash, Person, Row, SecretDigest, Words};
 use crate::serve::issuer::manage::list::Asked;
 use crate::serve::issuer::manage::reply::{Answer, Refused, created, ok, read, wrong_method};
 use crate::serve::issuer::manage::{Call, Manager, fill, not_found};
@@ -24,6 +27,13 @@ struct NewPerson {
     email: Option<Box<str>>,
     #[serde(default)]
     roles: Vec<Box<str>>,
+    password: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Password {
+    password: String,
 }
 
 #[derive(Deserialize)]
@@ -58,13 +68,42 @@ impl Manager {
         new.name.as_deref().map_or(Ok(()), check_name).map_err(mistake)?;
         new.email.as_deref().map_or(Ok(()), check_email).map_err(mistake)?;
         let id = IdKind::Person.generate(&mut fill)?;
-        let NewPerson { login, name, email, .. } = new;
-        created(show(&self.run(AddPerson { id, login, name, email, roles }).await?))
+        let NewPerson { login, name, email, password, .. } = new;
+        let hash = match password {
+            Some(password) => Some(hash(Secret::new(password), login.clone()).await?),
+            None => None,
+        };
+        let person = self.run(AddPerson { id, login, name, email, roles }).await?;
+        if let Some(hash) = hash {
+            self.run(SetPassword { person: person.id.0.clone(), hash }).await?;
+        }
+        created(show(&person))
+    }
+
+    async fn set_password(&self, who: &str, password: String) -> Result<Person, Refused> {
+        let person = self.person(who).await?;
+        let login = person.login.unwrap_or_default();
+        let hash = hash(Secret::new(password), login).await?;
+        self.run(SetPassword { person: person.id.0, hash }).await
+    }
+
+    /// A link that sets a password once: built from the configuration, never from a request.
+    async fn reset(&self, who: &str) -> Answer {
+        let token = random_text(SESSION_CHARS, &mut fill)?;
+        let digest = SecretDigest::of_secret(token.expose());
+        let person = self.run(CreateReset { person: who.into(), token: digest }).await?;
+        let link = format!("{}/reset/{}", self.settings.account_url, token.expose());
+        let mut shown = show(&person);
+        shown["link"] = json!(link);
+        shown["expires_in"] = json!(RESET_LIFETIME);
+        created(shown)
     }
 
     async fn turn_person(&self, who: &str, turn: &str, body: &[u8]) -> Answer {
         let person = who.into();
         let changed = match turn {
+            "password" => self.set_password(who, read::<Password>(body)?.password).await,
+            "reset" => return self.reset(who).await,
             "disable" => self.run(DisablePerson { person }).await,
             "enable" => self.run(EnablePerson { person }).await,
             "roles" => {
@@ -104,6 +143,18 @@ impl Manager {
 
 fn mistake(error: crate::issue::person::PersonError) -> Refused {
     Refused::mistake(error.to_string())
+}
+
+/// The hash of a new password, off the threads that serve.
+async fn hash(password: Secret<String>, login: Box<str>) -> Result<PasswordHash, Refused> {
+    check_new(password.expose(), &login).map_err(|error| Refused::mistake(error.to_string()))?;
+    let hashed = tokio::task::spawn_blocking(move || {
+        let mut salt = [0; SALT_BYTES];
+        fill(&mut salt).map_err(|_| PasswordError::Fault)?;
+        password::hash(password.expose(), &salt)
+    });
+    let hashed = hashed.await.map_err(|error| Refused::fault(error.to_string()))?;
+    hashed.map_err(|error| Refused::fault(error.to_string()))
 }
 
 fn words(roles: &[Box<str>]) -> Result<Words, Refused> {

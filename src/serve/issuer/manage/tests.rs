@@ -118,6 +118,7 @@ fn settings() -> IssuerSettings {
     IssuerSettings {
         hosts: Vec::new(),
         pages: None,
+        account_url: "https://api.example.com/auth/account".into(),
         audience: "https://api.example.com".into(),
         rules: Rules {
             lifetimes,

@@ -70,8 +70,8 @@ fn r1114_metadata_names_what_exists_and_keys_are_public() {
     assert_eq!(document["issuer"], "https://api.example.com");
     assert_eq!(document["token_endpoint"], "https://api.example.com/oauth/token");
     let device = "urn:ietf:params:oauth:grant-type:device_code";
-    let grants = serde_json::json!(["client_credentials", "refresh_token", device]);
-    assert_eq!(document["grant_types_supported"], grants);
+    let grants = ["authorization_code", "client_credentials", "refresh_token", device];
+    assert_eq!(document["grant_types_supported"], serde_json::json!(grants));
     let endpoint = "https://api.example.com/oauth/device/code";
     assert_eq!(document["device_authorization_endpoint"], endpoint);
     assert_eq!(metadata.header("cache-control"), Some("public, max-age=300"));

@@ -34,9 +34,12 @@ use crate::issue::rows::{
 use crate::issue::safe_store::{Pepper, Peppers};
 use crate::issue::signing_key::life::Rotation;
 use crate::issue::signing_key::{SigningKey, jwks};
+use crate::serve::issuer::passwords::Passwords;
 use crate::serve::issuer::token_keys::Published;
 use crate::serve::issuer::vault::Vault;
-use crate::serve::issuer::{Addresses, Caller, Issuer, Parts, Revoked, Settings, TokenKeys};
+use crate::serve::issuer::{
+    Addresses, Caller, Issuer, Parts, PeopleSeries, Revoked, Settings, TokenKeys,
+};
 use crate::serve::store::follow::LiveFollower;
 use crate::serve::store::sqlite::{Role, open};
 use crate::serve::store::{self, Store};
@@ -168,8 +171,7 @@ impl Rig {
         let follower = Box::new(LiveFollower::new(Arc::clone(&live)));
         let store =
             open(folder.path(), Role::Run, Box::new(move || clock.now()), follower).unwrap();
-        let issued =
-            IntCounterVec::new(Opts::new("issued", "Tokens."), &["grant", "result"]).unwrap();
+        let issued = counters("issued", &["grant", "result"]);
         let key = Arc::new(SigningKey::generate(Algorithm::Es256).unwrap());
         let pepper = Pepper::new("p1", &(0..32).collect::<Vec<_>>()).unwrap();
         let peppers = Peppers::new([pepper], "p1").unwrap();
@@ -182,6 +184,11 @@ impl Rig {
             revoked: Box::new(Nothing),
             settings: settings("admin read write"),
             issued: issued.clone(),
+            passwords: Arc::new(Passwords::start().unwrap()),
+            people: PeopleSeries {
+                authorizations: counters("authorizations", &["result"]),
+                sign_ins: counters("sign_ins", &["method", "result"]),
+            },
             clock,
             runtime: runtime.handle().clone(),
             seed: [1, 2],
@@ -318,6 +325,10 @@ impl Rig {
     }
 }
 
+fn counters(name: &str, labels: &[&str]) -> IntCounterVec {
+    IntCounterVec::new(Opts::new(name, "Counts."), labels).unwrap()
+}
+
 fn secret(text: &str) -> ClientSecret {
     let secret = NewSecret {
         id: Id::from(&*format!("sec_{text}")),
@@ -368,7 +379,7 @@ fn settings(scopes: &str) -> Settings {
         grace: 60,
     };
     let rules = Rules { lifetimes, scopes: Arc::new(Scopes { known, roles, ..Scopes::default() }) };
-    let addresses = Addresses { url: URL, prefix: "/oauth" };
+    let addresses = Addresses { url: URL, prefix: "/oauth", account: "/auth/account" };
     Settings::new(addresses, Arc::new(configured(rules)))
 }
 
@@ -377,6 +388,7 @@ fn configured(rules: Rules) -> IssuerSettings {
     IssuerSettings {
         hosts: Vec::new(),
         pages: None,
+        account_url: "https://api.example.com/auth/account".into(),
         audience: URL.into(),
         rules,
         scopes: Vec::new(),

@@ -310,6 +310,8 @@ const STORE_BUCKETS_S: &[f64] =
 #[derive(Debug)]
 pub(super) struct IssuerFamilies {
     pub tokens_issued: IntCounterVec,
+    pub authorizations: IntCounterVec,
+    pub sign_ins: IntCounterVec,
     pub credentials: IntGaugeVec,
     pub signing_keys: IntGaugeVec,
     /// Without labels: absent while there is no store.
@@ -328,6 +330,16 @@ impl IssuerFamilies {
                 "gatepost_tokens_issued_total",
                 "Token requests by grant and result: ok, or the error code of the answer.",
                 &["grant", "result"],
+            ),
+            authorizations: declare.counters(
+                "gatepost_authorizations_total",
+                "Authorization requests by result: ok, page for a request that a person is asked about, or the error code.",
+                &["result"],
+            ),
+            sign_ins: declare.counters(
+                "gatepost_sign_ins_total",
+                "Attempts of people to sign in by method and result: ok, or the error code.",
+                &["method", "result"],
             ),
             credentials: declare.gauges(
                 "gatepost_credentials",

@@ -32,6 +32,18 @@ impl Metrics {
         families.tokens_issued.clone()
     }
 
+    /// `gatepost_authorizations_total`.
+    pub(crate) fn authorizations(&self) -> IntCounterVec {
+        let families = &self.families.issuer;
+        families.authorizations.clone()
+    }
+
+    /// `gatepost_sign_ins_total`.
+    pub(crate) fn sign_ins(&self) -> IntCounterVec {
+        let families = &self.families.issuer;
+        families.sign_ins.clone()
+    }
+
     /// Takes over what the issuer has at a scrape.
     pub(crate) fn issuer_has(&self, live: &Live, keys: &[KeyStage]) {
         let families = &self.families.issuer;

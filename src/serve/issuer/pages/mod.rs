@@ -1,0 +1,160 @@
+//! The pages for people: sign-in, consent, device, account.
+//!
+//! Owns which page a path has, and what every page does first: the host, the browser, the session.
+//! The decisions themselves are intents. Never decides anything on a GET.
+
+mod answer;
+mod assets;
+mod authorize;
+mod authorized;
+mod browser;
+mod credential_form;
+mod credential_view;
+mod credentials;
+mod device;
+mod frame;
+mod help;
+mod profile;
+mod reset;
+mod sessions;
+mod sign_in;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, header};
+
+use crate::decide::policy::Endpoint;
+use crate::issue::intent::{Intent, Query};
+use crate::issue::rows::{Column, CredentialKind, Id, Row};
+use crate::serve::issuer::pages::answer::{Shown, Trouble, see_other, trouble};
+use crate::serve::issuer::pages::browser::Browser;
+use crate::serve::issuer::pages::frame::Frame;
+use crate::serve::issuer::{Caller, Issuer};
+use crate::serve::store::Failure;
+
+impl Issuer {
+    /// Answers a request for a page.
+    pub(super) async fn page(
+        &self,
+        endpoint: Endpoint,
+        request: &Request<Bytes>,
+        caller: &Caller,
+    ) -> Response<Bytes> {
+        let settings = self.settings.load_full();
+        let browser = match self.browser(request, caller).await {
+            Ok(browser) => browser,
+            Err(error) => return trouble(&settings, &Frame::default(), &error),
+        };
+        let shown = match elsewhere(&browser) {
+            Some(target) => see_other(&settings, &target),
+            None => self.show(endpoint, &browser).await,
+        };
+        let response = shown.unwrap_or_else(|error| trouble(&settings, &browser.frame(), &error));
+        browser.finish(response)
+    }
+
+    async fn show(&self, endpoint: Endpoint, browser: &Browser<'_>) -> Shown {
+        match endpoint {
+            Endpoint::Authorize => self.authorize(browser).await,
+            Endpoint::Device => self.device(browser).await,
+            _ => self.account(browser).await,
+        }
+    }
+
+    async fn account(&self, browser: &Browser<'_>) -> Shown {
+        let path = browser.request.uri().path();
+        let path = path.strip_prefix(&*browser.settings.account).unwrap_or_default();
+        let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        let is_post = browser.request.method() == Method::POST;
+        match (&*segments, is_post) {
+            (["style.css"], false) => Ok(assets::style(&browser.settings)),
+            (["script.js"], false) => Ok(assets::script(&browser.settings)),
+            (["sign-in"], false) => self.sign_in_first(browser, &browser.at("/")),
+            (["sign-in"], true) => self.sign_in(browser).await,
+            (["sign-out"], true) => self.sign_out(browser).await,
+            (["consent"], true) => self.consent(browser).await,
+            (["device"], true) => self.device(browser).await,
+            (["device", "decide"], true) => self.decide_device(browser).await,
+            (["reset", token], is_post) => self.reset(browser, token, is_post).await,
+            (["sign-out" | "consent" | "device"] | ["device", "decide"], false) => {
+                Err(Trouble::not_found())
+            }
+            (_, false) if browser.person().is_none() => {
+                let target = browser.request.uri().path_and_query().map(PathAndQuery::as_str);
+                self.sign_in_first(browser, target.unwrap_or_default())
+            }
+            _ => self.own(browser, &segments, is_post).await,
+        }
+    }
+
+    /// The pages of a person who is signed in.
+    async fn own(&self, browser: &Browser<'_>, segments: &[&str], is_post: bool) -> Shown {
+        let signed_in = browser.require()?;
+        match segments {
+            [] => see_other(&browser.settings, &self.first_page(browser)),
+            ["tokens", rest @ ..] => {
+                self.credentials(browser, signed_in, (CredentialKind::Pat, rest), is_post).await
+            }
+            ["keys", rest @ ..] => {
+                self.credentials(browser, signed_in, (CredentialKind::Key, rest), is_post).await
+            }
+            ["authorized", rest @ ..] => self.authorized(browser, signed_in, rest, is_post).await,
+            ["sessions"] => self.sessions(browser, signed_in, is_post).await,
+            ["profile"] => self.profile(browser, signed_in, is_post).await,
+            ["help"] if !is_post => self.help(browser),
+            _ => Err(Trouble::not_found()),
+        }
+    }
+
+    fn first_page(&self, browser: &Browser<'_>) -> String {
+        let has_tokens = browser.settings.configured.personal_access_tokens.is_some();
+        browser.at(if has_tokens { "/tokens" } else { "/authorized" })
+    }
+
+    /// Rows of the store whose column has a value.
+    async fn find<R: Row>(
+        &self,
+        column: &'static str,
+        value: &impl Column,
+    ) -> Result<Vec<R>, Trouble> {
+        self.rows(Query::all::<R>(column, value)).await
+    }
+
+    /// The same, without those that have ended.
+    async fn find_live<R: Row>(
+        &self,
+        column: &'static str,
+        value: &impl Column,
+    ) -> Result<Vec<R>, Trouble> {
+        self.rows(Query { live: true, ..Query::all::<R>(column, value) }).await
+    }
+
+    async fn rows<R: Row>(&self, query: Query) -> Result<Vec<R>, Trouble> {
+        let rows = self.store.read(query).await?.into_iter();
+        Ok(rows.map(R::of).collect::<Result<_, _>>().map_err(Failure::from)?)
+    }
+
+    /// Runs an intent of a person.
+    async fn act<I: Intent>(
+        &self,
+        browser: &Browser<'_>,
+        person: &Id,
+        intent: I,
+    ) -> Result<I::Answer, Trouble> {
+        let done = self.store.run(intent, browser.acting(person)).await?;
+        done.outcome.map_err(|refusal| Trouble::from(&refusal))
+    }
+}
+
+/// The same page on the host of the pages, where they have one of their own.
+fn elsewhere(browser: &Browser<'_>) -> Option<String> {
+    let pages = browser.settings.configured.pages.as_deref()?;
+    let host = browser.request.headers().get(header::HOST)?.to_str().ok()?;
+    let is_there = pages.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host));
+    if is_there {
+        return None;
+    }
+    let uri = browser.request.uri();
+    let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    Some(format!("{pages}{target}"))
+}

@@ -1,0 +1,285 @@
+//! Sign-in of local people, and sign-out.
+//!
+//! Owns the form, and that every failure has the same answer after the same work: an unknown login,
+//! a disabled person and a wrong password. A right password is never refused because of the failures
+//! of others: it is compared before the budget is asked. The page to come back to travels sealed in
+//! the form, so that it leads to no other site. Never keeps a password.
+
+use askama::Template;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::StatusCode;
+
+use crate::base::secret::Secret;
+use crate::issue::credential::{IdKind, SESSION_CHARS, random_text};
+use crate::issue::error::ErrorCode;
+use crate::issue::intent::sessions::{EndSessions, NewSession, StartSession, Which};
+use crate::issue::password::{BYTES_MAX, dummy};
+use crate::issue::rows::{Id, Password, PasswordHash, Person, Sealed, SecretDigest};
+use crate::issue::safe_store::Context;
+use crate::serve::issuer::Issuer;
+use crate::serve::issuer::pages::answer::{
+    Forms, Shown, Trouble, html, refused, see_other, set_cookie,
+};
+use crate::serve::issuer::pages::browser::Browser;
+use crate::serve::issuer::pages::frame::Frame;
+use crate::serve::issuer::vault::{context, fill};
+
+/// The method of `gatepost_sign_ins_total`.
+const METHOD: &str = "password";
+const OK: &str = "ok";
+/// The longest path and query that a person comes back to, in bytes: what a record holds.
+const NEXT_BYTES_MAX: usize = 12 * 1024;
+/// Seconds that a browser is known after a sign-in.
+const KNOWN_AGE: u64 = 400 * 86_400;
+const KNOWN_CHARS: usize = 22;
+/// The longest login that is looked up, in bytes.
+const LOGIN_BYTES_MAX: usize = 128;
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct Page<'a> {
+    frame: &'a Frame,
+    login: &'a str,
+    next: &'a str,
+    csrf: &'a str,
+    mistake: Option<&'a str>,
+}
+
+/// What a person typed.
+struct Typed {
+    login: String,
+    password: Secret<String>,
+}
+
+impl Issuer {
+    /// The sign-in page, from which the person comes back to `next`: a path of this host.
+    pub(super) fn sign_in_first(&self, browser: &Browser<'_>, next: &str) -> Shown {
+        if browser.person().is_some() {
+            return see_other(&browser.settings, &browser.at("/"));
+        }
+        self.sign_in_form(browser, next)
+    }
+
+    /// The same for a person who may be signed in, and is asked for the password again.
+    pub(super) fn sign_in_form(&self, browser: &Browser<'_>, next: &str) -> Shown {
+        let next = self.seal_next(browser, next)?;
+        self.sign_in_page(browser, &next, "", None)
+    }
+
+    fn sign_in_page(
+        &self,
+        browser: &Browser<'_>,
+        next: &str,
+        login: &str,
+        mistake: Option<&str>,
+    ) -> Shown {
+        if !browser.settings.configured.sign_in.local {
+            let text = "Sign-in with passwords is off here (issuer.sign_in.accounts).";
+            return Err(Trouble::new(StatusCode::FORBIDDEN, ErrorCode::LoginRequired, text));
+        }
+        let (frame, csrf) = (browser.frame(), browser.token(&purpose(next)));
+        let page = Page { frame: &frame, login, next, csrf: &csrf, mistake };
+        match mistake {
+            None => html(&browser.settings, Forms::Leave, &page),
+            Some(_) => refused(&browser.settings, Forms::Leave, &page),
+        }
+    }
+
+    /// A POST of the form.
+    pub(super) async fn sign_in(&self, browser: &Browser<'_>) -> Shown {
+        let form = browser.form()?;
+        let sealed = form.value("next").unwrap_or_default();
+        browser.check(&form, &purpose(sealed))?;
+        let next = self.open_next(browser, sealed)?;
+        let (login, password) = (form.value("login"), form.value("password"));
+        let (Some(login), Some(password)) = (login, password) else {
+            let text = "Enter your login and your password.";
+            let login = login.unwrap_or_default();
+            return self.sign_in_page(browser, sealed, login, Some(text));
+        };
+        let typed = Typed { login: login.to_owned(), password: Secret::new(password.to_owned()) };
+        match self.proved(browser, &typed).await? {
+            Some((person, hash)) => self.start_session(browser, person, hash, &next).await,
+            None => self.failed_sign_in(browser, sealed, &typed).await,
+        }
+    }
+
+    /// The person whose password it is. As much work for a login that is unknown.
+    async fn proved(
+        &self,
+        browser: &Browser<'_>,
+        typed: &Typed,
+    ) -> Result<Option<(Person, PasswordHash)>, Trouble> {
+        let person = self.by_login(&typed.login).await?;
+        let is_active = |person: &Person| person.disabled.is_none();
+        let hash = match &person {
+            Some(person) => self.password_of(&person.id).await?,
+            None => None,
+        };
+        let compared = hash.clone().unwrap_or_else(dummy);
+        let is_right = self.is_password(browser, &typed.password, compared).await;
+        let is_right = is_right.inspect_err(|error| self.count_sign_in(error.code.as_str()))?;
+        Ok(person.filter(is_active).zip(hash).filter(|_| is_right))
+    }
+
+    /// Compares a password on the thread for them.
+    pub(super) async fn is_password(
+        &self,
+        browser: &Browser<'_>,
+        password: &Secret<String>,
+        hash: PasswordHash,
+    ) -> Result<bool, Trouble> {
+        if password.expose().len() > BYTES_MAX {
+            return Ok(false);
+        }
+        let verified = self.passwords.verify(password.clone(), hash, browser.caller.address);
+        verified.await.map_err(|_| Trouble::unavailable())
+    }
+
+    /// The hash of a person's password, if they have one.
+    pub(super) async fn password_of(&self, person: &Id) -> Result<Option<PasswordHash>, Trouble> {
+        let row = self.find::<Password>("person", person).await?.pop();
+        Ok(row.map(|row| row.hash).filter(|hash| !hash.0.is_empty()))
+    }
+
+    async fn by_login(&self, login: &str) -> Result<Option<Person>, Trouble> {
+        if login.len() > LOGIN_BYTES_MAX {
+            return Ok(None);
+        }
+        Ok(self.find_live::<Person>("login", &Box::<str>::from(login)).await?.pop())
+    }
+
+    /// A session with a new id, whatever the browser had before.
+    async fn start_session(
+        &self,
+        browser: &Browser<'_>,
+        person: Person,
+        password: PasswordHash,
+        next: &str,
+    ) -> Shown {
+        let new = random_text(SESSION_CHARS, &mut fill).map_err(|error| Trouble::fault(&error))?;
+        let session = NewSession {
+            digest: SecretDigest::of_secret(new.expose()),
+            id: IdKind::Session.generate(&mut fill).map_err(|error| Trouble::fault(&error))?,
+            agent: browser.agent(),
+            address: browser.caller.address.map(|address| address.to_string().into()),
+        };
+        let intent = StartSession {
+            person: person.id.clone(),
+            password,
+            session,
+            replaces: browser.id_digest(),
+            lifetime: browser.settings.configured.sign_in.session_lifetime.as_secs(),
+        };
+        let done = self.store.run(intent, browser.acting(&person.id)).await?;
+        done.outcome.map_err(|refusal| Trouble::from(&refusal))?;
+        self.count_sign_in(OK);
+        let settings = &browser.settings;
+        let mut response = see_other(settings, next)?;
+        set_cookie(&mut response, settings, (settings.session_cookie(), &new), None);
+        let known = self.known_browser(&person.id)?;
+        let cookie = (settings.known_cookie(), &known);
+        set_cookie(&mut response, settings, cookie, Some(KNOWN_AGE));
+        Ok(response)
+    }
+
+    /// The same form, or 429 once the budget of this place is exhausted.
+    async fn failed_sign_in(&self, browser: &Browser<'_>, next: &str, typed: &Typed) -> Shown {
+        let account = format!("person:{}", typed.login);
+        let now = self.clock.now().monotonic;
+        let charged = match self.known(browser, &typed.login).await? {
+            Some(place) => self.failures.charge_at(&account, &place, now),
+            None => self.failures.charge(&account, browser.caller.address, now),
+        };
+        match charged {
+            Ok(()) => {
+                self.count_sign_in(ErrorCode::AccessDenied.as_str());
+                let text = "The login or the password is wrong.";
+                let mut response = self.sign_in_page(browser, next, &typed.login, Some(text))?;
+                response.extensions_mut().insert(ErrorCode::AccessDenied);
+                Ok(response)
+            }
+            Err(wait) => {
+                self.count_sign_in(ErrorCode::RateLimited.as_str());
+                let text = "Too many failed attempts to sign in. Wait, or ask for a reset link.";
+                let (status, code) = (StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited);
+                let retry_after = Some(wait.as_secs() + 1);
+                Err(Trouble { retry_after, ..Trouble::new(status, code, text) })
+            }
+        }
+    }
+
+    /// Signs out: the session ends, and the cookie is emptied.
+    pub(super) async fn sign_out(&self, browser: &Browser<'_>) -> Shown {
+        let form = browser.form()?;
+        browser.check(&form, "sign-out")?;
+        let settings = &browser.settings;
+        if let Some(signed_in) = browser.person() {
+            let person = signed_in.person.id.clone();
+            let which = Which::One(signed_in.session.id.clone());
+            self.act(browser, &person, EndSessions { person: person.clone(), which }).await?;
+        }
+        let mut response = see_other(settings, &browser.at("/sign-in"))?;
+        let none = Secret::new(String::new());
+        set_cookie(&mut response, settings, (settings.session_cookie(), &none), Some(0));
+        Ok(response)
+    }
+
+    /// A text that only a browser has in which this person signed in.
+    fn known_browser(&self, person: &Id) -> Result<Secret<String>, Trouble> {
+        let random = random_text(KNOWN_CHARS, &mut fill).map_err(|error| Trouble::fault(&error))?;
+        let proof = URL_SAFE_NO_PAD.encode(self.known_proof(random.expose(), person).0);
+        Ok(Secret::new(format!("{}.{proof}", random.expose())))
+    }
+
+    fn known_proof(&self, random: &str, person: &Id) -> SecretDigest {
+        self.vault.keyed_digest(&format!("known\n{random}\n{person}"))
+    }
+
+    /// The place that failures of a browser count at in which the person of this login signed in
+    /// before: others cannot exhaust its budget.
+    async fn known(&self, browser: &Browser<'_>, login: &str) -> Result<Option<Vec<u8>>, Trouble> {
+        let cookie = browser.cookie(browser.settings.known_cookie());
+        let Some((random, proof)) = cookie.and_then(|text| text.split_once('.')) else {
+            return Ok(None);
+        };
+        let Some(person) = self.by_login(login).await? else { return Ok(None) };
+        let proof = URL_SAFE_NO_PAD.decode(proof).ok().and_then(|bytes| bytes.try_into().ok());
+        let is_right = random.len() == KNOWN_CHARS
+            && proof.map(SecretDigest) == Some(self.known_proof(random, &person.id));
+        Ok(is_right.then(|| format!("browser:{random}").into_bytes()))
+    }
+
+    fn seal_next(&self, browser: &Browser<'_>, next: &str) -> Result<String, Trouble> {
+        if next.len() > NEXT_BYTES_MAX {
+            return Err(Trouble::stale("The address of the request is too long."));
+        }
+        let sealed = self.vault.seal_own(&next_place(browser)?, next.as_bytes());
+        sealed.map(|sealed| sealed.0.into()).map_err(|error| Trouble::fault(&error))
+    }
+
+    fn open_next(&self, browser: &Browser<'_>, sealed: &str) -> Result<String, Trouble> {
+        let opened = self.vault.open_own(&next_place(browser)?, &Sealed(sealed.into()));
+        let text = opened.ok().and_then(|text| String::from_utf8(text.expose().clone()).ok());
+        text.ok_or_else(|| {
+            Trouble::stale("This sign-in form is too old. Open the page again.")
+                .with_link("Sign in", browser.at("/sign-in"))
+        })
+    }
+
+    fn count_sign_in(&self, result: &str) {
+        self.people.sign_ins.with_label_values(&[METHOD, result]).inc();
+    }
+}
+
+/// The purpose of the form: it is good for one page to come back to.
+fn purpose(next: &str) -> String {
+    format!("sign-in\n{next}")
+}
+
+/// Good in the browser that the form was sent to.
+fn next_place(browser: &Browser<'_>) -> Result<Context, Trouble> {
+    let row = URL_SAFE_NO_PAD.encode(browser.id_digest().0);
+    context("pages", "next", &row).map_err(|error| Trouble::fault(&error))
+}

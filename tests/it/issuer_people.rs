@@ -636,3 +636,129 @@ fn contract_account_keys_are_disabled_enabled_rotated_and_deleted() {
         assert!(!sidecar.stderr().contains(secret.as_str()));
     }
 }
+
+/// A developer, who is signed in.
+fn developer(sidecar: &Sidecar) -> Browser<'_> {
+    let roles = ["user", "roles", "ada", "--role", "developer", "--config", "gatepost.yaml"];
+    assert_eq!(sidecar.sandbox.run(&roles).exit, 0);
+    let mut ada = Browser::new(sidecar);
+    ada.sign_in("/auth/account/applications", "ada", PASSWORD);
+    ada
+}
+
+const REGISTER: &str = "/auth/account/applications/new";
+const MINE: &str = "https://mine.example.com/cb";
+const ENTERED: [(&str, &str); 5] = [
+    ("name", "Mine"),
+    ("type", "confidential"),
+    ("profile", "compat"),
+    ("redirect_uris", MINE),
+    ("scope-0", "on"),
+];
+
+/// The client id that a page shows.
+#[track_caller]
+fn client_id(page: &Response) -> String {
+    let text = page.text();
+    let (_, rest) =
+        text.split_once("id=\"client_id\" value=\"").unwrap_or_else(|| panic!("{text}"));
+    rest.split('"').next().unwrap().to_owned()
+}
+
+/// The token request after consent to an application of a developer.
+#[track_caller]
+fn consented(ada: &mut Browser<'_>, id: &str, client_secret: &str) -> String {
+    let uri = encode(MINE);
+    let path = format!("/oauth/authorize?client_id={id}&response_type=code&redirect_uri={uri}");
+    let consent = ada.get(&path);
+    assert!(consent.text().contains("has not been reviewed"), "{}", consent.text());
+    let answer = ada.submit(&consent, CONSENT, &[("decision", "allow")]);
+    // Errors of an application that no operator approved are on a page.
+    let error = ada.get(&format!("{path}&scope=nope"));
+    assert_eq!((error.status, error.field("location")), (400, None));
+    assert!(error.text().contains("Back to the application"), "{}", error.text());
+    let code = parameter(&answer, "code");
+    format!(
+        "grant_type=authorization_code&code={code}&redirect_uri={uri}&client_id={id}&client_secret={client_secret}"
+    )
+}
+
+#[test]
+fn contract_developer_registers_an_application_and_its_code_flow_works() {
+    let upstream = Recorder::start();
+    let sidecar = start(&upstream);
+    let mut ada = Browser::new(&sidecar);
+    let list = ada.sign_in("/auth/account/applications", "ada", PASSWORD);
+    assert!(list.text().contains("needs the role"), "{}", list.text());
+    assert_eq!(ada.get(REGISTER).status, 404);
+    let mut ada = developer(&sidecar);
+    let page = ada.get(REGISTER);
+    check_page(&page, false);
+    // Values are kept, and each mistake is beside its field.
+    let wrong = [("name", "Mine"), ("type", "public"), ("profile", "compat"), ("scope-0", "on")];
+    let answer = ada.submit(&page, REGISTER, &wrong);
+    assert_eq!(answer.status, 422);
+    for said in ["rofile compat is for confidential", "needs a redirect URI", "value=\"Mine\""] {
+        assert!(answer.text().contains(said), "{said}: {}", answer.text());
+    }
+    assert_eq!(ada.submit(&page, REGISTER, &[("name", "Mine")]).status, 422);
+    let made = ada.submit(&answer, REGISTER, &ENTERED);
+    assert_eq!(made.status, 200, "{}", made.text());
+    let (id, client_secret) = (client_id(&made), secret(&made));
+    assert!(id.starts_with("app_") && client_secret.starts_with("gp_cs_"));
+    assert_eq!(ada.submit(&answer, REGISTER, &ENTERED).status, 409, "a reload makes no second one");
+    let form = consented(&mut ada, &id, &client_secret);
+    let token = post(&sidecar, "/oauth/token", &form).json();
+    let bearer = format!("Bearer {}", token["access_token"].as_str().unwrap());
+    assert_eq!(api(&sidecar, ("Authorization", &bearer)), 200, "{token}");
+    // Another person's is not there; deleted, its tokens end.
+    let details = format!("/auth/account/applications/{id}");
+    add(&sidecar, "eve");
+    let mut eve = Browser::new(&sidecar);
+    assert_eq!(eve.sign_in(&details, "eve", PASSWORD).status, 404);
+    let delete = format!("{details}/delete");
+    let page = ada.get(&delete);
+    assert_eq!(ada.submit(&page, &delete, &[]).status, 303);
+    assert_eq!(api(&sidecar, ("Authorization", &bearer)), 401);
+    assert_eq!(ada.get(&details).status, 404);
+}
+
+#[test]
+fn contract_developer_secrets_are_shown_again_two_at_most_and_end() {
+    let upstream = Recorder::start();
+    let sidecar = start(&upstream);
+    let mut ada = developer(&sidecar);
+    let page = ada.get(REGISTER);
+    let made = ada.submit(&page, REGISTER, &ENTERED);
+    let (id, client_secret) = (client_id(&made), secret(&made));
+    let details = format!("/auth/account/applications/{id}");
+    let secrets = format!("{details}/secrets");
+    let page = ada.get(&details);
+    check_page(&page, false);
+    assert!(!page.text().contains(&client_secret));
+    let text = page.text();
+    let (_, rest) = text.split_once("name=\"secret\" id=\"").unwrap_or_else(|| panic!("{text}"));
+    let first = rest.split('"').next().unwrap();
+    let shown = ada.submit(&page, &secrets, &[("act", "show"), ("secret", first)]);
+    assert_eq!(secret(&shown), client_secret);
+    let second = secret(&ada.submit(&page, &secrets, &[("act", "add")]));
+    assert_ne!(second, client_secret);
+    assert_eq!(ada.submit(&page, &secrets, &[("act", "add")]).status, 409, "sent before");
+    let page = ada.get(&details);
+    assert_eq!(ada.submit(&page, &secrets, &[("act", "add")]).status, 422, "two are the limit");
+    let end = [("act", "end"), ("secret", first)];
+    assert_eq!(ada.submit(&page, &secrets, &end).status, 303);
+    let form = |secret: &str| {
+        format!("grant_type=refresh_token&refresh_token=x&client_id={id}&client_secret={secret}")
+    };
+    let error =
+        |secret: &str| post(&sidecar, "/oauth/token", &form(secret)).json()["error"].clone();
+    assert_eq!(
+        (error(&client_secret), error(&second)),
+        ("invalid_client".into(), "invalid_grant".into())
+    );
+    for secret in [&client_secret, &second] {
+        assert!(!sidecar.stdout().contains(secret.as_str()));
+        assert!(!sidecar.stderr().contains(secret.as_str()));
+    }
+}

@@ -86,7 +86,7 @@ impl RunningIssuer {
             keys: Arc::clone(&open.keys) as Arc<_>,
             vault: Arc::clone(&open.vault),
             revoked: Box::new(Arc::clone(&published.snapshots)),
-            settings: settings(startup, configured),
+            settings: settings(startup, configured, &snapshot),
             passwords: Arc::clone(&passwords),
             issued: published.observers.metrics.tokens_issued(),
             people: PeopleSeries {
@@ -144,7 +144,7 @@ impl RunningIssuer {
     fn reload(&self, snapshot: &Snapshot) {
         // A configuration without an issuer needs a restart: until then the one before serves.
         if let Some(new) = &snapshot.dynamic.issuer {
-            self.endpoints.reload(settings(&self.startup, new));
+            self.endpoints.reload(settings(&self.startup, new, snapshot));
             set_audit(&self.audit, new);
         }
     }
@@ -176,8 +176,12 @@ fn set_audit(limits: &AuditLimits, settings: &IssuerSettings) {
 }
 
 /// A configuration as the endpoints read it.
-fn settings(startup: &IssuerStartup, configured: &Arc<IssuerSettings>) -> Settings {
+fn settings(
+    startup: &IssuerStartup,
+    configured: &Arc<IssuerSettings>,
+    snapshot: &Snapshot,
+) -> Settings {
     let prefix = startup.prefixes.first().map_or("", |prefix| prefix);
     let addresses = Addresses { url: &startup.url, prefix, account: &startup.account };
-    Settings::new(addresses, Arc::clone(configured))
+    Settings::new(addresses, Arc::clone(configured), snapshot.gate.credentials.key_field())
 }

@@ -48,12 +48,19 @@ pub(crate) struct Settings {
     pub(super) metadata: Bytes,
     /// All that a reload may change.
     pub(super) configured: Arc<Configured>,
+    /// The beginning of a field with an API key, for examples.
+    pub(super) key_field: Option<Box<str>>,
 }
 
 impl Settings {
     /// Compiles a configuration.
     #[must_use]
-    pub(crate) fn new(addresses: Addresses<'_>, configured: Arc<Configured>) -> Self {
+    pub(crate) fn new(
+        addresses: Addresses<'_>,
+        configured: Arc<Configured>,
+        key_field: Option<String>,
+    ) -> Self {
+        let key_field = key_field.map(Into::into);
         let Addresses { url, prefix, account } = addresses;
         let (rules, endpoints) = (configured.rules.clone(), ENDPOINTS);
         let scopes = &rules.scopes.known;
@@ -62,7 +69,18 @@ impl Settings {
         let (url, prefix, account) = (url.into(), prefix.into(), account.into());
         let audience = (*configured.audience).into();
         let origins = configured.cors.clone().into_boxed_slice();
-        Self { url, prefix, account, audience, rules, origins, verification, metadata, configured }
+        Self {
+            url,
+            prefix,
+            account,
+            audience,
+            rules,
+            origins,
+            verification,
+            metadata,
+            configured,
+            key_field,
+        }
     }
 
     /// Scheme, host and port of the pages.

@@ -265,6 +265,14 @@ impl CredentialSources {
         rest
     }
 
+    /// The beginning of a field with an API key, for examples; `None` where none is read.
+    #[must_use]
+    pub fn key_field(&self) -> Option<String> {
+        let source = self.keys.first()?;
+        let scheme = source.scheme.as_deref().map(|scheme| format!("{scheme} "));
+        Some(format!("{}: {}", source.header, scheme.unwrap_or_default()))
+    }
+
     /// The header names that can hold a credential; removed once it was consumed.
     pub fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
         self.headers.iter()

@@ -15,6 +15,7 @@ use http::{Request, Response, StatusCode, header};
 
 use crate::base::clock::UnixTime;
 use crate::base::secret::Secret;
+use crate::config::model::issuer::Registration;
 use crate::decide::request::own_cookie;
 use crate::issue::credential::{SESSION_CHARS, random_text};
 use crate::issue::error::ErrorCode;
@@ -128,6 +129,7 @@ impl Browser<'_> {
             sign_out: self.token("sign-out"),
             has_tokens: configured.personal_access_tokens.is_some(),
             has_keys: configured.api_keys.is_some(),
+            has_applications: configured.registration != Registration::Off,
         }
     }
 

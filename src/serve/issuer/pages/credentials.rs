@@ -44,7 +44,10 @@ impl Issuer {
         let words = Words::of(kind);
         let header = match kind {
             CredentialKind::Pat => words.header.to_owned(),
-            CredentialKind::Key => format!("{}: ", self.key_header()),
+            CredentialKind::Key => {
+                let field = browser.settings.key_field.as_deref();
+                field.unwrap_or("X-API-Key: ").to_owned()
+            }
         };
         let desk = Desk { browser, signed_in, kind, words, lifetimes, header };
         match (path, is_post) {
@@ -55,11 +58,6 @@ impl Issuer {
             ([id, act], true) => self.turn_credential(&desk, id, act).await,
             _ => Err(Trouble::not_found()),
         }
-    }
-
-    /// The header that API keys are sent in, for examples.
-    fn key_header(&self) -> String {
-        "X-API-Key".to_owned()
     }
 
     async fn list_credentials(&self, desk: &Desk<'_>) -> Shown {

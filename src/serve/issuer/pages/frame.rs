@@ -18,6 +18,8 @@ pub(super) struct Frame {
     pub(super) has_tokens: bool,
     /// API keys are on.
     pub(super) has_keys: bool,
+    /// People may register applications.
+    pub(super) has_applications: bool,
 }
 
 /// A mistake in a form: the field and the sentence.

@@ -4,6 +4,8 @@
 //! The decisions themselves are intents. Never decides anything on a GET.
 
 mod answer;
+mod application_form;
+mod applications;
 mod assets;
 mod authorize;
 mod authorized;
@@ -99,6 +101,9 @@ impl Issuer {
                 self.credentials(browser, signed_in, (CredentialKind::Key, rest), is_post).await
             }
             ["authorized", rest @ ..] => self.authorized(browser, signed_in, rest, is_post).await,
+            ["applications", rest @ ..] => {
+                self.applications(browser, signed_in, rest, is_post).await
+            }
             ["sessions"] => self.sessions(browser, signed_in, is_post).await,
             ["profile"] => self.profile(browser, signed_in, is_post).await,
             ["help"] if !is_post => self.help(browser),

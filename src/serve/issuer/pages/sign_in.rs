@@ -113,10 +113,8 @@ impl Issuer {
     ) -> Result<Option<(Person, PasswordHash)>, Trouble> {
         let person = self.by_login(&typed.login).await?;
         let is_active = |person: &Person| person.disabled.is_none();
-        let hash = match &person {
-            Some(person) => self.password_of(&person.id).await?,
-            None => None,
-        };
+        let id = person.as_ref().map_or_else(|| Id::from(""), |person| person.id.clone());
+        let hash = self.password_of(&id).await?;
         let compared = hash.clone().unwrap_or_else(dummy);
         let is_right = self.is_password(browser, &typed.password, compared).await;
         let is_right = is_right.inspect_err(|error| self.count_sign_in(error.code.as_str()))?;

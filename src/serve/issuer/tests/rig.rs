@@ -380,7 +380,7 @@ fn settings(scopes: &str) -> Settings {
     };
     let rules = Rules { lifetimes, scopes: Arc::new(Scopes { known, roles, ..Scopes::default() }) };
     let addresses = Addresses { url: URL, prefix: "/oauth", account: "/auth/account" };
-    Settings::new(addresses, Arc::new(configured(rules)))
+    Settings::new(addresses, Arc::new(configured(rules)), None)
 }
 
 fn configured(rules: Rules) -> IssuerSettings {

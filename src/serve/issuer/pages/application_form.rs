@@ -1,0 +1,248 @@
+//! The form with which a developer registers an application.
+//!
+//! Owns what the form accepts: the rules of a description by a developer, and permissions that the
+//! person holds. The form names the id of the application, so that a reload makes no second one.
+//! Never sets what is for operators.
+
+use askama::Template;
+
+use crate::base::clock::UnixTime;
+use crate::decide::scope::ScopeSet;
+use crate::issue::application::{Author, ClientType, Description, Mistake as Rule};
+use crate::issue::credential::IdKind;
+use crate::issue::form::Form;
+use crate::issue::intent::Refusal;
+use crate::issue::intent::applications::CreateApplication;
+use crate::issue::metadata::GRANT_TYPES;
+use crate::issue::rows::{Application, Id, Profile};
+use crate::serve::issuer::Issuer;
+use crate::serve::issuer::pages::answer::{Forms, Shown, Trouble, html, refused, sentence};
+use crate::serve::issuer::pages::applications::{may_register, reveal, used_before};
+use crate::serve::issuer::pages::authorize::{Line, lines};
+use crate::serve::issuer::pages::browser::{Browser, SignedIn};
+use crate::serve::issuer::pages::frame::{Frame, Mistake, about};
+use crate::serve::issuer::vault::fill;
+
+/// One permission of the form.
+struct Choice {
+    field: String,
+    line: Line,
+    is_chosen: bool,
+}
+
+#[derive(Template)]
+#[template(path = "application_new.html")]
+struct New<'a> {
+    frame: &'a Frame,
+    name: &'a str,
+    site: &'a str,
+    kind: &'a str,
+    profile: &'a str,
+    redirect_uris: &'a str,
+    has_device: bool,
+    choices: &'a [Choice],
+    has_compat: bool,
+    must_confirm: bool,
+    id: &'a str,
+    csrf: &'a str,
+    mistakes: &'a [Mistake],
+}
+
+impl New<'_> {
+    fn about(&self, field: &str) -> Option<&str> {
+        about(self.mistakes, field)
+    }
+}
+
+impl Issuer {
+    pub(super) fn new_application(&self, browser: &Browser<'_>, signed_in: &SignedIn) -> Shown {
+        check_may_register(browser, signed_in)?;
+        let id = IdKind::Application.generate(&mut fill).map_err(|error| Trouble::fault(&error))?;
+        self.application_page(browser, signed_in, (&Form::default(), &id), &[])
+    }
+
+    fn application_page(
+        &self,
+        browser: &Browser<'_>,
+        signed_in: &SignedIn,
+        (form, id): (&Form, &Id),
+        mistakes: &[Mistake],
+    ) -> Shown {
+        let held = held(browser, signed_in);
+        let choice = |(at, line)| {
+            let field = format!("scope-{at}");
+            let is_chosen = form.value(&field).is_some();
+            Choice { field, line, is_chosen }
+        };
+        let choices: Vec<_> =
+            lines(browser, &held, None).into_iter().enumerate().map(choice).collect();
+        let frame = browser.frame();
+        let page = New {
+            frame: &frame,
+            name: form.value("name").unwrap_or_default(),
+            site: form.value("site").unwrap_or_default(),
+            kind: form.value("type").unwrap_or_default(),
+            profile: form.value("profile").unwrap_or_default(),
+            redirect_uris: form.value("redirect_uris").unwrap_or_default(),
+            has_device: form.value("device").is_some(),
+            choices: &choices,
+            has_compat: browser.settings.configured.compat,
+            must_confirm: browser.must_confirm(),
+            id: id.as_str(),
+            csrf: &browser.token(&purpose(id)),
+            mistakes,
+        };
+        match mistakes {
+            [] => html(&browser.settings, Forms::Here, &page),
+            _ => refused(&browser.settings, Forms::Here, &page),
+        }
+    }
+
+    pub(super) async fn register(&self, browser: &Browser<'_>, signed_in: &SignedIn) -> Shown {
+        check_may_register(browser, signed_in)?;
+        let form = browser.form()?;
+        let id = Id::from(form.value("id").unwrap_or_default());
+        browser.check(&form, &purpose(&id))?;
+        let (row, mut mistakes) = describe(browser, signed_in, &form, &id)?;
+        if mistakes.is_empty() {
+            mistakes.extend(self.confirm(browser, signed_in, &form).await?);
+        }
+        let Some(row) = row.filter(|_| mistakes.is_empty()) else {
+            return self.application_page(browser, signed_in, (&form, &id), &mistakes);
+        };
+        let (secret, text) = if row.confidential {
+            let secret_id = IdKind::ClientSecret.generate(&mut fill);
+            let secret_id = secret_id.map_err(|error| Trouble::fault(&error))?;
+            let made = self.new_client_secret(&signed_in.person.id, secret_id).await?;
+            (Some(made.0), Some(made.1))
+        } else {
+            (None, None)
+        };
+        let intent = CreateApplication { application: row, secret };
+        let done = self.store.run(intent, browser.acting(&signed_in.person.id)).await?;
+        match done.outcome {
+            Ok(row) => reveal(browser, &row, text.as_ref().map(|text| text.expose().as_str())),
+            Err(Refusal::Exists(..)) => Err(used_before(browser)),
+            Err(refusal @ Refusal::Limit(_)) => {
+                let text = format!("{}.", sentence(&refusal.to_string()));
+                let mistakes = [Mistake { field: "name", text }];
+                self.application_page(browser, signed_in, (&form, &id), &mistakes)
+            }
+            Err(refusal) => Err(Trouble::from(&refusal)),
+        }
+    }
+}
+
+/// The row that a form describes, and every rule that it breaks.
+fn describe(
+    browser: &Browser<'_>,
+    signed_in: &SignedIn,
+    form: &Form,
+    id: &Id,
+) -> Result<(Option<Application>, Vec<Mistake>), Trouble> {
+    let mut mistakes = Vec::new();
+    let mut choose = |field: &'static str, text: &str| {
+        mistakes.push(Mistake { field, text: text.to_owned() });
+    };
+    let client_type = match form.value("type") {
+        Some("confidential") => Some(ClientType::Confidential),
+        Some("public") => Some(ClientType::Public),
+        _ => None,
+    };
+    let profile = match form.value("profile") {
+        Some("strict") => Some(Profile::Strict),
+        Some("compat") if browser.settings.configured.compat => Some(Profile::Compat),
+        _ => None,
+    };
+    if client_type.is_none() {
+        choose("type", "Choose whether the application can keep a secret.");
+    }
+    if profile.is_none() {
+        choose("profile", "Choose whether the application sends PKCE.");
+    }
+    let scopes = chosen(browser, signed_in, form);
+    if scopes.is_empty() {
+        choose("scopes", "Choose at least one permission.");
+    }
+    let (Some(client_type), Some(profile)) = (client_type, profile) else {
+        return Ok((None, mistakes));
+    };
+    let uris = form.value("redirect_uris").unwrap_or_default().lines().map(str::trim);
+    let uris: Vec<_> = uris.filter(|uri| !uri.is_empty()).collect();
+    let [code, _, refresh, device] = GRANT_TYPES;
+    let wants_device = form.value("device").is_some();
+    let code = (!uris.is_empty() || !wants_device).then_some(code);
+    let grants: Vec<_> =
+        code.into_iter().chain([refresh]).chain(wants_device.then_some(device)).collect();
+    let name = form.value("name").unwrap_or_default().trim();
+    let description = Description {
+        name,
+        site: form.value("site"),
+        client_type,
+        profile,
+        redirect_uris: &uris,
+        grants: &grants,
+        first_party: false,
+        introspect: false,
+    };
+    mistakes.extend(description.mistakes(Author::Developer).iter().map(mistake));
+    let row = Application {
+        id: id.clone(),
+        owner: Some(signed_in.person.id.clone()),
+        name: name.into(),
+        site: form.value("site").map(Box::from),
+        confidential: client_type == ClientType::Confidential,
+        profile,
+        redirect_uris: uris.iter().copied().collect(),
+        grants: grants.iter().copied().collect(),
+        scopes: Some(scopes),
+        first_party: false,
+        introspect: false,
+        access_lifetime: None,
+        plugin: None,
+        approved: None,
+        generation: IdKind::Grant.generate(&mut fill).map_err(|error| Trouble::fault(&error))?,
+        created: UnixTime(0),
+        disabled: None,
+        ended: None,
+    };
+    Ok((Some(row), mistakes))
+}
+
+/// A broken rule beside its field.
+fn mistake(rule: &Rule) -> Mistake {
+    let field = match rule {
+        Rule::Name => "name",
+        Rule::Site => "site",
+        Rule::CompatPublic => "profile",
+        Rule::NoRedirectUri
+        | Rule::TooManyRedirectUris
+        | Rule::RedirectUri(..)
+        | Rule::RedirectUriTwice(_) => "redirect_uris",
+        _ => "type",
+    };
+    Mistake { field, text: format!("{}.", sentence(&rule.to_string())) }
+}
+
+fn check_may_register(browser: &Browser<'_>, signed_in: &SignedIn) -> Result<(), Trouble> {
+    if may_register(browser, signed_in) { Ok(()) } else { Err(Trouble::not_found()) }
+}
+
+/// The scopes that the person holds.
+fn held(browser: &Browser<'_>, signed_in: &SignedIn) -> ScopeSet {
+    let scopes = &browser.settings.rules.scopes;
+    let cut = scopes.roles.cut(&scopes.known, &signed_in.person.roles.0);
+    cut.unwrap_or_else(|| scopes.known.clone())
+}
+
+fn chosen(browser: &Browser<'_>, signed_in: &SignedIn, form: &Form) -> ScopeSet {
+    let held = held(browser, signed_in);
+    let ticked = held.iter().enumerate();
+    let ticked = ticked.filter(|(at, _)| form.value(&format!("scope-{at}")).is_some());
+    // Tokens of a set are scope tokens.
+    ScopeSet::from_tokens(ticked.map(|(_, name)| name)).unwrap_or_default()
+}
+
+fn purpose(id: &Id) -> String {
+    format!("application\nnew\n{id}")
+}

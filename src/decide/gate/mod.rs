@@ -475,8 +475,14 @@ impl Gate {
         if let Some(hit) = token.and_then(|token| self.revocations.find_token(token, now.unix)) {
             return Err(Rejection::TokenRevoked(hit));
         }
-        let revoked =
-            |key: &VerifiedKey| key.ids().find_map(|id| self.revocations.find_key(id, now.unix));
+        let owner = |key: &VerifiedKey| {
+            let stored = self.stored.as_ref().filter(|_| key.is_stored())?;
+            let subject = key.principal().subject();
+            self.revocations.find_subject(stored.issuer(), subject, now.unix)
+        };
+        let revoked = |key: &VerifiedKey| {
+            key.ids().find_map(|id| self.revocations.find_key(id, now.unix)).or_else(|| owner(key))
+        };
         let mut keys = [&evidence.key, &evidence.pat].into_iter().flatten();
         match keys.find_map(revoked) {
             Some(hit) => Err(Rejection::KeyRevoked(hit)),

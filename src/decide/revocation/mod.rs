@@ -367,6 +367,12 @@ impl Revocations {
         self.find(|set| set.find_key(id, now).map(Arc::clone))
     }
 
+    /// The entry that revokes what the store of the issuer holds for a person, if there is one.
+    #[must_use]
+    pub(crate) fn find_subject(&self, issuer: &str, subject: &str, now: UnixTime) -> Option<Hit> {
+        self.find(|set| set.find_subject(issuer, subject, now).map(Arc::clone))
+    }
+
     fn find(&self, ask: impl Fn(&RevocationSet) -> Option<Arc<Entry>>) -> Option<Hit> {
         let ask = |set: &RevocationSet| if set.is_empty() { None } else { ask(set) };
         let found = ask(&self.published.load()).map(|entry| (entry, Origin::Admin));

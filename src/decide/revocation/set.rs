@@ -104,6 +104,19 @@ impl RevocationSet {
         self.find(target).filter(|entry| entry.holds(now))
     }
 
+    /// The entry that revokes what the issuer gave to a subject, other than tokens with a time of
+    /// issue: keys and personal access tokens of its store.
+    #[must_use]
+    pub(crate) fn find_subject(
+        &self,
+        issuer: &str,
+        subject: &str,
+        now: UnixTime,
+    ) -> Option<&Arc<Entry>> {
+        let target = TargetRef { kind: Kind::Subject, issuer, value: subject };
+        self.find(target).filter(|entry| entry.holds(now))
+    }
+
     /// The entry of a target, ended or not.
     #[must_use]
     pub fn find(&self, target: TargetRef<'_>) -> Option<&Arc<Entry>> {

@@ -35,7 +35,11 @@ impl Issuer {
         let done = self.run(intent, &asked).await?;
         let active = done.outcome.map_err(|refusal| not_allowed(&refusal))?;
         let now = self.clock.now().unix;
-        let active = active.filter(|token| !self.revoked.has_key(&token.id, now));
+        let is_revoked = |token: &ActiveToken| {
+            let is_person = self.revoked.has_person(&token.issuer, &token.subject, now);
+            is_person || self.revoked.has_key(&token.id, now)
+        };
+        let active = active.filter(|token| !is_revoked(token));
         let body = active.as_ref().map_or_else(|| INACTIVE.to_owned(), ActiveToken::to_json);
         Ok(json(StatusCode::OK, body))
     }
@@ -43,7 +47,9 @@ impl Issuer {
     fn asked_about(&self, token: &Secret<String>, settings: &Settings) -> introspect::Asked {
         match PresentedToken::of(token.expose()) {
             PresentedToken::Refresh(digest) => introspect::Asked::Refresh(digest),
-            PresentedToken::PersonalAccessToken(digest) => {
+            PresentedToken::PersonalAccessToken(digest)
+                if self.revoked.takes_personal_access_tokens() =>
+            {
                 introspect::Asked::PersonalAccessToken(digest)
             }
             PresentedToken::Jwt => {
@@ -51,7 +57,9 @@ impl Issuer {
                     introspect::Asked::Access(Box::new(token.active(&settings.audience)))
                 })
             }
-            PresentedToken::Other => introspect::Asked::Inactive,
+            PresentedToken::PersonalAccessToken(_) | PresentedToken::Other => {
+                introspect::Asked::Inactive
+            }
         }
     }
 }

@@ -87,6 +87,12 @@ pub(crate) trait Revoked: Send + Sync {
 
     /// Returns whether the key or personal access token of this id is revoked.
     fn has_key(&self, id: &str, now: UnixTime) -> bool;
+
+    /// Returns whether everything of this person is revoked.
+    fn has_person(&self, issuer: &str, subject: &str, now: UnixTime) -> bool;
+
+    /// Returns whether the gate accepts personal access tokens.
+    fn takes_personal_access_tokens(&self) -> bool;
 }
 
 impl Revoked for Arc<Snapshots> {
@@ -96,6 +102,16 @@ impl Revoked for Arc<Snapshots> {
 
     fn has_key(&self, id: &str, now: UnixTime) -> bool {
         self.load().gate.revocations.find_key(id, now).is_some()
+    }
+
+    fn has_person(&self, issuer: &str, subject: &str, now: UnixTime) -> bool {
+        self.load().gate.revocations.find_subject(issuer, subject, now).is_some()
+    }
+
+    fn takes_personal_access_tokens(&self) -> bool {
+        let snapshot = self.load();
+        let issuer = snapshot.dynamic.issuer.as_ref();
+        issuer.is_some_and(|issuer| issuer.personal_access_tokens.is_some())
     }
 }
 

@@ -149,6 +149,14 @@ impl Revoked for Nothing {
     fn has_key(&self, _id: &str, _now: UnixTime) -> bool {
         false
     }
+
+    fn has_person(&self, _: &str, _: &str, _: UnixTime) -> bool {
+        false
+    }
+
+    fn takes_personal_access_tokens(&self) -> bool {
+        true
+    }
 }
 
 pub(super) struct Rig {

@@ -232,7 +232,7 @@ fn dynamic(top: &Mapping<'_>, listeners: &[Listener], own: OwnIssuer<'_>) -> Opt
     };
     let own_routes = issuer_startup.zip(own.as_ref());
     let own_routes =
-        own_routes.map(|(startup, settings)| issuer::routes::routes(startup, settings));
+        own_routes.map(|(startup, settings)| issuer::routes::routes(startup, settings, listeners));
     let routes = routes::routes(top, known, own_routes.unwrap_or_default());
     let own = own.map(|own| Arc::new(issuer::complete(top, own, &routes)));
     Some(Dynamic {

@@ -25,6 +25,23 @@ fn post(client: &mut Client, path: &str, body: &str, fields: &[(&str, &str)]) ->
     client.send(format!("{}{body}", head("POST", path, &fields))).response()
 }
 
+/// A client that leaves the port out must not send its secret to the upstream.
+#[test]
+fn contract_issuer_its_host_is_its_own_on_every_port() {
+    let upstream = Recorder::start();
+    let (sandbox, config) = standard(upstream.url());
+    let routes = ROUTES.replace("https://api.example.com", "http://127.0.0.1:34453");
+    let sidecar = sandbox.start(&format!("state_dir: state\n{config}{routes}"));
+    for host in ["127.0.0.1", "127.0.0.1:34453", "127.0.0.1:80"] {
+        let answer = sidecar.get("/.well-known/jwks.json", &[("Host", host)]);
+        assert_eq!(answer.status, 200, "{host}");
+        let token =
+            sidecar.request("POST", "/oauth/token", &[("Host", host), ("Content-Length", "0")]);
+        assert_eq!(token.status, 400, "{host}");
+    }
+    assert_eq!(upstream.requests().len(), 0);
+}
+
 #[test]
 fn contract_issuer_its_paths_are_its_own() {
     let (sidecar, upstream) = started();

@@ -57,6 +57,12 @@ impl HostPattern {
         }
     }
 
+    /// In normal form, without its port.
+    #[must_use]
+    pub fn without_port(&self) -> &str {
+        split_port(&self.text).unwrap_or(&self.text)
+    }
+
     /// In normal form.
     #[must_use]
     pub fn as_str(&self) -> &str {

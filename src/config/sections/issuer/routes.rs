@@ -3,16 +3,22 @@
 //! Owns which paths its endpoints have, and that nothing else takes them. Never answers on one.
 
 use std::collections::HashSet;
+use std::iter;
 use std::sync::Arc;
 
 use crate::config::language::walk::{Mapping, Value};
 use crate::config::model::issuer::{IssuerSettings, IssuerStartup};
 use crate::config::sections::issuer::address::{ACCOUNT, PREFIXES, host_of};
-use crate::decide::policy::{Endpoint, PathPattern, Route, takes};
+use crate::config::{ListenAddress, Listener};
+use crate::decide::policy::{Endpoint, HostPattern, PathPattern, Route, takes};
 use crate::issue::metadata::{self, JWKS_PATH};
 
 /// The routes of the issuer, on each of its hosts. The pages are on a host of their own as well.
-pub(in crate::config) fn routes(startup: &IssuerStartup, settings: &IssuerSettings) -> Vec<Route> {
+pub(in crate::config) fn routes(
+    startup: &IssuerStartup,
+    settings: &IssuerSettings,
+    listeners: &[Listener],
+) -> Vec<Route> {
     let pages = settings.pages.as_deref().and_then(host_of);
     let route = |(endpoint, path): (Endpoint, String)| {
         let (is_page, is_folder) = match endpoint {
@@ -24,6 +30,7 @@ pub(in crate::config) fn routes(startup: &IssuerStartup, settings: &IssuerSettin
         let mut hosts = settings.hosts.clone();
         let further = pages.clone().filter(|pages| is_page && !hosts.contains(pages));
         hosts.extend(further);
+        let hosts = on_every_port(hosts, listeners);
         // The paths were checked when they were read.
         PathPattern::parse(&path).ok().map(|path| Route::of_issuer(endpoint, hosts, path))
     };
@@ -31,6 +38,29 @@ pub(in crate::config) fn routes(startup: &IssuerStartup, settings: &IssuerSettin
     let mut seen = HashSet::new();
     let paths = paths_of(startup).into_iter().filter(|(_, path)| seen.insert(path.clone()));
     paths.filter_map(route).collect()
+}
+
+/// The hosts as they are, without a port, and with the ports of the listeners. A client that leaves
+/// the port out, or reaches a listener beside the balancer, must not send its secret to an upstream
+/// that a route for every host has.
+fn on_every_port(mut hosts: Vec<HostPattern>, listeners: &[Listener]) -> Vec<HostPattern> {
+    let ports = listeners.iter().filter_map(|listener| match listener.address {
+        ListenAddress::Tcp(address) => Some(address.port()).filter(|port| *port != 0),
+        ListenAddress::Unix(_) => None,
+    });
+    let ports: Vec<_> = ports.collect();
+    for at in 0..hosts.len() {
+        let host = hosts[at].clone();
+        let bare = host.without_port();
+        let further = ports.iter().map(|port| format!("{bare}:{port}"));
+        let further = iter::once(bare.to_owned()).chain(further);
+        for host in further.filter_map(|host| HostPattern::parse(&host).ok()) {
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+    }
+    hosts
 }
 
 /// Every path of every endpoint; that of the account pages includes all below it.

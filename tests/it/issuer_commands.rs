@@ -374,6 +374,27 @@ fn contract_issuer_commands_go_to_a_port_of_the_token_s_owner() {
 }
 
 #[test]
+fn r804_a_revoked_subject_is_refused_with_what_the_store_holds() {
+    let upstream = Recorder::start();
+    let sidecar = sandbox().start(&config(upstream.url()));
+    let sandbox = &sidecar.sandbox;
+    let ada = line(sandbox, &["user", "add", "--login", "ada"]);
+    let pat =
+        line(sandbox, &["token", "create", "--user", "ada", "--name", "n", "--scope", "read"]);
+    let key =
+        ["key", "create", "--owner", "ada", "--name", "n", "--scope", "read", "--expires", "never"];
+    let key = line(sandbox, &key);
+    let pat = format!("Bearer {pat}");
+    let ask = || (status(&sidecar, ("Authorization", &pat)), status(&sidecar, ("X-API-Key", &key)));
+    assert_eq!(ask(), (200, 200));
+    let revoke = ["revoke", "--issuer", "gatepost", "--for", "1d", "--subject"];
+    run(sandbox, &[&revoke[..], &["another"]].concat(), 0);
+    assert_eq!(ask(), (200, 200));
+    run(sandbox, &[&revoke[..], &[&ada]].concat(), 0);
+    assert_eq!(ask(), (401, 401));
+}
+
+#[test]
 fn contract_issuer_admin_api_needs_the_token_and_an_intent() {
     let upstream = Recorder::start();
     let sidecar = sandbox().start(&config(upstream.url()));
@@ -399,5 +420,6 @@ fn contract_issuer_admin_api_needs_the_token_and_an_intent() {
     assert_eq!(sidecar.admin("POST", "/users/ada/disable", &change).status, 403);
     let meant = [&change[..], &[("X-Gatepost-Admin", "1")]].concat();
     assert_eq!(sidecar.admin("POST", "/users/ada/disable", &meant).status, 404);
-    assert_eq!(sidecar.admin("GET", "/metrics", &[]).status, 200, "as without an issuer");
+    assert_eq!(sidecar.admin("GET", "/metrics", &[]).status, 200);
+    assert_eq!(sidecar.admin("GET", "/metrics", &[("Authorization", "")]).status, 401);
 }

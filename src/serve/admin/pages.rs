@@ -33,8 +33,7 @@ pub(super) fn router(process: Process, guard: &Guard, issuer: Option<&Guard>) ->
     // With an issuer a token is demanded in any case: applications and plugins share the loopback.
     let strict = issuer.unwrap_or(guard);
     let guarded = |router: Router<Process>, demand| {
-        let guard = if demand == Demand::Token { guard } else { strict };
-        router.route_layer(middleware::from_fn_with_state((guard.clone(), demand), admit))
+        router.route_layer(middleware::from_fn_with_state((strict.clone(), demand), admit))
     };
     let open = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz));
     let scraped = Router::new().route("/metrics", get(metrics));

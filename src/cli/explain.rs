@@ -210,7 +210,9 @@ fn decide(arguments: &Explain, request: &Request) -> Result<(Account, String), F
 
 /// Returns whether only the store of the issuer can tell what a refused credential is.
 fn is_of_store(decision: &Decision, headers: &HeaderMap, url: &str) -> bool {
-    let Verdict::Reject(rejection) = &decision.verdict else { return false };
+    let (Verdict::Reject(rejection) | Verdict::Observe(_, rejection)) = &decision.verdict else {
+        return false;
+    };
     let is_pat = |value: &HeaderValue| {
         value.as_bytes().windows(PAT_PREFIX.len()).any(|text| text == PAT_PREFIX)
     };

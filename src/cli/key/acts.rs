@@ -119,7 +119,7 @@ pub(super) fn rotate(session: &mut Session<'_, '_>, arguments: &Rotate) -> Resul
         let (index, old) = find_id(path, keys, &arguments.id)?;
         check_rotatable(old, now)?;
         let expires = match arguments.expires {
-            Some(expires) => Some(instant(expires, now)?),
+            Some(expires) => instant(expires, now)?,
             None => old.expires,
         };
         let entry = KeyEntry {
@@ -209,7 +209,7 @@ fn new_entry(
         scopes: Arc::new(scopes.map_err(|error| Failure::Usage(error.to_string()))?),
         claims: Claims::none(),
         not_before: None,
-        expires: arguments.expires.map(|expires| instant(expires, now)).transpose()?,
+        expires: arguments.expires.map_or(Ok(None), |expires| instant(expires, now))?,
         enabled: true,
         limits: Box::default(),
         replaces: None,
@@ -237,13 +237,14 @@ fn new_id(
     Err(Failure::Fault("no id could be made up that is not taken".to_owned()))
 }
 
-fn instant(expires: Expiry, now: UnixTime) -> Result<UnixTime, Failure> {
+fn instant(expires: Expiry, now: UnixTime) -> Result<Option<UnixTime>, Failure> {
     let at = match expires {
         Expiry::After(duration) => now.plus(duration),
         Expiry::At(at) => at,
+        Expiry::Never => return Ok(None),
     };
     if at > now {
-        return Ok(at);
+        return Ok(Some(at));
     }
     Err(Failure::Usage(format!("the key would expire at {at}, which is not in the future")))
 }

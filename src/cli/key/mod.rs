@@ -106,8 +106,8 @@ pub(super) struct Entry {
     /// Scope granted by the key; repeatable
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     pub scopes: Vec<String>,
-    /// Expiry of the key: a duration (90d) or a time (RFC 3339)
-    #[arg(long, value_name = "90d|RFC3339", value_parser = expiry)]
+    /// Expiry of the key: a duration (90d), a time (RFC 3339), or never
+    #[arg(long, value_name = "90d|RFC3339|never", value_parser = expiry)]
     pub expires: Option<Expiry>,
     /// Id of the entry [default: generated]
     #[arg(long, value_parser = key_id)]
@@ -210,6 +210,8 @@ pub(super) enum Expiry {
     After(Duration),
     /// A time.
     At(UnixTime),
+    /// No end.
+    Never,
 }
 
 pub(super) use stored::run as on_the_store;
@@ -384,10 +386,13 @@ fn scope(text: &str) -> Result<String, ScopeError> {
 }
 
 fn expiry(text: &str) -> Result<Expiry, String> {
+    if text == "never" {
+        return Ok(Expiry::Never);
+    }
     if let Ok(after) = parse_duration(text) {
         return Ok(Expiry::After(after));
     }
-    let accepted = "write a duration such as 90d, or RFC 3339 such as 2027-01-31T00:00:00Z";
+    let accepted = "write a duration such as 90d, RFC 3339 such as 2027-01-31T00:00:00Z, or never";
     parse_instant(text).map(Expiry::At).map_err(|_| accepted.to_owned())
 }
 

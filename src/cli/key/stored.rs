@@ -135,5 +135,6 @@ fn text(expires: Expiry) -> String {
     match expires {
         Expiry::After(after) => Clock::start().now().unix.plus(after).to_string(),
         Expiry::At(at) => at.to_string(),
+        Expiry::Never => "never".to_owned(),
     }
 }

@@ -25,6 +25,7 @@ use crate::config::model::{Admin, Dynamic, FileReference, IssuerSource, KeySourc
 use crate::decide::api_key::KeyRing;
 use crate::decide::jwt::{KeyFileFormat, KeyMistake, KeySet};
 use crate::decide::revocation::RevocationSet;
+use crate::issue::client_auth::SECRET_BYTES_MAX as CLIENT_SECRET_BYTES_MAX;
 use crate::issue::rows::SecretDigest;
 
 pub use last_good::LastGood;
@@ -38,8 +39,6 @@ const KEY_SET_BYTES_MAX: usize = 4 << 20;
 const SECRET_BYTES_MAX: usize = 64 << 10;
 /// Files that the kubelet puts into every pod.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// It is sent in a form or in a header.
-const CLIENT_SECRET_BYTES_MAX: usize = 1_024;
 /// Anyone who reaches the admin listener may guess; sixteen characters are beyond guessing.
 const TOKEN_BYTES_MIN: usize = 16;
 

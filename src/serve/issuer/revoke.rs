@@ -22,9 +22,6 @@ use crate::serve::issuer::{
     Answered, Asked, Caller, Failed, Issuer, authorization, client, presented, read_form,
 };
 
-/// The account that failures of bearers are charged to: which one was meant is not known.
-const BEARERS: &str = "";
-
 impl Issuer {
     pub(super) async fn revoke(&self, request: &Request<Bytes>, caller: &Caller) -> Answered {
         form::check_query(request.uri().query())?;
@@ -88,8 +85,8 @@ impl Issuer {
         if ended {
             return Ok(done());
         }
-        let error = challenged("the token is unknown, expired or revoked");
-        Err(self.failed_attempt(BEARERS, caller, error).into())
+        // Not charged to anyone: a bearer of 256 bits or with a signature is not found by trying.
+        Err(challenged("the token is unknown, expired or revoked").into())
     }
 
     /// Returns whether it was a token to end.

@@ -129,7 +129,9 @@ fn remedy(refusal: &Refusal) -> Option<String> {
         Refusal::Disabled(Thing::Person, _) => "gatepost user enable",
         Refusal::Declared(_) => "change or remove it there, and reload",
         Refusal::OwnsApplications(_) => "--give-to PERSON or --with-applications",
-        Refusal::Forever => "give --expires, or set issuer.api_keys.forever: true",
+        Refusal::Forever => {
+            "give an end: a personal access token always has one, a key unless issuer.api_keys.forever is true"
+        }
         _ => return None,
     };
     Some(text.to_owned())

@@ -134,12 +134,12 @@ fn make_database(path: &Path) -> Result<(), OpenError> {
 /// Refuses a store of another user: what is made beside it would be in the way of its owner.
 pub(super) fn check_owner(path: &Path) -> Result<(), OpenError> {
     let system = |error| OpenError::system(path, error);
-    // Without a store, its folder tells.
-    let found = fs::metadata(path).or_else(|_| fs::metadata(path.parent().unwrap_or(path)));
-    let owner = found.map_err(system)?.uid();
+    let folder = fs::metadata(path.parent().unwrap_or(path)).map_err(system)?.uid();
+    let owner = fs::metadata(path).map_or(folder, |found| found.uid());
     // The owner of a process's folder is its effective user.
     let me = fs::metadata("/proc/self").map_err(system)?.uid();
-    if owner == me { Ok(()) } else { Err(OpenError::Owner { path: path.to_owned(), owner, me }) }
+    let other = [owner, folder].into_iter().find(|owner| *owner != me);
+    other.map_or(Ok(()), |owner| Err(OpenError::Owner { path: path.to_owned(), owner, me }))
 }
 
 fn refuse_network(path: &Path) -> Result<(), OpenError> {

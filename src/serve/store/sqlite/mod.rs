@@ -110,6 +110,23 @@ impl OpenError {
         matches!(self, Self::Owner { .. } | Self::Network { .. } | Self::Newer { .. })
     }
 
+    /// An error of SQLite; of a file that it cannot read, with the remedy.
+    fn database(path: &Path, error: &sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        // SQLITE_CORRUPT and SQLITE_NOTADB.
+        if code.is_some_and(|code| code == "11" || code == "26") {
+            return Self::system(
+                path,
+                format!(
+                    "{error}: the store is damaged: restore a backup with `gatepost store \
+                     restore`, or move the file away and start with `run --new-store`, which loses \
+                     every key, token and person"
+                ),
+            );
+        }
+        Self::system(path, error)
+    }
+
     fn system(path: &Path, error: impl std::fmt::Display) -> Self {
         Self::System { path: path.to_owned(), message: error.to_string().into() }
     }
@@ -176,7 +193,7 @@ async fn start(
     followers: Box<dyn Followers>,
     watch: Watch,
 ) -> Result<(Writer<Sqlite>, SqliteConnection), OpenError> {
-    let system = |error: sqlx::Error| OpenError::system(path, error);
+    let system = |error: sqlx::Error| OpenError::database(path, &error);
     let mut connection = connection::writer(path).await.map_err(system)?;
     schema::migrate(&mut connection, path, schema::MIGRATIONS).await?;
     let reader = connection::reader(path).await.map_err(system)?;

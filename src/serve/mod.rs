@@ -44,6 +44,7 @@ use crate::base::clock::Clock;
 use crate::base::secret::Secret;
 use crate::config::snapshot::Snapshot;
 use crate::config::{ListenAddress, Mistake, Startup};
+use crate::decide::live::Size;
 use crate::serve::admin::{AdminHandle, Process};
 use crate::serve::downstream::connections::Connections;
 use crate::serve::downstream::listen::{ListenError, Listeners, Place};
@@ -196,8 +197,8 @@ fn start_issuer(
         other => ServeError::Issuer(other),
     })?;
     reloader.follow_store(running.open.stored(issuer));
-    let credentials = running.open.live.load().size().credentials;
-    tracing::info!(issuer = &*issuer.url, credentials, "issuer: store loaded");
+    let Size { credentials, bytes } = running.open.live.load().size();
+    tracing::info!(issuer = &*issuer.url, credentials, bytes, "issuer: store loaded");
     let _ = shared.issuer.set(Arc::clone(&running.endpoints));
     let _ = shared.issuer_store.set(Arc::clone(&running));
     Ok(Some(running))

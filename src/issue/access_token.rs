@@ -22,8 +22,13 @@ const TYPE: &str = "at+jwt";
 /// The name of the issuer in `access.issuers`, metrics and commands.
 pub const ISSUER_NAME: &str = "gatepost";
 
-/// The usual leeway for `iat` and `exp`.
+/// The usual leeway of every issuer, for `iat`: the clock may have stepped back since.
 const LEEWAY: Duration = Duration::from_secs(30);
+
+/// How long after `exp` the gate accepts a token. A client counts `expires_in` from the moment at
+/// which the answer arrived; `exp` counts from the beginning of the second in which the token was
+/// issued. One second for that, one for the way of the answer and of the request.
+const EXP_LEEWAY: Duration = Duration::from_secs(2);
 
 /// The claims of one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +68,14 @@ pub fn verification(issuer: &str, audience: &str) -> IssuerSettings {
         audience_claim: "aud".into(),
         scope_claims: vec!["scope".into()],
         scopes_cap: None,
-        // The clock may have stepped back since: the usual leeway of every issuer.
         leeway: LEEWAY,
         max_lifetime: None,
         claim_headers: Vec::new(),
-        shape: TokenShape { client_claims: vec!["client_id".into()], ..TokenShape::of_rfc9068() },
+        shape: TokenShape {
+            client_claims: vec!["client_id".into()],
+            exp_leeway: Some(EXP_LEEWAY),
+            ..TokenShape::of_rfc9068()
+        },
         introspection: None,
     }
 }
@@ -138,16 +146,13 @@ fn push_json(token: &mut String, members: &impl Serialize) -> Result<(), SignErr
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use jsonwebtoken::{DecodingKey, Validation};
     use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
-    use crate::decide::jwt::{
-        Algorithm, IssuerSettings, Issuers, JwtError, KeyFileFormat, KeySet, TokenShape,
-    };
+    use crate::decide::jwt::{Algorithm, Issuers, JwtError, KeyFileFormat, KeySet};
     use crate::issue::signing_key::jwks;
     use crate::issue::signing_key::tests::keys;
 
@@ -177,21 +182,7 @@ mod tests {
     fn gate(key: &SigningKey) -> Issuers {
         let listed = [key.algorithm()];
         let set = KeySet::parse(jwks([key]).as_bytes(), KeyFileFormat::JwksOrPem, &listed).unwrap();
-        let settings = IssuerSettings {
-            issuer: ISSUER.into(),
-            name: "gatepost".into(),
-            audiences: vec!["https://api.example.com/v3".into()],
-            algorithms: listed.to_vec(),
-            types: vec![Some("at+jwt".into())],
-            audience_claim: "aud".into(),
-            scope_claims: vec!["scope".into()],
-            scopes_cap: None,
-            leeway: Duration::ZERO,
-            max_lifetime: None,
-            claim_headers: Vec::new(),
-            shape: TokenShape::of_rfc9068(),
-            introspection: None,
-        };
+        let settings = verification(ISSUER, "https://api.example.com/v3");
         Issuers::new(vec![(Arc::new(settings), Arc::new(set))])
     }
 
@@ -232,13 +223,35 @@ mod tests {
             assert_eq!(verified.principal().subject(), "usr_1");
             assert_eq!(verified.principal().scopes(), &scopes);
             assert_eq!(verified.kid(), Some(key.kid()));
-            assert!(at(3_599).is_ok() && matches!(at(3_600), Err(JwtError::Expired(_))));
             assert!(oracle(token.expose(), key));
         }
         // Signed by the other key.
         let [rsa, ec] = keys();
         let token = claims(&scopes).sign(rsa).unwrap();
         assert!(gate(ec).verify(token.expose(), UnixTime(1_800_000_000)).is_err());
+    }
+
+    /// A client that renews its token when `expires_in` is over, and not before, sees no 401.
+    #[test]
+    fn contract_access_token_is_accepted_until_expires_in_is_over_for_its_client() {
+        let scopes = ScopeSet::parse("read").unwrap();
+        let [key, _] = keys();
+        let token = claims(&scopes).sign(key).unwrap();
+        let at = |seconds: u64| gate(key).verify(token.expose(), UnixTime(1_800_000_000 + seconds));
+        // Issued at the end of a second, answered in the next one.
+        assert!(at(3_599).is_ok() && at(3_601).is_ok());
+        assert!(matches!(at(3_602), Err(JwtError::Expired(_))));
+    }
+
+    /// The clock of the store never goes back, that of the gate may.
+    #[test]
+    fn contract_access_token_is_accepted_after_the_clock_stepped_back_a_little() {
+        let scopes = ScopeSet::parse("read").unwrap();
+        let [key, _] = keys();
+        let token = claims(&scopes).sign(key).unwrap();
+        let at = |seconds: u64| gate(key).verify(token.expose(), UnixTime(1_800_000_000 - seconds));
+        assert!(at(30).is_ok());
+        assert!(matches!(at(31), Err(JwtError::NotYetValid(_))));
     }
 
     fn oracle(token: &str, key: &SigningKey) -> bool {

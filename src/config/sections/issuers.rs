@@ -310,6 +310,7 @@ fn token_shape(section: &Mapping<'_>) -> Option<TokenShape> {
         token_bytes: usize::try_from(section.read(&TOKEN_BYTES)?).ok()?,
         accepts_id_tokens: section.read(&ID_TOKENS)?,
         places: section.read(&FROM)?,
+        exp_leeway: None,
     })
 }
 

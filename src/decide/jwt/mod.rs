@@ -94,6 +94,8 @@ pub struct TokenShape {
     pub accepts_id_tokens: bool,
     /// The places that its tokens are read from (`from`). Never empty.
     pub places: Vec<TokenPlace>,
+    /// The leeway for `exp`, where it is not that for the other dates.
+    pub exp_leeway: Option<Duration>,
 }
 
 impl TokenShape {
@@ -106,6 +108,7 @@ impl TokenShape {
             token_bytes: 8_192,
             accepts_id_tokens: false,
             places: vec![TokenPlace::default()],
+            exp_leeway: None,
         }
     }
 }

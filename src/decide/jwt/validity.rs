@@ -19,10 +19,29 @@ pub(super) struct Validity {
     pub(super) expires: UnixTime,
     pub(super) issued: Option<UnixTime>,
     not_before: Option<UnixTime>,
-    leeway: Duration,
+    /// `expires` and the leeway for it.
+    refused_from: UnixTime,
+    /// Seconds of leeway for `not_before`.
+    leeway: u64,
 }
 
 impl Validity {
+    fn new(
+        expires: UnixTime,
+        nbf: Option<Date>,
+        iat: Option<Date>,
+        settings: &IssuerSettings,
+    ) -> Self {
+        let exp_leeway = settings.shape.exp_leeway.unwrap_or(settings.leeway);
+        Self {
+            expires,
+            issued: iat.map(|iat| UnixTime(iat.floor)),
+            not_before: [nbf, iat].into_iter().flatten().map(|date| UnixTime(date.ceil)).max(),
+            refused_from: expires.plus(exp_leeway),
+            leeway: settings.leeway.as_secs(),
+        }
+    }
+
     /// Reads and checks the dates of a token whose signature holds.
     pub(super) fn parse(
         claims: &Map<String, Value>,
@@ -32,12 +51,7 @@ impl Validity {
         let exp = date(claims, "exp")?.ok_or_else(|| ClaimError::missing("exp"))?;
         let nbf = date(claims, "nbf")?;
         let iat = date(claims, "iat")?;
-        let validity = Self {
-            expires: UnixTime(exp.floor),
-            issued: iat.map(|iat| UnixTime(iat.floor)),
-            not_before: [nbf, iat].into_iter().flatten().map(|date| UnixTime(date.ceil)).max(),
-            leeway: settings.leeway,
-        };
+        let validity = Self::new(UnixTime(exp.floor), nbf, iat, settings);
         validity.check(now)?;
         if nbf.is_some_and(|nbf| exp.floor < nbf.ceil) {
             return Err(ClaimError::new("nbf", "is later than `exp`").into());
@@ -64,23 +78,21 @@ impl Validity {
         let exp = date(claims, "exp")?;
         let (nbf, iat) = (date(claims, "nbf")?, date(claims, "iat")?);
         let stale_for = settings.introspection.as_ref().map_or(Duration::ZERO, |one| one.stale_for);
-        let validity = Self {
-            expires: exp.map_or(fresh_until.plus(stale_for), |exp| UnixTime(exp.floor)),
-            issued: iat.map(|iat| UnixTime(iat.floor)),
-            not_before: [nbf, iat].into_iter().flatten().map(|date| UnixTime(date.ceil)).max(),
-            leeway: settings.leeway,
-        };
+        let expires = exp.map_or(fresh_until.plus(stale_for), |exp| UnixTime(exp.floor));
+        let validity = Self::new(expires, nbf, iat, settings);
         validity.check(now)?;
         Ok(validity)
     }
 
     /// Compares with the clock; a cached token goes through here on every hit.
     pub(super) fn check(&self, now: UnixTime) -> Result<(), JwtError> {
-        if now >= self.expires.plus(self.leeway) {
+        if now >= self.refused_from {
             return Err(JwtError::Expired(self.expires));
         }
         match self.not_before {
-            Some(start) if now.plus(self.leeway) < start => Err(JwtError::NotYetValid(start)),
+            Some(start) if now.0.saturating_add(self.leeway) < start.0 => {
+                Err(JwtError::NotYetValid(start))
+            }
             Some(_) | None => Ok(()),
         }
     }

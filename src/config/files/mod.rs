@@ -13,6 +13,7 @@ mod remote;
 mod revocation_files;
 mod tls;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -290,7 +291,29 @@ impl<'a> Loading<'a> {
                 read.into_iter().collect()
             })
             .collect();
-        secrets.into_iter().collect()
+        let secrets = secrets.into_iter().collect::<Option<Vec<_>>>()?;
+        self.is_each_once(&secrets).then_some(secrets)
+    }
+
+    /// Returns whether no two files hold the same client secret; each further one is a mistake. The
+    /// store finds an application by its secret.
+    fn is_each_once(&mut self, secrets: &[Vec<SecretDigest>]) -> bool {
+        let issuer = self.dynamic.issuer.as_deref();
+        let applications = issuer.map(|issuer| &issuer.applications).into_iter().flatten();
+        let files = applications.flat_map(|one| &one.secret_files);
+        let mut first = HashMap::new();
+        let mut is_each_once = true;
+        for (file, digest) in files.zip(secrets.iter().flatten()) {
+            let other: &FileReference = first.entry(digest.0).or_insert(file);
+            if !std::ptr::eq(other, file) {
+                let (path, other) = (file.path.display(), other.path.display());
+                self.mistakes.push(file.mistake(format!(
+                    "{path} holds the same secret as {other}: each entry needs a secret of its own"
+                )));
+                is_each_once = false;
+            }
+        }
+        is_each_once
     }
 
     fn client_secret(&mut self, file: &'a FileReference) -> Option<SecretDigest> {

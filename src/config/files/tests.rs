@@ -420,3 +420,22 @@ fn contract_issuer_a_start_needs_every_client_secret() {
     assert!(materials.is_none() && mistakes.len() == 1);
     assert!(!mistakes[0].replace("canary.secret", "").contains("canary"), "{mistakes:?}");
 }
+
+#[test]
+fn contract_issuer_two_applications_never_share_a_secret() {
+    let issuer = "issuer: { url: 'https://api.example', applications: [\
+        { id: a, secret_files: [a.secret], grants: client_credentials }, \
+        { id: b, secret_files: [b.secret], grants: client_credentials }, \
+        { id: c, secret_files: [a.secret], grants: client_credentials }] }\n";
+    let mut files = Files::default();
+    files.put("a.secret", "0123456789abcdef");
+    files.put("b.secret", "0123456789abcdef\n");
+    let mut running = Running { config: config(issuer), last_good: LastGood::default(), files };
+    let (materials, mistakes) = running.load();
+    assert!(materials.is_none() && mistakes.len() == 2, "{mistakes:?}");
+    for (file, mistake) in ["b.secret", "a.secret"].into_iter().zip(&mistakes) {
+        let expected = format!("/{file} holds the same secret as /etc/a.secret: each entry needs");
+        assert!(mistake.contains(&expected), "{mistake}");
+        assert!(!mistake.contains("0123456789"), "{mistake}");
+    }
+}

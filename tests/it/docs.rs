@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use gatepost::decide::api_key::format::SecretKind;
 use gatepost::decide::rejection::{Fault, Reason};
 use serde_json::Value;
 
@@ -129,6 +130,21 @@ fn docs_exit_codes_are_those_of_the_program() {
     let exit = exit.split("\n}").next().unwrap();
     let codes = exit.lines().filter_map(|line| Some(line.split_once(" = ")?.1.trim_matches(',')));
     same(&documented, &codes.map(str::to_owned).collect(), "the exit codes");
+}
+
+#[test]
+fn docs_patterns_for_secret_scanners_are_those_of_the_program() {
+    let page = read("docs/security.md");
+    let (_, section) = page.split_once("## Secret scanners").unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | `"));
+    let rows = rows.map(|(kind, rest)| (kind.to_owned(), rest.trim_end_matches("` |").to_owned()));
+    let mut documented: BTreeMap<_, _> = rows.collect();
+    let any = documented.remove("any").unwrap().replace("\\|", "|");
+    let built: BTreeMap<_, _> =
+        SecretKind::ALL.iter().map(|kind| (kind.to_string(), kind.pattern().to_owned())).collect();
+    assert_eq!(documented, built);
+    let kinds = SecretKind::ALL.map(|kind| kind.prefix().trim_matches('_').replace("gp_", ""));
+    assert_eq!(any, format!(r"\bgp_(?:{})_[0-9A-Za-z]{{49}}\b", kinds.join("|")));
 }
 
 /// Keys of the configuration in the schema: those of a section.

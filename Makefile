@@ -42,7 +42,7 @@ wheels = $(PYTHON) -m pip --version >/dev/null 2>&1 || { $(call package,pip3,pyt
 crate = cargo $(1) --version >/dev/null 2>&1 \
 	  || { echo 'gatepost: compiling $(2) $(3), which takes a few minutes' >&2; cargo install --locked --quiet $(2) --version $(3); }
 
-.PHONY: help setup demo test check language spelling deny shape bench bench-peers bench-variants million issuer-bench issuer-kills issuer-faults kills invalid-tokens identity-provider instructions profile differential every-byte upstreams downstreams websockets slow long-transfers soak faults fuzz coverage mutants mutants-all run ci
+.PHONY: help setup demo test check language spelling deny shape bench bench-peers bench-variants million issuer-bench issuer-kills issuer-faults kills invalid-tokens identity-provider instructions profile differential every-byte upstreams downstreams guides resource-server websockets slow long-transfers soak faults fuzz coverage mutants mutants-all run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
@@ -211,6 +211,29 @@ downstreams: setup $(RIGGED) ## behind curl, HAProxy, nginx, wrk or ab, requests
 	-@$(call package,wrk,wrk)
 	$(call build)
 	$(call rig,downstreams)
+
+# Packages of npm, in the versions of package.json.
+GUIDES := target/guides/.installed
+$(GUIDES): tests/rig/guides/package.json
+	@$(call package,node,nodejs)
+	@$(call package,npm,npm)
+	@mkdir -p $(@D) && cp $< $(@D)
+	@npm install --prefix $(@D) --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+guides: setup $(RIGGED) $(GUIDES) ## clients of the guides in TypeScript and PHP, curl, Authlib, oauth4webapi, detect-secrets; FILTER=word of a client
+	@$(call package,php,php-cli)
+	@php -m | grep -qx curl || { $(call package,php-curl,php-curl); }
+	$(call build)
+	$(call rig,guides,$(if $(FILTER),--only "$(FILTER)"))
+
+# A module, not a program.
+OAUTH2 := /usr/lib/apache2/modules/mod_oauth2.so
+resource-server: setup $(RIGGED) ## Apache with mod_oauth2 verifies our access tokens, by key set and by introspection
+	@$(call package,apache2,apache2-bin)
+	@[ -e $(OAUTH2) ] || { $(call package,$(OAUTH2),libapache2-mod-oauth2); }
+	$(call build)
+	$(call rig,resource_server)
 
 long-transfers: HOURS = 1
 long-transfers: SECONDS = $(shell expr $(HOURS) \* 3600)

@@ -21,6 +21,7 @@ use crate::issue::intent::{EndAll, Query, ROWS_MAX, Write};
 use crate::issue::rows::{Audit, Column, Row, Table, Value};
 use crate::serve::store::Failure;
 use crate::serve::store::backend::{Backend, Changed, Page};
+use crate::serve::store::sqlite::audit::AuditSize;
 use crate::serve::store::sqlite::file::Files;
 
 /// Another process that writes is waited for so long.
@@ -37,6 +38,7 @@ const LINES: usize = 16;
 pub(super) struct Sqlite {
     connection: SqliteConnection,
     files: Files,
+    audit_size: AuditSize,
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -142,7 +144,7 @@ fn place(table: Table) -> &'static str {
 
 impl Sqlite {
     pub(super) fn new(connection: SqliteConnection, files: Files) -> Self {
-        Self { connection, files }
+        Self { connection, files, audit_size: AuditSize::default() }
     }
 
     async fn execute(&mut self, sql: &'static str) -> Result<(), Failure> {
@@ -320,20 +322,7 @@ impl Backend for Sqlite {
     }
 
     async fn sweep_audit(&mut self, before: UnixTime, bytes: u64) -> Result<u64, Failure> {
-        let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
-        let statement = query(AUDIT_BY_AGE).bind(number(before.0)).bind(i64::from(PAGE));
-        let done = statement.execute(&mut self.connection).await.map_err(failure)?;
-        let mut deleted = done.rows_affected();
-        // A few bytes of a line are columns that have no text: what a line takes is an estimate.
-        let kept = self.int(AUDIT_BYTES).await?;
-        if kept > bytes {
-            let lines = self.int("SELECT count(*) FROM audit").await?.max(1);
-            let beyond = (kept - bytes).div_ceil((kept / lines).max(1)).min(PAGE.into());
-            let statement = query(AUDIT_OLDEST).bind(number(beyond));
-            let done = statement.execute(&mut self.connection).await.map_err(failure)?;
-            deleted += done.rows_affected();
-        }
-        Ok(deleted)
+        self.audit_size.sweep(&mut self.connection, before, bytes).await.map_err(failure)
     }
 
     async fn erase_successors(&mut self, used: UnixTime) -> Result<(), Failure> {
@@ -346,18 +335,6 @@ impl Backend for Sqlite {
         let _ = self.connection.close().await;
     }
 }
-
-const AUDIT_BY_AGE: &str = "DELETE FROM audit WHERE (number, position) IN \
-     (SELECT number, position FROM audit WHERE at < $1 LIMIT $2)";
-
-const AUDIT_OLDEST: &str = "DELETE FROM audit WHERE (number, position) IN \
-     (SELECT number, position FROM audit ORDER BY number, position LIMIT $1)";
-
-/// The texts of every line, and what numbers and the index take.
-const AUDIT_BYTES: &str = "SELECT coalesce(sum(60 + length(act) + length(actor) \
-     + 2 * coalesce(length(subject), 0) + coalesce(length(application), 0) \
-     + coalesce(length(credential), 0) + coalesce(length(address), 0) \
-     + coalesce(length(request), 0)), 0) FROM audit";
 
 /// Rows to delete that ended before `$1`, at most `$2` rows of each table, in the order of
 /// the references between them.
@@ -437,13 +414,20 @@ mod tests {
             for number in 1..=100 {
                 store.audit(&[line(number)]).await.unwrap();
             }
-            let size = store.int(AUDIT_BYTES).await.unwrap();
             assert_eq!(store.sweep_audit(UnixTime(0), u64::MAX).await, Ok(0));
+            // 60 bytes, `key.create`, `operator` and twice `usr_ada`.
+            let size = 100 * (60 + 10 + 8 + 2 * 7);
             assert_eq!(store.sweep_audit(UnixTime(11), u64::MAX).await, Ok(10));
             assert_eq!(store.int("SELECT min(number) FROM audit").await, Ok(11));
             assert_eq!(store.sweep_audit(UnixTime(0), size / 2).await, Ok(40));
             assert_eq!(store.int("SELECT min(number) FROM audit").await, Ok(51));
             assert_eq!(store.int("SELECT count(*) FROM audit").await, Ok(50));
+            // New lines are counted by the next sweep, those of other processes too.
+            for number in 101..=110 {
+                store.audit(&[line(number)]).await.unwrap();
+            }
+            assert_eq!(store.sweep_audit(UnixTime(0), size / 2).await, Ok(10));
+            assert_eq!(store.int("SELECT min(number) FROM audit").await, Ok(61));
         });
     }
 }

@@ -4,6 +4,7 @@
 //! one `run` has a file at a time; commands write beside it, and what they write is in force within
 //! a second. Never decides.
 
+mod audit;
 mod connection;
 mod file;
 mod list;

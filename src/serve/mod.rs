@@ -196,7 +196,10 @@ fn start_issuer(
         StartError::Mistakes(mistakes) => ServeError::Mistakes(mistakes),
         other => ServeError::Issuer(other),
     })?;
-    reloader.follow_store(running.open.stored(issuer));
+    if let Err(twins) = reloader.follow_store(running.open.stored(issuer)) {
+        running.close();
+        return Err(ServeError::Mistakes(twins));
+    }
     let Size { credentials, bytes } = running.open.live.load().size();
     tracing::info!(issuer = &*issuer.url, credentials, bytes, "issuer: store loaded");
     let _ = shared.issuer.set(Arc::clone(&running.endpoints));

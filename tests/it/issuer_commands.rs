@@ -289,6 +289,37 @@ fn contract_issuer_commands_import_and_find_keys_of_other_systems() {
 }
 
 #[test]
+fn contract_keys_of_the_store_and_of_key_files_are_one_ring() {
+    let upstream = Recorder::start();
+    let sandbox = sandbox();
+    sandbox.write("keys.yaml", "keys: []\n");
+    let keys = config(upstream.url()).replace("X-API-Key }", "X-API-Key, files: [keys.yaml] }");
+    let mut sidecar = sandbox.start(&keys);
+    run(&sidecar.sandbox, &["user", "add", "--login", "ada"], 0);
+    let made = json(&sidecar.sandbox, &["key", "create", "--owner", "ada", "--name", "ci"]);
+    let (key, id) = (made["key"].as_str().unwrap(), made["id"].as_str().unwrap());
+    let file =
+        format!("keys:\n  - {{ id: ci, digest: 'sha256:{}' }}\n", crate::support::digest_of(key));
+    sidecar.sandbox.replace("keys.yaml", &file);
+    let reload = sidecar.reload();
+    assert_eq!(reload.status, 422, "{}", reload.text());
+    let mistakes = reload.json()["mistakes"].to_string();
+    assert!(mistakes.contains("keys.yaml:2:") && mistakes.contains(id), "{mistakes}");
+    assert_eq!(status(&sidecar, ("X-API-Key", key)), 200, "the key of the store");
+    // A start accepts no mistake, and names the remedy.
+    sidecar.signal("TERM");
+    assert_eq!(sidecar.wait(), Some(0));
+    let sandbox = sidecar.sandbox.clone();
+    drop(sidecar);
+    let refused = sandbox.run(&["run", "--config", "gatepost.yaml"]);
+    assert_eq!(refused.exit, 78, "{refused:?}");
+    assert!(refused.stderr.contains(&format!("gatepost key delete {id}")), "{refused:?}");
+    run(&sandbox, &["key", "delete", id], 0);
+    let sidecar = sandbox.start_as_written();
+    assert_eq!(status(&sidecar, ("X-API-Key", key)), 403, "that of the file, without scopes");
+}
+
+#[test]
 fn contract_commands_work_beside_mistakes_of_the_configuration_on_disk() {
     let upstream = Recorder::start();
     let sidecar = sandbox().start(&config(upstream.url()));

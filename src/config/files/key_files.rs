@@ -20,8 +20,9 @@ use crate::config::model::FileReference;
 use crate::decide::api_key::segment::KeyView;
 use crate::decide::api_key::{KeyRing, KeySegment, Peppers};
 
-use super::Loading;
 use super::last_good::{BuiltRing, Candidate, FileUse, Fingerprint, NamedPeppers, Parsed};
+use super::stored_keys::twins;
+use super::{Loading, in_key_file};
 
 /// A key file while all of them are compared.
 struct KeyFile<'a> {
@@ -124,8 +125,9 @@ impl<'a> Loading<'a> {
         loop {
             let repeated = self.repeated(files);
             let unknown = self.unknown_limits(files);
+            let stored = self.stored_twins(files);
             let mut again = false;
-            for &index in repeated.iter().chain(&unknown) {
+            for &index in repeated.iter().chain(&unknown).chain(&stored) {
                 if files[index].fresh.take().is_some() {
                     files[index].keys = self.remembered_keys(&files[index].file_use);
                     again = true;
@@ -205,6 +207,22 @@ impl<'a> Loading<'a> {
         blamed
     }
 
+    /// New versions with keys that the store of the issuer has as well.
+    fn stored_twins(&mut self, files: &[KeyFile<'a>]) -> BTreeSet<usize> {
+        let Some(stored) = self.last_good.stored.as_ref().map(|live| live.load()) else {
+            return BTreeSet::new();
+        };
+        let mut blamed = BTreeSet::new();
+        for (index, file) in files.iter().enumerate().filter(|(_, file)| file.fresh.is_some()) {
+            let twins = file.keys.iter().flat_map(|keys| twins(file.file, keys, &stored));
+            for mistake in twins.collect::<Vec<_>>() {
+                blamed.insert(index);
+                self.add(mistake);
+            }
+        }
+        blamed
+    }
+
     fn remembered_keys(&self, file_use: &FileUse) -> Option<Arc<KeySegment>> {
         match &self.last_good.versions.get(file_use)?.parsed {
             Parsed::Keys(keys) => Some(Arc::clone(keys)),
@@ -271,14 +289,4 @@ fn key_at<'f>(files: &'f [KeyFile<'_>], (file, slot): (usize, u32)) -> Option<Ke
 
 fn same<T>(a: &[T], b: &[T], equal: impl Fn(&T, &T) -> bool) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b))
-}
-
-fn in_key_file(file: &FileReference, key: KeyView<'_>, message: String) -> Mistake {
-    Mistake {
-        file: file.path.clone(),
-        line: key.line().into(),
-        column: key.column().into(),
-        path: String::new(),
-        message,
-    }
 }

@@ -20,6 +20,7 @@ use crate::config::model::FileReference;
 use crate::decide::api_key::{KeyRing, KeySegment};
 use crate::decide::identity::IdentityHeaderName;
 use crate::decide::jwt::{Algorithm, KeySet};
+use crate::decide::live::Live;
 use crate::decide::revocation::{Entry, RevocationSet};
 
 use super::Loading;
@@ -39,6 +40,15 @@ pub struct LastGood {
     pub(super) revoked: Option<BuiltSet>,
     pub(super) tls: BuiltTls,
     pub(super) load: u64,
+    /// The keys of the issuer's store, once it is loaded.
+    pub(super) stored: Option<Arc<Live>>,
+}
+
+impl LastGood {
+    /// Compares new versions of key files with these keys from now on.
+    pub fn compare_with(&mut self, stored: Arc<Live>) {
+        self.stored = Some(stored);
+    }
 }
 
 /// Peppers by name, in the order of the configuration.
@@ -383,7 +393,18 @@ fn remedy(disk: &dyn Disk, path: &Path) -> String {
 }
 
 fn cannot_read(file: &FileReference, error: &io::Error) -> Mistake {
-    file.mistake(format!("cannot read {}: {error}", file.path.display()))
+    let path = file.path.display();
+    let is_key_file = file.named_at.path.starts_with("api_keys.files");
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound if is_key_file => {
+            format!(": `gatepost key create --file {path} --name NAME` makes it")
+        }
+        io::ErrorKind::PermissionDenied => {
+            ": the user that gatepost runs as needs to read it".to_owned()
+        }
+        _ => String::new(),
+    };
+    file.mistake(format!("cannot read {path}: {error}{remedy}"))
 }
 
 /// Any access for the world, or writing by the group. Reading by the group is how a service gets a

@@ -11,6 +11,7 @@ mod last_good;
 mod listener_tls;
 mod remote;
 mod revocation_files;
+mod stored_keys;
 mod tls;
 
 use std::collections::HashMap;
@@ -24,7 +25,9 @@ use crate::config::language::mistake::Mistake;
 use crate::config::language::report::MISTAKES_MAX;
 use crate::config::model::{Admin, Dynamic, FileReference, IssuerSource, KeySource, ListenerKey};
 use crate::decide::api_key::KeyRing;
+use crate::decide::api_key::segment::KeyView;
 use crate::decide::jwt::{KeyFileFormat, KeyMistake, KeySet};
+use crate::decide::live::LiveSet;
 use crate::decide::revocation::RevocationSet;
 use crate::issue::client_auth::SECRET_BYTES_MAX as CLIENT_SECRET_BYTES_MAX;
 use crate::issue::rows::SecretDigest;
@@ -156,6 +159,14 @@ pub fn load(
     mistakes.dedup();
     mistakes.truncate(MISTAKES_MAX);
     (materials, mistakes)
+}
+
+/// The keys of the key files that the store of the issuer has as well, as mistakes.
+#[must_use]
+pub fn twins_of_store(dynamic: &Dynamic, ring: &KeyRing, stored: &LiveSet) -> Vec<Mistake> {
+    let files = dynamic.api_keys.files.iter().zip(ring.segments());
+    let twins = files.flat_map(|(file, keys)| stored_keys::twins(file, keys, stored));
+    twins.take(MISTAKES_MAX).collect()
 }
 
 /// Reads the admin listener's token: the file's text less one final newline.
@@ -380,6 +391,17 @@ fn in_file(file: &Path, mistakes: Vec<KeyMistake>) -> Vec<Mistake> {
             message: mistake.message,
         })
         .collect()
+}
+
+/// A mistake at the place of a key in its file.
+fn in_key_file(file: &FileReference, key: KeyView<'_>, message: String) -> Mistake {
+    Mistake {
+        file: file.path.clone(),
+        line: key.line().into(),
+        column: key.column().into(),
+        path: String::new(),
+        message,
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::{LastGood, Materials, admin_token, load};
 use crate::config::Config;
 use crate::config::files::disk::{Content, Disk};
+use crate::decide::live::{self, Change, Live};
 use crate::decide::revocation::{Kind, TargetRef};
+use crate::decide::scope::ScopeSet;
 use crate::issue::rows::SecretDigest;
 
 #[derive(Default)]
@@ -111,6 +113,37 @@ impl Running {
 
 fn finds(materials: &Materials, key: &str) -> bool {
     materials.key_ring.verify(key, crate::base::clock::UnixTime(1)).is_ok()
+}
+
+/// A live key of the issuer's store.
+fn stored(id: &str, key: &str) -> Change {
+    let digest = crate::base::sha256::sha256(key.as_bytes());
+    let (kind, state, scopes) = (live::Kind::Key, live::State::Active, ScopeSet::default());
+    let (id, owner) = (id.into(), "usr_ada".into());
+    Change::Credential(live::Credential { id, kind, owner, digest, scopes, expires: None, state })
+}
+
+#[test]
+fn contract_a_key_of_the_store_and_of_a_key_file_is_a_mistake_by_id_or_digest() {
+    let mut running = Running::start();
+    let store = Arc::new(Live::default());
+    running.last_good.compare_with(Arc::clone(&store));
+    let (id, key) = ("key_0123456789abcdefghijkl", "key-of-the-store-0123456789");
+    store.change([stored(id, key)]);
+    let older = ("a1", "key-a1-0123456789abcdef");
+    for (twin, expected) in [
+        (("a2", key), "the digest of key \"key_0123456789abcdefghijkl\" in the store"),
+        ((id, "key-a2-0123456789abcdef"), "the id of a key in the store"),
+    ] {
+        running.files.put_mode("a.yaml", &keys(&[older, twin]), 0o644);
+        for _ in 0..2 {
+            let held = running.held_back(expected);
+            assert!(finds(&held, older.1) && !finds(&held, twin.1), "the last good version stays");
+        }
+    }
+    store.change([Change::EndCredential(id.into())]);
+    running.files.put_mode("a.yaml", &keys(&[older, ("a2", key)]), 0o644);
+    assert!(finds(&running.good(), key), "its key in the store was deleted");
 }
 
 #[test]

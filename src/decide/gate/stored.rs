@@ -72,6 +72,12 @@ impl Stored {
         Arc::clone(&self.keys)
     }
 
+    /// What is live.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
     /// The origins of registered redirect URIs.
     #[must_use]
     pub fn origins(&self) -> &dyn KnownOrigins {

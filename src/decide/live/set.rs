@@ -317,7 +317,22 @@ impl LiveSet {
     /// Returns whether a credential has this id. Reads them all.
     #[must_use]
     pub fn has_id(&self, id: &str) -> bool {
-        self.named(id).is_some()
+        self.ids().any(|known| known == id)
+    }
+
+    /// The ids of all credentials that have not ended.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let recent = self.recent.rows().map(|recent| Place::Recent(recent));
+        let base = self.base.views().filter(|view| self.recent.find(view.digest()).is_none());
+        let live =
+            base.map(Place::Base).chain(recent).filter(|place| place.state() != State::Ended);
+        live.map(Place::id)
+    }
+
+    /// The id of the credential of this digest, unless it has ended.
+    #[must_use]
+    pub fn id_of(&self, digest: &[u8; 32]) -> Option<&str> {
+        self.place(digest).filter(|place| place.state() != State::Ended).map(Place::id)
     }
 
     /// Returns whether the recent changes are to be packed.

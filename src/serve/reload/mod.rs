@@ -146,10 +146,14 @@ impl Reloader {
     }
 
     /// Puts the credentials of the store in force, before the listeners open.
-    pub(crate) fn follow_store(&self, stored: Stored) {
+    ///
+    /// # Errors
+    /// The keys that a key file has as well.
+    pub(crate) fn follow_store(&self, stored: Stored) -> Result<(), Vec<Mistake>> {
         let mut corridor = self.corridor.lock().unwrap_or_else(PoisonError::into_inner);
-        let snapshot = corridor.follow_store(stored);
+        let snapshot = corridor.follow_store(stored)?;
         self.publish(snapshot, Clock::unix_millis());
+        Ok(())
     }
 
     /// The report of the last reload, or of the start.

@@ -224,6 +224,12 @@ impl<'a> KeyView<'a> {
         self.segment.methods[usize::from(self.key.method)].as_deref()
     }
 
+    /// Its digest, if that is a bare SHA-256.
+    #[must_use]
+    pub(crate) fn sha256(self) -> Option<&'a [u8; 32]> {
+        self.method().is_none().then_some(&self.key.tag)
+    }
+
     /// A hash of the whole digest, for comparing segments.
     #[must_use]
     pub(crate) fn digest_hash(self) -> u64 {

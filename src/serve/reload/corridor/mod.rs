@@ -156,9 +156,18 @@ impl Corridor {
     }
 
     /// Takes over the credentials of a store. Returns the snapshot to publish.
-    pub(super) fn follow_store(&mut self, stored: Stored) -> Snapshot {
+    ///
+    /// # Errors
+    /// The keys that a key file has as well.
+    pub(super) fn follow_store(&mut self, stored: Stored) -> Result<Snapshot, Vec<Mistake>> {
+        let set = stored.live().load();
+        let twins = files::twins_of_store(&self.dynamic, &self.materials.key_ring, &set);
+        if !twins.is_empty() {
+            return Err(twins);
+        }
+        self.last_good.compare_with(Arc::clone(stored.live()));
         self.retained.stored = Some(stored);
-        self.compile()
+        Ok(self.compile())
     }
 
     /// The configuration file.

@@ -3,6 +3,7 @@
 //! Owns the output files. Never holds a text of its own.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use clap_complete::Shell;
@@ -38,8 +39,15 @@ fn write_pages(mut command: clap::Command, folder: &Path) -> Result<(), Failure>
         let subcommands = command.get_subcommands().filter(|sub| !sub.is_hide_set());
         open.extend(subcommands.map(|sub| (format!("{name}-{}", sub.get_name()), sub.clone())));
         let file = folder.join(format!("{name}.1"));
-        fs::write(&file, page(command)?)
-            .map_err(|error| Failure::fault(format!("{}: {error}", file.display())))?;
+        fs::write(&file, page(command)?).map_err(|error| {
+            let text = format!("{}: {error}", file.display());
+            match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied => {
+                    Failure::usage(format!("--out: {text}: name a directory that can be written"))
+                }
+                _ => Failure::fault(text),
+            }
+        })?;
     }
     Ok(())
 }

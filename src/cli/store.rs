@@ -10,8 +10,9 @@ use clap::Subcommand;
 use serde_json::json;
 
 use crate::base::clock::Clock;
-use crate::cli::stored::{Arguments, Output, Stored, open_failure};
+use crate::cli::stored::{Arguments, Output, Stored, no_store, open_failure};
 use crate::cli::{Exit, Failure, Outcome, print};
+use crate::serve::store::sqlite::OpenError;
 use crate::serve::store::sqlite::maintain::{Status, StoreFile};
 use crate::serve::store::sqlite::restore::restore;
 
@@ -93,17 +94,25 @@ fn status(arguments: &Arguments) -> Outcome {
     let stored = Stored::of(&arguments.config.path)?;
     let path = stored.file();
     let status = stored.wait(async {
-        let mut file = StoreFile::open(&path).await?;
-        let status = file.status().await;
+        let mut file = opened(&path).await?;
+        let status = file.status().await.map_err(|error| open_failure(&error));
         file.close().await;
         status
     });
-    let status = status.map_err(|error| open_failure(&error))?;
+    let status = status?;
     print(&match arguments.output {
         Output::Table => as_text(&path, &status),
         Output::Json => as_json(&path, &status),
     })?;
     Ok(Exit::Success)
+}
+
+/// The store of the configuration, to be read.
+async fn opened(path: &Path) -> Result<StoreFile, Failure> {
+    StoreFile::open(path).await.map_err(|error| match error {
+        OpenError::Missing(_) => no_store(path),
+        error => open_failure(&error),
+    })
 }
 
 fn as_text(path: &Path, status: &Status) -> String {
@@ -140,12 +149,12 @@ fn check(arguments: &Arguments) -> Outcome {
     let stored = Stored::of(&arguments.config.path)?;
     let path = stored.file();
     let problems = stored.wait(async {
-        let mut file = StoreFile::open(&path).await?;
-        let problems = file.problems().await;
+        let mut file = opened(&path).await?;
+        let problems = file.problems().await.map_err(|error| open_failure(&error));
         file.close().await;
         problems
     });
-    let problems = problems.map_err(|error| open_failure(&error))?;
+    let problems = problems?;
     print(&match arguments.output {
         Output::Table if problems.is_empty() => format!("{}: ok\n", path.display()),
         Output::Table => {
@@ -161,12 +170,12 @@ fn backup(to: &Path, arguments: &Arguments) -> Outcome {
     let stored = Stored::of(&arguments.config.path)?;
     let path = stored.file();
     let copied = stored.wait(async {
-        let mut file = StoreFile::open(&path).await?;
-        let copied = file.backup(to).await;
+        let mut file = opened(&path).await?;
+        let copied = file.backup(to).await.map_err(|error| open_failure(&error));
         file.close().await;
         copied
     });
-    let bytes = copied.map_err(|error| open_failure(&error))?;
+    let bytes = copied?;
     let to = to.display();
     print(&match arguments.output {
         Output::Table => format!("{to}: {bytes} bytes\n"),
@@ -179,7 +188,13 @@ fn put_back(from: &Path, arguments: &Arguments) -> Outcome {
     let stored = Stored::of(&arguments.config.path)?;
     let (path, now) = (stored.file(), Clock::start().now().unix);
     let restored = stored.wait(restore(from, &path, now));
-    let restored = restored.map_err(|error| open_failure(&error))?;
+    let restored = restored.map_err(|error| match error {
+        // The remedy of a damaged store is what failed here.
+        OpenError::Damaged { path: file, message } if file == from => {
+            Failure::negative(format!("{}: not a backup of a store: {message}", file.display()))
+        }
+        error => open_failure(&error),
+    })?;
     let replaced = restored.replaced.map(|path| path.display().to_string());
     print(&match arguments.output {
         Output::Table => {

@@ -112,9 +112,7 @@ impl Stored {
     fn open_as(&self, role: Role) -> Result<OpenStore, Failure> {
         let file = self.file();
         if !file.exists() {
-            let file = file.display();
-            let remedy = "no store: `gatepost run` makes it at its first start";
-            return Err(Failure::negative(format!("{file}: {remedy}")));
+            return Err(no_store(&file));
         }
         self.open_or_create(role)
     }
@@ -146,10 +144,19 @@ fn start_failure(error: StartError) -> Failure {
     }
 }
 
+/// There is no store yet.
+pub(super) fn no_store(file: &Path) -> Failure {
+    let remedy = "no store: `gatepost run` makes it at its first start";
+    Failure::negative(format!("{}: {remedy}", file.display()))
+}
+
 /// A store of another user is a refusal, which names the user to run as.
 pub(super) fn open_failure(error: &OpenError) -> Failure {
     match error {
-        OpenError::Owner { .. } | OpenError::Taken(_) => Failure::negative(error.to_string()),
+        OpenError::Owner { .. }
+        | OpenError::Taken(_)
+        | OpenError::Missing(_)
+        | OpenError::Exists(_) => Failure::negative(error.to_string()),
         error if error.is_mistake() => Failure::Message(Exit::Configuration, error.to_string()),
         error => Failure::fault(error.to_string()),
     }

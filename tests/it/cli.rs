@@ -59,6 +59,9 @@ fn contract_commands_check_of_files_that_are_not_there_or_broken() {
     assert_eq!(run.exit, 78, "{run:?}");
     assert!(run.stderr.contains("keys.yaml:2:"), "{run:?}");
     assert!(run.stderr.contains("jwks.json"), "{run:?}");
+    std::fs::remove_file(sandbox.path("keys.yaml")).unwrap();
+    let run = sandbox.run(&["check", "--config", "gatepost.yaml"]);
+    assert!(run.stderr.contains("keys.yaml --name NAME` makes it"), "{run:?}");
     let run = sandbox.run(&["check", "--config", "nowhere.yaml"]);
     assert_eq!(run.exit, 78, "{run:?}");
     assert!(run.stderr.contains("nowhere.yaml"), "{run:?}");
@@ -165,6 +168,8 @@ fn contract_commands_generated_texts() {
     }
     let run = sandbox.run(&["man"]);
     assert!(run.exit == 0 && run.stdout.contains(".TH gatepost"), "{run:?}");
+    let run = sandbox.run(&["man", "--out", "no-such-folder"]);
+    assert!(run.exit == 2 && run.stderr.contains("--out"), "{run:?}");
     let run = sandbox.run(&["man", "--out", "."]);
     assert_eq!(run.exit, 0, "{run:?}");
     assert!(

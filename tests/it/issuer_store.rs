@@ -73,6 +73,10 @@ fn contract_store_commands_work_beside_the_server() {
     assert!(unknown.stderr.contains("signing-key list"), "{unknown:?}");
     let copy = sandbox.path("copy.db").display().to_string();
     assert!(command(sandbox, &["store", "backup", &copy])["bytes"].as_u64().unwrap() > 0);
+    let again = sandbox.run(&["store", "backup", &copy, "--config", "gatepost.yaml"]);
+    assert!(again.exit == 1 && again.stderr.contains("exists already"), "{again:?}");
+    let nowhere = sandbox.run(&["store", "backup", "no/copy.db", "--config", "gatepost.yaml"]);
+    assert!(nowhere.exit == 1 && nowhere.stderr.contains("no such file"), "{nowhere:?}");
     let running = sandbox.run(&["store", "restore", &copy, "--config", "gatepost.yaml"]);
     assert_eq!(running.exit, 1, "{running:?}");
     assert!(running.stderr.contains("another `gatepost run`"), "{running:?}");
@@ -82,6 +86,11 @@ fn contract_store_commands_work_beside_the_server() {
     assert!(beside.stderr.contains("another `gatepost run`"), "{beside:?}");
     let sandbox = stopped(sidecar);
     command(&sandbox, &["safe-store", "rotate"]);
+    sandbox.write("text.db", "not a database, but long enough to have a header of one");
+    for (file, said) in [("none.db", "no such file"), ("text.db", "not a backup of a store")] {
+        let refused = sandbox.run(&["store", "restore", file, "--config", "gatepost.yaml"]);
+        assert!(refused.exit == 1 && refused.stderr.contains(said), "{refused:?}");
+    }
     let restored = command(&sandbox, &["store", "restore", &copy]);
     assert!(restored["replaced"].as_str().unwrap().contains("replaced-1"), "{restored}");
     let again = sandbox.start_as_written();
@@ -131,6 +140,8 @@ fn contract_start_without_the_store_or_its_pepper_is_78_with_the_remedy() {
     assert_eq!(missing.exit, 78, "{missing:?}");
     assert!(missing.stderr.contains("gatepost run --new-store"), "{missing:?}");
     assert!(!state.join("gatepost.db").exists());
-    let none = sandbox.run(&["signing-key", "list", "--config", "gatepost.yaml"]);
-    assert_eq!(none.exit, 1, "{none:?}");
+    for words in [["signing-key", "list"], ["store", "status"], ["store", "check"]] {
+        let none = sandbox.run(&[&words[..], &["--config", "gatepost.yaml"]].concat());
+        assert!(none.exit == 1 && none.stderr.contains("at its first start"), "{none:?}");
+    }
 }

@@ -302,6 +302,9 @@ fn check_possible(value: &Value<'_>, requirement: &Requirement, with: Authentica
     }
     let message = if !with.has_tokens() && !with.has_keys() {
         "a credential is demanded, but neither issuers nor api_keys are configured"
+    } else if requirement.issuers.is_some() && requirement.issuers == with.unnamed() {
+        "no credential can pass: with issuer.trust: named a route takes those of the built-in issuer \
+         only if it names it: add issuers: [gatepost]"
     } else {
         "no credential can pass: the kinds and issuers listed here exclude each other"
     };

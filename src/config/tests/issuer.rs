@@ -332,7 +332,9 @@ fn contract_issuer_its_credentials_on_routes() {
     bad(
         &route("trust: named, ", "authenticated")
             .replace("issuer:", "issuers: []\napi_keys: {}\nissuer:"),
-        &["routes[0].access|no credential can pass"],
+        &[
+            "routes[0].access|with issuer.trust: named a route takes those of the built-in issuer only",
+        ],
     );
 }
 

@@ -4,7 +4,6 @@
 //! copy that others can read: it is made for its owner alone. Never changes a row.
 
 use std::fs::OpenOptions;
-use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +53,7 @@ impl StoreFile {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
-        path.metadata().map_err(|error| OpenError::system(path, error))?;
+        path.metadata().map_err(|error| OpenError::of(path, &error))?;
         let connection = reader(path).await.map_err(|error| OpenError::system(path, error))?;
         let mut file = Self { path: path.to_owned(), connection };
         if file.number("SELECT count(*) FROM sqlite_schema WHERE name = 'counter'").await? == 0 {
@@ -169,10 +168,7 @@ impl StoreFile {
         // Empty, with this mode: SQLite would make it for everyone.
         let mut options = OpenOptions::new();
         let made = options.write(true).create_new(true).mode(0o600).open(to);
-        let made = made.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => system(&"exists already; name a new file"),
-            _ => system(&error),
-        })?;
+        let made = made.map_err(|error| OpenError::of(to, &error))?;
         let sql = query("VACUUM INTO $1").bind(to.display().to_string());
         let copied = self.connection.execute(sql).await.map_err(|error| system(&error));
         let synced = copied.and_then(|_| made.sync_all().map_err(|error| system(&error)));
@@ -218,7 +214,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         block_on(async {
-            assert!(StoreFile::open(&path).await.unwrap_err().to_string().contains("No such file"));
+            let missing = StoreFile::open(&path).await.unwrap_err();
+            assert_eq!(missing, OpenError::Missing(path.clone()));
             let clocks = TestClock::default().clocks();
             let store = open(folder.path(), Role::Run, clocks, Box::new(Heard::default())).unwrap();
             store.run(person("ada"), Caller::operator()).await.unwrap();

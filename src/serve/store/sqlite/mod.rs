@@ -57,6 +57,12 @@ pub enum OpenError {
     /// Another `run` has the file.
     #[error("{}: another `gatepost run` uses this store; stop it, or give this one a state_dir of its own", .0.display())]
     Taken(PathBuf),
+    /// There is no such file.
+    #[error("{}: no such file", .0.display())]
+    Missing(PathBuf),
+    /// There is such a file, and it is not replaced.
+    #[error("{}: exists already; name a new file", .0.display())]
+    Exists(PathBuf),
     /// The file is another user's.
     #[error("{}: owned by uid {owner}, opened by uid {me}; run as its owner, for example `sudo -u '#{owner}' gatepost ..`", path.display())]
     Owner {
@@ -126,6 +132,15 @@ impl OpenError {
             );
         }
         Self::system(path, error)
+    }
+
+    /// The error of a file that an operator names.
+    fn of(path: &Path, error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Self::Missing(path.to_owned()),
+            std::io::ErrorKind::AlreadyExists => Self::Exists(path.to_owned()),
+            _ => Self::system(path, error),
+        }
     }
 
     fn system(path: &Path, error: impl std::fmt::Display) -> Self {

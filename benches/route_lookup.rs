@@ -24,6 +24,7 @@ fn routes(count: usize) -> Vec<Arc<Route>> {
         name: "app".into(),
         index: 0,
         address: UpstreamAddress::Tcp { host: "127.0.0.1".into(), port: 3000 },
+        tls: false,
         timeouts: Timeouts::all(Duration::from_secs(30)),
     });
     let shape = |index: usize| match index % 4 {

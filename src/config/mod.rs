@@ -20,14 +20,14 @@ pub mod schema;
 mod sections;
 pub mod snapshot;
 
-pub use files::{IntrospectionFiles, Materials, ServedTls};
+pub use files::{ClientTls, IntrospectionFiles, Materials, ServedTls};
 pub use key_url::KeyUrl;
 pub use language::mistake::Mistake;
 pub use model::{
     AccessLog, AccessLogTarget, Admin, ApiKeySettings, CertificateFiles, ClientAuthentication,
     Config, ConnectionCaps, Dynamic, FileReference, IntrospectionEndpoint, IssuerSettings,
     IssuerSource, IssuerStartup, KeyLocation, KeySource, ListenAddress, Listener, ListenerKey,
-    ListenerTls, RemoteKeys, Startup, TlsVersion,
+    ListenerTls, RemoteKeys, Startup, TlsVersion, UpstreamTls,
 };
 pub use parse::{LoadedStartup, RunningIssuer};
 

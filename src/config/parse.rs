@@ -191,7 +191,7 @@ enum OwnIssuer<'a> {
 fn dynamic(top: &Mapping<'_>, listeners: &[Listener], own: OwnIssuer<'_>) -> Option<Dynamic> {
     let trusted_proxies = trusted_proxies::trusted_proxies(top);
     let insecure_file_modes = top.read(&sections::INSECURE_FILE_MODES)?;
-    let upstreams = upstreams::upstreams(top);
+    let (upstreams, upstream_tls) = upstreams::upstreams(top);
     let places = api_keys::places(top);
     let token_places = issuers::token_places(top);
     token_places::check_keys(top, &token_places, &places);
@@ -239,6 +239,7 @@ fn dynamic(top: &Mapping<'_>, listeners: &[Listener], own: OwnIssuer<'_>) -> Opt
         tls: tls(listeners),
         trusted_proxies,
         upstreams,
+        upstream_tls,
         issuers,
         issuer: own,
         api_keys,

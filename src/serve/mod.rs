@@ -22,6 +22,7 @@ pub(crate) mod reload;
 pub(crate) mod revocation_log;
 pub(crate) mod shared;
 pub(crate) mod store;
+mod stream;
 pub(crate) mod upstream;
 
 use std::io;

@@ -77,7 +77,7 @@ fn contract_configuration_what_is_not_built_is_refused() {
     let good = format!("{HEAD}{config}{ROUTES}");
     for (from, to) in [
         ("127.0.0.1:0\" }", "127.0.0.1:0\", proxy_protocol: required }"),
-        ("http://127.0.0.1:1", "https://127.0.0.1:1"),
+        ("http://127.0.0.1:1", "h2c://127.0.0.1:1"),
     ] {
         let yaml = good.replace(from, to);
         assert_ne!(yaml, good, "{from}");
@@ -201,6 +201,7 @@ fn contract_configuration_every_example_passes_check() {
     sandbox.write("revoked.yaml", "revoked: []\n");
     sandbox.write("ca.pem", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n");
     sandbox.certificates(&json!([{ "name": "api", "dns": ["api.example"] }]));
+    std::fs::copy(sandbox.path("api.crt"), sandbox.path("ca.pem")).unwrap();
     let examples = files_below(&root().join("config"), ".yaml");
     assert!(!examples.is_empty(), "config/ has examples");
     for example in examples {

@@ -61,6 +61,7 @@ mod secrets;
 mod strangers;
 mod tidy;
 mod tls;
+mod tls_upstream;
 mod token_places;
 mod transfers;
 mod twins;

@@ -85,6 +85,7 @@ impl<'a> Loading<'a> {
                         | Parsed::Pepper(_)
                         | Parsed::Authorities(_)
                         | Parsed::Certificate(_)
+                        | Parsed::Roots(_)
                         | Parsed::Revocations(_),
                     ..
                 })
@@ -230,6 +231,7 @@ impl<'a> Loading<'a> {
             | Parsed::Pepper(_)
             | Parsed::Authorities(_)
             | Parsed::Certificate(_)
+            | Parsed::Roots(_)
             | Parsed::Revocations(_) => None,
         }
     }

@@ -10,6 +10,7 @@ use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use zeroize::Zeroizing;
 
 use crate::base::secret::Secret;
@@ -91,6 +92,9 @@ pub(super) enum FileUse {
     Authorities {
         path: PathBuf,
     },
+    Roots {
+        path: PathBuf,
+    },
     Certificate {
         certificate: PathBuf,
         private_key: PathBuf,
@@ -118,6 +122,7 @@ pub(super) enum Parsed {
     Pepper(Arc<Secret<Vec<u8>>>),
     Authorities(Arc<Vec<u8>>),
     Certificate(Arc<OwnCertificate>),
+    Roots(Arc<RootCertStore>),
     Revocations(Arc<Vec<Entry>>),
 }
 
@@ -236,6 +241,7 @@ impl Loading<'_> {
             | Parsed::Pepper(_)
             | Parsed::Authorities(_)
             | Parsed::Certificate(_)
+            | Parsed::Roots(_)
             | Parsed::Revocations(_) => false,
         });
         if private && let Some(exposed) = exposed {
@@ -345,6 +351,7 @@ impl LastGood {
                 | Parsed::Pepper(_)
                 | Parsed::Authorities(_)
                 | Parsed::Certificate(_)
+                | Parsed::Roots(_)
                 | Parsed::Revocations(_),
             )
             | None => self.no_keys(),

@@ -45,7 +45,11 @@ impl<'a> Loading<'a> {
         }
     }
 
-    fn own_certificate(&mut self, files: &'a CertificateFiles) -> Option<Arc<OwnCertificate>> {
+    /// A certificate with its key.
+    pub(super) fn own_certificate(
+        &mut self,
+        files: &'a CertificateFiles,
+    ) -> Option<Arc<OwnCertificate>> {
         let file_use = FileUse::Certificate {
             certificate: files.certificate.path.clone(),
             private_key: files.private_key.path.clone(),
@@ -61,6 +65,7 @@ impl<'a> Loading<'a> {
             | Parsed::Keys(_)
             | Parsed::Pepper(_)
             | Parsed::Authorities(_)
+            | Parsed::Roots(_)
             | Parsed::Revocations(_) => None,
         }
     }

@@ -13,6 +13,7 @@ mod remote;
 mod revocation_files;
 mod stored_keys;
 mod tls;
+mod upstream_tls;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -35,7 +36,7 @@ use crate::issue::rows::SecretDigest;
 pub use last_good::LastGood;
 use last_good::{FileUse, NamedPeppers, Parsed, read};
 pub use remote::FetchedSet;
-pub use tls::{OwnCertificate, ServedTls};
+pub use tls::{ClientTls, OwnCertificate, ServedTls};
 
 /// A JWK set of a thousand RSA keys is smaller.
 const KEY_SET_BYTES_MAX: usize = 4 << 20;
@@ -52,6 +53,8 @@ pub struct Materials {
     /// The TLS side of the listeners that have one. A listener that left the configuration keeps
     /// its own until the restart that this needs.
     pub tls: Vec<(ListenerKey, Arc<ServedTls>)>,
+    /// The TLS side of the upstreams that have one, by name.
+    pub upstream_tls: Vec<(Arc<str>, Arc<ClientTls>)>,
     /// The keys of each issuer, in the order of [`Dynamic::issuers`].
     pub key_sets: Vec<Arc<KeySet>>,
     /// The certificates that the key server of each issuer is known by, in PEM.
@@ -100,6 +103,12 @@ impl Materials {
         self.tls.iter().find(|(key, _)| key == listener).map(|(_, served)| served)
     }
 
+    /// The TLS side of an upstream.
+    #[must_use]
+    pub fn upstream_tls_of(&self, upstream: &str) -> Option<&Arc<ClientTls>> {
+        self.upstream_tls.iter().find(|(name, _)| **name == *upstream).map(|(_, tls)| tls)
+    }
+
     /// The certificates that have expired, each with the listener that serves it.
     pub fn expired(&self, now: UnixTime) -> impl Iterator<Item = (&ListenerKey, &OwnCertificate)> {
         let all = self.tls.iter().flat_map(|(listener, served)| {
@@ -132,6 +141,7 @@ pub fn load(
     last_good.load += 1;
     let mut loading = Loading { dynamic, disk, last_good, mistakes: Vec::new() };
     let tls = loading.served_tls();
+    let upstream_tls = loading.client_tls();
     let key_sets: Vec<_> = dynamic.issuers.iter().map(|issuer| loading.key_set(issuer)).collect();
     let authorities: Option<Vec<_>> =
         dynamic.issuers.iter().map(|issuer| loading.key_authorities(issuer)).collect();
@@ -146,6 +156,7 @@ pub fn load(
     let materials = (|| {
         Some(Materials {
             tls: tls?,
+            upstream_tls: upstream_tls?,
             key_sets: key_sets?,
             authorities: authorities?,
             introspection: introspection?,
@@ -229,6 +240,7 @@ impl<'a> Loading<'a> {
             | Parsed::Pepper(_)
             | Parsed::Authorities(_)
             | Parsed::Certificate(_)
+            | Parsed::Roots(_)
             | Parsed::Revocations(_) => None,
         }
     }
@@ -278,6 +290,7 @@ impl<'a> Loading<'a> {
             | Parsed::Keys(_)
             | Parsed::Pepper(_)
             | Parsed::Certificate(_)
+            | Parsed::Roots(_)
             | Parsed::Revocations(_) => None,
         }
     }
@@ -370,6 +383,7 @@ impl<'a> Loading<'a> {
             | Parsed::Keys(_)
             | Parsed::Authorities(_)
             | Parsed::Certificate(_)
+            | Parsed::Roots(_)
             | Parsed::Revocations(_) => None,
         }
     }

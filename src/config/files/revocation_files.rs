@@ -46,7 +46,8 @@ impl Loading<'_> {
                 | Parsed::Keys(_)
                 | Parsed::Pepper(_)
                 | Parsed::Authorities(_)
-                | Parsed::Certificate(_) => None,
+                | Parsed::Certificate(_)
+                | Parsed::Roots(_) => None,
             }));
         }
         let files: Vec<_> = files.into_iter().collect::<Option<_>>()?;

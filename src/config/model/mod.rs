@@ -21,7 +21,7 @@ use crate::decide::request::address::TrustedProxies;
 use crate::decide::request::credential::CredentialSources;
 
 pub use issuer::{IssuerSettings, IssuerStartup};
-pub use tls::{CertificateFiles, ListenerKey, ListenerTls, TlsVersion};
+pub use tls::{CertificateFiles, ListenerKey, ListenerTls, TlsVersion, UpstreamTls};
 
 /// A whole configuration.
 #[derive(Debug)]
@@ -272,6 +272,8 @@ pub struct Dynamic {
     pub trusted_proxies: TrustedProxies,
     /// Upstreams in the order of the file.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// TLS of the upstreams that have it, by name.
+    pub upstream_tls: Vec<(Arc<str>, UpstreamTls)>,
     /// Issuers in the order of the file.
     pub issuers: Vec<IssuerSource>,
     /// The built-in issuer, where [`Startup::issuer`] has one.
@@ -326,7 +328,8 @@ impl Dynamic {
         let revoked = &self.revocation_files;
         let applications = self.issuer.iter().flat_map(|issuer| &issuer.applications);
         let secrets = applications.flat_map(|application| &application.secret_files);
-        let certificates = self.tls.iter().flat_map(|(_, tls)| tls.files());
+        let upstreams = self.upstream_tls.iter().flat_map(|(_, tls)| tls.files());
+        let certificates = self.tls.iter().flat_map(|(_, tls)| tls.files()).chain(upstreams);
         key_sets
             .chain(asked)
             .chain(&self.api_keys.files)

@@ -1,9 +1,13 @@
-//! The TLS settings of listeners.
+//! The TLS settings of listeners and upstreams.
 //!
-//! Owns which files a listener's certificates come from. Never opens one.
+//! Owns which files certificates, keys and authorities come from. Never opens one.
 
 use std::fmt;
+use std::sync::Arc;
 
+use rustls::pki_types::ServerName;
+
+use crate::config::Mistake;
 use crate::config::model::{FileReference, ListenAddress, Listener};
 
 /// A listener as reloads tell it from others: several may ask for a free port of one address.
@@ -58,6 +62,28 @@ pub struct CertificateFiles {
     pub certificate: FileReference,
     /// The key in PEM.
     pub private_key: FileReference,
+}
+
+/// TLS towards an upstream.
+#[derive(Clone, Debug)]
+pub struct UpstreamTls {
+    /// The name or address that its certificate must be for; never empty.
+    pub server_name: ServerName<'static>,
+    /// The authorities that its certificate must come from; `None` is the system's.
+    pub ca_file: Option<FileReference>,
+    /// The certificate that gatepost presents.
+    pub identity: Option<CertificateFiles>,
+    /// The place of the upstream, as a mistake without a message.
+    pub named_at: Arc<Mistake>,
+}
+
+impl UpstreamTls {
+    /// Every file.
+    pub fn files(&self) -> impl Iterator<Item = &FileReference> {
+        let identity = self.identity.iter();
+        let identity = identity.flat_map(|pair| [&pair.certificate, &pair.private_key]);
+        self.ca_file.iter().chain(identity)
+    }
 }
 
 /// A version of TLS.

@@ -26,14 +26,18 @@ fn file(value: &Value<'_>) -> Option<FileReference> {
 
 /// A file that a value implies.
 pub(super) fn file_at(value: &Value<'_>, name: &str) -> FileReference {
-    let named_at = Mistake {
+    FileReference { path: value.folder().join(name), named_at: place_of(value) }
+}
+
+/// The place of a value, as a mistake without a message.
+pub(super) fn place_of(value: &Value<'_>) -> Arc<Mistake> {
+    Arc::new(Mistake {
         file: value.report().file().to_owned(),
         line: u64::from(value.place().line),
         column: u64::from(value.place().column),
         path: value.path(),
         message: String::new(),
-    };
-    FileReference { path: value.folder().join(name), named_at: Arc::new(named_at) }
+    })
 }
 
 /// Records a mistake for each file that is listed again.

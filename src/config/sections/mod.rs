@@ -21,6 +21,7 @@ pub mod revocations;
 pub mod routes;
 pub mod token_places;
 pub mod trusted_proxies;
+mod upstream_tls;
 pub mod upstreams;
 
 use http::Method;

@@ -380,6 +380,7 @@ fn stand_in() -> Arc<Upstream> {
         name: "none".into(),
         index: usize::MAX,
         address: nowhere(),
+        tls: false,
         timeouts: Timeouts::all(Duration::from_secs(1)),
     })
 }

@@ -1,6 +1,6 @@
 //! `upstreams` and `timeouts`.
 //!
-//! Owns what an upstream's address may look like. Never resolves a name.
+//! Owns the form of an upstream's address. Never resolves a name.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,8 +9,10 @@ use std::time::Duration;
 use crate::config::language::walk::key::{Key, Section, Type};
 use crate::config::language::walk::types::{Custom, Lasting, NestedAs, Table, Text};
 use crate::config::language::walk::{Mapping, Value};
+use crate::config::model::UpstreamTls;
 use crate::config::sections::listeners::socket_path;
 use crate::config::sections::name;
+use crate::config::sections::upstream_tls::{self, TLS};
 use crate::decide::policy::upstream::{Timeouts, Upstream, UpstreamAddress};
 
 /// `upstreams`. Each has its own metrics.
@@ -20,12 +22,12 @@ pub(super) static UPSTREAMS: Key<Table<NestedAs<Settings>>> = Key::required(
     "the protected services, by a name of your choice",
 );
 
-static UPSTREAM: Section = Section::new("an upstream", &[&URL, &UPSTREAM_TIMEOUTS]);
+static UPSTREAM: Section = Section::new("an upstream", &[&URL, &TLS, &UPSTREAM_TIMEOUTS]);
 
-static URL: Key<Custom<Text, UpstreamAddress>> = Key::required(
+static URL: Key<Custom<Text, Address>> = Key::required(
     "url",
     Custom(Text, address),
-    "http://HOST:PORT or unix:PATH, without a path or query",
+    "http://HOST:PORT, https://HOST:PORT or unix:PATH, without a path or query",
 );
 
 static UPSTREAM_TIMEOUTS: Key<NestedAs<Timeouts>> =
@@ -56,32 +58,45 @@ static WRITE: Key<Lasting> =
 
 /// `upstreams`, in the order of the file. One with a mistake is represented by a stand-in, so that
 /// routes may name it.
-pub(in crate::config) fn upstreams(top: &Mapping<'_>) -> Vec<Arc<Upstream>> {
-    let Some(value) = top.require(&UPSTREAMS) else { return Vec::new() };
-    let mut upstreams = Vec::new();
+pub(in crate::config) fn upstreams(top: &Mapping<'_>) -> (Vec<Arc<Upstream>>, Tls) {
+    let (mut upstreams, mut tls) = (Vec::new(), Vec::new());
+    let Some(value) = top.require(&UPSTREAMS) else { return (upstreams, tls) };
     for (key, value) in UPSTREAMS.table(&value) {
         if let Err(message) = name(key) {
             value.mistake(message);
         }
         let read = UPSTREAMS.form.0.read(&value);
-        let (address, timeouts) =
-            read.unwrap_or_else(|| (nowhere(), Timeouts::all(Duration::from_secs(1))));
+        let (address, own, timeouts) =
+            read.unwrap_or_else(|| (nowhere(), None, Timeouts::all(Duration::from_secs(1))));
+        let name: Arc<str> = key.into();
         upstreams.push(Arc::new(Upstream {
-            name: key.into(),
+            name: Arc::clone(&name),
             index: upstreams.len(),
             address,
+            tls: own.is_some(),
             timeouts,
         }));
+        tls.extend(own.map(|own| (name, own)));
     }
-    upstreams
+    (upstreams, tls)
 }
 
-/// The address and timeouts of an upstream.
-type Settings = (UpstreamAddress, Timeouts);
+/// TLS of upstreams, by their names.
+type Tls = Vec<(Arc<str>, UpstreamTls)>;
+
+/// The address, TLS and timeouts of an upstream.
+type Settings = (UpstreamAddress, Option<UpstreamTls>, Timeouts);
+
+/// An address, and whether its scheme is `https`.
+type Address = (UpstreamAddress, bool);
 
 fn settings(section: &Mapping<'_>) -> Option<Settings> {
-    let (address, timeouts) = (section.read(&URL), section.read(&UPSTREAM_TIMEOUTS));
-    Some((address.unwrap_or_else(nowhere), timeouts?))
+    let (url, timeouts) = (section.read(&URL), section.read(&UPSTREAM_TIMEOUTS));
+    let (address, is_https) = url.unwrap_or_else(|| (nowhere(), section.has(&TLS)));
+    let tls = upstream_tls::of(section, &address, is_https);
+    // A mistake in it must not make an upstream without TLS of it.
+    let address = if is_https && tls.is_none() { nowhere() } else { address };
+    Some((address, tls, timeouts?))
 }
 
 /// The address of a stand-in: a configuration with a mistake is never published.
@@ -89,27 +104,25 @@ pub(super) fn nowhere() -> UpstreamAddress {
     UpstreamAddress::Tcp { host: "invalid".into(), port: 0 }
 }
 
-fn address(value: &Value<'_>) -> Option<UpstreamAddress> {
+fn address(value: &Value<'_>) -> Option<Address> {
     value.parse(|text| parse_address(value, text))
 }
 
-/// `http://HOST:PORT` or `unix:PATH`. Messages do not quote the text: it might contain a password.
-fn parse_address(value: &Value<'_>, text: &str) -> Result<UpstreamAddress, String> {
-    const ACCEPTED: &str = "http://HOST:PORT and unix:PATH are accepted";
+/// `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`. Messages do not quote the text: it might contain a password.
+fn parse_address(value: &Value<'_>, text: &str) -> Result<Address, String> {
+    const ACCEPTED: &str = "http://HOST:PORT, https://HOST:PORT and unix:PATH are accepted";
     if let Some(path) = text.strip_prefix("unix:") {
         let path = socket_path(value, path)?;
         let path = path.to_str().ok_or_else(|| "the path is not UTF-8".to_owned())?;
-        return Ok(UpstreamAddress::Unix(path.into()));
+        return Ok((UpstreamAddress::Unix(path.into()), false));
     }
-    for scheme in ["https", "h2c"] {
-        if text.split_once("://").is_some_and(|(have, _)| have.eq_ignore_ascii_case(scheme)) {
-            return Err(format!(
-                "{scheme} upstreams are not available in this version; {ACCEPTED}"
-            ));
-        }
+    if text.split_once("://").is_some_and(|(have, _)| have.eq_ignore_ascii_case("h2c")) {
+        return Err(format!("h2c upstreams are not available in this version; {ACCEPTED}"));
     }
-    let authority = text
-        .strip_prefix("http://")
+    let https = text.strip_prefix("https://");
+    let default_port = if https.is_some() { 443 } else { 80 };
+    let authority = https
+        .or_else(|| text.strip_prefix("http://"))
         .ok_or_else(|| format!("not the address of an upstream; {ACCEPTED}"))?;
     if authority.contains('@') {
         return Err(format!("an upstream takes no user or password; {ACCEPTED}"));
@@ -120,12 +133,12 @@ fn parse_address(value: &Value<'_>, text: &str) -> Result<UpstreamAddress, Strin
              remove everything after the port; {ACCEPTED}"
         ));
     }
-    let (host, port) = host_and_port(authority)
+    let (host, port) = host_and_port(authority, default_port)
         .ok_or_else(|| format!("{authority:?} is not a host and port; {ACCEPTED}"))?;
-    Ok(UpstreamAddress::Tcp { host: host.into(), port })
+    Ok((UpstreamAddress::Tcp { host: host.into(), port }, https.is_some()))
 }
 
-fn host_and_port(authority: &str) -> Option<(&str, u16)> {
+fn host_and_port(authority: &str, default_port: u16) -> Option<(&str, u16)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']')?;
@@ -140,7 +153,7 @@ fn host_and_port(authority: &str) -> Option<(&str, u16)> {
         }
     };
     let port = match port {
-        None => 80,
+        None => default_port,
         Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok()?,
         Some(_) => return None,
     };
@@ -219,6 +232,10 @@ mod tests {
     use crate::config::language::report::Report;
 
     fn read(text: &str) -> Result<UpstreamAddress, String> {
+        read_address(text).map(|(address, _)| address)
+    }
+
+    fn read_address(text: &str) -> Result<Address, String> {
         let report = Report::new(Path::new("/etc/gatepost/g.yaml"));
         let node = Node { place: Place::default(), kind: NodeKind::Sequence(Vec::new()) };
         parse_address(&Value::root(&report, &node), text)
@@ -242,6 +259,10 @@ mod tests {
     fn an_upstream_is_a_host_and_port_or_a_socket() {
         check("http://127.0.0.1:3000", Ok(("127.0.0.1", 3000)));
         check("http://app", Ok(("app", 80)));
+        check("https://app", Ok(("app", 443)));
+        check("https://[::1]", Ok(("::1", 443)));
+        check("https://app:8443", Ok(("app", 8443)));
+        assert!(read_address("https://app").unwrap().1 && !read_address("http://app").unwrap().1);
         check("http://app.svc.cluster.local:8080", Ok(("app.svc.cluster.local", 8080)));
         check("http://[::1]:3000", Ok(("::1", 3000)));
         check("http://[::1]", Ok(("::1", 80)));
@@ -251,10 +272,18 @@ mod tests {
 
     #[test]
     fn an_upstream_is_nothing_else() {
-        for text in ["app:3000", "127.0.0.1:3000", "ftp://app", "HTTP://app", "", "http:/app"] {
+        for text in [
+            "app:3000",
+            "127.0.0.1:3000",
+            "ftp://app",
+            "HTTP://app",
+            "HTTPS://app",
+            "",
+            "http:/app",
+        ] {
             check(text, Err("not the address of an upstream"));
         }
-        for text in ["https://app", "h2c://app", "HTTPS://app:1"] {
+        for text in ["h2c://app", "H2C://app:1"] {
             check(text, Err("not available in this version"));
         }
         for text in ["http://app/", "http://app/v1", "http://app?x=1", "http://app#x"] {

@@ -14,13 +14,13 @@ const EXAMPLE: &str = include_str!("../../../config/example.yaml");
 #[test]
 fn every_mistake_is_reported_at_once_in_the_order_of_the_file() {
     let mistakes = parse(
-        "listeners: []\nupstreams: { app: { url: 'https://x' }, b: { url: 'http://b' } }\nlimit: {}\n\
+        "listeners: []\nupstreams: { app: { url: 'h2c://x' }, b: { url: 'http://b' } }\nlimit: {}\n\
          routes:\n  - path: /a\n  - { access: { scopes: [a b] } }\ncors: 1\n",
     )
     .unwrap_err();
     let starts = [
         "/etc/g.yaml:1:12: listeners: is empty",
-        "/etc/g.yaml:2:26: upstreams.app.url: https upstreams are not available",
+        "/etc/g.yaml:2:26: upstreams.app.url: h2c upstreams are not available",
         "/etc/g.yaml:3:1: limit: \"limit\" is not a key of the configuration; did you mean \"limits\"?",
         "/etc/g.yaml:5:5: routes[0]: \"access\" is missing",
         "/etc/g.yaml:5:5: routes[0]: \"upstream\" is missing",

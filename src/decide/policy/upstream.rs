@@ -61,6 +61,8 @@ pub struct Upstream {
     pub index: usize,
     /// Its address.
     pub address: UpstreamAddress,
+    /// Connections to it begin with a TLS handshake (`https`).
+    pub tls: bool,
     /// Its timeouts, unless a route has its own.
     pub timeouts: Timeouts,
 }

@@ -70,6 +70,9 @@ pub enum Fault {
     /// The upstream timed out.
     #[error("upstream timed out")]
     UpstreamTimeout,
+    /// The TLS handshake with the upstream failed.
+    #[error("TLS to the upstream failed: {0}")]
+    UpstreamTls(TlsCheck),
     /// The upstream broke the connection or the protocol.
     #[error("upstream broke the connection or the protocol")]
     UpstreamBroken,
@@ -78,10 +81,53 @@ pub enum Fault {
     Internal,
 }
 
+/// The check that failed in a TLS handshake with an upstream.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TlsCheck {
+    /// The authority of its certificate.
+    #[error("its certificate is not issued by a trusted authority")]
+    Authority,
+    /// The name or address.
+    #[error("its certificate is for another name")]
+    Name,
+    /// The end of its validity.
+    #[error("its certificate has expired")]
+    Expired,
+    /// The begin of its validity.
+    #[error("its certificate is not valid yet")]
+    NotYetValid,
+    /// Anything else about its certificate.
+    #[error("its certificate is invalid")]
+    Certificate,
+    /// The upstream refuses the certificate of gatepost.
+    #[error("it does not accept the client certificate")]
+    ClientCertificate,
+    /// No version, cipher suite or protocol in common, or no TLS at all.
+    #[error("handshake failure: no TLS, nothing in common, or no client certificate")]
+    Handshake,
+}
+
 impl Fault {
-    /// Every fault, for metrics declared in advance.
-    pub const ALL: &'static [Self] =
-        &[Self::UpstreamConnect, Self::UpstreamTimeout, Self::UpstreamBroken, Self::Internal];
+    /// Every fault, for metrics declared in advance; one check stands for all of TLS.
+    pub const ALL: &'static [Self] = &[
+        Self::UpstreamConnect,
+        Self::UpstreamTimeout,
+        Self::UpstreamTls(TlsCheck::Handshake),
+        Self::UpstreamBroken,
+        Self::Internal,
+    ];
+
+    /// The place in [`Self::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::UpstreamConnect => 0,
+            Self::UpstreamTimeout => 1,
+            Self::UpstreamTls(_) => 2,
+            Self::UpstreamBroken => 3,
+            Self::Internal => 4,
+        }
+    }
 
     /// The word in log and `why`; `kind` of `gatepost_upstream_failures_total`.
     #[must_use]
@@ -89,6 +135,7 @@ impl Fault {
         match self {
             Self::UpstreamConnect => "upstream_connect",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamTls(_) => "upstream_tls",
             Self::UpstreamBroken => "upstream_broken",
             Self::Internal => "internal",
         }
@@ -108,7 +155,7 @@ impl Fault {
 
     fn answer(self) -> Coarse {
         match self {
-            Self::UpstreamConnect | Self::UpstreamBroken => {
+            Self::UpstreamConnect | Self::UpstreamTls(_) | Self::UpstreamBroken => {
                 Coarse::plain(StatusCode::BAD_GATEWAY, "upstream_unavailable")
             }
             Self::UpstreamTimeout => Coarse::plain(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"),
@@ -329,10 +376,12 @@ mod tests {
     #[test]
     fn a_fault_of_ours_or_of_the_upstream_has_one_word() {
         let words = Fault::ALL.iter().map(|fault| fault.as_str());
-        let known = ["upstream_connect", "upstream_timeout", "upstream_broken", "internal"];
+        let known =
+            ["upstream_connect", "upstream_timeout", "upstream_tls", "upstream_broken", "internal"];
         assert_eq!(words.collect::<Vec<_>>(), known);
         for fault in Fault::ALL {
             assert!(fault.answer().status.is_server_error(), "{fault:?}");
+            assert_eq!(Fault::ALL[fault.index()], *fault);
         }
     }
 

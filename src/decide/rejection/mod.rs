@@ -19,7 +19,7 @@ use crate::decide::request::framing::{FramingError, HeadRefused, TARGET_BYTES_MA
 use crate::decide::request::path::PathError;
 use crate::decide::revocation::Hit;
 
-pub use answer::{Answer, Fault, spelling};
+pub use answer::{Answer, Fault, TlsCheck, spelling};
 
 use answer::Coarse;
 

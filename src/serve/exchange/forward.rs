@@ -16,9 +16,10 @@ use super::account::{Account, Ending, since};
 use super::answer::{self, After};
 use super::client::{BodyForm, Client, Patience};
 use super::decide::{Asked, No};
-use super::relay::{CLOSE_1008, End, Plan, Relay, RequestSide, ResponseSide, Stop};
+use super::relay::{CLOSE_1008, End, Plan, Relay, RequestSide, ResponseSide, Stop, UpstreamStop};
 use super::streams::{Ended, Watch};
 use super::{Exchange, buffers};
+use crate::config::ClientTls;
 use crate::config::snapshot::Snapshot;
 use crate::decide::forward::{RequestFields, ResponseFields};
 use crate::decide::gate::Permit;
@@ -100,12 +101,16 @@ impl Exchange {
         };
         let plan = job.plan();
         let mut watch = job.watch(&self.shared);
-        let mut reused = self.connector.reuse(job.route);
+        let tls = match job.tls() {
+            Ok(tls) => tls,
+            Err(fault) => return (Err(Failure::Connect(fault)), None),
+        };
+        let mut reused = self.connector.reuse(job.route, tls);
         let mut drain_end = pin!(self.connections.cut());
         let ended = loop {
             let connected = match reused.take() {
                 Some(connected) => Ok(connected),
-                None => self.connector.connect(job.route).await,
+                None => self.connector.connect(job.route, tls).await,
             };
             let mut connected = match connected {
                 Ok(connected) => connected,
@@ -137,7 +142,7 @@ impl Exchange {
             match ended {
                 Ok(end) => {
                     if end.keep_upstream {
-                        self.connector.give_back(job.route, connected.stream);
+                        self.connector.give_back(job.route, tls, connected.stream);
                     }
                     break Ok(end);
                 }
@@ -197,6 +202,17 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// The TLS side of the upstream. One that must have TLS is never connected to without.
+    fn tls(&self) -> Result<Option<&Arc<ClientTls>>, Fault> {
+        match self.route.upstream() {
+            Some(upstream) if upstream.tls => {
+                let materials = &self.account.snapshot.materials;
+                materials.upstream_tls_of(&upstream.name).ok_or(Fault::Internal).map(Some)
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
     fn plan(&self) -> Plan<'_> {
         let Self { asked, account, route, .. } = *self;
         Plan {
@@ -239,7 +255,13 @@ impl Account {
     /// The answer to a failure; `None` when the client is gone.
     fn blame(&self, failure: &Failure, route: &Route) -> Option<No> {
         let (fault, error) = match failure {
-            Failure::Connect(fault) => (*fault, "no address answers".to_owned()),
+            Failure::Connect(fault @ Fault::UpstreamConnect) => {
+                (*fault, "no address answers".to_owned())
+            }
+            Failure::Connect(fault) => (*fault, fault.to_string()),
+            Failure::Stop(Stop::Upstream(stop @ UpstreamStop::Tls(check))) => {
+                (Fault::UpstreamTls(*check), stop.to_string())
+            }
             Failure::Stop(Stop::Upstream(stop)) => (Fault::UpstreamBroken, stop.to_string()),
             Failure::Stop(Stop::UpstreamLate(name)) => {
                 (Fault::UpstreamTimeout, format!("timeouts.{name} passed"))

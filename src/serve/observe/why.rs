@@ -126,7 +126,10 @@ fn further_steps(record: &Record<'_>) -> Vec<Step> {
     if let Outcome::Fault(fault) = record.outcome {
         let answer = format!("{}: {fault}", fault.as_str());
         let question = match fault {
-            Fault::UpstreamConnect | Fault::UpstreamTimeout | Fault::UpstreamBroken => "upstream",
+            Fault::UpstreamConnect
+            | Fault::UpstreamTimeout
+            | Fault::UpstreamTls(_)
+            | Fault::UpstreamBroken => "upstream",
             Fault::Internal => "internal",
         };
         all.push(Step { question, passed: false, answer });

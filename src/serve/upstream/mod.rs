@@ -6,6 +6,7 @@
 
 mod connect;
 mod pool;
+mod secure;
 
 use std::collections::HashMap;
 use std::io;
@@ -28,6 +29,7 @@ use crate::serve::shared::Shared;
 
 pub(crate) use connect::Connector;
 pub(crate) use pool::{Pool, Sweeper};
+pub(crate) use secure::{UpstreamStream, refused_certificate};
 
 /// Interval between two look-ups of a name.
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
@@ -276,6 +278,7 @@ mod tests {
             name: "app".into(),
             index: 0,
             address,
+            tls: false,
             timeouts: Timeouts::all(Duration::from_secs(30)),
         }
     }

@@ -11,12 +11,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
+use super::UpstreamStream;
+use crate::config::ClientTls;
 use crate::decide::policy::upstream::{Upstream, UpstreamAddress};
 
 /// The interval at which idle connections are looked at.
@@ -31,7 +32,9 @@ pub(crate) struct Pool {
 struct Idle {
     upstream: Arc<str>,
     address: UpstreamAddress,
-    stream: Stream,
+    /// Of other TLS settings is another connection.
+    tls: Option<Arc<ClientTls>>,
+    stream: UpstreamStream,
     expires: Instant,
 }
 
@@ -48,35 +51,48 @@ impl Pool {
         Self { most, idle: Mutex::default() }
     }
 
-    /// Takes an idle connection to an upstream: of the same name and the same address, so that a
-    /// reload that moves an upstream takes effect with the next request.
+    /// Takes an idle connection to an upstream: of the same name, address and TLS settings, so that a
+    /// reload that changes one of them takes effect with the next request.
     #[must_use]
-    pub(crate) fn take(&self, upstream: &Upstream) -> Option<Stream> {
+    pub(crate) fn take(
+        &self,
+        upstream: &Upstream,
+        tls: Option<&Arc<ClientTls>>,
+    ) -> Option<UpstreamStream> {
         let now = Instant::now();
         loop {
-            let mut idle = self.take_last(upstream)?;
+            let mut idle = self.take_last(upstream, tls)?;
             if idle.expires > now && is_silent(&mut idle.stream) {
                 return Some(idle.stream);
             }
         }
     }
 
-    fn take_last(&self, upstream: &Upstream) -> Option<Idle> {
+    fn take_last(&self, upstream: &Upstream, tls: Option<&Arc<ClientTls>>) -> Option<Idle> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = idle
-            .iter()
-            .rposition(|one| *one.upstream == *upstream.name && one.address == upstream.address)?;
+        let at = idle.iter().rposition(|one| {
+            *one.upstream == *upstream.name
+                && one.address == upstream.address
+                && one.tls.as_ref().map(Arc::as_ptr) == tls.map(Arc::as_ptr)
+        })?;
         Some(idle.remove(at))
     }
 
     /// Keeps a connection for `keepalive`. When the pool is full, the oldest is closed for it.
-    pub(crate) fn put(&self, upstream: &Upstream, stream: Stream, keepalive: Duration) {
+    pub(crate) fn put(
+        &self,
+        upstream: &Upstream,
+        tls: Option<&Arc<ClientTls>>,
+        stream: UpstreamStream,
+        keepalive: Duration,
+    ) {
         if keepalive.is_zero() {
             return;
         }
         let new = Idle {
             upstream: Arc::clone(&upstream.name),
             address: upstream.address.clone(),
+            tls: tls.cloned(),
             stream,
             expires: Instant::now() + keepalive,
         };
@@ -107,7 +123,7 @@ impl Pool {
 
 /// Returns whether nothing came and the connection is open: what comes without being asked for belongs to
 /// no answer.
-fn is_silent(stream: &mut Stream) -> bool {
+fn is_silent(stream: &mut UpstreamStream) -> bool {
     let mut byte = [0; 1];
     let mut cx = Context::from_waker(Waker::noop());
     let read = Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte));
@@ -146,13 +162,15 @@ mod tests {
             name: name.into(),
             index: 0,
             address,
+            tls: false,
             timeouts: Timeouts::all(Duration::from_secs(1)),
         }
     }
 
     fn put(pool: &Pool, upstream: &Upstream) -> DuplexStream {
         let (stream, other) = tokio::io::duplex(64);
-        pool.put(upstream, Box::new(stream), KEEPALIVE);
+        let stream: pingora::protocols::Stream = Box::new(stream);
+        pool.put(upstream, None, stream.into(), KEEPALIVE);
         other
     }
 
@@ -160,13 +178,13 @@ mod tests {
     async fn r407_a_connection_is_used_again_for_its_own_upstream_only() {
         let (pool, app) = (Pool::new(4), upstream("app", 80));
         let _other = put(&pool, &app);
-        assert!(pool.take(&upstream("other", 80)).is_none());
-        assert!(pool.take(&upstream("app", 81)).is_none(), "it has moved");
-        assert!(pool.take(&app).is_some());
-        assert!(pool.take(&app).is_none());
+        assert!(pool.take(&upstream("other", 80), None).is_none());
+        assert!(pool.take(&upstream("app", 81), None).is_none(), "it has moved");
+        assert!(pool.take(&app, None).is_some());
+        assert!(pool.take(&app, None).is_none());
         let _other = put(&pool, &app);
         tokio::time::advance(KEEPALIVE).await;
-        assert!(pool.take(&app).is_none(), "it was idle for too long");
+        assert!(pool.take(&app, None).is_none(), "it was idle for too long");
     }
 
     #[tokio::test(start_paused = true)]
@@ -175,7 +193,7 @@ mod tests {
         let mut speaks = put(&pool, &app);
         speaks.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
         drop(put(&pool, &app));
-        assert!(pool.take(&app).is_none());
+        assert!(pool.take(&app, None).is_none());
         assert_eq!(pool.len(), 0);
     }
 

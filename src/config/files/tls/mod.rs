@@ -4,6 +4,7 @@
 //! reads a file, and never accepts a connection.
 
 mod certificate;
+mod client;
 mod validity;
 
 use std::collections::HashMap;
@@ -19,6 +20,8 @@ use crate::base::clock::UnixTime;
 use crate::config::model::{ListenerKey, TlsVersion};
 
 pub use certificate::OwnCertificate;
+pub use client::ClientTls;
+pub(super) use client::{BuiltClients, roots};
 
 /// The protocols that are offered (RFC 7301).
 const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
@@ -127,6 +130,8 @@ impl ResolvesServerCert for ByName {
 #[derive(Debug, Default)]
 pub(super) struct BuiltTls {
     pub(super) served: Vec<(ListenerKey, Arc<ServedTls>)>,
+    /// The upstreams.
+    pub(super) clients: BuiltClients,
     /// The keys of session tickets: clients resume over a reload.
     tickets: Option<Arc<dyn ProducesTickets>>,
 }

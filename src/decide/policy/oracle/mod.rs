@@ -333,6 +333,7 @@ pub fn route(hosts: &[&str], methods: &[Method], path: &str, access: Access) -> 
         name: "app".into(),
         index: 0,
         address: UpstreamAddress::Tcp { host: "127.0.0.1".into(), port: 3000 },
+        tls: false,
         timeouts: Timeouts::all(Duration::from_secs(30)),
     };
     let path = PathPattern::parse(path).expect("a path pattern");

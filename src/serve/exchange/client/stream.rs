@@ -1,7 +1,6 @@
 //! The bytes of a client's connection, with TLS or without.
 //!
-//! Owns the choice between the two: one branch for each read and write of a plain connection. Never
-//! buffers, and never performs a handshake.
+//! Owns the bytes that were read before a handshake, which belong to it. Never performs one.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,12 +11,10 @@ use pingora::protocols::{Stream, UniqueIDType};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use crate::serve::stream::MaybeTls;
+
 /// A connection of a client.
-pub(super) enum ClientStream {
-    Plain(Stream),
-    /// On the heap: a plain connection has no room for it.
-    Tls(Box<TlsStream<Received>>),
-}
+pub(super) type ClientStream = MaybeTls<TlsStream<Received>>;
 
 /// A connection whose first bytes were read already.
 pub(super) struct Received {
@@ -82,46 +79,6 @@ impl ClientStream {
         match self {
             Self::Plain(stream) => stream.id(),
             Self::Tls(stream) => stream.get_ref().0.stream.id(),
-        }
-    }
-}
-
-impl AsyncRead for ClientStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, into),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, into),
-        }
-    }
-}
-
-impl AsyncWrite for ClientStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -15,12 +15,12 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use pingora::protocols::Stream;
-
 use super::client::{BodyStop, Client};
 use crate::decide::forward::ResponseFields;
+use crate::decide::rejection::TlsCheck;
 use crate::decide::response::ResponseError;
 use crate::serve::exchange::streams::Ended;
+use crate::serve::upstream::{self, UpstreamStream};
 
 pub(super) use frames::CLOSE_1008;
 pub(super) use request::RequestSide;
@@ -78,6 +78,8 @@ pub(super) enum UpstreamStop {
     Closed,
     /// Its connection broke.
     Broke(io::ErrorKind),
+    /// It refused the client certificate once the handshake was over, as TLS 1.3 has it.
+    Tls(TlsCheck),
     /// Its response cannot be forwarded.
     Response(ResponseError),
     /// A chunk is malformed.
@@ -100,7 +102,7 @@ pub(super) struct End {
 /// An exchange under way.
 pub(super) struct Relay<'a, 'b> {
     pub(super) client: &'a mut Client,
-    pub(super) upstream: &'a mut Stream,
+    pub(super) upstream: &'a mut UpstreamStream,
     pub(super) plan: &'a Plan<'b>,
     pub(super) request: &'a mut RequestSide,
     pub(super) response: &'a mut ResponseSide,
@@ -145,6 +147,13 @@ impl Relay<'_, '_> {
     }
 }
 
+impl UpstreamStop {
+    fn of(error: &io::Error) -> Self {
+        let refused = upstream::refused_certificate(error).then_some(TlsCheck::ClientCertificate);
+        refused.map_or_else(|| Self::Broke(error.kind()), Self::Tls)
+    }
+}
+
 impl From<BodyStop> for Stop {
     fn from(stop: BodyStop) -> Self {
         match stop {
@@ -169,6 +178,7 @@ impl std::fmt::Display for UpstreamStop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Closed => f.write_str("connection closed before the response was complete"),
+            Self::Tls(check) => write!(f, "TLS: {check}"),
             Self::Broke(kind) => write!(f, "connection failed: {kind}"),
             Self::Response(error) => write!(f, "{error}"),
             Self::Chunk => f.write_str("response: malformed chunk"),

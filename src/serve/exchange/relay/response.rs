@@ -133,7 +133,7 @@ impl Relay<'_, '_> {
                 Poll::Ready(Ok(_)) if is_head => {}
                 Poll::Ready(Ok(_)) => self.pass_body()?,
                 Poll::Ready(Err(error)) => {
-                    return Err(Stop::Upstream(UpstreamStop::Broke(error.kind())));
+                    return Err(Stop::Upstream(UpstreamStop::of(&error)));
                 }
             }
         }

@@ -137,7 +137,7 @@ impl UpstreamSeries {
     }
 
     pub(super) fn record(&self, families: &Families, fault: Fault) {
-        let series = self.failures[fault as usize].get_or_init(|| {
+        let series = self.failures[fault.index()].get_or_init(|| {
             families.upstream_failures.with_label_values(&[fault.as_str(), &self.upstream])
         });
         series.inc();

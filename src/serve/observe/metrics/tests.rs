@@ -197,7 +197,7 @@ fn each_reason_and_fault_has_its_own_cell() {
         assert_eq!(*reason as usize, index);
     }
     for (index, fault) in Fault::ALL.iter().enumerate() {
-        assert_eq!(*fault as usize, index);
+        assert_eq!(fault.index(), index);
     }
 }
 

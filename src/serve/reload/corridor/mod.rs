@@ -412,6 +412,7 @@ fn same(a: &Materials, b: &Materials) -> bool {
     // Named one by one, so that a new field cannot be forgotten here.
     let Materials {
         tls,
+        upstream_tls,
         key_sets,
         authorities,
         introspection,
@@ -422,6 +423,8 @@ fn same(a: &Materials, b: &Materials) -> bool {
     let same_tls = |(a, b): (&(_, Arc<_>), &(_, Arc<_>))| Arc::ptr_eq(&a.1, &b.1);
     tls.len() == b.tls.len()
         && tls.iter().zip(&b.tls).all(same_tls)
+        && upstream_tls.len() == b.upstream_tls.len()
+        && upstream_tls.iter().zip(&b.upstream_tls).all(|(a, b)| Arc::ptr_eq(&a.1, &b.1))
         && key_sets.len() == b.key_sets.len()
         && key_sets.iter().zip(&b.key_sets).all(|(a, b)| Arc::ptr_eq(a, b))
         && *authorities == b.authorities

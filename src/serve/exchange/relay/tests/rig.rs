@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::serve::upstream::UpstreamStream;
 use http::HeaderMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
@@ -130,7 +131,8 @@ async fn expect(from: &mut DuplexStream, bytes: String) {
     assert_eq!(String::from_utf8_lossy(&read), bytes);
 }
 
-async fn run(asked: Asked, mut client: Client, mut upstream: pingora::protocols::Stream) -> Done {
+async fn run(asked: Asked, mut client: Client, upstream: pingora::protocols::Stream) -> Done {
+    let mut upstream = UpstreamStream::from(upstream);
     let opened = fixture::open(&MemoryDisk::filled());
     let decision = fixture::decide(&opened.snapshot, "/open/a", &[]);
     let Verdict::Permit(permit) = &decision.verdict else { panic!("it is open") };

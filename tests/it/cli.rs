@@ -228,7 +228,7 @@ fn contract_commands_a_stranger_reads_what_to_do() {
         (
             &["key", "create", "--file", "k.yaml", "--name", "a", "--expires", "5x"],
             2,
-            "write a duration such as 90d, or RFC 3339",
+            "write a duration such as 90d, RFC 3339",
         ),
     ] {
         let run = sandbox.run(arguments);

@@ -49,8 +49,8 @@ Why a request was refused (by its request id), the decision step by step, and th
   {gatepost} token list --config {config}
   {gatepost} audit --config {config}
 
-Metrics:
-  curl http://{admin}/metrics
+Metrics; with an issuer the admin listener demands a token:
+  curl http://{admin}/metrics -H "Authorization: Bearer $(cat {dir}/state/admin.token)"
 
 Press Ctrl-C to stop.
 "#

@@ -384,18 +384,22 @@ fn contract_issuer_its_routes_come_behind_those_of_the_file() {
         shown,
         [
             "/** /** 0",
-            "issuer.authorize /o/authorize 3",
-            "issuer.token /o/token 2",
-            "issuer.revoke /o/revoke 2",
-            "issuer.introspect /o/introspect 2",
-            "issuer.device_code /o/device/code 2",
-            "issuer.device /o/device 3",
-            "issuer.metadata /.well-known/oauth-authorization-server 2",
-            "issuer.metadata /.well-known/openid-configuration 2",
-            "issuer.jwks /.well-known/jwks.json 2",
-            "issuer.account /auth/account/** 3",
+            "issuer.authorize /o/authorize 6",
+            "issuer.token /o/token 4",
+            "issuer.revoke /o/revoke 4",
+            "issuer.introspect /o/introspect 4",
+            "issuer.device_code /o/device/code 4",
+            "issuer.device /o/device 6",
+            "issuer.metadata /.well-known/oauth-authorization-server 4",
+            "issuer.metadata /.well-known/openid-configuration 4",
+            "issuer.jwks /.well-known/jwks.json 4",
+            "issuer.account /auth/account/** 6",
         ]
     );
+    // Each host as written, and on the port of the listener.
+    let hosts: Vec<_> = routes[2].hosts.iter().map(HostPattern::as_str).collect();
+    let on_port = |host: &str| hosts.contains(&&*format!("{host}:8080"));
+    assert!(on_port("api.example.com") && on_port("api2.example.com"), "{hosts:?}");
     assert!(routes.iter().enumerate().all(|(at, route)| route.index == at));
     assert_eq!(config.routes_of_issuer(), ["/**"]);
     assert_eq!(config.dynamic.routes.lost_to_issuer().len(), 1);

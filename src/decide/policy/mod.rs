@@ -19,6 +19,7 @@ pub mod upstream;
 
 pub use access::{Access, AccessDenied, Requirement};
 pub use endpoint::Endpoint;
+#[cfg(feature = "server")]
 pub(crate) use host::split_port;
 pub use host::{HostPattern, normalize_host};
 pub(crate) use overlap::takes;

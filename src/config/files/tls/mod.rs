@@ -36,7 +36,8 @@ pub struct ServedTls {
 
 impl ServedTls {
     /// One that completes no handshake.
-    #[cfg(all(test, feature = "server"))]
+    #[cfg(test)]
+    #[cfg(feature = "server")]
     pub(crate) fn without_certificates() -> Self {
         BuiltTls::default().build(Vec::new(), TlsVersion::V1_2).unwrap()
     }

@@ -431,8 +431,24 @@ def simple(message):
             rest = target[7:]
             cut = min((rest.find(end) for end in "/?" if end in rest), default=len(rest))
             target = rest[cut:] if rest[cut : cut + 1] == "/" else "/" + rest[cut:]
-        found.update(method=message["method"], target=target)
+        found.update(method=message["method"], target=canonical(target))
     return found
+
+
+def canonical(target):
+    """Dot segments are removed before a path is decided on and forwarded (RFC 3986 5.2.4)."""
+    path, mark, query = target.partition("?")
+    segments, kept = path.split("/"), []
+    if not path.startswith("/") or not {".", ".."} & set(segments):
+        return target
+    for segment in segments[1:]:
+        if segment == "..":
+            kept[-1:] = []
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept) + mark + query
 
 
 def same(mine, other):

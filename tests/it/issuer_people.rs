@@ -540,6 +540,35 @@ fn contract_native_redirects_are_asked_about_every_time() {
     }
 }
 
+/// A browser leaves a Lax cookie out of the POST of another site.
+#[test]
+fn r1108_a_post_of_another_site_ends_no_session_and_authorizes_with_it() {
+    let upstream = Recorder::start();
+    let sidecar = start(&upstream);
+    let mut ada = Browser::new(&sidecar);
+    ada.sign_in("/auth/account/tokens", "ada", PASSWORD);
+    let form = "client_id=shop&redirect_uri=https%3A%2F%2Fshop.example.com%2Fcallback&response_type=code&scope=read";
+    for (path, form) in [("/auth/account/tokens/new", "name=x"), ("/oauth/authorize", form)] {
+        let answer = post(&sidecar, path, form);
+        assert_eq!(answer.field("set-cookie"), None, "{path}");
+    }
+    let again = post(&sidecar, "/oauth/authorize", form);
+    assert_eq!(again.status, 303, "{}", again.text());
+    let consent = ada.get(again.field("location").unwrap());
+    assert!(consent.text().contains("See products"), "{}", consent.text());
+}
+
+#[test]
+fn r1108_cookies_of_the_application_may_have_any_bytes() {
+    let upstream = Recorder::start();
+    let sidecar = start(&upstream);
+    let mut ada = Browser::new(&sidecar);
+    ada.cookies.insert("name".to_owned(), "Zo\u{eb}".to_owned());
+    let page = ada.sign_in("/auth/account/tokens", "ada", PASSWORD);
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("Create Token"), "{}", page.text());
+}
+
 /// The secret that a page reveals.
 #[track_caller]
 fn secret(page: &Response) -> String {

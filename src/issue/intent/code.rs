@@ -154,6 +154,10 @@ impl Intent for RedeemCode {
         let Ok(person) = people::active_id(rows, &code.person)? else {
             return Ok(end(code, "the person is disabled", now));
         };
+        let given = rows.get::<RecordedConsent>(&consent::id(&code.person, &application.id))?;
+        if !application.first_party && given.is_some_and(|row| row.ended.is_some()) {
+            return Ok(end(code, "the consent was withdrawn", now));
+        }
         (code.ended, code.grant_id) = (Some(now), Some(self.grant.clone()));
         let consent = Consent {
             application: &application,

@@ -82,6 +82,9 @@ impl StartSession {
         rest.sort_by_key(|row| row.seen);
         let surplus = (rest.len() + 1).saturating_sub(PER_PERSON_MAX);
         ends.extend(rest.into_iter().take(surplus));
+        // Of another person, whose cookie the new one replaces.
+        let other = rows.get::<Session>(&self.replaces)?;
+        ends.extend(other.filter(|row| row.ended.is_none() && row.person != *person));
         ends.iter_mut().for_each(|row| row.ended = Some(now));
         Ok(ends)
     }

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Method, header};
 
 use crate::decide::api_key::format::{SecretKind, generate};
+use crate::decide::request::framing::TARGET_BYTES_MAX;
 use crate::decide::scope::ScopeSet;
 use crate::issue::application::is_reviewed;
 use crate::issue::authorization::{Prompt, Target, Wanted, client, query};
@@ -88,6 +89,10 @@ impl Issuer {
 
     async fn authorize_uncounted(&self, browser: &Browser<'_>) -> Shown {
         let form = request_form(browser)?;
+        // The GET brings the session cookie, which a POST of another site lacks.
+        if let Some(again) = as_get(browser).filter(|_| browser.is_new()) {
+            return see_other(&browser.settings, &again);
+        }
         let application = self.application_of(&form).await?;
         let target = Target::of(&form, &application)?;
         let prompt = match Prompt::read(&form) {
@@ -331,6 +336,14 @@ impl Issuer {
 }
 
 /// The parameters: in the query of a GET, in the body of a POST.
+/// A request that was sent by POST as path and query, where they are not too long for one.
+pub(super) fn as_get(browser: &Browser<'_>) -> Option<String> {
+    let is_post = browser.request.method() == Method::POST;
+    let form = is_post.then(|| request_form(browser).ok()).flatten()?;
+    let target = format!("{}?{}", browser.request.uri().path(), query(&form, false));
+    (target.len() <= TARGET_BYTES_MAX).then_some(target)
+}
+
 fn request_form(browser: &Browser<'_>) -> Result<Form, Trouble> {
     let request = browser.request;
     if request.method() == Method::POST {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 
 use crate::base::clock::UnixTime;
 use crate::base::secret::Secret;
@@ -185,7 +185,8 @@ impl Browser<'_> {
     pub(super) fn finish(&self, mut response: Response<Bytes>) -> Response<Bytes> {
         let name = self.settings.session_cookie();
         let has_own = response.headers().contains_key(header::SET_COOKIE);
-        if self.is_new && !has_own {
+        // A browser sends no Lax cookie with a POST of another site: the one that it has must stay.
+        if self.is_new && !has_own && self.request.method() != Method::POST {
             set_cookie(&mut response, &self.settings, (name, &self.id), None);
         }
         response
@@ -205,6 +206,11 @@ impl Browser<'_> {
         let agent = self.request.headers().get(header::USER_AGENT)?.to_str().ok()?;
         let agent: String = agent.chars().filter(|c| !c.is_control()).take(CHARS_MAX).collect();
         (!agent.is_empty()).then(|| agent.into())
+    }
+
+    /// Returns whether the request came without a session cookie.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// The value of a cookie of this request.
@@ -244,10 +250,12 @@ pub(super) fn shown_name(person: &Person) -> String {
 /// The one cookie of this name; several are none: which one counts would be a guess.
 fn cookie<'r>(request: &'r Request<Bytes>, name: &str) -> Option<&'r str> {
     let values = request.headers().get_all(header::COOKIE).iter();
-    let pairs = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
+    // Bytes: cookies of the application share the field, and may have any.
+    let pairs = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
     let mut found = pairs.filter_map(|pair| {
-        let (own, value) = pair.split_once('=')?;
-        (own.trim() == name).then_some(value.trim())
+        let at = pair.iter().position(|byte| *byte == b'=')?;
+        let value = std::str::from_utf8(pair[at + 1..].trim_ascii()).ok()?;
+        (pair[..at].trim_ascii() == name.as_bytes()).then_some(value)
     });
     let first = found.next();
     if found.next().is_some() { None } else { first }

@@ -236,7 +236,7 @@ pub(super) fn new_secret(
 }
 
 /// The scopes that the person may have.
-fn allowed(desk: &Desk<'_>) -> ScopeSet {
+pub(super) fn allowed(desk: &Desk<'_>) -> ScopeSet {
     let scopes = &desk.browser.settings.rules.scopes;
     let cut = scopes.roles.cut(&scopes.known, &desk.signed_in.person.roles.0);
     cut.unwrap_or_else(|| scopes.known.clone())

@@ -13,7 +13,9 @@ use crate::issue::rows::{Credential, CredentialKind, Id, Use};
 use crate::serve::issuer::Issuer;
 use crate::serve::issuer::pages::answer::{Forms, Shown, Trouble, html, refused, see_other};
 use crate::serve::issuer::pages::browser::{Browser, SignedIn};
-use crate::serve::issuer::pages::credential_form::{new_id, new_secret, refused_form, used_before};
+use crate::serve::issuer::pages::credential_form::{
+    allowed, new_id, new_secret, refused_form, used_before,
+};
 use crate::serve::issuer::pages::credential_view::{
     Act, DAY, Desk, List, Words, secret_kind, shown,
 };
@@ -201,6 +203,10 @@ impl Issuer {
 
     async fn rotate(&self, desk: &Desk<'_>, row: &Credential, form: &Form) -> Shown {
         let browser = desk.browser;
+        if row.disabled.is_some() || row.expires.is_some_and(|end| end <= browser.now) {
+            let text = "A key that is disabled or has expired cannot be rotated.";
+            return Err(Trouble::stale(text));
+        }
         let days = form.value("overlap").and_then(|days| days.parse::<u64>().ok());
         let Some(days) = days.filter(|days| *days <= OVERLAP_DAYS_MAX) else {
             let text = format!("Enter a number of days from 0 to {OVERLAP_DAYS_MAX}.");
@@ -214,6 +220,8 @@ impl Issuer {
         let (secret, text) = new_secret(desk.kind, new_id)?;
         let end_old = UnixTime(browser.now.0.saturating_add(days * DAY));
         let ending = match row.expires {
+            // Of scopes that the person cannot give: the end that the operator set stays.
+            Some(end) if !allowed(desk).contains_all(&row.scopes) => Ending::At(end),
             None if desk.lifetimes.forever => Ending::Never,
             None | Some(_) => Ending::Default,
         };

@@ -142,8 +142,16 @@ impl Issuer {
         };
         let code = form.value("user_code").and_then(UserCode::parse).ok_or_else(gone)?;
         let found = self.open_device(browser, &code).await?;
-        let (device, application) = found.ok_or_else(gone)?;
-        browser.check(&form, &purpose(&code, &application))?;
+        // A code that is not open and a form that is not of its page have one answer and one budget: the
+        // difference would tell which codes are open.
+        let is_shown = |(_, application): &(Device, Application)| {
+            browser.check(&form, &purpose(&code, application)).is_ok()
+        };
+        let Some((device, application)) = found.filter(is_shown) else {
+            let now = self.clock.now().monotonic;
+            self.guesses.charge(CODES, browser.caller.address, now).map_err(too_many)?;
+            return Err(gone());
+        };
         let allow = match form.value("decision") {
             Some("allow") => {
                 let scopes = &browser.settings.rules.scopes;

@@ -47,7 +47,7 @@ impl Issuer {
             Ok(browser) => browser,
             Err(error) => return trouble(&settings, &Frame::default(), &error),
         };
-        let shown = match elsewhere(&browser) {
+        let shown = match elsewhere(&browser, endpoint) {
             Some(target) => see_other(&settings, &target),
             None => self.show(endpoint, &browser).await,
         };
@@ -152,14 +152,15 @@ impl Issuer {
 }
 
 /// The same page on the host of the pages, where they have one of their own.
-fn elsewhere(browser: &Browser<'_>) -> Option<String> {
+fn elsewhere(browser: &Browser<'_>, endpoint: Endpoint) -> Option<String> {
     let pages = browser.settings.configured.pages.as_deref()?;
     let host = browser.request.headers().get(header::HOST)?.to_str().ok()?;
     let is_there = pages.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host));
     if is_there {
         return None;
     }
+    let sent = (endpoint == Endpoint::Authorize).then(|| authorize::as_get(browser)).flatten();
     let uri = browser.request.uri();
     let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    Some(format!("{pages}{target}"))
+    Some(format!("{pages}{}", sent.as_deref().unwrap_or(target)))
 }

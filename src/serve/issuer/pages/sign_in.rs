@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 
 use crate::base::secret::Secret;
+use crate::decide::request::framing::TARGET_BYTES_MAX;
 use crate::issue::credential::{IdKind, SESSION_CHARS, random_text};
 use crate::issue::error::ErrorCode;
 use crate::issue::intent::sessions::{EndSessions, NewSession, StartSession, Which};
@@ -28,8 +29,8 @@ use crate::serve::issuer::vault::{context, fill};
 /// The method of `gatepost_sign_ins_total`.
 const METHOD: &str = "password";
 const OK: &str = "ok";
-/// The longest path and query that a person comes back to, in bytes: what a record holds.
-const NEXT_BYTES_MAX: usize = 12 * 1024;
+/// The longest path and query that a person comes back to, in bytes: what a listener takes.
+const NEXT_BYTES_MAX: usize = TARGET_BYTES_MAX;
 /// Seconds that a browser is known after a sign-in.
 const KNOWN_AGE: u64 = 400 * 86_400;
 const KNOWN_CHARS: usize = 22;
@@ -74,10 +75,7 @@ impl Issuer {
         login: &str,
         mistake: Option<&str>,
     ) -> Shown {
-        if !browser.settings.configured.sign_in.local {
-            let text = "Sign-in with passwords is off here (issuer.sign_in.accounts).";
-            return Err(Trouble::new(StatusCode::FORBIDDEN, ErrorCode::LoginRequired, text));
-        }
+        check_local(browser)?;
         let (frame, csrf) = (browser.frame(), browser.token(&purpose(next)));
         let page = Page { frame: &frame, login, next, csrf: &csrf, mistake };
         match mistake {
@@ -88,6 +86,7 @@ impl Issuer {
 
     /// A POST of the form.
     pub(super) async fn sign_in(&self, browser: &Browser<'_>) -> Shown {
+        check_local(browser)?;
         let form = browser.form()?;
         let sealed = form.value("next").unwrap_or_default();
         browser.check(&form, &purpose(sealed))?;
@@ -272,6 +271,15 @@ impl Issuer {
 }
 
 /// The purpose of the form: it is good for one page to come back to.
+/// A form that was kept does not outlive the setting.
+fn check_local(browser: &Browser<'_>) -> Result<(), Trouble> {
+    if browser.settings.configured.sign_in.local {
+        return Ok(());
+    }
+    let text = "Sign-in with passwords is off here (issuer.sign_in.accounts).";
+    Err(Trouble::new(StatusCode::FORBIDDEN, ErrorCode::LoginRequired, text))
+}
+
 fn purpose(next: &str) -> String {
     format!("sign-in\n{next}")
 }

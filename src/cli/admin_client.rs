@@ -159,11 +159,12 @@ impl AdminClient {
     fn check_owner(&self, address: SocketAddr) -> Result<(), Failure> {
         let Some(owner) = self.for_owner else { return Ok(()) };
         let listening = listener_owner::of(address);
-        if listener_owner::is_trusted(listening, owner) {
+        if listener_owner::is_trusted(&listening, owner) {
             return Ok(());
         }
-        let by = listening.map_or("of a user who cannot be found".to_owned(), |listening| {
-            format!("of user {listening}, not of user {owner}")
+        let other = listening.iter().find(|one| **one != owner && **one != 0);
+        let by = other.map_or("of a user who cannot be found".to_owned(), |other| {
+            format!("of user {other}, not of user {owner}")
         });
         Err(Failure::negative(format!(
             "{address}: the token of state_dir is not sent: the listener is {by}; configure \

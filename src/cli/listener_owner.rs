@@ -12,18 +12,17 @@ const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 /// The state of a socket that listens.
 const LISTEN: &str = "0A";
 
-/// The user id of the socket that listens at `address`; of several, one that is not the first's.
-pub(super) fn of(address: SocketAddr) -> Option<u32> {
+/// The user ids of the sockets that listen at `address`: several where one is of every address, or of
+/// IPv6 alone.
+pub(super) fn of(address: SocketAddr) -> Vec<u32> {
     let tables = TABLES.iter().filter_map(|table| File::open(table).ok());
     let lines = tables.flat_map(|table| BufReader::new(table).lines().map_while(Result::ok));
-    let mut owners = lines.filter_map(|line| row(&line, address));
-    let first = owners.next()?;
-    Some(owners.find(|owner| *owner != first).unwrap_or(first))
+    lines.filter_map(|line| row(&line, address)).collect()
 }
 
-/// Returns whether a listener of this user may be sent what is for `owner`.
-pub(super) fn is_trusted(listening: Option<u32>, owner: u32) -> bool {
-    listening.is_some_and(|listening| listening == owner || listening == 0)
+/// Returns whether listeners of these users, and of no other, may be sent what is for `owner`.
+pub(super) fn is_trusted(listening: &[u32], owner: u32) -> bool {
+    !listening.is_empty() && listening.iter().all(|one| *one == owner || *one == 0)
 }
 
 /// The user id of a line, if it is of a socket that listens at `address`.
@@ -71,14 +70,21 @@ mod tests {
             let port = listener.local_addr().unwrap().port();
             let reached = if address.starts_with('[') { "[::1]" } else { "127.0.0.1" };
             let reached: SocketAddr = format!("{reached}:{port}").parse().unwrap();
-            assert_eq!(of(reached), Some(own), "{address}");
-            assert_eq!(of(SocketAddr::new("127.0.0.2".parse().unwrap(), 1)), None);
+            assert!(of(reached).contains(&own), "{address}");
+            assert!(of(SocketAddr::new("127.0.0.2".parse().unwrap(), 1)).is_empty());
         }
     }
 
     #[test]
     fn contract_admin_a_token_that_was_made_is_for_its_owner_and_root() {
-        let trusted = [(Some(1000), true), (Some(0), true), (Some(1001), false), (None, false)];
+        let trusted: [(&[u32], bool); 6] = [
+            (&[1000], true),
+            (&[0], true),
+            (&[1000, 0], true),
+            (&[1001], false),
+            (&[1001, 0], false),
+            (&[], false),
+        ];
         for (listening, expected) in trusted {
             assert_eq!(is_trusted(listening, 1000), expected, "{listening:?}");
         }

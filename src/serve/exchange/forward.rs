@@ -53,7 +53,9 @@ impl Exchange {
             write: route.timeouts.write,
             min_body_rate: route.min_body_rate,
         });
-        note_ignored_proto(&self.shared, asked, &account.snapshot);
+        if client.scheme() == "http" {
+            note_ignored_proto(&self.shared, asked, &account.snapshot);
+        }
         let mut request = request_side(client, asked, &account, permit);
         let mut response = ResponseSide::new();
         let job = Job { asked, account: &account, route, may_keep };

@@ -59,6 +59,9 @@ impl OwnCertificate {
         let (names, expires) = facts(&chain[0]).map_err(|why| {
             vec![invalid(&files.certificate, format!("invalid certificate: {why}"))]
         })?;
+        // Clients refuse a chain with the first of its certificates that has expired.
+        let ends = chain[1..].iter().filter_map(|one| not_after(one).ok());
+        let expires = ends.fold(expires, Ord::min);
         let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
             .map_err(|error| vec![unusable(files, &error)])?;
         Ok(Self { file, key: Arc::new(key), names, expires })

@@ -199,6 +199,10 @@ impl Client {
             match ready!(self.poll_more(cx)) {
                 Ok(1..) => return Poll::Pending,
                 Ok(0) => self.ended = Some(Instant::now()),
+                // The end without close_notify of TLS: nothing of a whole request can be missing.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.ended = Some(Instant::now());
+                }
                 Err(_) => return Poll::Ready(()),
             }
         }

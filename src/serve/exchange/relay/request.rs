@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{Relay, Stop};
 use crate::serve::exchange::buffers::{self, LARGE_BYTES};
 use crate::serve::exchange::client::BodyForm;
+use crate::serve::stream::MaybeTls;
 
 /// The request on its way.
 pub(in crate::serve::exchange) struct RequestSide {
@@ -111,7 +112,11 @@ impl Relay<'_, '_> {
         let request = &mut *self.request;
         while request.sent < request.out.len() {
             let rest = &request.out[request.sent..];
-            match ready!(Pin::new(&mut *self.upstream).poll_write(cx, rest))? {
+            let written = Pin::new(&mut *self.upstream).poll_write(cx, rest);
+            // TLS may have sent some of it before it failed.
+            let is_tls = matches!(self.upstream, MaybeTls::Tls(_));
+            request.is_taken |= is_tls && matches!(written, Poll::Ready(Err(_)));
+            match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 count => request.sent += count,
             }
@@ -121,7 +126,9 @@ impl Relay<'_, '_> {
             request.is_taken |= request.sent < request.out.len();
         }
         if !request.is_flushed {
-            ready!(Pin::new(&mut *self.upstream).poll_flush(cx))?;
+            let flushed = Pin::new(&mut *self.upstream).poll_flush(cx);
+            request.is_taken |= flushed.is_pending() && matches!(self.upstream, MaybeTls::Tls(_));
+            ready!(flushed)?;
             (request.is_flushed, request.is_taken) = (true, true);
         }
         Poll::Ready(Ok(()))

@@ -223,7 +223,7 @@ impl World {
             ended: None,
         };
         let given = Given::Now(consent::shown(&application(app(to))));
-        let _ = self.run(&GrantCode { code, given });
+        let _ = self.run(&GrantCode { code, given, lifetime: 60 });
     }
 
     fn device(&mut self, act: &str, [one, two, _]: [u64; 3], grant: Id) {

@@ -43,8 +43,8 @@ pub(super) fn twins(file: &FileReference, keys: &KeySegment, stored: &LiveSet) -
         }
         let other = stored.id_of(key.sha256()?)?;
         let message = format!(
-            "key {id:?} has the digest of key {other:?} in the store of the issuer: remove it here, or \
-             run gatepost key delete {other} --config FILE"
+            "key {id:?} has the digest of key {other:?} in the store of the issuer, live or deleted: \
+             remove it here, or give its owner a new key"
         );
         Some(in_key_file(file, key, message))
     };

@@ -121,6 +121,8 @@ pub enum Change {
     EndPlugin(Box<str>),
     /// The tokens of a grant end, or one token by its `jti`.
     EndGrant(Box<str>),
+    /// Such an end need not be remembered: the tokens have expired.
+    Forget(Box<str>),
     /// Tokens whose serial is in this range, both ends included, were issued after the backup that
     /// was restored.
     Void(u64, u64),

@@ -294,6 +294,7 @@ impl LiveSet {
                 }
             }
             Change::EndGrant(id) => self.ended.put(Arc::new(id)),
+            Change::Forget(id) => self.ended.remove(&id),
             Change::Void(first, last) => Arc::make_mut(&mut self.void).push((first, last)),
             Change::Block(person, client) => self.blocked.put(Arc::new(pair(&person, &client))),
             Change::Unblock(person, client) => self.blocked.remove(&pair(&person, &client)),
@@ -329,10 +330,10 @@ impl LiveSet {
         live.map(Place::id)
     }
 
-    /// The id of the credential of this digest, unless it has ended.
+    /// The id of the credential of this digest, ended or not.
     #[must_use]
     pub fn id_of(&self, digest: &[u8; 32]) -> Option<&str> {
-        self.place(digest).filter(|place| place.state() != State::Ended).map(Place::id)
+        self.place(digest).map(Place::id)
     }
 
     /// Returns whether the recent changes are to be packed.
@@ -340,7 +341,8 @@ impl LiveSet {
         self.recent.len() > RECENT_MIN.max(self.base.len() / RECENT_PART)
     }
 
-    /// The same credentials in one base. What has ended is left out.
+    /// The same credentials in one base. Tokens that have ended are left out; keys are not: one may be
+    /// known under a second digest, or to a key file.
     pub(super) fn packed(&self) -> Self {
         let most = self.base.len() + self.recent.len();
         let mut builder = SegmentBuilder::with_capacity(most);
@@ -348,8 +350,11 @@ impl LiveSet {
         for view in self.base.views().filter(|view| self.recent.find(view.digest()).is_none()) {
             builder.push(&view.unpack(), used(view.last_use()));
         }
-        let live = |recent: &&Arc<Recent>| recent.credential.state != State::Ended;
-        for recent in self.recent.rows().filter(live) {
+        let kept = |recent: &&Arc<Recent>| {
+            let Credential { kind, state, .. } = &recent.credential;
+            *state != State::Ended || *kind == Kind::Key
+        };
+        for recent in self.recent.rows().filter(kept) {
             builder.push(&recent.credential, used(&recent.last_use));
         }
         Self { base: Arc::new(builder.finish()), ..self.clone() }

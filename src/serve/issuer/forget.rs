@@ -117,4 +117,6 @@ impl Followers for Nothing {
     }
     fn end(&mut self, _target: &Target, _at: UnixTime) {}
     fn stored(&mut self, _target: &Target) {}
+
+    fn forget(&mut self, _ends: &[Id]) {}
 }

@@ -383,6 +383,8 @@ mod tests {
             self.0.end(target);
         }
         fn stored(&mut self, _target: &Target) {}
+
+        fn forget(&mut self, _ends: &[Id]) {}
     }
 
     async fn start(folder: &Path, clock: &TestClock) -> (Store, Arc<SigningKeys>) {

@@ -46,6 +46,7 @@ use crate::config::snapshot::Snapshots;
 use crate::decide::jwt::VerifiedToken;
 use crate::decide::live::Live;
 use crate::decide::policy::Endpoint;
+use crate::decide::request::address::Peer;
 use crate::issue::client_auth::{Method as AuthMethod, Presented};
 use crate::issue::error::{Challenge, ErrorCode, OAuthError};
 use crate::issue::form::{self, Form};
@@ -91,6 +92,9 @@ pub(crate) trait Revoked: Send + Sync {
     /// Returns whether everything of this person is revoked.
     fn has_person(&self, issuer: &str, subject: &str, now: UnixTime) -> bool;
 
+    /// Returns whether an address is one caller's, not that of a balancer with many behind it.
+    fn is_single_caller(&self, address: IpAddr) -> bool;
+
     /// Returns whether the gate accepts personal access tokens.
     fn takes_personal_access_tokens(&self) -> bool;
 }
@@ -106,6 +110,11 @@ impl Revoked for Arc<Snapshots> {
 
     fn has_person(&self, issuer: &str, subject: &str, now: UnixTime) -> bool {
         self.load().gate.revocations.find_subject(issuer, subject, now).is_some()
+    }
+
+    fn is_single_caller(&self, address: IpAddr) -> bool {
+        let peer = Peer::Ip(address);
+        self.load().gate.trusted_proxies.single_caller(peer).is_some()
     }
 
     fn takes_personal_access_tokens(&self) -> bool {

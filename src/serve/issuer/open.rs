@@ -293,6 +293,10 @@ impl Followers for IssuerFollowers {
     fn stored(&mut self, target: &Target) {
         self.live.stored(target);
     }
+
+    fn forget(&mut self, ends: &[Id]) {
+        self.live.forget(ends);
+    }
 }
 
 #[cfg(test)]

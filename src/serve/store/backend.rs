@@ -8,7 +8,7 @@ use std::future::Future;
 
 use crate::base::clock::UnixTime;
 use crate::issue::intent::{EndAll, Query, Write};
-use crate::issue::rows::{Audit, Table, Value};
+use crate::issue::rows::{Audit, Id, Table, Value};
 use crate::serve::store::Failure;
 
 /// A row of the change log: the table, and the key of the row that changed.
@@ -31,6 +31,15 @@ pub struct Page {
     pub rows: Vec<Vec<Value>>,
     /// The place that the next page begins behind; `None` behind the last page.
     pub next: Option<Value>,
+}
+
+/// What a sweep deleted.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// The number of rows.
+    pub rows: u64,
+    /// The grants and tokens among them, whose ends need not be remembered any more.
+    pub ends: Vec<Id>,
 }
 
 /// One connection that writes.
@@ -102,7 +111,7 @@ pub trait Backend {
     fn keep_reserve(&mut self) -> bool;
 
     /// Deletes rows that ended before `ends`, a bounded number of them.
-    fn sweep(&mut self, ends: UnixTime) -> impl Future<Output = Result<u64, Failure>>;
+    fn sweep(&mut self, ends: UnixTime) -> impl Future<Output = Result<Swept, Failure>>;
 
     /// Deletes lines of the audit log from before `before`, and the oldest beyond `bytes`, a bounded
     /// number of them.

@@ -136,6 +136,10 @@ impl Followers for LiveFollower {
             self.live.change([Change::Unblock(person.0.clone(), application.0.clone())]);
         }
     }
+
+    fn forget(&mut self, ends: &[Id]) {
+        self.live.change(ends.iter().map(|id| Change::Forget(id.0.clone())));
+    }
 }
 
 /// The change that a row makes; `None` if nothing at the gate.

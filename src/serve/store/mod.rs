@@ -63,6 +63,9 @@ pub trait Followers: Send + 'static {
 
     /// Such an end is stored: its rows were applied.
     fn stored(&mut self, target: &Target);
+
+    /// Grants and tokens whose ends need not be remembered: every token of them has expired.
+    fn forget(&mut self, ends: &[Id]);
 }
 
 /// A store that failed.

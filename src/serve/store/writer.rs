@@ -15,7 +15,7 @@ use crate::base::clock::{Monotonic, UnixTime};
 use crate::issue::intent::credentials::RecordUses;
 use crate::issue::intent::{Query, Rows, Target, Write};
 use crate::issue::rows::{Table, Value};
-use crate::serve::store::backend::{Backend, Page};
+use crate::serve::store::backend::{Backend, Page, Swept};
 use crate::serve::store::clock::StoreClock;
 use crate::serve::store::job::{Caller, Job, Run};
 use crate::serve::store::{Clocks, Failure, Followers, NotStored, Watch};
@@ -198,16 +198,25 @@ impl<B: Backend> Writer<B> {
         self.owed.append(&mut self.stuck);
         self.repay().await;
         let Some(ends) = self.clock.deletable() else { return };
-        let (keep, bytes) = self.watch.audit.get();
-        if let Err(error) =
-            self.backend.sweep_audit(UnixTime(now.0.saturating_sub(keep)), bytes).await
-        {
-            tracing::warn!(%error, "store: old lines of the audit log cannot be deleted");
-        }
         match self.backend.sweep(ends).await {
-            Ok(0) => {}
-            Ok(rows) => tracing::debug!(rows, "store: deleted what ended more than 7 days ago"),
+            Ok(Swept { rows: 0, .. }) => {}
+            Ok(Swept { rows, ends }) => {
+                self.followers.forget(&ends);
+                tracing::debug!(rows, "store: deleted what ended more than 7 days ago");
+            }
             Err(error) => tracing::warn!(%error, "store: what has ended cannot be deleted"),
+        }
+    }
+
+    /// Deletes lines of the audit log that are too old or too many, while the clock can be trusted.
+    pub(crate) async fn sweep_audit(&mut self) {
+        if self.clock.deletable().is_none() {
+            return;
+        }
+        let (now, (keep, bytes)) = ((self.clocks)().unix, self.watch.audit.get());
+        let before = UnixTime(now.0.saturating_sub(keep));
+        if let Err(error) = self.backend.sweep_audit(before, bytes).await {
+            tracing::warn!(%error, "store: old lines of the audit log cannot be deleted");
         }
     }
 

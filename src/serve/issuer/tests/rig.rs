@@ -154,6 +154,10 @@ impl Revoked for Nothing {
         false
     }
 
+    fn is_single_caller(&self, _: IpAddr) -> bool {
+        true
+    }
+
     fn takes_personal_access_tokens(&self) -> bool {
         true
     }
@@ -312,7 +316,7 @@ impl Rig {
             grant_id: None,
             ended: None,
         };
-        self.run(GrantCode { code, given: Given::Now(shown) });
+        self.run(GrantCode { code, given: Given::Now(shown), lifetime: 60 });
         text
     }
 

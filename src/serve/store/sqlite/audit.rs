@@ -25,9 +25,11 @@ macro_rules! line_bytes {
     };
 }
 
+/// The time of a line is never earlier than that of the one before: the oldest are enough.
 const BY_AGE: &str = concat!(
     "DELETE FROM audit WHERE (number, position) IN \
-     (SELECT number, position FROM audit WHERE at < $1 LIMIT $2) RETURNING number, ",
+     (SELECT number, position FROM (SELECT number, position, at FROM audit \
+     ORDER BY number, position LIMIT $2) WHERE at < $1) RETURNING number, ",
     line_bytes!()
 );
 

@@ -18,9 +18,9 @@ use sqlx::{
 
 use crate::base::clock::UnixTime;
 use crate::issue::intent::{EndAll, Query, ROWS_MAX, Write};
-use crate::issue::rows::{Audit, Column, Row, Table, Value};
+use crate::issue::rows::{Audit, Column, Id, Row, Table, Value};
 use crate::serve::store::Failure;
-use crate::serve::store::backend::{Backend, Changed, Page};
+use crate::serve::store::backend::{Backend, Changed, Page, Swept};
 use crate::serve::store::sqlite::audit::AuditSize;
 use crate::serve::store::sqlite::file::Files;
 
@@ -286,6 +286,9 @@ impl Backend for Sqlite {
         let (name, columns, place) = (table.name(), table.columns(), place(table));
         let all = columns.join(", ");
         let live = if columns.contains(&"ended") { "ended IS NULL" } else { "true" };
+        // A key may be known under a second digest, or to a key file: its end is remembered.
+        let live =
+            if table == Table::Credentials { "(ended IS NULL OR kind = 'key')" } else { live };
         let live = if table == Table::Grants { "ended IS NOT NULL" } else { live };
         let later = if after.is_some() { format!(" AND {place} > $1") } else { String::new() };
         let sql = format!(
@@ -311,14 +314,23 @@ impl Backend for Sqlite {
         self.files.keep_reserve()
     }
 
-    async fn sweep(&mut self, ends: UnixTime) -> Result<u64, Failure> {
-        let mut deleted = 0;
-        for sql in SWEEPS {
-            let statement = query(*sql).bind(i64::try_from(ends.0).unwrap_or(i64::MAX));
-            let done = statement.bind(i64::from(PAGE)).execute(&mut self.connection).await;
-            deleted += done.map_err(failure)?.rows_affected();
+    async fn sweep(&mut self, ends: UnixTime) -> Result<Swept, Failure> {
+        let ends = i64::try_from(ends.0).unwrap_or(i64::MAX);
+        let mut swept = Swept::default();
+        for sql in SWEEPS_OF_ENDS {
+            let statement = query(*sql).bind(ends).bind(i64::from(PAGE));
+            let rows = statement.fetch_all(&mut self.connection).await.map_err(failure)?;
+            let ids = rows.iter().map(|row| row.try_get::<String, _>(0).map(|id| Id::from(&*id)));
+            let ids = ids.collect::<Result<Vec<_>, _>>().map_err(failure)?;
+            swept.rows += ids.len() as u64;
+            swept.ends.extend(ids);
         }
-        Ok(deleted)
+        for sql in SWEEPS {
+            let statement = query(*sql).bind(ends);
+            let done = statement.bind(i64::from(PAGE)).execute(&mut self.connection).await;
+            swept.rows += done.map_err(failure)?.rows_affected();
+        }
+        Ok(swept)
     }
 
     async fn sweep_audit(&mut self, before: UnixTime, bytes: u64) -> Result<u64, Failure> {
@@ -338,17 +350,21 @@ impl Backend for Sqlite {
 
 /// Rows to delete that ended before `$1`, at most `$2` rows of each table, in the order of
 /// the references between them.
-const SWEEPS: &[&str] = &[
+/// What ended, of which the gate remembers the id. A grant goes behind its refresh tokens.
+const SWEEPS_OF_ENDS: &[&str] = &[
     "DELETE FROM ended_tokens WHERE id IN \
-     (SELECT id FROM ended_tokens WHERE expires < $1 LIMIT $2)",
+     (SELECT id FROM ended_tokens WHERE expires < $1 LIMIT $2) RETURNING id",
+    "DELETE FROM grants WHERE rowid IN (SELECT rowid FROM grants g WHERE live_until < $1 \
+     AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = g.id) LIMIT $2) RETURNING id",
+];
+
+const SWEEPS: &[&str] = &[
     "DELETE FROM codes WHERE rowid IN (SELECT rowid FROM codes WHERE expires < $1 LIMIT $2)",
     "DELETE FROM devices WHERE rowid IN (SELECT rowid FROM devices WHERE expires < $1 LIMIT $2)",
     "DELETE FROM refresh_tokens WHERE rowid IN \
      (SELECT rowid FROM refresh_tokens WHERE expires < $1 LIMIT $2)",
     "DELETE FROM refresh_tokens WHERE rowid IN (SELECT r.rowid FROM refresh_tokens r \
      JOIN grants g ON g.id = r.grant_id WHERE g.ended < $1 AND g.live_until < $1 LIMIT $2)",
-    "DELETE FROM grants WHERE rowid IN (SELECT rowid FROM grants g WHERE live_until < $1 \
-     AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = g.id) LIMIT $2)",
     "DELETE FROM signing_keys WHERE rowid IN \
      (SELECT rowid FROM signing_keys WHERE ended < $1 LIMIT $2)",
     "DELETE FROM credentials WHERE rowid IN \
@@ -383,7 +399,6 @@ const SWEEPS: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::issue::rows::Id;
     use crate::serve::store::sqlite::{Role, schema};
     use crate::serve::store::tests::block_on;
 
@@ -400,6 +415,23 @@ mod tests {
             address: None,
             request: None,
         }
+    }
+
+    #[test]
+    fn what_the_gate_remembers_is_named_when_it_is_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gatepost.db");
+        let files = Files::open(&path, Role::Command).unwrap();
+        block_on(async {
+            let mut connection = writer(&path).await.unwrap();
+            schema::migrate(&mut connection, &path, schema::MIGRATIONS).await.unwrap();
+            let sql = "INSERT INTO ended_tokens (id, expires) VALUES ('g.1', 9), ('g.2', 10)";
+            connection.execute(sql).await.unwrap();
+            let mut store = Sqlite::new(connection, files);
+            let swept = store.sweep(UnixTime(10)).await.unwrap();
+            assert_eq!((swept.rows, swept.ends), (1, vec![Id::from("g.1")]));
+            assert_eq!(store.int("SELECT count(*) FROM ended_tokens").await, Ok(1));
+        });
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub const FILE: &str = "gatepost.db";
 const LOOK: Duration = Duration::from_millis(250);
 /// Looks between two deletions of what ended long ago: a minute.
 const SWEEP_LOOKS: u32 = 240;
+/// Looks between two deletions of lines of the audit log: a second, in which no more come in than one
+/// deletion takes.
+const AUDIT_LOOKS: u32 = 4;
 /// Reads that wait for the reader.
 const READS_MAX: usize = 64;
 
@@ -234,18 +237,22 @@ async fn serve(
     let closed = loop {
         tokio::select! {
             biased;
+            // First: under steady load the queue is never empty.
+            _ = looks.tick() => {
+                count = count.wrapping_add(1);
+                writer.look().await;
+                if count.is_multiple_of(AUDIT_LOOKS) {
+                    writer.sweep_audit().await;
+                }
+                if count.is_multiple_of(SWEEP_LOOKS) {
+                    writer.sweep().await;
+                }
+            }
             received = waiting.recv_many(&mut commands, BATCH_MAX) => {
                 let closed = sort(&mut commands, &mut batch, &reads);
                 writer.run(&mut batch).await;
                 if received == 0 || closed.is_some() {
                     break closed;
-                }
-            }
-            _ = looks.tick() => {
-                count = count.wrapping_add(1);
-                writer.look().await;
-                if count.is_multiple_of(SWEEP_LOOKS) {
-                    writer.sweep().await;
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::issue::intent::client_credentials::ClientCredentials;
 use crate::issue::intent::tokens::Issued;
 use crate::issue::intent::{EndAll, Intent};
 use crate::issue::rows::{Audit, Table};
-use crate::serve::store::backend::{Changed, Page};
+use crate::serve::store::backend::{Changed, Page, Swept};
 use crate::serve::store::tests::survival::{app, rules};
 use crate::serve::store::writer::Writer;
 
@@ -182,8 +182,8 @@ impl Backend for Fake {
         self.get(|state| state.is_kept)
     }
 
-    async fn sweep(&mut self, _ends: UnixTime) -> Result<u64, Failure> {
-        Ok(0)
+    async fn sweep(&mut self, _ends: UnixTime) -> Result<Swept, Failure> {
+        Ok(Swept::default())
     }
 
     async fn sweep_audit(&mut self, _before: UnixTime, _bytes: u64) -> Result<u64, Failure> {

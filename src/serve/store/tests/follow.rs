@@ -47,8 +47,9 @@ fn contract_what_is_answered_is_in_force_and_what_ends_is_refused_after_a_restar
         store.close().await;
     });
     let (store, live) = start(folder.path());
-    assert_eq!((look(&live, 0), look(&live, 1), look(&live, 2)), (None, good(1), good(2)));
-    assert_eq!((live.load().size().credentials, live.load().recent()), (2, 0));
+    let ended = Some(Err(LiveError::Ended("key_0".into())));
+    assert_eq!((look(&live, 0), look(&live, 1), look(&live, 2)), (ended, good(1), good(2)));
+    assert_eq!((live.load().size().credentials, live.load().recent()), (3, 0));
     runtime.block_on(store.close());
 }
 

@@ -85,6 +85,10 @@ impl Followers for Heard {
     fn stored(&mut self, target: &Target) {
         self.add(format!("stored {target:?}"));
     }
+
+    fn forget(&mut self, ends: &[Id]) {
+        ends.iter().for_each(|id| self.add(format!("forget {id}")));
+    }
 }
 
 /// Runs a future of a test to its end.

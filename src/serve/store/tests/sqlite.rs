@@ -44,8 +44,8 @@ fn what_was_answered_is_there_after_a_restart() {
     let gone = block_on(store.run(person("bob"), Caller::operator())).unwrap_err();
     assert_eq!(gone.failure, Failure::Closed);
     let (store, heard) = start(folder.path(), Role::Run);
-    let expected = ["reset", "people usr_ada", "credentials key_1", "loaded"];
-    assert_eq!(heard.take(), expected, "what has ended is not loaded");
+    let expected = ["reset", "people usr_ada", "credentials key_1", "credentials key_2", "loaded"];
+    assert_eq!(heard.take(), expected, "the ends of keys are loaded as well");
     block_on(async {
         let rows = all::<Credential>(&store, "owner", "usr_ada").await;
         assert_eq!((rows.len(), &rows[0]), (2, &key));

@@ -90,7 +90,7 @@ pub(super) fn code(name: &str, person: &str) -> GrantCode {
         grant_id: None,
         ended: None,
     };
-    GrantCode { code, given: Given::FirstParty }
+    GrantCode { code, given: Given::FirstParty, lifetime: 60 }
 }
 
 pub(super) fn client() -> Client {

@@ -39,6 +39,29 @@ const SWEPT: [End; 5] = [
     ("secrets", "id", "ends"),
 ];
 
+/// Tables of people in browsers, which a store of an earlier release does not have.
+const OF_PEOPLE: [(&str, &str); 2] = [
+    (
+        "consents",
+        "UPDATE consents SET ended = o.ended FROM old.consents o \
+         WHERE o.id = consents.id AND consents.ended IS NULL AND o.ended IS NOT NULL",
+    ),
+    // A password that was replaced may be the one that was lost.
+    (
+        "passwords",
+        "UPDATE passwords SET hash = o.hash, changed = o.changed FROM old.passwords o \
+         WHERE o.person = passwords.person AND o.hash <> passwords.hash \
+         AND o.changed >= passwords.changed",
+    ),
+];
+
+/// The description of applications in a store that went on from the backup: a redirect URI that was
+/// removed, or a scope, does not come back.
+const DESCRIPTIONS: &str = "UPDATE applications SET name = o.name, site = o.site, \
+     profile = o.profile, redirect_uris = o.redirect_uris, grants = o.grants, scopes = o.scopes, \
+     first_party = o.first_party, introspect = o.introspect, access_lifetime = o.access_lifetime \
+     FROM old.applications o WHERE o.id = applications.id";
+
 const OTHERS: [(&str, &str); 3] = [
     (
         "applications",
@@ -93,6 +116,14 @@ pub(super) async fn apply(
     for (table, sql) in OTHERS {
         run(connection, table, sql.to_owned(), now, restored).await;
     }
+    for (table, sql) in OF_PEOPLE {
+        if has(connection, table).await {
+            run(connection, table, sql.to_owned(), now, restored).await;
+        }
+    }
+    if follows && let Err(error) = connection.execute(DESCRIPTIONS).await {
+        restored.not_applied.push(format!("table applications: {error}"));
+    }
     for end in SWEPT {
         if follows {
             run(connection, end.0, end_absent(end), now, restored).await;
@@ -113,6 +144,13 @@ pub(super) async fn apply(
         restored.gone.extend(gone);
     }
     let _ = connection.execute("DETACH old").await;
+}
+
+/// Returns whether the replaced store has a table.
+async fn has(connection: &mut SqliteConnection, table: &str) -> bool {
+    let sql = "SELECT 1 FROM old.sqlite_schema WHERE type = 'table' AND name = $1";
+    let row = query(sql).bind(table).fetch_optional(connection).await;
+    row.is_ok_and(|row| row.is_some())
 }
 
 fn again((table, key, column): End) -> String {

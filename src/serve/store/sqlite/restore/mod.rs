@@ -209,7 +209,7 @@ mod tests {
             let (store, live) = start(folder.path());
             let set = live.load();
             let find = |number: &str| set.find(Kind::Key, &sha256(number.as_bytes()), now);
-            assert!(find("1").is_none(), "revoked after the backup");
+            assert!(find("1").unwrap().is_err(), "revoked after the backup");
             assert!(find("2").unwrap().is_ok());
             let check =
                 |who: &str, serial: u64| set.check_token(who, "app", &format!("g1.{serial}"));
@@ -249,7 +249,9 @@ mod tests {
 
     fn has_key(folder: &Path) -> bool {
         let (store, live) = start(folder);
-        let is_good = live.load().find(Kind::Key, &sha256(b"1"), UnixTime(START)).is_some();
+        let set = live.load();
+        let found = set.find(Kind::Key, &sha256(b"1"), UnixTime(START));
+        let is_good = found.is_some_and(|found| found.is_ok());
         block_on(store.close());
         is_good
     }
@@ -266,6 +268,47 @@ mod tests {
             assert_eq!((&*restored.not_applied, &*restored.alive_again), (&[][..], &[][..]));
             assert!(!has_key(folder.path()), "and the same backup a second time");
         }
+    }
+
+    /// A value of the restored store.
+    async fn value(path: &Path, sql: &'static str) -> String {
+        let mut connection = writer(path).await.unwrap();
+        let row = query(sql).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        row.try_get(0).unwrap()
+    }
+
+    #[test]
+    fn r1108_restore_brings_back_no_password_consent_or_redirect_uri() {
+        const PASSWORD: &str = "SELECT hash FROM passwords WHERE person = 'usr_ada'";
+        const CONSENT: &str = "SELECT coalesce(ended, 'in force') || '' FROM consents";
+        const URIS: &str = "SELECT redirect_uris FROM applications";
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = block_on(backed_up(folder.path()));
+        block_on(async {
+            let (store, _) = start(folder.path());
+            store.run(app(), Caller::operator()).await.unwrap();
+            store.close().await;
+            change(&path, "INSERT INTO passwords VALUES ('usr_ada', 'lost', 1)").await;
+            change(
+                &path,
+                "INSERT INTO consents VALUES ('c', 'usr_ada', 'app', 'read', 's', 1, NULL)",
+            )
+            .await;
+            change(&path, "UPDATE applications SET redirect_uris = 'https://old.example/'").await;
+            let mut file = StoreFile::open(&path).await.unwrap();
+            fs::remove_file(&copy).unwrap();
+            file.backup(&copy).await.unwrap();
+            file.close().await;
+            change(&path, "UPDATE passwords SET hash = 'new', changed = 2").await;
+            change(&path, "UPDATE consents SET ended = 3").await;
+            change(&path, "UPDATE applications SET redirect_uris = 'https://new.example/'").await;
+            let restored = restore(&copy, &path, UnixTime(START)).await.unwrap();
+            assert_eq!((&*restored.not_applied, restored.ended), (&[][..], 2));
+            assert_eq!(value(&path, PASSWORD).await, "new");
+            assert_eq!(value(&path, CONSENT).await, "3");
+            assert_eq!(value(&path, URIS).await, "https://new.example/");
+        });
     }
 
     #[test]

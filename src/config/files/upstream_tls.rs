@@ -68,9 +68,6 @@ impl<'a> Loading<'a> {
     }
 
     fn system_roots(&mut self, tls: &UpstreamTls) -> Option<Arc<RootCertStore>> {
-        if let Some(system) = &self.last_good.tls.clients.system {
-            return Some(Arc::clone(system));
-        }
         let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs().certs;
         // Some systems list certificates that are no authorities any more.
@@ -80,10 +77,12 @@ impl<'a> Loading<'a> {
                 tls,
                 "the system has no certificates of authorities: set tls.ca_file",
             ));
-            return None;
+            return self.last_good.tls.clients.system.clone();
         }
-        let system = self.last_good.tls.clients.system.insert(Arc::new(roots));
-        Some(Arc::clone(system))
+        let before = &mut self.last_good.tls.clients.system;
+        // The same object where nothing changed: pooled connections stay usable.
+        let system = before.take().filter(|before| before.roots == roots.roots);
+        Some(Arc::clone(before.insert(system.unwrap_or_else(|| Arc::new(roots)))))
     }
 }
 

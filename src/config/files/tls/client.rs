@@ -77,7 +77,7 @@ impl ClientTls {
 #[derive(Debug, Default)]
 pub(in crate::config::files) struct BuiltClients {
     pub(in crate::config::files) made: Vec<(Arc<str>, Arc<ClientTls>)>,
-    /// The authorities of the system, read once.
+    /// The authorities of the system, as they were at the last load.
     pub(in crate::config::files) system: Option<Arc<RootCertStore>>,
 }
 

@@ -79,8 +79,9 @@ impl ServedTls {
     pub fn covers(&self, server_name: Option<&str>, host: &str) -> bool {
         let [_, _, ..] = self.certificates() else { return true };
         // Most requests are for the name of the handshake.
-        let chosen = self.certificates.choose(server_name);
-        chosen.is_some_and(|certificate| certificate.is_for(host))
+        let named = self.certificates.choose(server_name);
+        // Of several for the name, which one was served depended on the client.
+        !named.is_empty() && named.iter().all(|certificate| certificate.is_for(host))
     }
 }
 
@@ -88,41 +89,45 @@ impl ServedTls {
 #[derive(Debug)]
 struct ByName {
     all: Vec<Arc<OwnCertificate>>,
-    /// By name, or by what follows `*` in a wildcard.
-    exact: HashMap<Box<str>, Arc<OwnCertificate>>,
-    wildcard: HashMap<Box<str>, Arc<OwnCertificate>>,
+    /// By name, or by what follows `*` in a wildcard, in the order of the configuration: several where
+    /// they differ in the kind of key.
+    exact: HashMap<Box<str>, Vec<Arc<OwnCertificate>>>,
+    wildcard: HashMap<Box<str>, Vec<Arc<OwnCertificate>>>,
 }
 
 impl ByName {
-    /// Where two have a name, the earlier one is served for it.
     fn new(all: Vec<Arc<OwnCertificate>>) -> Self {
-        let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
+        let (mut exact, mut wildcard): (HashMap<_, Vec<_>>, HashMap<_, Vec<_>>) =
+            (HashMap::new(), HashMap::new());
         for certificate in &all {
             for name in certificate.names() {
                 let (names, name) = match name.strip_prefix('*') {
                     Some(suffix) => (&mut wildcard, suffix),
                     None => (&mut exact, &**name),
                 };
-                names.entry(name.into()).or_insert_with(|| Arc::clone(certificate));
+                names.entry(name.into()).or_default().push(Arc::clone(certificate));
             }
         }
         Self { all, exact, wildcard }
     }
 
     /// An exact name, then the wildcard of its parent, then the first certificate.
-    fn choose(&self, server_name: Option<&str>) -> Option<&Arc<OwnCertificate>> {
+    fn choose(&self, server_name: Option<&str>) -> &[Arc<OwnCertificate>] {
         let named = server_name.and_then(|name| {
             let name = name.to_ascii_lowercase();
             let wildcard = || self.wildcard.get(&name[name.find('.')?..]);
             self.exact.get(&*name).or_else(wildcard)
         });
-        named.or(self.all.first())
+        named.map_or(&self.all[..self.all.len().min(1)], Vec::as_slice)
     }
 }
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let certificate = self.choose(hello.server_name())?;
+        let named = self.choose(hello.server_name());
+        let schemes = hello.signature_schemes();
+        let fits = |one: &&Arc<OwnCertificate>| one.key().key.choose_scheme(schemes).is_some();
+        let certificate = named.iter().find(fits).or(named.first())?;
         Some(Arc::clone(certificate.key()))
     }
 }

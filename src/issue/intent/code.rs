@@ -33,10 +33,12 @@ pub enum Given {
 /// Keeps a code that a person's consent gave. The caller has checked the authorization request.
 #[derive(Clone, Debug)]
 pub struct GrantCode {
-    /// The code.
+    /// The code; its end is set by the time of the store.
     pub code: Code,
     /// The consent.
     pub given: Given,
+    /// Seconds until it expires.
+    pub lifetime: u64,
 }
 
 impl Intent for GrantCode {
@@ -55,7 +57,8 @@ impl Intent for GrantCode {
             rows.get::<RecordedConsent>(&consent::id(&self.code.person, &application.id))?;
         let known = known.filter(|row| row.is_of(&application));
         let act = |name| Act::new(name).subject(&self.code.person).application(&application.id);
-        let decision = Decision::ok(()).write(&self.code);
+        let expires = UnixTime(now.0.saturating_add(self.lifetime));
+        let decision = Decision::ok(()).write(&Code { expires, ..self.code.clone() });
         match &self.given {
             Given::Now(shown) if **shown == *consent::shown(&application) => {
                 let row = self.record(known, shown, now);

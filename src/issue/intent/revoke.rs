@@ -8,7 +8,7 @@ use crate::issue::intent::client::{Client, authenticate};
 use crate::issue::intent::tokens::act;
 use crate::issue::intent::{Act, Decision, Intent, Need, Refusal, Rows, Target, or_refuse, refuse};
 use crate::issue::rows::{
-    Column, EndedToken, Grant, Id, RecordedConsent, RefreshToken, SecretDigest,
+    Column, Device, DeviceState, EndedToken, Grant, Id, RecordedConsent, RefreshToken, SecretDigest,
 };
 
 /// Ends one access token: the bearer itself, whose signature the caller has verified.
@@ -103,7 +103,8 @@ impl Intent for RevokeRefresh {
     }
 }
 
-/// Ends every grant of a person to an application, and the consent.
+/// Ends every grant of a person to an application, the consent, and what the person approved on a
+/// device that has not asked for its token yet.
 #[derive(Clone, Debug)]
 pub struct EndGrants {
     /// The person.
@@ -121,11 +122,17 @@ impl Intent for EndGrants {
         Some(Target::Grants { person, application })
     }
 
-    fn decide(&self, _rows: &Rows, _now: UnixTime) -> Result<Decision<()>, Need> {
+    fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<()>, Need> {
+        let open = rows.open::<Device>("application", &self.application, now)?.into_iter();
+        let approved = open.filter(|device| {
+            device.state == DeviceState::Approved && device.person.as_ref() == Some(&self.person)
+        });
+        let denied: Vec<_> =
+            approved.map(|device| Device { state: DeviceState::Denied, ..device }).collect();
         let of =
             vec![("person", self.person.to_value()), ("application", self.application.to_value())];
         let act = Act::new("grant.revoke").subject(&self.person).application(&self.application);
         let decision = Decision::ok(()).end_all::<RecordedConsent>(of.clone());
-        Ok(decision.end_all::<Grant>(of).act(act))
+        Ok(decision.end_all::<Grant>(of).write_all(&denied).act(act))
     }
 }

@@ -6,6 +6,7 @@ use crate::base::clock::UnixTime;
 use crate::issue::intent::device::{DecideDevice, OPEN_MAX, RedeemDevice, StartDevice};
 use crate::issue::intent::memory::Memory;
 use crate::issue::intent::people::DisablePerson;
+use crate::issue::intent::revoke::EndGrants;
 use crate::issue::intent::{Limit, Refusal, Thing};
 use crate::issue::rows::{Grant, SecretDigest};
 
@@ -62,6 +63,19 @@ fn r1112_a_device_waits_its_interval_and_is_slowed_down() {
     assert_eq!(at(&mut memory, 0, 28), used);
     let grants = memory.all::<Grant>();
     assert_eq!((grants.len(), grants[0].ended), (1, None));
+}
+
+#[test]
+fn r1112_a_withdrawal_ends_what_a_device_has_not_asked_for_yet() {
+    let mut memory = world();
+    for number in 0..2 {
+        memory.run(&start(number), UnixTime(START)).unwrap();
+    }
+    memory.run(&decide(0, Some("read")), UnixTime(START)).unwrap();
+    let end = EndGrants { person: id("usr_ada"), application: id("public") };
+    memory.run(&end, UnixTime(START)).unwrap();
+    assert_eq!(at(&mut memory, 0, 1), Err(Refusal::AccessDenied));
+    assert_eq!(at(&mut memory, 1, 1), Err(Refusal::AuthorizationPending), "of no person yet");
 }
 
 #[test]

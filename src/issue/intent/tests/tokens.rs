@@ -19,6 +19,7 @@ use crate::issue::intent::code::{Given, GrantCode, RedeemCode};
 use crate::issue::intent::memory::Memory;
 use crate::issue::intent::people::{AddPerson, DisablePerson, EnablePerson, SetRoles};
 use crate::issue::intent::refresh::Refresh;
+use crate::issue::intent::revoke::EndGrants;
 use crate::issue::intent::revoke::RevokeRefresh;
 use crate::issue::intent::tokens::{Issued, NewRefresh, Refreshed};
 use crate::issue::rows::{
@@ -172,7 +173,7 @@ fn give_code(memory: &mut Memory, number: usize, to: &str, now: u64) {
         ended: None,
     };
     let given = Given::Now(consent::shown(&application(to)));
-    memory.run(&GrantCode { code, given }, UnixTime(now)).unwrap();
+    memory.run(&GrantCode { code, given, lifetime: 60 }, UnixTime(now)).unwrap();
 }
 
 fn redeem(number: usize, by: &str, next: usize) -> RedeemCode {
@@ -590,9 +591,37 @@ fn r1101_r1102_redirect_uri_and_verifier_must_be_those_of_the_request() {
     let mut memory = world();
     give_code(&mut memory, 0, "public", START);
     let code = Code { challenge: None, ..memory.all::<Code>().pop().unwrap() };
-    let refused =
-        memory.run(&GrantCode { code, given: Given::FirstParty }, UnixTime(START)).unwrap_err();
+    let refused = memory
+        .run(&GrantCode { code, given: Given::FirstParty, lifetime: 60 }, UnixTime(START))
+        .unwrap_err();
     assert_eq!(refused, Refusal::UnauthorizedClient);
+}
+
+#[test]
+fn r1104_a_code_of_a_withdrawn_consent_gives_nothing() {
+    let mut memory = world();
+    give_code(&mut memory, 0, "public", START);
+    let end = EndGrants { person: id("usr_ada"), application: id("public") };
+    memory.run(&end, UnixTime(START)).unwrap();
+    let refused = memory.run(&redeem(0, "public", 1), UnixTime(START + 1)).unwrap_err();
+    assert_eq!(refused, Refusal::InvalidGrant("the consent was withdrawn"));
+    assert!(memory.all::<Grant>().is_empty());
+}
+
+#[test]
+fn contract_codes_end_by_the_time_of_the_store() {
+    let mut memory = world();
+    give_code(&mut memory, 0, "public", START);
+    // A clock that stepped back gave it an end before its beginning.
+    let code = Code {
+        digest: code_digest(1),
+        expires: UnixTime(0),
+        ..memory.all::<Code>().pop().unwrap()
+    };
+    let grant = GrantCode { code, given: Given::FirstParty, lifetime: 60 };
+    let grant = GrantCode { given: Given::Now(consent::shown(&application("public"))), ..grant };
+    memory.run(&grant, UnixTime(START)).unwrap();
+    assert!(memory.run(&redeem(1, "public", 1), UnixTime(START + 59)).is_ok());
 }
 
 #[test]

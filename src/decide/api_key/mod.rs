@@ -108,6 +108,15 @@ pub(crate) fn is_reserved(bearer: &str) -> bool {
     bearer.starts_with(format::RESERVED_PREFIX)
 }
 
+/// Returns whether a word of a field [is reserved](is_reserved), quoted or in a list as well. Characters
+/// of base64 do not end a word: a JWT may have such a text within.
+#[must_use]
+pub(crate) fn has_reserved(value: &[u8]) -> bool {
+    let is_apart = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"-_.~+/".contains(byte));
+    let prefix = format::RESERVED_PREFIX.as_bytes();
+    value.split(is_apart).any(|word| word.starts_with(prefix))
+}
+
 /// Refuses a bearer that [is reserved](is_reserved), where bearers are not keys. Its form is
 /// checked, nothing is looked up.
 ///

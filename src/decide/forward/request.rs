@@ -131,7 +131,9 @@ impl RequestFields<'_> {
     /// The cookies of the application, where there are those of the issuer's pages beside them.
     fn without_own_cookies(&self, name: &str, value: &[u8]) -> Option<Vec<u8>> {
         let has_pages = self.gate.stored.is_some() && name == "cookie";
-        if has_pages { own_cookie::without_own(value) } else { None }
+        let forwards = self.permit.route().forward_credential;
+        let has_credential = |pair: &[u8]| !forwards && api_key::has_reserved(pair);
+        has_pages.then(|| own_cookie::without_own(value, has_credential))?
     }
 
     /// A credential of the form that the issuer makes: it works here, and reaches no upstream, not on
@@ -144,9 +146,7 @@ impl RequestFields<'_> {
         if credential::is_basic_with(value, api_key::is_reserved) {
             return is_place;
         }
-        let text = value.rsplit(u8::is_ascii_whitespace).find(|part| !part.is_empty());
-        let text = text.and_then(|text| std::str::from_utf8(text).ok());
-        is_place && text.is_some_and(api_key::is_reserved)
+        is_place && api_key::has_reserved(value)
     }
 
     /// Fields that concern the client's connection only (RFC 9110 section 7.6.1).

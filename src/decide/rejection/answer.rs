@@ -108,7 +108,7 @@ pub enum TlsCheck {
 }
 
 impl Fault {
-    /// Every fault, for metrics declared in advance; one check stands for all of TLS.
+    /// Every fault, for metrics declared in advance; one check of TLS represents all.
     pub const ALL: &'static [Self] = &[
         Self::UpstreamConnect,
         Self::UpstreamTimeout,

@@ -15,14 +15,16 @@ pub const KNOWN_HTTP: &str = "gatepost-known";
 
 const NAMES: [&str; 4] = [SESSION, SESSION_HTTP, KNOWN, KNOWN_HTTP];
 
-/// The rest of a `Cookie` value; `None` where no cookie is one of these.
+/// The rest of a `Cookie` value; `None` where no cookie is one of these, or has a credential that must
+/// not reach an upstream either.
 #[must_use]
-pub fn without_own(value: &[u8]) -> Option<Vec<u8>> {
+pub fn without_own(value: &[u8], has_credential: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+    let is_kept_back = |pair: &[u8]| is_own(pair) || has_credential(pair);
     let members = || value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-    if !members().any(is_own) {
+    if !members().any(&is_kept_back) {
         return None;
     }
-    let kept = members().filter(|member| !member.is_empty() && !is_own(member));
+    let kept = members().filter(|member| !member.is_empty() && !is_kept_back(member));
     Some(kept.collect::<Vec<_>>().join(&b"; "[..]))
 }
 
@@ -48,7 +50,9 @@ mod tests {
     #[test]
     fn r1108_the_cookies_of_the_pages_are_removed_and_no_others() {
         let left = |value: &str| {
-            without_own(value.as_bytes()).map(|left| String::from_utf8(left).unwrap())
+            let has_credential = |pair: &[u8]| pair.ends_with(b"=gp_x");
+            let left = without_own(value.as_bytes(), has_credential);
+            left.map(|left| String::from_utf8(left).unwrap())
         };
         for (value, expected) in [
             ("a=b; c=d", None),
@@ -59,6 +63,8 @@ mod tests {
             ("gatepost-session=1; gatepost-known=2; a=b", Some("a=b")),
             ("gatepost-session", Some("")),
             ("==gatepost-session=1; a=b", Some("a=b")),
+            ("t=gp_x; a=b", Some("a=b")),
+            ("t=gp_y; a=b", None),
         ] {
             assert_eq!(left(value).as_deref(), expected, "{value}");
         }

@@ -163,11 +163,15 @@ fn r801_a_credential_of_the_issuer_reaches_no_upstream() {
             "Basic gp_cs_x",
             "Basic Z3Bfa2V5X3g6",
             "basic OmdwX3BhdF94",
+            "Bearer \"gp_pat_x\"",
+            "Token token=gp_pat_x, realm=a",
         ] {
             assert_eq!(sidecar.get(path, &[("Authorization", value)]).status, 200);
             assert_eq!(upstream.last().field("authorization"), None, "{path} {value}");
         }
-        for value in ["Bearer other", "Basic YTpi"] {
+        assert_eq!(sidecar.get(path, &[("Cookie", "a=b; t=gp_pat_x")]).status, 200);
+        assert_eq!(upstream.last().field("cookie"), Some("a=b"), "{path}");
+        for value in ["Bearer other", "Basic YTpi", "Bearer eyJ.a-gp_pat_x.b/gp_x"] {
             assert_eq!(sidecar.get(path, &[("Authorization", value)]).status, 200);
             assert_eq!(upstream.last().field("authorization"), Some(value), "{path}");
         }

@@ -4,7 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use crate::support::{Browser, Recorder, Response, Sandbox, Sidecar, encode, head, hidden};
+use crate::support::{
+    Browser, Recorder, Response, Sandbox, Sidecar, encode, eventually, head, hidden,
+};
 
 const SECRET: &str = "a-secret-of-the-configuration-0001";
 const PASSWORD: &str = "correct horse battery";
@@ -28,10 +30,20 @@ issuer:
 ";
 
 fn start(upstream: &Recorder) -> Sidecar {
+    started(upstream, "")
+}
+
+fn started(upstream: &Recorder, more: &str) -> Sidecar {
     let sandbox = Sandbox::new();
     sandbox.write("shop.secret", &format!("{SECRET}\n"));
-    let sidecar = sandbox.start(&format!(
-        "{CONFIG}upstreams: {{ app: {{ url: \"{}\" }} }}
+    let sidecar = sandbox.start(&config(upstream, more));
+    add(&sidecar, "ada");
+    sidecar
+}
+
+fn config(upstream: &Recorder, more: &str) -> String {
+    format!(
+        "{more}{CONFIG}upstreams: {{ app: {{ url: \"{}\" }} }}
 defaults: {{ upstream: app }}
 api_keys: {{ header: X-API-Key }}
 routes:
@@ -39,9 +51,7 @@ routes:
   - {{ path: /open/**, access: anonymous }}
 ",
         upstream.url()
-    ));
-    add(&sidecar, "ada");
-    sidecar
+    )
 }
 
 fn add(sidecar: &Sidecar, login: &str) {
@@ -540,6 +550,46 @@ fn contract_native_redirects_are_asked_about_every_time() {
     }
 }
 
+/// Behind a trusted proxy each address has a budget, which the right password does not get around.
+#[test]
+fn r1115_a_password_is_not_found_by_trying_from_one_address() {
+    let upstream = Recorder::start();
+    let sidecar = started(&upstream, "trusted_proxies: [unix]\n");
+    let attempt = |browser: &mut Browser<'_>, password: &str| {
+        let page = browser.get("/auth/account/tokens");
+        browser.submit(&page, SIGN_IN, &[("login", "ada"), ("password", password)]).status
+    };
+    let mut eve = Browser::new(&sidecar);
+    eve.address = Some("203.0.113.5");
+    assert_eq!((0..10).map(|_| attempt(&mut eve, "wrong password")).last(), Some(422));
+    assert_eq!(attempt(&mut eve, PASSWORD), 429);
+    let mut ada = Browser::new(&sidecar);
+    ada.address = Some("203.0.113.6");
+    assert_eq!(attempt(&mut ada, PASSWORD), 303, "from elsewhere");
+    // The browser that signed in before has a budget of its own, at that address as well.
+    let page = ada.get("/auth/account/tokens");
+    ada.submit(&page, "/auth/account/sign-out", &[]);
+    ada.address = Some("203.0.113.5");
+    assert_eq!(attempt(&mut ada, PASSWORD), 303);
+}
+
+#[test]
+fn contract_account_a_form_that_was_kept_does_not_outlive_the_setting() {
+    let upstream = Recorder::start();
+    let sidecar = start(&upstream);
+    let mut ada = Browser::new(&sidecar);
+    let page = ada.get("/auth/account/tokens");
+    let off = config(&upstream, "").replace("  scopes:", "  sign_in: { accounts: off }\n  scopes:");
+    sidecar.configure(&off);
+    let answer = eventually("the reload", || {
+        let answer = ada.submit(&page, SIGN_IN, &[("login", "ada"), ("password", "wrong")]);
+        (answer.status == 403).then_some(answer)
+    });
+    assert!(answer.text().contains("issuer.sign_in.accounts"), "{}", answer.text());
+    let answer = ada.submit(&page, SIGN_IN, &[("login", "ada"), ("password", PASSWORD)]);
+    assert_eq!(answer.status, 403);
+}
+
 /// A browser leaves a Lax cookie out of the POST of another site.
 #[test]
 fn r1108_a_post_of_another_site_ends_no_session_and_authorizes_with_it() {
@@ -637,6 +687,9 @@ fn contract_account_keys_are_disabled_enabled_rotated_and_deleted() {
     let page = ada.get(&act("disable"));
     assert_eq!(ada.submit(&page, &act("disable"), &[]).status, 303);
     assert_eq!(api(&sidecar, ("X-API-Key", &key)), 401);
+    let page = ada.get(&act("rotate"));
+    let refused = ada.submit(&page, &act("rotate"), &[("overlap", "7")]);
+    assert!(refused.status >= 400 && refused.text().contains("cannot be rotated"));
     let list = ada.get("/auth/account/keys");
     assert_eq!(ada.submit(&list, &act("enable"), &[]).status, 303);
     assert_eq!(api(&sidecar, ("X-API-Key", &key)), 200);

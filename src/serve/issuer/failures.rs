@@ -1,8 +1,9 @@
 //! The budget of failed credentials at the endpoints.
 //!
 //! Owns the charge: failures count for (client or account, address), so that guesses at one client
-//! lock out neither other clients nor that client from elsewhere. Asked only after a credential
-//! was found wrong: right ones are never refused. Bounded; never keeps an id or an address.
+//! lock out neither other clients nor that client from elsewhere. Right credentials of a client are
+//! never refused; a right password is, where the failures of its own place have used up the budget:
+//! people choose passwords that can be found by trying. Bounded; never keeps an id or an address.
 
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -67,6 +68,20 @@ impl Failures {
         self.charge_at(account, &address.map(limit_bytes).unwrap_or_default(), now)
     }
 
+    /// Looks whether there is budget for one more failure, charging nothing.
+    ///
+    /// # Errors
+    /// As [`Self::charge`].
+    pub(super) fn look(&self, account: &str, place: &[u8], now: Monotonic) -> Result<(), Duration> {
+        let standing = self.table.peek_one(&self.one(account, place), now);
+        if standing.allowed { Ok(()) } else { Err(standing.retry_after) }
+    }
+
+    fn one(&self, account: &str, place: &[u8]) -> Charge {
+        let key = self.table.key(NAME, &[account.as_bytes(), place]);
+        Charge { policy: Arc::clone(&self.policy), quota: self.policy.quota, key }
+    }
+
     /// Charges one failure to an account and a place that is no address.
     ///
     /// # Errors
@@ -77,9 +92,7 @@ impl Failures {
         place: &[u8],
         now: Monotonic,
     ) -> Result<(), Duration> {
-        let key = self.table.key(NAME, &[account.as_bytes(), place]);
-        let charge = Charge { policy: Arc::clone(&self.policy), quota: self.policy.quota, key };
-        let standings = self.table.charge(&[charge], now);
+        let standings = self.table.charge(&[self.one(account, place)], now);
         match standings.iter().find(|standing| !standing.allowed) {
             Some(standing) => Err(standing.retry_after),
             None => Ok(()),

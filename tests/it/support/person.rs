@@ -9,6 +9,8 @@ pub struct Browser<'s> {
     sidecar: &'s Sidecar,
     pub host: &'static str,
     pub cookies: BTreeMap<String, String>,
+    /// `X-Forwarded-For`, as a trusted proxy in front writes it.
+    pub address: Option<&'static str>,
 }
 
 /// The names and values of the hidden fields of the form that posts to `action`.
@@ -37,7 +39,7 @@ pub fn encode(text: &str) -> String {
 
 impl<'s> Browser<'s> {
     pub fn new(sidecar: &'s Sidecar) -> Self {
-        Self { sidecar, host: "api.example.com", cookies: BTreeMap::new() }
+        Self { sidecar, host: "api.example.com", cookies: BTreeMap::new(), address: None }
     }
 
     #[track_caller]
@@ -101,6 +103,7 @@ impl<'s> Browser<'s> {
             all.push(("Cookie", &cookies));
         }
         all.extend(fields);
+        all.extend(self.address.map(|address| ("X-Forwarded-For", address)));
         let length = body.map(|body| body.len().to_string());
         if let Some(length) = &length {
             all.push(("Content-Type", "application/x-www-form-urlencoded"));

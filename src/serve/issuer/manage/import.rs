@@ -53,6 +53,7 @@ impl Manager {
                 return Err(Refused::mistake("either key or digest is required"));
             }
         };
+        self.refuse_stored(&digest).await?;
         self.refuse_filed(&digest)?;
         let scopes = self.scopes_of(&owner, new.scopes.as_deref())?;
         let secret =
@@ -77,6 +78,15 @@ impl Manager {
         known.map_or(Ok(()), |row| {
             Err(Refused::exists(format!("the store has this key as {}", row.id)))
         })
+    }
+
+    /// The digest of a row, ended or not: what ended does not come back under another id.
+    async fn refuse_stored(&self, digest: &SecretDigest) -> Result<(), Refused> {
+        let query = Query::all::<Credential>("digest", digest);
+        let row = self.store.read(query).await?.pop().map(Credential::of);
+        let Some(row) = row.transpose().map_err(Failure::from)? else { return Ok(()) };
+        let state = if row.ended.is_some() { "was revoked: create a new key" } else { "is there" };
+        Err(Refused::exists(format!("the store has this key as {}, which {state}", row.id)))
     }
 
     /// A key of both would have two owners.

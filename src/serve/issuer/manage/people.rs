@@ -75,7 +75,13 @@ impl Manager {
         };
         let person = self.run(AddPerson { id, login, name, email, roles }).await?;
         if let Some(hash) = hash {
-            self.run(SetPassword { person: person.id.0.clone(), hash }).await?;
+            let set = self.run(SetPassword { person: person.id.0.clone(), hash }).await;
+            set.map_err(|refused| {
+                let id = &person.id;
+                refused.after(&format!(
+                    "{id} was added without a password: gatepost user password {id}"
+                ))
+            })?;
         }
         created(show(&person))
     }

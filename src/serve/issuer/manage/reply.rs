@@ -13,12 +13,19 @@ use crate::serve::issuer::manage::ROOTS;
 use crate::serve::store::{Failure, NotStored};
 
 /// An answer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Reply {
     /// The status.
     pub status: StatusCode,
     /// The document: a problem unless the status is a success.
     pub body: Value,
+}
+
+/// Never shows the document: it may have a secret that was made.
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reply").field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 /// The result of a call.
@@ -51,6 +58,11 @@ impl Refused {
     /// The id or the secret is taken.
     pub(super) fn exists(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "exists", detail)
+    }
+
+    /// The same, after something was done.
+    pub(super) fn after(self, done: &str) -> Self {
+        Self { detail: format!("{done} ({})", self.detail), ..self }
     }
 
     pub(super) fn fault(detail: impl Into<String>) -> Self {

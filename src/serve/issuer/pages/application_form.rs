@@ -21,6 +21,7 @@ use crate::serve::issuer::pages::applications::{may_register, reveal, used_befor
 use crate::serve::issuer::pages::authorize::{Line, lines};
 use crate::serve::issuer::pages::browser::{Browser, SignedIn};
 use crate::serve::issuer::pages::frame::{Frame, Mistake, about};
+use crate::serve::issuer::pages::scopes::{held, ticked};
 use crate::serve::issuer::vault::fill;
 
 /// One permission of the form.
@@ -160,7 +161,7 @@ fn describe(
     if profile.is_none() {
         choose("profile", "Choose whether the application sends PKCE.");
     }
-    let scopes = chosen(browser, signed_in, form);
+    let scopes = ticked(&held(browser, signed_in), form);
     if scopes.is_empty() {
         choose("scopes", "Choose at least one permission.");
     }
@@ -186,15 +187,26 @@ fn describe(
         introspect: false,
     };
     mistakes.extend(description.mistakes(Author::Developer).iter().map(mistake));
-    let row = Application {
+    let row = row(&description, scopes, &signed_in.person.id, id)?;
+    Ok((Some(row), mistakes))
+}
+
+/// The row of a described application: its owner's, and not reviewed.
+fn row(
+    described: &Description<'_>,
+    scopes: ScopeSet,
+    owner: &Id,
+    id: &Id,
+) -> Result<Application, Trouble> {
+    Ok(Application {
         id: id.clone(),
-        owner: Some(signed_in.person.id.clone()),
-        name: name.into(),
-        site: form.value("site").map(Box::from),
-        confidential: client_type == ClientType::Confidential,
-        profile,
-        redirect_uris: uris.iter().copied().collect(),
-        grants: grants.iter().copied().collect(),
+        owner: Some(owner.clone()),
+        name: described.name.into(),
+        site: described.site.map(Box::from),
+        confidential: described.client_type == ClientType::Confidential,
+        profile: described.profile,
+        redirect_uris: described.redirect_uris.iter().copied().collect(),
+        grants: described.grants.iter().copied().collect(),
         scopes: Some(scopes),
         first_party: false,
         introspect: false,
@@ -205,8 +217,7 @@ fn describe(
         created: UnixTime(0),
         disabled: None,
         ended: None,
-    };
-    Ok((Some(row), mistakes))
+    })
 }
 
 /// A broken rule beside its field.
@@ -226,21 +237,6 @@ fn mistake(rule: &Rule) -> Mistake {
 
 fn check_may_register(browser: &Browser<'_>, signed_in: &SignedIn) -> Result<(), Trouble> {
     if may_register(browser, signed_in) { Ok(()) } else { Err(Trouble::not_found()) }
-}
-
-/// The scopes that the person holds.
-fn held(browser: &Browser<'_>, signed_in: &SignedIn) -> ScopeSet {
-    let scopes = &browser.settings.rules.scopes;
-    let cut = scopes.roles.cut(&scopes.known, &signed_in.person.roles.0);
-    cut.unwrap_or_else(|| scopes.known.clone())
-}
-
-fn chosen(browser: &Browser<'_>, signed_in: &SignedIn, form: &Form) -> ScopeSet {
-    let held = held(browser, signed_in);
-    let ticked = held.iter().enumerate();
-    let ticked = ticked.filter(|(at, _)| form.value(&format!("scope-{at}")).is_some());
-    // Tokens of a set are scope tokens.
-    ScopeSet::from_tokens(ticked.map(|(_, name)| name)).unwrap_or_default()
 }
 
 fn purpose(id: &Id) -> String {

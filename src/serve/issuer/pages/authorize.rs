@@ -205,7 +205,7 @@ impl Issuer {
     ) -> Shown {
         let text = generate(SecretKind::AuthorizationCode, &mut fill)
             .map_err(|error| Trouble::fault(&error))?;
-        let lifetime = browser.settings.configured.codes;
+        let lifetime = browser.settings.configured.codes.as_secs();
         let code = Code {
             digest: SecretDigest::of_secret(text.expose()),
             application: asked.application.id.clone(),
@@ -214,12 +214,12 @@ impl Issuer {
             challenge: wanted.challenge,
             scopes: wanted.scopes,
             auth_time: asked.signed_in.session.auth_time,
-            expires: self.clock.now().unix.plus(lifetime),
+            expires: browser.now,
             grant_id: None,
             ended: None,
         };
         let caller = browser.acting(&code.person);
-        let done = self.store.run(GrantCode { code, given }, caller).await?;
+        let done = self.store.run(GrantCode { code, given, lifetime }, caller).await?;
         match done.outcome {
             Ok(()) => {
                 let uri = asked.target.with_code(text.expose(), &browser.settings.url);

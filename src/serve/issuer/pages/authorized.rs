@@ -10,7 +10,7 @@ use askama::Template;
 use crate::base::clock::UnixTime;
 use crate::decide::scope::ScopeSet;
 use crate::issue::intent::revoke::EndGrants;
-use crate::issue::rows::{Application, Grant, Id, RecordedConsent};
+use crate::issue::rows::{Application, Device, DeviceState, Grant, Id, RecordedConsent};
 use crate::serve::issuer::Issuer;
 use crate::serve::issuer::pages::answer::{Forms, Shown, Trouble, html, see_other};
 use crate::serve::issuer::pages::browser::{Browser, SignedIn};
@@ -92,6 +92,11 @@ impl Issuer {
             let entry =
                 found.entry(grant.application).or_insert((grant.created, ScopeSet::default()));
             *entry = (entry.0.min(grant.created), entry.1.union(&grant.scopes));
+        }
+        for device in self.find::<Device>("person", person).await? {
+            if device.state == DeviceState::Approved && browser.now < device.expires {
+                found.entry(device.application).or_insert((browser.now, device.scopes));
+            }
         }
         let mut rows = Vec::new();
         for (id, (since, scopes)) in found {

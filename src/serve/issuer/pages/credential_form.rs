@@ -22,6 +22,7 @@ use crate::serve::issuer::pages::credential_view::{
     Choice, DAY, Desk, Expiry, Made, New, secret_kind,
 };
 use crate::serve::issuer::pages::frame::{Mistake, date};
+use crate::serve::issuer::pages::scopes::{held, ticked};
 use crate::serve::issuer::vault::fill;
 
 /// The longest name, in characters.
@@ -140,23 +141,8 @@ impl Issuer {
             return Ok(Some(mistake("Enter your password.")));
         };
         let hash = self.password_of(&signed_in.person.id).await?;
-        let typed = Secret::new(typed.to_owned());
-        let is_right = match hash {
-            Some(hash) => self.is_password(browser, &typed, hash).await?,
-            None => false,
-        };
-        if is_right {
-            return Ok(None);
-        }
-        let account = format!("confirm:{}", signed_in.person.id);
-        let now = self.clock.now().monotonic;
-        if let Err(wait) = self.failures.charge(&account, browser.caller.address, now) {
-            let text = "Too many wrong passwords. Wait a moment, then try again.";
-            let status = StatusCode::TOO_MANY_REQUESTS;
-            let trouble = Trouble::new(status, ErrorCode::RateLimited, text);
-            return Err(Trouble { retry_after: Some(wait.as_secs() + 1), ..trouble });
-        }
-        Ok(Some(mistake("The password is wrong.")))
+        let is_right = self.is_own_password(browser, &signed_in.person.id, typed, hash).await?;
+        Ok((!is_right).then(|| mistake("The password is wrong.")))
     }
 
     pub(super) fn reveal(
@@ -237,9 +223,7 @@ pub(super) fn new_secret(
 
 /// The scopes that the person may have.
 pub(super) fn allowed(desk: &Desk<'_>) -> ScopeSet {
-    let scopes = &desk.browser.settings.rules.scopes;
-    let cut = scopes.roles.cut(&scopes.known, &desk.signed_in.person.roles.0);
-    cut.unwrap_or_else(|| scopes.known.clone())
+    held(desk.browser, desk.signed_in)
 }
 
 fn chosen(desk: &Desk<'_>, form: &Form) -> ScopeSet {
@@ -247,10 +231,7 @@ fn chosen(desk: &Desk<'_>, form: &Form) -> ScopeSet {
     if form.value("full").is_some() {
         return allowed;
     }
-    let ticked = allowed.iter().enumerate();
-    let ticked = ticked.filter(|(at, _)| form.value(&format!("scope-{at}")).is_some());
-    // Tokens of a set are scope tokens.
-    ScopeSet::from_tokens(ticked.map(|(_, name)| name)).unwrap_or_default()
+    ticked(&allowed, form)
 }
 
 fn words_of(browser: &Browser<'_>, scope: &str) -> String {

@@ -18,6 +18,7 @@ mod frame;
 mod help;
 mod profile;
 mod reset;
+mod scopes;
 mod sessions;
 mod sign_in;
 

@@ -4,10 +4,8 @@
 //! password again.
 
 use askama::Template;
-use http::StatusCode;
 
 use crate::base::secret::Secret;
-use crate::issue::error::ErrorCode;
 use crate::issue::form::Form;
 use crate::issue::intent::passwords::ChangePassword;
 use crate::issue::password::check_new;
@@ -78,16 +76,8 @@ impl Issuer {
         let Some(kept) = self.password_of(&signed_in.person.id).await? else {
             return wrong("old", "There is no password to change. Ask for a reset link.");
         };
-        let old = Secret::new(old.to_owned());
-        if !self.is_password(browser, &old, kept.clone()).await? {
-            let account = format!("confirm:{}", signed_in.person.id);
-            let now = self.clock.now().monotonic;
-            if let Err(wait) = self.failures.charge(&account, browser.caller.address, now) {
-                let text = "Too many wrong passwords. Wait a moment, then try again.";
-                let status = StatusCode::TOO_MANY_REQUESTS;
-                let trouble = Trouble::new(status, ErrorCode::RateLimited, text);
-                return Err(Trouble { retry_after: Some(wait.as_secs() + 1), ..trouble });
-            }
+        let person = &signed_in.person.id;
+        if !self.is_own_password(browser, person, old, Some(kept.clone())).await? {
             return wrong("old", "The password is wrong.");
         }
         let hash = self.passwords.hash(Secret::new(new.to_owned()), browser.caller.address);

@@ -5,12 +5,15 @@
 //! of others: it is compared before the budget is asked. The page to come back to travels sealed in
 //! the form, so that it leads to no other site. Never keeps a password.
 
+use std::time::Duration;
+
 use askama::Template;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 
 use crate::base::secret::Secret;
+use crate::decide::request::address::limit_bytes;
 use crate::decide::request::framing::TARGET_BYTES_MAX;
 use crate::issue::credential::{IdKind, SESSION_CHARS, random_text};
 use crate::issue::error::ErrorCode;
@@ -99,9 +102,29 @@ impl Issuer {
         };
         let typed = Typed { login: login.to_owned(), password: Secret::new(password.to_owned()) };
         match self.proved(browser, &typed).await? {
-            Some((person, hash)) => self.start_session(browser, person, hash, &next).await,
+            Some((person, hash)) => {
+                self.check_guesses(browser, &typed).await?;
+                self.start_session(browser, person, hash, &next).await
+            }
             None => self.failed_sign_in(browser, sealed, &typed).await,
         }
+    }
+
+    /// Refuses a right password where the failures of its place have used up the budget: it may have
+    /// been found by trying. Callers of one address who may be many are never refused together.
+    async fn check_guesses(&self, browser: &Browser<'_>, typed: &Typed) -> Result<(), Trouble> {
+        let address = browser.caller.address.filter(|one| self.revoked.is_single_caller(*one));
+        let place = match self.known(browser, &typed.login).await? {
+            Some(place) => Some(place),
+            None => address.map(limit_bytes),
+        };
+        let Some(place) = place else { return Ok(()) };
+        let now = self.clock.now().monotonic;
+        let looked = self.failures.look(&account(&typed.login), &place, now);
+        looked.map_err(|wait| {
+            self.count_sign_in(ErrorCode::RateLimited.as_str());
+            too_many(wait, "Too many failed attempts to sign in. Wait, or ask for a reset link.")
+        })
     }
 
     /// The person whose password it is. As much work for a login that is unknown.
@@ -183,7 +206,7 @@ impl Issuer {
 
     /// The same form, or 429 once the budget of this place is exhausted.
     async fn failed_sign_in(&self, browser: &Browser<'_>, next: &str, typed: &Typed) -> Shown {
-        let account = format!("person:{}", typed.login);
+        let account = account(&typed.login);
         let now = self.clock.now().monotonic;
         let charged = match self.known(browser, &typed.login).await? {
             Some(place) => self.failures.charge_at(&account, &place, now),
@@ -200,11 +223,34 @@ impl Issuer {
             Err(wait) => {
                 self.count_sign_in(ErrorCode::RateLimited.as_str());
                 let text = "Too many failed attempts to sign in. Wait, or ask for a reset link.";
-                let (status, code) = (StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited);
-                let retry_after = Some(wait.as_secs() + 1);
-                Err(Trouble { retry_after, ..Trouble::new(status, code, text) })
+                Err(too_many(wait, text))
             }
         }
+    }
+
+    /// Compares the password of a person who is signed in, within a budget of failures.
+    pub(super) async fn is_own_password(
+        &self,
+        browser: &Browser<'_>,
+        person: &Id,
+        typed: &str,
+        hash: Option<PasswordHash>,
+    ) -> Result<bool, Trouble> {
+        const TEXT: &str = "Too many wrong passwords. Wait a moment, then try again.";
+        let account = format!("confirm:{person}");
+        let typed = Secret::new(typed.to_owned());
+        let is_right = match hash {
+            Some(hash) => self.is_password(browser, &typed, hash).await?,
+            None => false,
+        };
+        let now = self.clock.now().monotonic;
+        let place = browser.caller.address.map(limit_bytes).unwrap_or_default();
+        // A session has one person: no other is refused with this one.
+        let within = match is_right {
+            true => self.failures.look(&account, &place, now),
+            false => self.failures.charge_at(&account, &place, now),
+        };
+        within.map(|()| is_right).map_err(|wait| too_many(wait, TEXT))
     }
 
     /// Signs out: the session ends, and the cookie is emptied.
@@ -271,6 +317,16 @@ impl Issuer {
 }
 
 /// The purpose of the form: it is good for one page to come back to.
+/// The account that failed sign-ins are charged to.
+fn account(login: &str) -> String {
+    format!("person:{login}")
+}
+
+fn too_many(wait: Duration, text: &str) -> Trouble {
+    let (status, code) = (StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited);
+    Trouble { retry_after: Some(wait.as_secs() + 1), ..Trouble::new(status, code, text) }
+}
+
 /// A form that was kept does not outlive the setting.
 fn check_local(browser: &Browser<'_>) -> Result<(), Trouble> {
     if browser.settings.configured.sign_in.local {

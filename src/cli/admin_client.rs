@@ -37,10 +37,16 @@ pub(super) struct AdminClient {
 }
 
 /// An answer of the admin listener.
-#[derive(Debug)]
 pub(super) struct Response {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
+}
+
+/// Never shows the body: it may have a secret that was made.
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Response").field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 impl AdminClient {
@@ -144,21 +150,24 @@ impl AdminClient {
             ListenAddress::Tcp(address) => {
                 let stream = TcpStream::connect(reachable(*address)).await;
                 let stream = stream.map_err(|error| self.not_running(error))?;
-                self.check_owner(reachable(*address))?;
+                self.check_owner(|| listener_owner::of(reachable(*address)))?;
                 self.converse(stream, request).await
             }
             ListenAddress::Unix(path) => {
                 let stream = UnixStream::connect(path).await;
-                self.converse(stream.map_err(|error| self.not_running(error))?, request).await
+                let stream = stream.map_err(|error| self.not_running(error))?;
+                let peer = stream.peer_cred().map(|peer| peer.uid());
+                self.check_owner(|| peer.into_iter().collect())?;
+                self.converse(stream, request).await
             }
         }
     }
 
-    /// Any user of the machine may listen on a port in place of a stopped process: a token that was
+    /// Any user of the machine may listen on a port, or at a path, in place of a stopped process: a token that was
     /// made is for a process of its owner, or of root.
-    fn check_owner(&self, address: SocketAddr) -> Result<(), Failure> {
+    fn check_owner(&self, listening: impl FnOnce() -> Vec<u32>) -> Result<(), Failure> {
         let Some(owner) = self.for_owner else { return Ok(()) };
-        let listening = listener_owner::of(address);
+        let listening = listening();
         if listener_owner::is_trusted(&listening, owner) {
             return Ok(());
         }
@@ -167,8 +176,9 @@ impl AdminClient {
             format!("of user {other}, not of user {owner}")
         });
         Err(Failure::negative(format!(
-            "{address}: the token of state_dir is not sent: the listener is {by}; configure \
-             admin.token_file or a Unix socket"
+            "{}: the token of state_dir is not sent: the listener is {by}; start gatepost as that \
+             user, or configure admin.token_file",
+            self.address()
         )))
     }
 

@@ -44,22 +44,22 @@ pub(super) struct Revoke {
     #[command(flatten)]
     config: ConfigFile,
     /// Revoke one token, by its `jti`
-    #[arg(long, value_name = "ID", conflicts_with_all = ["subject", "client", "issued_before", "kid", "key"])]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, conflicts_with_all = ["subject", "client", "issued_before", "kid", "key"])]
     jti: Option<String>,
     /// Revoke the tokens of a subject; with --issued-before only older ones
-    #[arg(long, value_name = "SUB", conflicts_with_all = ["client", "kid", "key"])]
+    #[arg(long, value_name = "SUB", allow_hyphen_values = true, conflicts_with_all = ["client", "kid", "key"])]
     subject: Option<String>,
     /// Revoke the tokens of an OAuth client
-    #[arg(long, value_name = "ID", conflicts_with_all = ["issued_before", "kid", "key"])]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, conflicts_with_all = ["issued_before", "kid", "key"])]
     client: Option<String>,
     /// Revoke tokens issued before this time: RFC 3339, or `now`
     #[arg(long, value_name = "TIME", conflicts_with_all = ["kid", "key"])]
     issued_before: Option<String>,
     /// Revoke tokens signed with this key of the issuer
-    #[arg(long, value_name = "KID", conflicts_with = "key")]
+    #[arg(long, value_name = "KID", allow_hyphen_values = true, conflicts_with = "key")]
     kid: Option<String>,
     /// Revoke one API key, by its id
-    #[arg(long, value_name = "ID", conflicts_with = "issuer")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, conflicts_with = "issuer")]
     key: Option<String>,
     /// Issuer, by name or `iss`; optional with one issuer
     #[arg(long, value_name = "NAME")]
@@ -258,6 +258,12 @@ mod tests {
             "--kid k --until 2027-01-01T00:00:00Z",
             "--client c",
             "--key k --reason r",
+            // One base64url id in 64 begins with `-`: a thumbprint as `kid`, a random `jti`.
+            "--kid -k --for 1d",
+            "--jti -a",
+            "--subject -a --issued-before now",
+            "--client -c",
+            "--key -k",
         ] {
             assert!(read(good).is_some(), "{good}");
         }

@@ -11,6 +11,7 @@ pub mod client_auth;
 pub mod consent;
 pub mod credential;
 pub mod error;
+pub mod external;
 pub mod form;
 pub mod intent;
 pub mod metadata;

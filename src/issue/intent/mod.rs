@@ -14,6 +14,7 @@ pub mod code;
 pub mod credentials;
 pub mod declared;
 pub mod device;
+pub mod external;
 pub mod introspect;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod memory;

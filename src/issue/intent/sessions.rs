@@ -50,44 +50,65 @@ impl Intent for StartSession {
         if known.is_none_or(|known| known.hash != self.password) {
             return refuse(Refusal::Stale("the password was changed in the meantime"));
         }
-        let NewSession { digest, id, agent, address } = self.session.clone();
-        let expires = UnixTime(now.0.saturating_add(self.lifetime));
-        let (person, ended) = (person.id, None);
-        let (auth_time, created, seen) = (now, now, now);
-        let new = Session {
-            digest,
-            id,
-            person,
-            auth_time,
-            created,
-            seen,
-            expires,
-            agent,
-            address,
-            ended,
-        };
-        let ends = self.surplus(rows, &new.person, now)?;
-        let act = Act::new("sign_in").subject(&new.person).credential(&new.id);
-        Ok(Decision::ok(new.clone()).write_all(&ends).write(&new).act(act))
+        start(rows, &self.start(), &person.id, now, now)
     }
 }
 
 impl StartSession {
-    /// The sessions that end with the new one.
-    fn surplus(&self, rows: &Rows, person: &Id, now: UnixTime) -> Result<Vec<Session>, Need> {
-        let mut live = rows.live::<Session>("person", person)?;
-        live.retain(|row| now < row.expires);
-        let (mut ends, mut rest): (Vec<_>, Vec<_>) =
-            live.into_iter().partition(|row| row.digest == self.replaces);
-        rest.sort_by_key(|row| row.seen);
-        let surplus = (rest.len() + 1).saturating_sub(PER_PERSON_MAX);
-        ends.extend(rest.into_iter().take(surplus));
-        // Of another person, whose cookie the new one replaces.
-        let other = rows.get::<Session>(&self.replaces)?;
-        ends.extend(other.filter(|row| row.ended.is_none() && row.person != *person));
-        ends.iter_mut().for_each(|row| row.ended = Some(now));
-        Ok(ends)
+    fn start(&self) -> Start<'_> {
+        Start { session: &self.session, replaces: &self.replaces, lifetime: self.lifetime }
     }
+}
+
+/// A session that starts, whatever proved the person.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start<'a> {
+    /// The session.
+    pub(crate) session: &'a NewSession,
+    /// The session that the browser had.
+    pub(crate) replaces: &'a SecretDigest,
+    /// Seconds until the end that no use extends.
+    pub(crate) lifetime: u64,
+}
+
+/// Starts a session of a person who proved who they are at `auth_time`.
+pub(crate) fn start(
+    rows: &Rows,
+    start: &Start<'_>,
+    person: &Id,
+    auth_time: UnixTime,
+    now: UnixTime,
+) -> Result<Decision<Session>, Need> {
+    let NewSession { digest, id, agent, address } = start.session.clone();
+    let expires = UnixTime(now.0.saturating_add(start.lifetime));
+    let (person, ended) = (person.clone(), None);
+    let (created, seen) = (now, now);
+    let new =
+        Session { digest, id, person, auth_time, created, seen, expires, agent, address, ended };
+    let ends = surplus(rows, start.replaces, &new.person, now)?;
+    let act = Act::new("sign_in").subject(&new.person).credential(&new.id);
+    Ok(Decision::ok(new.clone()).write_all(&ends).write(&new).act(act))
+}
+
+/// The sessions that end with a new one, which replaces that of this digest.
+fn surplus(
+    rows: &Rows,
+    replaces: &SecretDigest,
+    person: &Id,
+    now: UnixTime,
+) -> Result<Vec<Session>, Need> {
+    let mut live = rows.live::<Session>("person", person)?;
+    live.retain(|row| now < row.expires);
+    let (mut ends, mut rest): (Vec<_>, Vec<_>) =
+        live.into_iter().partition(|row| row.digest == *replaces);
+    rest.sort_by_key(|row| row.seen);
+    let surplus = (rest.len() + 1).saturating_sub(PER_PERSON_MAX);
+    ends.extend(rest.into_iter().take(surplus));
+    // Of another person, whose cookie the new one replaces.
+    let other = rows.get::<Session>(replaces)?;
+    ends.extend(other.filter(|row| row.ended.is_none() && row.person != *person));
+    ends.iter_mut().for_each(|row| row.ended = Some(now));
+    Ok(ends)
 }
 
 /// Records a request of a session.

@@ -123,7 +123,8 @@ pub(crate) fn access_token(grant: &Grant, scopes: ScopeSet, lifetime: u64) -> Ac
         subject: grant.person.0.clone(),
         client: grant.application.clone(),
         scopes,
-        auth_time: Some(grant.auth_time),
+        // Zero: the application that signed the person in does not know it.
+        auth_time: (grant.auth_time.0 > 0).then_some(grant.auth_time),
         lifetime,
     }
 }

@@ -392,7 +392,8 @@ rows! {
         id: Id,
         /// The person.
         person: Id,
-        /// Time of the last sign-in or confirmed password.
+        /// Time of the last sign-in or confirmed password; zero if the application that signed the
+        /// person in does not know it.
         auth_time: UnixTime,
         /// Time of creation.
         created: UnixTime,

@@ -3,6 +3,7 @@
 mod applications;
 mod credentials;
 mod device;
+mod external;
 mod tokens;
 
 use super::*;

@@ -1,4 +1,5 @@
-//! The HTTP client for issuers: key servers, metadata and introspection endpoints.
+//! The HTTP client for issuers: key servers, metadata and introspection endpoints; and for the
+//! application that signs people in.
 //!
 //! Owns the bounds on a server: 64 KiB of head, a bounded body, TLS verified, no redirects (an open
 //! redirect at the issuer would let anyone answer in its place), no cookies, no compression. The
@@ -87,7 +88,9 @@ impl PooledClient {
         url: &KeyUrl,
         authorities: Option<&[u8]>,
     ) -> Result<Self, FetchError> {
-        let client = SingleUseClient::new(authorities, None)?;
+        // A server on plain HTTP needs no certificates, and there may be none on the system.
+        let tls = if url.is_https() { tls(authorities)? } else { without_roots()? };
+        let client = SingleUseClient { tls, proxies: Matcher::from_env(), bearer: None };
         Ok(match client.proxy(url) {
             Some(proxy) => Self::Proxied(pooled(client.over_tls(tunnel(&proxy, direct())?))),
             None => Self::Direct(pooled(client.over_tls(direct()))),
@@ -262,6 +265,15 @@ fn tls(authorities: Option<&[u8]>) -> Result<ClientConfig, FetchError> {
         None => builder.with_native_roots().map_err(|error: io::Error| wrong(error.to_string()))?,
     };
     Ok(builder.with_no_client_auth())
+}
+
+/// For servers without TLS: no certificate is accepted.
+fn without_roots() -> Result<ClientConfig, FetchError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| FetchError::Authorities(shorten(&error.to_string(), ERROR_BYTES_MAX)))?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
 fn roots(pem: &[u8]) -> Result<RootCertStore, String> {

@@ -58,6 +58,7 @@ mod requirements;
 mod revocation;
 mod safe_store;
 mod secrets;
+mod sign_in_app;
 mod strangers;
 mod tidy;
 mod tls;

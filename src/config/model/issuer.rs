@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::key_url::KeyUrl;
 use crate::config::model::FileReference;
 use crate::decide::policy::{HostPattern, Route};
 use crate::decide::request::credential::CredentialKind;
 use crate::decide::scope::ScopeSet;
+use crate::issue::form::encode;
 use crate::issue::intent::client::Rules;
 use crate::issue::intent::credentials;
 use crate::issue::redirect::RedirectUri;
@@ -158,14 +160,59 @@ pub struct DeclaredApplication {
 }
 
 /// `issuer.sign_in`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignIn {
     /// True if local people sign in with passwords.
     pub local: bool,
+    /// The application that signs people in, if one does.
+    pub app: Option<Arc<AppSignIn>>,
     /// The longest session.
     pub session_lifetime: Duration,
     /// The longest pause within a session.
     pub session_idle: Duration,
+}
+
+/// `issuer.sign_in.app`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppSignIn {
+    /// The address that answers who the person of a request is.
+    pub whoami: KeyUrl,
+    /// The sign-in page of the application.
+    pub login: Template,
+    /// Names of the cookies that are sent to `whoami`; never empty.
+    pub cookies: Vec<Box<str>>,
+    /// The address that answers whether a person still exists.
+    pub person: Option<Template>,
+}
+
+/// A URL with one place for a value: `/login?next={return_to}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    before: Box<str>,
+    after: Box<str>,
+}
+
+impl Template {
+    /// Splits a text at `{name}`, which must be there once.
+    #[must_use]
+    pub fn parse(text: &str, name: &str) -> Option<Self> {
+        let (before, after) = text.split_once(&format!("{{{name}}}"))?;
+        let is_plain = !after.contains(['{', '}']) && !before.contains(['{', '}']);
+        is_plain.then(|| Self { before: before.into(), after: after.into() })
+    }
+
+    /// The text before the place.
+    #[must_use]
+    pub fn before(&self) -> &str {
+        &self.before
+    }
+
+    /// The URL with a value, percent-encoded (RFC 3986 section 2.1).
+    #[must_use]
+    pub fn with(&self, value: &str) -> String {
+        let Self { before, after } = self;
+        format!("{before}{}{after}", encode(value))
+    }
 }
 
 /// `issuer.registration`.

@@ -275,7 +275,6 @@ fn contract_issuer_no_other_issuer_passes_for_it() {
 
 #[test]
 fn contract_issuer_other_keys() {
-    bad_issuer("sign_in: { app: {} }", &["issuer.sign_in.app|not available in this version"]);
     bad_issuer("trust: some", &["issuer.trust|\"some\" is not accepted here"]);
     bad_issuer("registration: all", &["issuer.registration|\"all\" is not accepted here"]);
     bad_issuer("cors: ['*']", &["issuer.cors[0]|list the origins"]);
@@ -290,6 +289,102 @@ fn contract_issuer_other_keys() {
         bad_issuer(&format!("hosts: ['{host}']"), &["issuer.hosts[0]|exact, without a wildcard"]);
     }
     bad_issuer("lifetime: 1h", &["issuer.lifetime|\"lifetime\" is not a key of issuer"]);
+}
+
+const APP: &str =
+    "whoami: 'http://127.0.0.1:3000/whoami', login: '/login?next={return_to}', cookies: [session]";
+
+#[test]
+fn contract_sign_in_app_is_read() {
+    let keys = format!(
+        "sign_in: {{ accounts: off, app: {{ {APP}, person: 'http://[::1]:3000/people/{{sub}}' }} }}"
+    );
+    let config = good(&issuer(&keys));
+    let sign_in = &config.dynamic.issuer.as_ref().unwrap().sign_in;
+    let app = sign_in.app.as_ref().unwrap();
+    assert!(!sign_in.local);
+    assert_eq!(app.login.with("/a/continue/b?"), "/login?next=%2Fa%2Fcontinue%2Fb%3F");
+    assert_eq!(app.whoami.uri().to_string(), "http://127.0.0.1:3000/whoami");
+    assert_eq!(&*app.cookies, ["session".into()]);
+    let person = |sub| app.person.as_ref().unwrap().with(sub);
+    assert_eq!(person("7"), "http://[::1]:3000/people/7");
+    assert_eq!(
+        person("../../x@y?a#b é"),
+        "http://[::1]:3000/people/..%2F..%2Fx%40y%3Fa%23b%20%C3%A9"
+    );
+    good(&issuer(&format!("sign_in: {{ app: {{ {APP} }} }}")));
+    let login = "https://shop.example.com/login?to={return_to}&a=b";
+    good(&issuer(&format!(
+        "sign_in: {{ app: {{ {} }} }}",
+        APP.replace("/login?next={return_to}", login)
+    )));
+}
+
+#[test]
+fn contract_sign_in_app_mistakes_have_a_place_and_a_remedy() {
+    bad_issuer(
+        "sign_in: { app: {} }",
+        &["cookies", "login", "whoami"]
+            .map(|key| format!("issuer.sign_in.app|\"{key}\" is missing"))
+            .each_ref()
+            .map(String::as_str),
+    );
+    let whoami = "whoami: 'http://127.0.0.1:3000/whoami'";
+    let login = "login: '/login?next={return_to}'";
+    let cookies = "cookies: [session]";
+    for (whoami, login, cookies, path, message) in [
+        ("whoami: 'http://app.example.com/whoami'", login, cookies, "whoami", "http on loopback"),
+        ("whoami: 'http://169.254.169.254/latest'", login, cookies, "whoami", "http on loopback"),
+        ("whoami: 'https://a:b@app.example.com/'", login, cookies, "whoami", "without a user"),
+        ("whoami: /whoami", login, cookies, "whoami", "https://HOST[:PORT]/PATH is accepted"),
+        (whoami, "login: /login", cookies, "login", "needs {return_to} once"),
+        (
+            whoami,
+            "login: '/l?a={return_to}&b={return_to}'",
+            cookies,
+            "login",
+            "needs {return_to} once",
+        ),
+        (
+            whoami,
+            "login: '//evil.example/?a={return_to}'",
+            cookies,
+            "login",
+            "is not a sign-in page",
+        ),
+        (whoami, "login: 'login?a={return_to}'", cookies, "login", "is not a sign-in page"),
+        (whoami, "login: 'https://{return_to}/?a'", cookies, "login", "is not a sign-in page"),
+        (whoami, "login: '/login/{return_to}'", cookies, "login", "in its query"),
+        (
+            whoami,
+            "login: 'http://app.example.com/?a={return_to}'",
+            cookies,
+            "login",
+            "is not a sign-in page",
+        ),
+        (whoami, login, "cookies: []", "cookies", "is empty"),
+        (whoami, login, "cookies: ['a=b']", "cookies[0]", "is not the name of a cookie"),
+        (whoami, login, "cookies: ['a; b']", "cookies[0]", "is not the name of a cookie"),
+        (whoami, login, "cookies: [__Host-gatepost]", "cookies[0]", "is a cookie of gatepost"),
+        (whoami, login, "cookies: [Gatepost-Session]", "cookies[0]", "is a cookie of gatepost"),
+    ] {
+        bad_issuer(
+            &format!("sign_in: {{ app: {{ {whoami}, {login}, {cookies} }} }}"),
+            &[&format!("issuer.sign_in.app.{path}|{message}")],
+        );
+    }
+    for (person, message) in [
+        ("http://127.0.0.1/people", "needs {sub} once"),
+        ("http://127.0.0.1/{sub}/{sub}", "needs {sub} once"),
+        ("http://{sub}/people", "is not an address of people"),
+        ("https://a{sub}.example.com/", "is not an address of people"),
+        ("http://people.example.com/{sub}", "http on loopback"),
+    ] {
+        bad_issuer(
+            &format!("sign_in: {{ app: {{ {APP}, person: '{person}' }} }}"),
+            &[&format!("issuer.sign_in.app.person|{message}")],
+        );
+    }
 }
 
 fn access_of(lines: &str) -> Access {

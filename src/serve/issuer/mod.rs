@@ -11,6 +11,7 @@ mod cors;
 mod declared;
 mod device_code;
 mod documents;
+mod existence;
 mod failures;
 pub(crate) mod forget;
 mod introspect;
@@ -30,6 +31,7 @@ mod tests;
 mod token;
 mod token_keys;
 pub(crate) mod vault;
+mod whoami;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -56,6 +58,7 @@ use crate::serve::issuer::failures::Failures;
 use crate::serve::issuer::passwords::Passwords;
 use crate::serve::issuer::respond::{error_answer, methods_answer};
 use crate::serve::issuer::vault::Vault;
+use crate::serve::issuer::whoami::Application;
 use crate::serve::store::{self, Committed, NotStored, Store};
 
 pub(crate) use settings::{Addresses, Settings};
@@ -173,6 +176,8 @@ pub(crate) struct Issuer {
     /// Of user codes.
     guesses: Failures,
     passwords: Arc<Passwords>,
+    /// The application that signs people in.
+    application: Application,
     issued: IntCounterVec,
     people: PeopleSeries,
     clock: Clock,
@@ -240,6 +245,7 @@ impl Issuer {
             failures: Failures::new(parts.seed),
             guesses: Failures::of_guesses(parts.seed),
             passwords: parts.passwords,
+            application: Application::new(parts.clock),
             issued: parts.issued,
             people: parts.people,
             clock: parts.clock,

@@ -14,6 +14,7 @@ use crate::config::model::issuer::{IssuerSettings, IssuerStartup};
 use crate::config::snapshot::{Snapshot, Snapshots};
 use crate::issue::intent::signing_keys::KeyChange;
 use crate::serve::issuer::declared::declare;
+use crate::serve::issuer::existence::{AFTER_FAILURE, ROUND};
 use crate::serve::issuer::open::{OpenStore, Opening, StartError};
 use crate::serve::issuer::passwords::Passwords;
 use crate::serve::issuer::{Addresses, Issuer, Parts, PeopleSeries, Settings};
@@ -24,6 +25,9 @@ use crate::serve::store::AuditLimits;
 const THREADS: usize = 2;
 /// Between two looks at what is due.
 const LOOK: Duration = Duration::from_secs(60);
+/// From the start to the first round of questions about owners of credentials: the application is
+/// often started together with this process.
+const FIRST_ROUND: Duration = Duration::from_secs(60);
 /// Time limit for the last commits.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 
@@ -101,6 +105,7 @@ impl RunningIssuer {
         let runtime = std::sync::Mutex::new(Some(runtime));
         let running = Arc::new(Self { open, endpoints, startup, declared, audit, runtime });
         handle.spawn(Arc::clone(&running).rotate(published));
+        handle.spawn(check_owners(Arc::clone(&running.endpoints)));
         handle.spawn(Arc::clone(&running).follow(published, generations));
         Ok(running)
     }
@@ -168,6 +173,15 @@ impl RunningIssuer {
             tracing::error!("store: not closed in time; the next start recovers it");
         }
         runtime.shutdown_background();
+    }
+}
+
+/// Asks the application about the owners of credentials, once a day. Never ends.
+async fn check_owners(endpoints: Arc<Issuer>) {
+    let mut wait = FIRST_ROUND;
+    loop {
+        tokio::time::sleep(wait).await;
+        wait = if endpoints.check_owners().await { ROUND } else { AFTER_FAILURE };
     }
 }
 

@@ -96,6 +96,7 @@ impl Issuer {
         scope: Option<ScopeSet>,
         settings: &Settings,
     ) -> Answered {
+        self.check_person_of(&token, settings).await?;
         let (client, rules) = (client(&asked.client), settings.rules.clone());
         let (text, successor) = new_refresh()?;
         let sealed = self.vault.seal_own(&successor_place(&token)?, text.expose().as_bytes());

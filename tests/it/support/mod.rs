@@ -6,6 +6,7 @@ mod credentials;
 mod key_server;
 mod person;
 mod process;
+mod shop;
 mod sidecar;
 mod tls;
 mod upstream;
@@ -22,6 +23,7 @@ pub use credentials::{
 pub use key_server::{KeyServer, TlsKeyServer};
 pub use person::{Browser, encode, hidden};
 pub use process::{HeldPort, Process};
+pub use shop::{Shop, answer};
 pub use sidecar::{Run, Sandbox, Sidecar};
 pub use tls::TlsClient;
 pub use upstream::{Recorded, Recorder, Reply, Wsgi};

@@ -8,6 +8,7 @@ mod applications;
 mod people;
 pub(in crate::config) mod routes;
 mod scopes;
+mod sign_in;
 mod store;
 mod tokens;
 
@@ -57,7 +58,7 @@ static SECTION: Section = Section::new(
         &tokens::API_KEYS,
         &tokens::SIGNING_KEYS,
         &applications::APPLICATIONS,
-        &people::SIGN_IN,
+        &sign_in::SIGN_IN,
         &people::REGISTRATION,
         &COMPAT,
         &TRUST,
@@ -155,7 +156,7 @@ pub(in crate::config) fn settings(
         api_keys: section.read(&tokens::API_KEYS)?,
         applications: applications::applications(&section, compat),
         rules,
-        sign_in: section.read(&people::SIGN_IN)?,
+        sign_in: section.read(&sign_in::SIGN_IN)?,
         registration: section.read(&people::REGISTRATION)?,
         compat,
         trust: section.read(&TRUST)?,

@@ -1,51 +1,16 @@
-//! `issuer.sign_in`, `registration`, `plugins` and `audit`.
+//! `issuer.registration`, `plugins` and `audit`.
 //!
-//! Owns what the pages and commands for people need. Never signs anyone in.
+//! Owns what the pages and commands for people need, besides their sign-in. Never reads a store.
 
 use std::time::Duration;
 
 use crate::config::language::walk::Mapping;
-use crate::config::language::walk::key::{Absent, Key, Section};
+use crate::config::language::walk::key::{Key, Section};
 use crate::config::language::walk::types::{Custom, Lasting, Nested, NestedAs, Size, Text, Words};
-use crate::config::model::issuer::{AuditSettings, Registration, SignIn};
+use crate::config::model::issuer::{AuditSettings, Registration};
 use crate::issue::metadata;
 
-const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
-
-pub(super) static SIGN_IN: Key<NestedAs<SignIn>> =
-    Key::new("sign_in", NestedAs(&SECTION, sign_in), "sign-in of people").or("{}");
-
-static SECTION: Section = Section::new("issuer.sign_in", &[&ACCOUNTS, &APP, &SESSION]);
-
-/// True is `local`.
-static ACCOUNTS: Key<Words<bool>> = Key::new(
-    "accounts",
-    Words(&[("local", true), ("off", false)]),
-    "local users with passwords, or off",
-)
-.or("local");
-
-static APP: Key<Absent> = Key::unavailable("app", "sign-in through the protected application");
-
-static SESSION: Key<NestedAs<(Duration, Duration)>> =
-    Key::new("session", NestedAs(&SESSIONS, session), "lifetimes of sessions").or("{}");
-
-static SESSIONS: Section = Section::new("issuer.sign_in.session", &[&LIFETIME, &IDLE]);
-
-static LIFETIME: Key<Lasting> = Key::new(
-    "lifetime",
-    Lasting(SECOND, DAY.saturating_mul(90)),
-    "the longest session, whatever its use",
-)
-.or("12h");
-
-static IDLE: Key<Lasting> = Key::new(
-    "idle",
-    Lasting(SECOND, DAY.saturating_mul(90)),
-    "the longest time between two requests of a session",
-)
-.or("1h");
 
 pub(super) static REGISTRATION: Key<Words<Registration>> = Key::new(
     "registration",
@@ -92,16 +57,6 @@ const URL_BYTES_MAX: usize = 1_024;
 pub(super) fn plugin_base_url(section: &Mapping<'_>, url: Option<&str>) -> Box<str> {
     let configured = section.within(&PLUGINS, |plugins| plugins.read(&API_BASE_URL));
     configured.unwrap_or_else(|| url.map(metadata::origin_of).unwrap_or_default().into())
-}
-
-fn sign_in(section: &Mapping<'_>) -> Option<SignIn> {
-    let local = section.read(&ACCOUNTS)?;
-    let (session_lifetime, session_idle) = section.read(&SESSION)?;
-    Some(SignIn { local, session_lifetime, session_idle })
-}
-
-fn session(section: &Mapping<'_>) -> Option<(Duration, Duration)> {
-    Some((section.read(&LIFETIME)?, section.read(&IDLE)?))
 }
 
 fn audit(section: &Mapping<'_>) -> Option<AuditSettings> {

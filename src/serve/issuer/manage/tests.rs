@@ -146,7 +146,7 @@ fn settings() -> IssuerSettings {
         }),
         api_keys: Some(credentials::Lifetimes { default: hour, max: 24 * hour, forever: true }),
         applications: Vec::new(),
-        sign_in: SignIn { local: true, session_lifetime: hour, session_idle: hour },
+        sign_in: SignIn { local: true, app: None, session_lifetime: hour, session_idle: hour },
         registration: Registration::Role,
         compat: true,
         trust: Trust::All,

@@ -27,6 +27,7 @@ use crate::serve::issuer::Issuer;
 use crate::serve::issuer::pages::answer::{Forms, Shown, Trouble, html, see_other};
 use crate::serve::issuer::pages::browser::{Browser, SignedIn, shown_name};
 use crate::serve::issuer::pages::frame::{Frame, date};
+use crate::serve::issuer::pages::sign_in::Return;
 use crate::serve::issuer::vault::{context, fill};
 
 /// `result` of a success, and of a request that a person is asked about.
@@ -101,10 +102,13 @@ impl Issuer {
         };
         let Some(signed_in) = browser.person().filter(|_| !prompt.login) else {
             if prompt.none {
+                if let Some(known) = self.signed_in_there(browser).await? {
+                    return self.start_external(browser, &known, &own_path(browser, &form)).await;
+                }
                 let error = OAuthError::new(ErrorCode::LoginRequired, "no person is signed in");
                 return self.refuse_request(browser, &application, &target, &error);
             }
-            return self.sign_in_again(browser, &form);
+            return self.sign_in_again(browser, &form, prompt.login).await;
         };
         let asked = Asked { form: &form, application: &application, target: &target, signed_in };
         self.answer_request(browser, &asked, prompt).await
@@ -152,9 +156,9 @@ impl Issuer {
     }
 
     /// The sign-in page, also for a person who is to sign in again.
-    fn sign_in_again(&self, browser: &Browser<'_>, form: &Form) -> Shown {
-        let next = format!("{}?{}", browser.request.uri().path(), query(form, true));
-        self.sign_in_form(browser, &next)
+    async fn sign_in_again(&self, browser: &Browser<'_>, form: &Form, fresh: bool) -> Shown {
+        let back = Return::to(browser, &own_path(browser, form), fresh);
+        self.sign_in_form(browser, back).await
     }
 
     /// The application of a request.
@@ -335,7 +339,11 @@ impl Issuer {
     }
 }
 
-/// The parameters: in the query of a GET, in the body of a POST.
+/// Path and query of the same request, to come back to.
+fn own_path(browser: &Browser<'_>, form: &Form) -> String {
+    format!("{}?{}", browser.request.uri().path(), query(form, true))
+}
+
 /// A request that was sent by POST as path and query, where they are not too long for one.
 pub(super) fn as_get(browser: &Browser<'_>) -> Option<String> {
     let is_post = browser.request.method() == Method::POST;
@@ -344,6 +352,7 @@ pub(super) fn as_get(browser: &Browser<'_>) -> Option<String> {
     (target.len() <= TARGET_BYTES_MAX).then_some(target)
 }
 
+/// The parameters: in the query of a GET, in the body of a POST.
 fn request_form(browser: &Browser<'_>) -> Result<Form, Trouble> {
     let request = browser.request;
     if request.method() == Method::POST {

@@ -19,6 +19,7 @@ use crate::config::model::issuer::Registration;
 use crate::decide::request::own_cookie;
 use crate::issue::credential::{SESSION_CHARS, random_text};
 use crate::issue::error::ErrorCode;
+use crate::issue::external::is_external;
 use crate::issue::form::Form;
 use crate::issue::intent::sessions::TouchSession;
 use crate::issue::origin::check_post;
@@ -48,6 +49,8 @@ pub(super) struct Browser<'r> {
     pub(super) settings: Arc<Settings>,
     pub(super) now: UnixTime,
     signed_in: Option<SignedIn>,
+    /// The session has just ended: the application has another person, or none, signed in.
+    is_replaced: bool,
     /// The id in the cookie.
     id: Secret<String>,
     /// The cookie is sent with the answer.
@@ -70,9 +73,17 @@ impl Issuer {
             None => random_text(SESSION_CHARS, &mut fill).map_err(|fail| Trouble::fault(&fail))?,
         };
         let now = self.clock.now().unix;
-        let signed_in = if is_new { None } else { self.signed_in(&settings, &id, now).await? };
+        let known = if is_new { None } else { self.signed_in(&settings, &id, now).await? };
+        let had_session = known.is_some();
+        let signed_in = match known {
+            Some(known) if is_external(&known.person.id) => {
+                self.still_signed_in(&settings, request, known).await?
+            }
+            known => known,
+        };
+        let is_replaced = had_session && signed_in.is_none();
         let vault = Arc::clone(&self.vault);
-        Ok(Browser { request, caller, settings, now, signed_in, id, is_new, vault })
+        Ok(Browser { request, caller, settings, now, signed_in, is_replaced, id, is_new, vault })
     }
 
     async fn signed_in(
@@ -108,7 +119,13 @@ impl Browser<'_> {
     /// The person who must be signed in to send a form.
     pub(super) fn require(&self) -> Result<&SignedIn, Trouble> {
         self.signed_in.as_ref().ok_or_else(|| {
-            let text = "You are signed out, or your session has ended. Nothing was changed.";
+            let text = match self.is_replaced {
+                true => {
+                    "Another person is signed in to the application now, or you signed out there, so \
+                     this session has ended. Nothing was changed. Open the page again."
+                }
+                false => "You are signed out, or your session has ended. Nothing was changed.",
+            };
             let link = self.at("/sign-in");
             Trouble::new(StatusCode::FORBIDDEN, ErrorCode::LoginRequired, text)
                 .with_link("Sign in", link)
@@ -192,12 +209,26 @@ impl Browser<'_> {
         response
     }
 
-    /// Returns whether a change needs the password again: the application serves pages of its own
-    /// from this host, and the last sign-in was a while ago.
+    /// Returns whether a change needs the password again.
     pub(super) fn must_confirm(&self) -> bool {
+        self.is_stale() && !self.is_external()
+    }
+
+    /// Returns whether a change needs another sign-in in the application, whose people have no
+    /// password here.
+    pub(super) fn must_sign_in_again(&self) -> bool {
+        self.is_stale() && self.is_external()
+    }
+
+    /// The application serves pages of its own from this host, and the last sign-in was a while ago.
+    fn is_stale(&self) -> bool {
         let has_own_host = self.settings.configured.pages.is_some();
-        let fresh = |one: &SignedIn| self.now.0 < one.session.auth_time.0.saturating_add(FRESH);
+        let fresh = |one: &SignedIn| is_fresh(Some(one.session.auth_time), self.now);
         !has_own_host && !self.signed_in.as_ref().is_some_and(fresh)
+    }
+
+    fn is_external(&self) -> bool {
+        self.signed_in.as_ref().is_some_and(|one| is_external(&one.person.id))
     }
 
     /// `User-Agent`, shortened.
@@ -239,6 +270,11 @@ impl Settings {
     pub(super) fn known_cookie(&self) -> &'static str {
         if self.is_https() { own_cookie::KNOWN } else { own_cookie::KNOWN_HTTP }
     }
+}
+
+/// Returns whether a sign-in was within the last 5 minutes.
+pub(super) fn is_fresh(auth_time: Option<UnixTime>, now: UnixTime) -> bool {
+    auth_time.is_some_and(|at| now.0 < at.0.saturating_add(FRESH))
 }
 
 /// A person as the pages name them.

@@ -133,6 +133,13 @@ impl Issuer {
         signed_in: &SignedIn,
         form: &Form,
     ) -> Result<Option<Mistake>, Trouble> {
+        if browser.must_sign_in_again() {
+            let text = "You signed in to the application some time ago. Sign in there again, then \
+                        repeat this. Nothing was changed.";
+            let link = browser.at("/sign-in/again");
+            return Err(Trouble::new(StatusCode::FORBIDDEN, ErrorCode::LoginRequired, text)
+                .with_link("Sign in again", link));
+        }
         if !browser.must_confirm() {
             return Ok(None);
         }

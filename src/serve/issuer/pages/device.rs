@@ -56,7 +56,7 @@ impl Issuer {
         let uri = browser.request.uri();
         if browser.person().is_none() {
             let next = uri.path_and_query().map_or("", PathAndQuery::as_str);
-            return self.sign_in_first(browser, next);
+            return self.sign_in_first(browser, next).await;
         }
         let form = Form::decode(uri.query().unwrap_or_default().as_bytes())?;
         let code = form.value("user_code").and_then(UserCode::parse);

@@ -21,6 +21,7 @@ mod reset;
 mod scopes;
 mod sessions;
 mod sign_in;
+mod sign_in_app;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -32,6 +33,7 @@ use crate::issue::rows::{Column, CredentialKind, Id, Row};
 use crate::serve::issuer::pages::answer::{Shown, Trouble, see_other, trouble};
 use crate::serve::issuer::pages::browser::Browser;
 use crate::serve::issuer::pages::frame::Frame;
+use crate::serve::issuer::settings::Settings;
 use crate::serve::issuer::{Caller, Issuer};
 use crate::serve::store::Failure;
 
@@ -44,9 +46,16 @@ impl Issuer {
         caller: &Caller,
     ) -> Response<Bytes> {
         let settings = self.settings.load_full();
+        // Before the session: the page of an outage has a style, too.
+        if let Some(asset) = asset(&settings, request) {
+            return asset;
+        }
         let browser = match self.browser(request, caller).await {
             Ok(browser) => browser,
-            Err(error) => return trouble(&settings, &Frame::default(), &error),
+            Err(error) => {
+                let account = settings.account.to_string();
+                return trouble(&settings, &Frame { account, ..Frame::default() }, &error);
+            }
         };
         let shown = match elsewhere(&browser, endpoint) {
             Some(target) => see_other(&settings, &target),
@@ -70,21 +79,22 @@ impl Issuer {
         let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         let is_post = browser.request.method() == Method::POST;
         match (&*segments, is_post) {
-            (["style.css"], false) => Ok(assets::style(&browser.settings)),
-            (["script.js"], false) => Ok(assets::script(&browser.settings)),
-            (["sign-in"], false) => self.sign_in_first(browser, &browser.at("/")),
+            (["sign-in"], false) => self.sign_in_first(browser, &browser.at("/")).await,
             (["sign-in"], true) => self.sign_in(browser).await,
+            (["sign-in", "app"], true) => self.sign_in_by_button(browser).await,
+            (["continue", sealed], false) => self.come_back(browser, sealed).await,
             (["sign-out"], true) => self.sign_out(browser).await,
             (["consent"], true) => self.consent(browser).await,
             (["device"], true) => self.device(browser).await,
             (["device", "decide"], true) => self.decide_device(browser).await,
             (["reset", token], is_post) => self.reset(browser, token, is_post).await,
-            (["sign-out" | "consent" | "device"] | ["device", "decide"], false) => {
-                Err(Trouble::not_found())
-            }
+            (
+                ["sign-out" | "consent" | "device"] | ["device", "decide"] | ["sign-in", "app"],
+                false,
+            ) => Err(Trouble::not_found()),
             (_, false) if browser.person().is_none() => {
                 let target = browser.request.uri().path_and_query().map(PathAndQuery::as_str);
-                self.sign_in_first(browser, target.unwrap_or_default())
+                self.sign_in_first(browser, target.unwrap_or_default()).await
             }
             _ => self.own(browser, &segments, is_post).await,
         }
@@ -93,7 +103,11 @@ impl Issuer {
     /// The pages of a person who is signed in.
     async fn own(&self, browser: &Browser<'_>, segments: &[&str], is_post: bool) -> Shown {
         let signed_in = browser.require()?;
+        if !is_post && needs_recent_sign_in(segments) && browser.must_sign_in_again() {
+            return self.sign_in_recently(browser, browser.request.uri().path());
+        }
         match segments {
+            ["sign-in", "again"] if !is_post => see_other(&browser.settings, &browser.at("/")),
             [] => see_other(&browser.settings, &self.first_page(browser)),
             ["tokens", rest @ ..] => {
                 self.credentials(browser, signed_in, (CredentialKind::Pat, rest), is_post).await
@@ -149,6 +163,26 @@ impl Issuer {
     ) -> Result<I::Answer, Trouble> {
         let done = self.store.run(intent, browser.acting(person)).await?;
         done.outcome.map_err(|refusal| Trouble::from(&refusal))
+    }
+}
+
+/// Returns whether a page begins what needs a recent sign-in.
+fn needs_recent_sign_in(segments: &[&str]) -> bool {
+    matches!(
+        segments,
+        ["tokens" | "keys" | "applications", "new"]
+            | ["tokens" | "keys", _, "rotate"]
+            | ["sign-in", "again"]
+    )
+}
+
+/// The style sheet and the script.
+fn asset(settings: &Settings, request: &Request<Bytes>) -> Option<Response<Bytes>> {
+    let path = request.uri().path().strip_prefix(&*settings.account)?;
+    match path {
+        "/style.css" if request.method() == Method::GET => Some(assets::style(settings)),
+        "/script.js" if request.method() == Method::GET => Some(assets::script(settings)),
+        _ => None,
     }
 }
 

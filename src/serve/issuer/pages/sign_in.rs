@@ -17,21 +17,23 @@ use crate::decide::request::address::limit_bytes;
 use crate::decide::request::framing::TARGET_BYTES_MAX;
 use crate::issue::credential::{IdKind, SESSION_CHARS, random_text};
 use crate::issue::error::ErrorCode;
+use crate::issue::external::is_external;
 use crate::issue::intent::sessions::{EndSessions, NewSession, StartSession, Which};
 use crate::issue::password::{BYTES_MAX, dummy};
 use crate::issue::rows::{Id, Password, PasswordHash, Person, Sealed, SecretDigest};
 use crate::issue::safe_store::Context;
 use crate::serve::issuer::Issuer;
 use crate::serve::issuer::pages::answer::{
-    Forms, Shown, Trouble, html, refused, see_other, set_cookie,
+    Forms, Shown, Trouble, html, notice, refused, see_other, set_cookie,
 };
 use crate::serve::issuer::pages::browser::Browser;
 use crate::serve::issuer::pages::frame::Frame;
+use crate::serve::issuer::settings::Settings;
 use crate::serve::issuer::vault::{context, fill};
 
 /// The method of `gatepost_sign_ins_total`.
 const METHOD: &str = "password";
-const OK: &str = "ok";
+pub(super) const OK: &str = "ok";
 /// The longest path and query that a person comes back to, in bytes: what a listener takes.
 const NEXT_BYTES_MAX: usize = TARGET_BYTES_MAX;
 /// Seconds that a browser is known after a sign-in.
@@ -48,6 +50,41 @@ struct Page<'a> {
     next: &'a str,
     csrf: &'a str,
     mistake: Option<&'a str>,
+    /// The application signs people in, too.
+    has_app: bool,
+}
+
+/// The page that a person comes back to after sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Return {
+    /// The browser was sent to the sign-in page of the application so often.
+    pub(super) tries: u8,
+    /// The person is to sign in again, signed in or not.
+    pub(super) fresh: bool,
+    /// The person who was signed in when it began; empty for none.
+    pub(super) person: String,
+    /// A path of this host.
+    pub(super) next: String,
+}
+
+impl Return {
+    /// A sign-in that begins.
+    pub(super) fn to(browser: &Browser<'_>, next: &str, fresh: bool) -> Self {
+        let person = browser.person().map(|one| one.person.id.to_string());
+        Self { tries: 0, fresh, person: person.unwrap_or_default(), next: next.to_owned() }
+    }
+
+    /// Neither a person nor a path has a line break.
+    fn to_text(&self) -> String {
+        format!("{} {} {}\n{}", self.tries, u8::from(self.fresh), self.person, self.next)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (facts, next) = text.split_once('\n')?;
+        let mut facts = facts.splitn(3, ' ');
+        let (tries, fresh) = (facts.next()?.parse().ok()?, facts.next()? == "1");
+        Some(Self { tries, fresh, person: facts.next()?.to_owned(), next: next.to_owned() })
+    }
 }
 
 /// What a person typed.
@@ -58,16 +95,20 @@ struct Typed {
 
 impl Issuer {
     /// The sign-in page, from which the person comes back to `next`: a path of this host.
-    pub(super) fn sign_in_first(&self, browser: &Browser<'_>, next: &str) -> Shown {
+    pub(super) async fn sign_in_first(&self, browser: &Browser<'_>, next: &str) -> Shown {
         if browser.person().is_some() {
             return see_other(&browser.settings, &browser.at("/"));
         }
-        self.sign_in_form(browser, next)
+        self.sign_in_form(browser, Return::to(browser, next, false)).await
     }
 
-    /// The same for a person who may be signed in, and is asked for the password again.
-    pub(super) fn sign_in_form(&self, browser: &Browser<'_>, next: &str) -> Shown {
-        let next = self.seal_next(browser, next)?;
+    /// The same for a person who may be signed in, and is asked to sign in again.
+    pub(super) async fn sign_in_form(&self, browser: &Browser<'_>, back: Return) -> Shown {
+        let sign_in = &browser.settings.configured.sign_in;
+        if let Some(app) = sign_in.app.as_ref().filter(|_| !sign_in.local) {
+            return self.through_app(browser, app, back).await;
+        }
+        let next = self.seal_next(browser, &back)?;
         self.sign_in_page(browser, &next, "", None)
     }
 
@@ -80,7 +121,8 @@ impl Issuer {
     ) -> Shown {
         check_local(browser)?;
         let (frame, csrf) = (browser.frame(), browser.token(&purpose(next)));
-        let page = Page { frame: &frame, login, next, csrf: &csrf, mistake };
+        let has_app = browser.settings.configured.sign_in.app.is_some();
+        let page = Page { frame: &frame, login, next, csrf: &csrf, mistake, has_app };
         match mistake {
             None => html(&browser.settings, Forms::Leave, &page),
             Some(_) => refused(&browser.settings, Forms::Leave, &page),
@@ -93,7 +135,7 @@ impl Issuer {
         let form = browser.form()?;
         let sealed = form.value("next").unwrap_or_default();
         browser.check(&form, &purpose(sealed))?;
-        let next = self.open_next(browser, sealed)?;
+        let next = self.open_next(browser, sealed)?.next;
         let (login, password) = (form.value("login"), form.value("password"));
         let (Some(login), Some(password)) = (login, password) else {
             let text = "Enter your login and your password.";
@@ -263,7 +305,10 @@ impl Issuer {
             let which = Which::One(signed_in.session.id.clone());
             self.act(browser, &person, EndSessions { person: person.clone(), which }).await?;
         }
-        let mut response = see_other(settings, &browser.at("/sign-in"))?;
+        let mut response = match browser.person() {
+            Some(signed_in) if is_external(&signed_in.person.id) => signed_out(settings, browser)?,
+            Some(_) | None => see_other(settings, &browser.at("/sign-in"))?,
+        };
         let none = Secret::new(String::new());
         set_cookie(&mut response, settings, (settings.session_cookie(), &none), Some(0));
         Ok(response)
@@ -294,29 +339,47 @@ impl Issuer {
         Ok(is_right.then(|| format!("browser:{random}").into_bytes()))
     }
 
-    fn seal_next(&self, browser: &Browser<'_>, next: &str) -> Result<String, Trouble> {
-        if next.len() > NEXT_BYTES_MAX {
+    pub(super) fn seal_next(
+        &self,
+        browser: &Browser<'_>,
+        back: &Return,
+    ) -> Result<String, Trouble> {
+        if back.next.len() > NEXT_BYTES_MAX {
             return Err(Trouble::stale("The address of the request is too long."));
         }
-        let sealed = self.vault.seal_own(&next_place(browser)?, next.as_bytes());
+        let sealed = self.vault.seal_own(&next_place(browser)?, back.to_text().as_bytes());
         sealed.map(|sealed| sealed.0.into()).map_err(|error| Trouble::fault(&error))
     }
 
-    fn open_next(&self, browser: &Browser<'_>, sealed: &str) -> Result<String, Trouble> {
+    pub(super) fn open_next(&self, browser: &Browser<'_>, sealed: &str) -> Result<Return, Trouble> {
         let opened = self.vault.open_own(&next_place(browser)?, &Sealed(sealed.into()));
         let text = opened.ok().and_then(|text| String::from_utf8(text.expose().clone()).ok());
-        text.ok_or_else(|| {
-            Trouble::stale("This sign-in form is too old. Open the page again.")
-                .with_link("Sign in", browser.at("/sign-in"))
+        text.as_deref().and_then(Return::parse).ok_or_else(|| {
+            Trouble::stale(
+                "This sign-in is too old, or belongs to another browser. Open the page again.",
+            )
+            .with_link("Sign in", browser.at("/sign-in"))
         })
     }
 
     fn count_sign_in(&self, result: &str) {
-        self.people.sign_ins.with_label_values(&[METHOD, result]).inc();
+        self.count(METHOD, result);
+    }
+
+    pub(super) fn count(&self, method: &str, result: &str) {
+        self.people.sign_ins.with_label_values(&[method, result]).inc();
     }
 }
 
-/// The purpose of the form: it is good for one page to come back to.
+/// The application would sign the person in at once on the sign-in page.
+fn signed_out(settings: &Settings, browser: &Browser<'_>) -> Shown {
+    let text = "You are signed out here. You are still signed in to the application: sign out there, \
+                too, if others use this browser.";
+    let link = ("Sign in", browser.at("/sign-in"));
+    let frame = Frame::default();
+    notice(settings, &Frame { account: browser.at(""), ..frame }, ("Signed out", text), Some(&link))
+}
+
 /// The account that failed sign-ins are charged to.
 fn account(login: &str) -> String {
     format!("person:{login}")
@@ -336,7 +399,8 @@ fn check_local(browser: &Browser<'_>) -> Result<(), Trouble> {
     Err(Trouble::new(StatusCode::FORBIDDEN, ErrorCode::LoginRequired, text))
 }
 
-fn purpose(next: &str) -> String {
+/// The purpose of the form: it is good for one page to come back to.
+pub(super) fn purpose(next: &str) -> String {
     format!("sign-in\n{next}")
 }
 

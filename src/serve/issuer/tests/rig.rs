@@ -416,7 +416,7 @@ fn configured(rules: Rules) -> IssuerSettings {
         personal_access_tokens: None,
         api_keys: None,
         applications: Vec::new(),
-        sign_in: SignIn { local: true, session_lifetime: hour, session_idle: hour },
+        sign_in: SignIn { local: true, app: None, session_lifetime: hour, session_idle: hour },
         registration: Registration::Role,
         compat: true,
         trust: Trust::All,

@@ -7,7 +7,10 @@ use std::process::{Command, Stdio};
 use crate::support::{Process, Recorder, Sandbox, root};
 
 /// What the lines about the issuer print.
-const OF_THE_ISSUER: [&str; 8] = [
+const OF_THE_ISSUER: [&str; 11] = [
+    "<dd>ada</dd>",
+    r#""refresh_token":"gp_rt_"#,
+    "303 200",
     r#""token_type":"Bearer","expires_in":3600"#,
     r#""x-auth-subject":["app:app_"#,
     r#""x-auth-credential":["pat"]"#,

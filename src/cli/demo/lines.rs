@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::cli::demo::credentials::Credentials;
-use crate::cli::demo::issuer::{Issued, PLUGIN};
+use crate::cli::demo::flows::Flows;
+use crate::cli::demo::issuer::{Issued, LOGIN, PLUGIN};
+use crate::cli::demo::shell::{CURL, shell_word};
 
 /// What the lines are about.
 pub(super) struct Demo<'a> {
@@ -22,15 +24,14 @@ pub(super) struct Demo<'a> {
 /// Takes the access token out of the answer of the token endpoint.
 const ACCESS_TOKEN: &str = r#"sed 's/.*"access_token":"\([^"]*\)".*/\1/'"#;
 
-/// The bodies end without a line feed: curl writes it.
-const CURL: &str = r"curl -i -w '\n'";
-
 impl Demo<'_> {
     /// The text printed once the sidecar listens: the expected status, then a command.
     pub(super) fn introduction(&self) -> String {
         let Self { public, admin, .. } = self;
         let (dir, until) = (self.folder.display(), self.credentials.expires);
         let (requests, issuer) = (listed(&self.requests()), listed(&self.issuer()));
+        let flows = Flows { folder: self.folder, issued: self.issued, public: *public };
+        let (flows, password) = (listed(&flows.lines()), self.issued.password.expose());
         let (gatepost, config) = (program(), self.config());
         let key = self.credentials.api_key.expose();
         format!(
@@ -42,6 +43,10 @@ Configuration, keys and tokens (valid until {until}) are in {dir} and are remove
 The built-in issuer, http://{public}, with a person (ada), an application and a plugin:
 
 {issuer}
+The account pages, http://{public}/auth/account: sign in as {LOGIN} with the password {password}
+The same with curl in place of a browser, line by line:
+
+{flows}
 Why a request was refused (by its request id), the decision step by step, and the running state:
   {gatepost} why "$(curl -s http://{public}/api/orders | sed 's/.*"request_id":"\([^"]*\)".*/\1/')" --config {config}
   {gatepost} explain --config {config} --method GET --path /api/orders --header 'X-API-Key: {key}' --live
@@ -79,7 +84,7 @@ Press Ctrl-C to stop.
 
     /// Requests to the issuer, and with its credentials.
     fn issuer(&self) -> Vec<(&'static str, String)> {
-        let Issued { client_id, client_secret, token, token_to_revoke, key } = self.issued;
+        let Issued { client_id, client_secret, token, token_to_revoke, key, .. } = self.issued;
         let (issuer, client) = (
             format!("http://{}", self.public),
             format!("-u '{client_id}:{}'", client_secret.expose()),
@@ -143,25 +148,4 @@ fn bearer(token: &str) -> String {
 fn program() -> String {
     let program = std::env::current_exe();
     shell_word(&program.map_or_else(|_| "gatepost".into(), |path| path.display().to_string()))
-}
-
-/// `text` as one word of a POSIX shell.
-fn shell_word(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_quoted_for_a_shell() {
-        assert_eq!(shell_word("/tmp/gatepost-1/a.yaml"), "/tmp/gatepost-1/a.yaml");
-        assert_eq!(shell_word("/my files/it's"), r"'/my files/it'\''s'");
-        assert_eq!(shell_word(""), "''");
-    }
 }

@@ -6,9 +6,11 @@
 
 mod credentials;
 mod echo;
+mod flows;
 mod folder;
 mod issuer;
 mod lines;
+mod shell;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

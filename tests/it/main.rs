@@ -41,6 +41,7 @@ mod introspection;
 mod issuer_commands;
 mod issuer_endpoints;
 mod issuer_flows;
+mod issuer_pages;
 mod issuer_people;
 mod issuer_routes;
 mod issuer_secrets;

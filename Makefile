@@ -42,7 +42,7 @@ wheels = $(PYTHON) -m pip --version >/dev/null 2>&1 || { $(call package,pip3,pyt
 crate = cargo $(1) --version >/dev/null 2>&1 \
 	  || { echo 'gatepost: compiling $(2) $(3), which takes a few minutes' >&2; cargo install --locked --quiet $(2) --version $(3); }
 
-.PHONY: help setup demo test check language spelling deny shape bench bench-peers bench-variants million issuer-bench issuer-kills issuer-faults kills invalid-tokens identity-provider instructions profile differential every-byte upstreams downstreams guides resource-server websockets slow long-transfers soak faults fuzz coverage mutants mutants-all run ci
+.PHONY: help setup demo test check language spelling deny shape bench bench-peers bench-variants million issuer-bench issuer-kills issuer-races issuer-faults kills invalid-tokens identity-provider instructions profile differential every-byte upstreams downstreams guides resource-server websockets slow long-transfers soak faults fuzz coverage mutants mutants-all run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
@@ -138,9 +138,15 @@ kills: setup ## the store killed KILLS=200 times: nothing acknowledged is lost, 
 	GATEPOST_KILLS=$(KILLS) cargo test --locked --lib -- --nocapture --test-threads=1 store::tests::survival store::tests::disk
 
 issuer-kills: KILLS = 200
-issuer-kills: setup ## the running program killed KILLS=200 times while it issues and revokes over sockets: SEED= BINARY=
+issuer-kills: setup ## the running program killed KILLS=200 times while it issues and revokes, and as often while it redeems and rotates: SEED= BINARY=
 	$(call build)
 	$(call rig,issuer_kills,--kills $(KILLS) $(if $(SEED),--seed $(SEED)))
+	$(call rig,flow_kills,--kills $(KILLS) $(if $(SEED),--seed $(SEED)))
+
+issuer-races: COUNT = 1000
+issuer-races: setup ## COUNT=1000 codes, device codes and rotating refresh tokens, 16 racers for each: BINARY=
+	$(call build)
+	$(call rig,issuer_races,--count $(COUNT))
 
 issuer-faults: setup ## the store of the issuer on full, read-only and locked files, and clocks that step: FILTER=word BINARY=
 	@$(call libfaketime)

@@ -1,7 +1,7 @@
 """A gatepost with an issuer: configuration, administration, and clients of its endpoints.
 
-Not a program of its own: tests/rig/issuer_bench.py, tests/rig/issuer_kills.py and
-tests/rig/issuer_faults.py import it. Makes keys and rows in the form of the program; never reads the
+Not a program of its own: tests/rig/issuer_bench.py, tests/rig/issuer_kills.py,
+tests/rig/issuer_faults.py and tests/rig/people.py import it. Makes keys and rows in the form of the program; never reads the
 store of a running process.
 """
 
@@ -35,7 +35,7 @@ issuer:
   applications:
     - {{ id: sync, name: Sync, profile: compat, secret_files: [sync.secret], grants: [client_credentials], scopes: [read] }}
     - {{ id: check, name: Check, profile: compat, secret_files: [check.secret], grants: [client_credentials], introspect: true }}
-{top}
+{applications}{issuer}{top}
 defaults: {{ upstream: app }}
 routes:
   - {{ path: /api/**, access: {{ scopes: [read] }} }}
@@ -45,12 +45,13 @@ routes:
 class Gatepost(rig.Gatepost):
     """The process; its administration demands the token of `state_dir`."""
 
-    def __init__(self, binary, folder, upstream, state=None, algorithm="RS256", top="", ready=True, **popen):
+    def __init__(self, binary, folder, upstream, state=None, algorithm="RS256", top="", issuer="", applications="", ready=True, **popen):
         self.state = state or folder / "state"
         for name, secret in SECRETS.items():
             rig.replace(folder / f"{name}.secret", secret + "\n")
         parts = {"folder": folder, "state": self.state, "upstream": upstream, "url": URL, "algorithm": algorithm}
-        super().__init__(binary, folder, CONFIG.format(**parts, top=top), ready, **popen)
+        more = {"top": top, "issuer": issuer, "applications": applications}
+        super().__init__(binary, folder, CONFIG.format(**parts, **more), ready, **popen)
 
     def admin_fields(self):
         try:

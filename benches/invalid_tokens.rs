@@ -226,6 +226,7 @@ impl Maker {
             path: b"/api/orders",
             headers: &headers,
             peer: Peer::Ip(peer.into()),
+            certificate: None,
         };
         let nanos = (1 << 40) + number * TICK_NS;
         let now = Now { unix: UnixTime(NOW), monotonic: Monotonic(nanos) };

@@ -55,6 +55,7 @@ fn scoped(scope: &str) -> Access {
         scopes: ScopeSet::parse(scope).unwrap(),
         any_scope: ScopeSet::default(),
         claims: Vec::new(),
+        certificate: None,
     })
 }
 

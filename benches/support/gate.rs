@@ -205,6 +205,7 @@ impl Case {
             path: self.path.as_bytes(),
             headers: &self.headers,
             peer: Peer::Ip([127, 0, 0, 1].into()),
+            certificate: None,
         };
         self.snapshot.gate.admit(&head, now, Charging::Charge)
     }

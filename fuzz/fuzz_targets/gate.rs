@@ -118,6 +118,7 @@ impl Request {
             path: self.path.as_bytes(),
             headers: &self.headers,
             peer: self.peer,
+            certificate: None,
         }
     }
 

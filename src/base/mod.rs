@@ -9,3 +9,4 @@ pub mod field_name;
 pub mod header_text;
 pub mod secret;
 pub mod sha256;
+pub mod x509;

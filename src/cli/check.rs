@@ -25,9 +25,8 @@ pub(super) fn run(path: &Path) -> Outcome {
     for warning in materials.warnings(&config.dynamic, &[]) {
         eprintln!("gatepost: warning: {warning}");
     }
-    for (listener, certificate) in materials.expired(Clock::start().now().unix) {
-        let file = certificate.file().display();
-        eprintln!("gatepost: warning: {file}: certificate of listener {listener} expired");
+    for (certificate, file) in materials.expired(Clock::start().now().unix) {
+        eprintln!("gatepost: warning: {}: {certificate} expired", file.display());
     }
     print(&format!("{}: ok: {}\n", path.display(), summary(&config, &materials)))?;
     if let Some(issuer) = &config.startup.issuer {

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -58,6 +58,9 @@ pub(super) struct Explain {
     /// Address of the client: an IP address, or `unix`
     #[arg(long, value_name = "IP", default_value = "127.0.0.1", value_parser = parse_peer)]
     peer: Peer,
+    /// Client certificate in PEM, with its chain, as presented in the TLS handshake
+    #[arg(long, value_name = "FILE")]
+    client_certificate: Option<PathBuf>,
     /// Host, short for a Host header
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
@@ -88,6 +91,8 @@ struct Request {
     host: Option<HeaderValue>,
     headers: HeaderMap,
     peer: Peer,
+    /// The certificate of the client, in PEM.
+    certificate: Option<String>,
 }
 
 impl Request {
@@ -116,7 +121,9 @@ impl Request {
             headers.insert(header::HOST, value.map_err(|_| wrong())?);
         }
         let host = headers.get(header::HOST).cloned();
-        Ok(Self { method, path, host, headers, peer: arguments.peer })
+        let certificate = arguments.client_certificate.as_deref().map(read_certificate);
+        let certificate = certificate.transpose()?;
+        Ok(Self { method, path, host, headers, peer: arguments.peer, certificate })
     }
 
     /// As `POST /explain` takes it.
@@ -139,6 +146,7 @@ impl Request {
             "host": host,
             "headers": headers,
             "peer": peer,
+            "client_certificate": self.certificate,
         });
         Ok(Bytes::from(document.to_string()))
     }
@@ -164,6 +172,15 @@ fn read_fields(text: &str, headers: &mut HeaderMap) -> Result<(), Failure> {
         push_field(line, &format!("--header @{source}: line {}", index + 1), headers)?;
     }
     Ok(())
+}
+
+fn read_certificate(file: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = fs::File::open(file);
+    let read = read.and_then(|read| read.take(HEADER_BYTES_MAX).read_to_string(&mut text));
+    read.map(|_| text).map_err(|error| {
+        Failure::usage(format!("--client-certificate {}: {error}", file.display()))
+    })
 }
 
 fn read_source(source: &str) -> io::Result<String> {
@@ -194,10 +211,16 @@ fn decide(arguments: &Explain, request: &Request) -> Result<(Account, String), F
     // Limits for one request: the hash seed is not security relevant here.
     let retained = Retained::new(1, 0, [0, 0]);
     retained.revoked.store(Arc::new(revoked));
-    let snapshot = Snapshot::compile(Arc::new(config.dynamic), Arc::new(materials), &retained, 0);
     let now = Clock::start().now();
+    let certificate = request.certificate.as_ref();
+    let certificate =
+        certificate.map(|pem| materials.client_certificate(pem.as_bytes(), now.unix)).transpose();
+    let certificate =
+        certificate.map_err(|error| Failure::negative(format!("--client-certificate: {error}")))?;
+    let snapshot = Snapshot::compile(Arc::new(config.dynamic), Arc::new(materials), &retained, 0);
     let head = gate::written(&request.method, &request.path, &request.headers);
-    let decision = snapshot.gate.explain(&head, request.peer, now, Charging::Charge);
+    let decision =
+        snapshot.gate.explain(&head, (request.peer, certificate.as_ref()), now, Charging::Charge);
     if issuer.is_some_and(|issuer| is_of_store(&decision, &request.headers, &issuer.url)) {
         return Err(Failure::negative(
             "the credential may be one of the issuer's store, which is not read here: use --live",

@@ -20,6 +20,8 @@ pub mod schema;
 mod sections;
 pub mod snapshot;
 
+#[cfg(feature = "server")]
+pub(crate) use files::failed_check;
 pub use files::{ClientTls, IntrospectionFiles, Materials, ServedTls};
 pub use key_url::KeyUrl;
 pub use language::mistake::Mistake;

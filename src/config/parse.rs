@@ -227,6 +227,7 @@ fn dynamic(top: &Mapping<'_>, listeners: &[Listener], own: OwnIssuer<'_>) -> Opt
             issuers_incomplete: listed != issuers.len() || is_mistaken,
             own_waits: is_waiting,
             key_files: api_keys::has_files(top),
+            client_certificates: listeners.iter().any(Listener::asks_for_certificates),
             own: built_in,
         },
     };

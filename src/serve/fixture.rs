@@ -158,6 +158,7 @@ pub(crate) fn decide(snapshot: &Snapshot, path: &str, fields: &[(&str, &str)]) -
         path: path.as_bytes(),
         headers: &headers,
         peer: Peer::Ip([192, 0, 2, 7].into()),
+        certificate: None,
     };
     snapshot.gate.admit(&head, NOW, Charging::Charge)
 }

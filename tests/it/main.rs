@@ -63,6 +63,7 @@ mod sign_in_app;
 mod strangers;
 mod tidy;
 mod tls;
+mod tls_clients;
 mod tls_upstream;
 mod token_places;
 mod transfers;

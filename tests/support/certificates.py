@@ -1,8 +1,8 @@
 """Makes certificates in a folder, with code that gatepost has no part in.
 
 Standard input is a JSON list of {name, issuer, authority, common_name, dns, ip, uri, email, begins,
-ends, kind}: begins and ends in days from now, kind "ec" (the default), "rsa" or "ed25519". Without an
-issuer a certificate signs itself. Writes NAME.crt, with the issuers below the root, and NAME.key; an
+ends, kind, usage, path_length}: begins and ends in days from now, kind "ec" (the default), "rsa" or
+"ed25519", usage a list of "client" and "server" for the extended key usage. Without an issuer a certificate signs itself. Writes NAME.crt, with the issuers below the root, and NAME.key; an
 issuer may be of an earlier call.
 """
 
@@ -15,9 +15,10 @@ import sys
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 FOLDER = sys.argv[1]
+USAGES = {"client": ExtendedKeyUsageOID.CLIENT_AUTH, "server": ExtendedKeyUsageOID.SERVER_AUTH}
 NOW = datetime.datetime.now(datetime.timezone.utc)
 
 
@@ -74,8 +75,13 @@ def make(spec):
         .serial_number(x509.random_serial_number())
         .not_valid_before(NOW + spec.get("begins", -1) * day)
         .not_valid_after(NOW + spec.get("ends", 30) * day)
-        .add_extension(x509.BasicConstraints(spec.get("authority", False), None), True)
+        .add_extension(
+            x509.BasicConstraints(spec.get("authority", False), spec.get("path_length")), True
+        )
     )
+    if "usage" in spec:
+        usage = x509.ExtendedKeyUsage([USAGES[one] for one in spec["usage"]])
+        builder = builder.add_extension(usage, False)
     names = alternatives(spec)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), False)

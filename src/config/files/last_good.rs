@@ -10,7 +10,6 @@ use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use zeroize::Zeroizing;
 
 use crate::base::secret::Secret;
@@ -26,7 +25,7 @@ use crate::decide::revocation::{Entry, RevocationSet};
 
 use super::Loading;
 use super::remote::RemoteKeySets;
-use super::tls::{BuiltTls, OwnCertificate};
+use super::tls::{Authorities, BuiltTls, OwnCertificate};
 
 /// The most versions that are remembered while loads keep failing; a load that succeeds forgets
 /// what it did not use.
@@ -122,7 +121,7 @@ pub(super) enum Parsed {
     Pepper(Arc<Secret<Vec<u8>>>),
     Authorities(Arc<Vec<u8>>),
     Certificate(Arc<OwnCertificate>),
-    Roots(Arc<RootCertStore>),
+    Roots(Arc<Authorities>),
     Revocations(Arc<Vec<Entry>>),
 }
 

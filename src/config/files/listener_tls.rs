@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Loading;
 use super::last_good::{FileUse, Parsed};
-use super::tls::{OwnCertificate, ServedTls};
+use super::tls::{OwnCertificate, Parts, ServedTls};
 use crate::config::model::{CertificateFiles, ListenerKey, ListenerTls};
 
 /// A chain of 16 certificates is smaller.
@@ -28,14 +28,19 @@ impl<'a> Loading<'a> {
     fn one_served(&mut self, key: &ListenerKey, tls: &'a ListenerTls) -> Option<Arc<ServedTls>> {
         let certificates: Vec<_> =
             tls.certificates.iter().map(|pair| self.own_certificate(pair)).collect();
-        let certificates = certificates.into_iter().collect::<Option<Vec<_>>>()?;
+        let clients = tls.clients.as_ref().map(|clients| {
+            Some((self.trusted_authorities(&clients.client_ca)?, clients.is_required))
+        });
+        let parts = Parts {
+            certificates: certificates.into_iter().collect::<Option<Vec<_>>>()?,
+            min_version: tls.min_version,
+            clients: clients.map_or(Some(None), |clients| clients.map(Some))?,
+        };
         let built = self.last_good.tls.served.iter().find(|(built, _)| built == key);
-        if let Some((_, served)) =
-            built.filter(|(_, served)| served.is_of(&certificates, tls.min_version))
-        {
+        if let Some((_, served)) = built.filter(|(_, served)| served.is_of(&parts)) {
             return Some(Arc::clone(served));
         }
-        match self.last_good.tls.build(certificates, tls.min_version) {
+        match self.last_good.tls.build(parts) {
             Ok(served) => Some(Arc::new(served)),
             Err(error) => {
                 let place = &tls.certificates.first()?.certificate;

@@ -19,6 +19,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "server")]
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+
 use crate::base::clock::UnixTime;
 use crate::base::secret::Secret;
 use crate::config::files::disk::Disk;
@@ -29,6 +32,8 @@ use crate::decide::api_key::KeyRing;
 use crate::decide::api_key::segment::KeyView;
 use crate::decide::jwt::{KeyFileFormat, KeyMistake, KeySet};
 use crate::decide::live::LiveSet;
+#[cfg(feature = "server")]
+use crate::decide::policy::ClientCertificate;
 use crate::decide::revocation::RevocationSet;
 use crate::issue::client_auth::SECRET_BYTES_MAX as CLIENT_SECRET_BYTES_MAX;
 use crate::issue::rows::SecretDigest;
@@ -36,6 +41,8 @@ use crate::issue::rows::SecretDigest;
 pub use last_good::LastGood;
 use last_good::{FileUse, NamedPeppers, Parsed, read};
 pub use remote::FetchedSet;
+#[cfg(feature = "server")]
+pub(crate) use tls::failed_check;
 pub use tls::{ClientTls, OwnCertificate, ServedTls};
 
 /// A JWK set of a thousand RSA keys is smaller.
@@ -109,12 +116,63 @@ impl Materials {
         self.upstream_tls.iter().find(|(name, _)| **name == *upstream).map(|(_, tls)| tls)
     }
 
-    /// The certificates that have expired, each with the listener that serves it.
-    pub fn expired(&self, now: UnixTime) -> impl Iterator<Item = (&ListenerKey, &OwnCertificate)> {
-        let all = self.tls.iter().flat_map(|(listener, served)| {
-            served.certificates().iter().map(move |certificate| (listener, &**certificate))
-        });
-        all.filter(move |(_, certificate)| certificate.expires() < now)
+    /// A certificate in PEM, with its chain, as the handshake of a listener would verify it.
+    ///
+    /// # Errors
+    /// The reason why no listener accepts it.
+    #[cfg(feature = "server")]
+    pub(crate) fn client_certificate(
+        &self,
+        pem: &[u8],
+        now: UnixTime,
+    ) -> Result<Arc<ClientCertificate>, String> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let chain = chain.map_err(|error| format!("malformed PEM: {error}"))?;
+        let leaf = chain.first().ok_or("no certificate found: PEM is accepted")?;
+        let asking = self.tls.iter().filter(|(_, served)| served.authorities().is_some());
+        let mut refused = Err("no listener asks for client certificates".to_owned());
+        for (listener, served) in asking {
+            match served.verify_client(&chain, now) {
+                Ok(()) => {
+                    let read = ClientCertificate::of_verified(leaf).map(Arc::new);
+                    return read.map_err(|_| "the certificate is malformed".to_owned());
+                }
+                Err(check) => {
+                    refused = Err(format!(
+                        "listener {listener} refuses the handshake: the client certificate {check}"
+                    ));
+                }
+            }
+        }
+        refused
+    }
+
+    /// The certificates and authorities that have expired, each with its use and its file.
+    #[must_use]
+    pub fn expired(&self, now: UnixTime) -> Vec<(String, &Path)> {
+        let mut expired = Vec::new();
+        for (listener, served) in &self.tls {
+            let own = served.certificates().iter().filter(|own| own.expires() < now);
+            expired
+                .extend(own.map(|own| (format!("certificate of listener {listener}"), own.file())));
+            let clients = served.authorities().filter(|clients| clients.has_expired(now));
+            let file = clients.and_then(|clients| clients.file());
+            expired.extend(
+                file.map(|file| (format!("authority in client_ca of listener {listener}"), file)),
+            );
+        }
+        for (upstream, tls) in &self.upstream_tls {
+            let own = tls.identity().filter(|own| own.expires() < now);
+            expired.extend(
+                own.map(|own| (format!("client certificate for upstream {upstream}"), own.file())),
+            );
+            // Those of the system are not the operator's to renew.
+            let file = tls.authorities().file().filter(|_| tls.authorities().has_expired(now));
+            expired.extend(
+                file.map(|file| (format!("authority in ca_file of upstream {upstream}"), file)),
+            );
+        }
+        expired
     }
 }
 

@@ -5,10 +5,8 @@
 
 use std::sync::Arc;
 
-use rustls::RootCertStore;
-
 use super::last_good::{FileUse, Parsed};
-use super::tls::{ClientTls, roots};
+use super::tls::{Authorities, ClientTls};
 use super::{KEY_SET_BYTES_MAX, Loading};
 use crate::config::language::mistake::Mistake;
 use crate::config::model::{FileReference, UpstreamTls};
@@ -28,7 +26,7 @@ impl<'a> Loading<'a> {
 
     fn one_client(&mut self, name: &str, tls: &'a UpstreamTls) -> Option<Arc<ClientTls>> {
         let roots = match &tls.ca_file {
-            Some(file) => self.roots(file),
+            Some(file) => self.trusted_authorities(file),
             None => self.system_roots(tls),
         };
         // Read in any case, so that each mistake is reported.
@@ -49,12 +47,17 @@ impl<'a> Loading<'a> {
         }
     }
 
-    fn roots(&mut self, file: &'a FileReference) -> Option<Arc<RootCertStore>> {
+    /// The authorities in a file.
+    pub(super) fn trusted_authorities(
+        &mut self,
+        file: &'a FileReference,
+    ) -> Option<Arc<Authorities>> {
         let file_use = FileUse::Roots { path: file.path.clone() };
         let candidate = self.candidate(file, &file_use, KEY_SET_BYTES_MAX, false, |bytes| {
             let path = file.path.display();
-            let roots = roots(bytes).map_err(|why| vec![file.mistake(format!("{path}: {why}"))])?;
-            Ok(Parsed::Roots(Arc::new(roots)))
+            let read = Authorities::parse(&file.path, bytes);
+            let read = read.map_err(|why| vec![file.mistake(format!("{path}: {why}"))])?;
+            Ok(Parsed::Roots(Arc::new(read)))
         })?;
         match self.keep(file_use, candidate) {
             Parsed::Roots(roots) => Some(roots),
@@ -67,21 +70,18 @@ impl<'a> Loading<'a> {
         }
     }
 
-    fn system_roots(&mut self, tls: &UpstreamTls) -> Option<Arc<RootCertStore>> {
-        let mut roots = RootCertStore::empty();
+    fn system_roots(&mut self, tls: &UpstreamTls) -> Option<Arc<Authorities>> {
         let found = rustls_native_certs::load_native_certs().certs;
-        // Some systems list certificates that are no authorities any more.
-        let _ = roots.add_parsable_certificates(found);
-        if roots.is_empty() {
+        let Some(roots) = Authorities::of_system(&found) else {
             self.mistakes.push(mistake(
                 tls,
                 "the system has no certificates of authorities: set tls.ca_file",
             ));
             return self.last_good.tls.clients.system.clone();
-        }
+        };
         let before = &mut self.last_good.tls.clients.system;
         // The same object where nothing changed: pooled connections stay usable.
-        let system = before.take().filter(|before| before.roots == roots.roots);
+        let system = before.take().filter(|before| before.are_those_of(&roots));
         Some(Arc::clone(before.insert(system.unwrap_or_else(|| Arc::new(roots)))))
     }
 }

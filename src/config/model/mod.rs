@@ -21,7 +21,9 @@ use crate::decide::request::address::TrustedProxies;
 use crate::decide::request::credential::CredentialSources;
 
 pub use issuer::{IssuerSettings, IssuerStartup};
-pub use tls::{CertificateFiles, ListenerKey, ListenerTls, TlsVersion, UpstreamTls};
+pub use tls::{
+    CertificateFiles, ClientAuthorities, ListenerKey, ListenerTls, TlsVersion, UpstreamTls,
+};
 
 /// A whole configuration.
 #[derive(Debug)]
@@ -79,6 +81,12 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Returns whether clients may present a certificate.
+    #[must_use]
+    pub fn asks_for_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.clients.is_some())
+    }
+
     /// Returns whether a running listener serves as `other` without a restart: TLS settings are
     /// reloaded, but for whether there is TLS.
     #[must_use]

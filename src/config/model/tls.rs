@@ -46,12 +46,25 @@ pub struct ListenerTls {
     pub certificates: Vec<CertificateFiles>,
     /// The oldest version that is negotiated.
     pub min_version: TlsVersion,
+    /// The authorities of client certificates; `None` asks for none.
+    pub clients: Option<ClientAuthorities>,
+}
+
+/// The authorities that client certificates must come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuthorities {
+    /// The authorities in PEM.
+    pub client_ca: FileReference,
+    /// Handshakes without a certificate fail.
+    pub is_required: bool,
 }
 
 impl ListenerTls {
     /// Every file.
     pub fn files(&self) -> impl Iterator<Item = &FileReference> {
-        self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.private_key])
+        let clients = self.clients.iter().map(|clients| &clients.client_ca);
+        let own = self.certificates.iter();
+        own.flat_map(|pair| [&pair.certificate, &pair.private_key]).chain(clients)
     }
 }
 

@@ -3,9 +3,10 @@
 //! Owns the access rules and the refusal of rules that no credential can meet (R-208). Never decides
 //! about a request.
 
+use crate::base::x509::AlternativeName;
 use crate::config::language::walk::key::{AnyKey, Key, Section, Type};
 use crate::config::language::walk::types::{
-    Either, Nested, OneOrMany, Parsed, Table, Text, Truth, Words,
+    Either, Nested, NestedAs, OneOrMany, Parsed, Table, Text, Truth, Words,
 };
 use crate::config::language::walk::{Mapping, Value, suggest};
 use crate::config::model::IssuerSource;
@@ -13,7 +14,8 @@ use crate::config::model::issuer::{IssuerSettings, Trust};
 use crate::config::sections::issuer::OWN_NAME;
 use crate::config::sections::issuers::API_KEY_NAME;
 use crate::config::sections::{scope, scope_set};
-use crate::decide::policy::{Access, Requirement};
+use crate::decide::policy::certificate::Fingerprint;
+use crate::decide::policy::{Access, CertificateRequirement, Requirement};
 use crate::decide::principal::API_KEY_ISSUER;
 use crate::decide::request::credential::CredentialKind;
 use crate::decide::scope::ScopeSet;
@@ -25,8 +27,10 @@ pub(in crate::config) const ACCESS: Either<Words<bool>, Nested> = Either(WORDS, 
 const WORDS: Words<bool> = Words(&[("anonymous", true), ("authenticated", false)]);
 
 /// `access` as a mapping.
-pub(in crate::config) static SECTION: Section =
-    Section::new("access", &[&SCOPES, &ANY_SCOPE, &CREDENTIALS, &ISSUERS, &CLAIMS, &OPTIONAL]);
+pub(in crate::config) static SECTION: Section = Section::new("access", KEYS);
+
+const KEYS: &[&dyn AnyKey] =
+    &[&SCOPES, &ANY_SCOPE, &CREDENTIALS, &ISSUERS, &CLAIMS, &CLIENT_CERTIFICATE, &OPTIONAL];
 
 /// Every list is searched for each request.
 const MEMBERS_MAX: usize = 200;
@@ -62,10 +66,69 @@ static CLAIMS: Key<Table<OneOrMany<Text>>> = Key::new(
     "required claims, each with its accepted values; an absent claim fails",
 );
 
+static CLIENT_CERTIFICATE: Key<NestedAs<CertificateRequirement>> = Key::new(
+    "client_certificate",
+    NestedAs(&CERTIFICATE, certificate),
+    "the client certificate of the connection; with no other key here it is all that is demanded",
+);
+
+static CERTIFICATE: Section = Section::new("client_certificate", &[&SAN, &FINGERPRINT]);
+
+static SAN: Key<OneOrMany<Parsed<AlternativeName>>> = Key::new(
+    "san",
+    OneOrMany(Parsed(alternative_name), 1, MEMBERS_MAX),
+    "accepted subject alternative names: DNS name, URI, e-mail or IP address; absent means all",
+);
+
+static FINGERPRINT: Key<OneOrMany<Parsed<Fingerprint>>> = Key::new(
+    "fingerprint",
+    OneOrMany(Parsed(fingerprint), 1, MEMBERS_MAX),
+    "accepted certificates by the SHA-256 of their DER, in hexadecimal digits; absent means all",
+);
+
+fn certificate(section: &Mapping<'_>) -> Option<CertificateRequirement> {
+    let (names, fingerprints) = (section.read(&SAN), section.read(&FINGERPRINT));
+    // A list with a mistake is no empty list.
+    let mut names = if section.has(&SAN) { names? } else { Vec::new() };
+    let mut fingerprints = if section.has(&FINGERPRINT) { fingerprints? } else { Vec::new() };
+    names.sort_unstable();
+    fingerprints.sort_unstable();
+    Some(CertificateRequirement { names, fingerprints })
+}
+
+/// An address, a URI, an e-mail address or a DNS name, told apart by their form.
+fn alternative_name(text: &str) -> Result<AlternativeName, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(AlternativeName::Ip(address));
+    }
+    let name = match text {
+        _ if text.contains(':') => AlternativeName::uri(text),
+        _ if text.contains('@') => AlternativeName::email(text),
+        // One certificate for many names is matched by one of its names as it is written there.
+        _ if text.contains('*') => None,
+        _ => AlternativeName::dns(text),
+    };
+    name.ok_or_else(|| {
+        format!(
+            "{text:?} is not a subject alternative name: a DNS name without wildcard, a URI such as \
+             spiffe://example.org/billing, an e-mail address or an IP address is accepted"
+        )
+    })
+}
+
+fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    Fingerprint::parse(text).ok_or_else(|| {
+        format!(
+            "{text:?} is not a SHA-256 fingerprint: 64 hexadecimal digits are accepted, with colons \
+             between bytes or without: openssl x509 -noout -fingerprint -sha256 -in FILE"
+        )
+    })
+}
+
 static OPTIONAL: Key<Truth> = Key::new(
     "optional",
     Truth,
-    "admit requests without a credential as anonymous; only with credentials and issuers",
+    "admit requests without a credential as anonymous; only with credentials, issuers and client_certificate",
 )
 .or("false");
 
@@ -80,6 +143,8 @@ pub(in crate::config) struct Authenticators<'a> {
     pub(in crate::config) own_waits: bool,
     /// True if there are key files.
     pub(in crate::config) key_files: bool,
+    /// True if a listener asks for client certificates.
+    pub(in crate::config) client_certificates: bool,
     /// The built-in issuer.
     pub(in crate::config) own: Option<Own<'a>>,
 }
@@ -152,10 +217,33 @@ fn anyone(with: Authenticators<'_>) -> Requirement {
         scopes: ScopeSet::default(),
         any_scope: ScopeSet::default(),
         claims: Vec::new(),
+        certificate: None,
     }
 }
 
+/// What is demanded of the client certificate; `Some(None)` is nothing.
+fn of_certificate(
+    section: &Mapping<'_>,
+    with: Authenticators<'_>,
+) -> Option<Option<CertificateRequirement>> {
+    let Some(value) = section.find(&CLIENT_CERTIFICATE) else { return Some(None) };
+    let certificate = section.read(&CLIENT_CERTIFICATE);
+    if !with.client_certificates {
+        value.mistake(
+            "no listener asks for client certificates, so no request can pass: set tls.client_ca of \
+             a listener",
+        );
+    }
+    certificate.map(Some)
+}
+
 fn demand(section: &Mapping<'_>, authenticators: Authenticators<'_>) -> Option<Access> {
+    let certificate = of_certificate(section, authenticators);
+    let is_alone = KEYS.iter().filter(|key| section.has(**key)).count() == 1;
+    let certificate = match certificate? {
+        Some(certificate) if is_alone => return Some(Access::Certificate(certificate)),
+        certificate => certificate,
+    };
     let (scopes, any_scope) = (section.read(&SCOPES), section.read(&ANY_SCOPE));
     let mut claims = section.read(&CLAIMS).unwrap_or_default();
     claims.sort_unstable();
@@ -168,6 +256,7 @@ fn demand(section: &Mapping<'_>, authenticators: Authenticators<'_>) -> Option<A
             None => authenticators.unnamed(),
         },
         claims,
+        certificate,
     };
     check_possible(section.value(), &requirement, authenticators);
     if !section.read(&OPTIONAL)? {
@@ -179,7 +268,7 @@ fn demand(section: &Mapping<'_>, authenticators: Authenticators<'_>) -> Option<A
             let name = key.facts().name;
             value.mistake(format!(
                 "{name} cannot be demanded of a request without a credential: \
-                 optional: true combines only with credentials and issuers"
+                 optional: true combines only with credentials, issuers and client_certificate"
             ));
         }
     }

@@ -3,9 +3,9 @@
 //! Owns the two spellings: a list of certificates, or one pair of files. Never opens a file.
 
 use crate::config::language::walk::Mapping;
-use crate::config::language::walk::key::{Absent, Key, Section};
+use crate::config::language::walk::key::{Key, Section};
 use crate::config::language::walk::types::{List, NestedAs, Words};
-use crate::config::model::tls::{CertificateFiles, ListenerTls, TlsVersion};
+use crate::config::model::tls::{CertificateFiles, ClientAuthorities, ListenerTls, TlsVersion};
 use crate::config::sections::file::{FILE, FileName};
 
 /// `tls` of a listener.
@@ -48,14 +48,37 @@ const VERSIONS: Words<TlsVersion> = Words(&[("1.2", TlsVersion::V1_2), ("1.3", T
 static MIN_VERSION: Key<Words<TlsVersion>> =
     Key::new("min_version", VERSIONS, "the oldest version of TLS that is accepted").or("1.2");
 
-static CLIENT_CA: Key<Absent> = Key::unavailable("client_ca", "client certificates");
+static CLIENT_CA: Key<FileName> = Key::new(
+    "client_ca",
+    FILE,
+    "the authorities that client certificates must come from, in PEM; absent: none is asked for",
+);
 
-static CLIENT_AUTH: Key<Absent> = Key::unavailable("client_auth", "client certificates");
+/// True is `required`.
+static CLIENT_AUTH: Key<Words<bool>> = Key::new(
+    "client_auth",
+    Words(&[("required", true), ("optional", false)]),
+    "with client_ca: `optional` completes handshakes without a certificate, too; one that is presented must verify",
+)
+.or("required");
 
 fn tls(section: &Mapping<'_>) -> Option<ListenerTls> {
     let min_version = section.read(&MIN_VERSION);
+    let clients = clients(section);
     let certificates = certificates(section)?;
-    Some(ListenerTls { certificates, min_version: min_version? })
+    Some(ListenerTls { certificates, min_version: min_version?, clients: clients? })
+}
+
+/// `Some(None)` where no certificate is asked for.
+fn clients(section: &Mapping<'_>) -> Option<Option<ClientAuthorities>> {
+    let (client_ca, is_required) = (section.read(&CLIENT_CA), section.read(&CLIENT_AUTH));
+    if section.has(&CLIENT_CA) {
+        return Some(Some(ClientAuthorities { client_ca: client_ca?, is_required: is_required? }));
+    }
+    if let Some(value) = section.find(&CLIENT_AUTH) {
+        value.mistake("needs client_ca, the authorities that client certificates must come from");
+    }
+    Some(None)
 }
 
 fn certificates(section: &Mapping<'_>) -> Option<Vec<CertificateFiles>> {

@@ -18,6 +18,7 @@ mod listener_tls;
 pub mod listeners;
 pub mod process;
 pub mod revocations;
+mod route_name;
 pub mod routes;
 pub mod token_places;
 pub mod trusted_proxies;

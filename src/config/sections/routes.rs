@@ -3,7 +3,6 @@
 //! Owns the keys of a route, inheritance from `defaults`, and the places of the mistakes that the
 //! route table finds. Never matches a request.
 
-use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +21,7 @@ use crate::config::sections::cors::{CORS, PREFLIGHT, cors as cors_of, preflight}
 use crate::config::sections::end_streams::END_STREAMS;
 use crate::config::sections::issuer::routes::check_configured;
 use crate::config::sections::method;
+use crate::config::sections::route_name::{check_names, name_of, route_name};
 use crate::config::sections::upstreams::{ROUTE_TIMEOUTS, RouteTimeouts, nowhere};
 use crate::decide::policy::upstream::{Timeouts, Upstream};
 use crate::decide::policy::{
@@ -69,6 +69,7 @@ const SHARED: &[&dyn AnyKey] = &[
     &LIMITS,
     &UPSTREAM,
     &FORWARD_CREDENTIAL,
+    &FORWARD_CLIENT_CERTIFICATE,
     &AUTHORIZATION_KEY,
     &CORS,
     &PREFLIGHT,
@@ -122,6 +123,13 @@ static UPSTREAM: Key<Text> = Key::new(
 static FORWARD_CREDENTIAL: Key<Truth> =
     Key::new("forward_credential", Truth, "leave the credential in the request to the upstream")
         .or("false");
+
+static FORWARD_CLIENT_CERTIFICATE: Key<Truth> = Key::new(
+    "forward_client_certificate",
+    Truth,
+    "set Client-Cert (RFC 9440) to the certificate of the client, where it presented one",
+)
+.or("false");
 
 /// True is `pass`.
 static AUTHORIZATION_KEY: Key<Words<bool>> = Key::new(
@@ -183,9 +191,6 @@ static INSECURE_OBSERVE: Key<Insecure> = Key::insecure(
     "insecure_observe",
     "decide and count, but forward every request, with its credential and without identity",
 );
-
-/// A metric label.
-const LABEL_BYTES_MAX: usize = 256;
 
 /// The parts of the configuration that routes refer to.
 #[derive(Clone, Copy, Debug)]
@@ -267,22 +272,6 @@ pub(in crate::config) fn routes(
     }
 }
 
-/// Two routes with one name would share their metrics.
-fn check_names(routes: &[Arc<Route>], places: &[&Value<'_>]) {
-    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(routes.len());
-    for (index, route) in routes.iter().enumerate() {
-        let Some(first) = seen.insert(&route.name, index) else { continue };
-        let (Some(place), Some(other)) = (places.get(index), places.get(first)) else { continue };
-        // Routes that tie have one default name; the table says so better.
-        let tie = |other: &Route| {
-            other.path == route.path && other.hosts == route.hosts && other.methods == route.methods
-        };
-        if !tie(&routes[first]) {
-            place.mistake(format!("{} has the name {:?} already", other.path(), route.name));
-        }
-    }
-}
-
 fn route(keys: Keys<'_>, known: Known<'_>, index: usize) -> Option<Route> {
     let section = keys.own;
     if keys.find(&PATH).is_none() {
@@ -322,6 +311,7 @@ fn compile(
         timeouts: timeouts.map_or(upstream.timeouts, |own| own.over(upstream.timeouts)),
         target: RouteTarget::Upstream(upstream),
         forward_credential: keys.read(&FORWARD_CREDENTIAL)?,
+        forward_client_certificate: forward_client_certificate(keys, known)?,
         min_body_rate: keys.read(&MIN_BODY_RATE)?,
         passes_authorization: keys.read(&AUTHORIZATION_KEY)?,
         body_limit: keys.read(&BODY_LIMIT)?,
@@ -375,6 +365,17 @@ fn check_other_place(section: &Mapping<'_>, access: &Access, known: Known<'_>) {
     }
 }
 
+fn forward_client_certificate(keys: Keys<'_>, known: Known<'_>) -> Option<bool> {
+    let forwards = keys.read(&FORWARD_CLIENT_CERTIFICATE)?;
+    if forwards
+        && !known.authenticators.client_certificates
+        && let Some(value) = keys.find(&FORWARD_CLIENT_CERTIFICATE)
+    {
+        value.mistake("no listener asks for client certificates: set tls.client_ca of a listener");
+    }
+    Some(forwards)
+}
+
 fn stand_in() -> Arc<Upstream> {
     Arc::new(Upstream {
         name: "none".into(),
@@ -383,27 +384,6 @@ fn stand_in() -> Arc<Upstream> {
         tls: false,
         timeouts: Timeouts::all(Duration::from_secs(1)),
     })
-}
-
-fn name_of(
-    name: Option<Box<str>>,
-    hosts: &[HostPattern],
-    methods: &Methods,
-    path: &PathPattern,
-) -> Arc<str> {
-    name.unwrap_or_else(|| label(hosts, methods, path)).into()
-}
-
-/// The metric label without `name`: `GET,HEAD api.example.com/api/**`.
-fn label(hosts: &[HostPattern], methods: &Methods, path: &PathPattern) -> Box<str> {
-    let methods = match methods {
-        Methods::Any => String::new(),
-        Methods::Only(listed) => {
-            listed.iter().map(Method::as_str).collect::<Vec<_>>().join(",") + " "
-        }
-    };
-    let hosts = hosts.iter().map(HostPattern::as_str).collect::<Vec<_>>().join(",");
-    format!("{methods}{hosts}{}", path.as_str()).into()
 }
 
 /// `off`, or a size for each second; `/s` may follow it.
@@ -426,15 +406,6 @@ fn path(text: &str) -> Result<PathPattern, String> {
 
 fn host(text: &str) -> Result<HostPattern, String> {
     HostPattern::parse(text).map_err(|error| error.to_string())
-}
-
-fn route_name(text: &str) -> Result<Box<str>, String> {
-    if text.len() > LABEL_BYTES_MAX || text.chars().any(char::is_control) {
-        return Err(format!(
-            "a route's name has at most {LABEL_BYTES_MAX} bytes and no control characters"
-        ));
-    }
-    Ok(text.into())
 }
 
 fn methods(value: &Value<'_>) -> Option<Methods> {

@@ -11,8 +11,8 @@ use crate::base::field_name::{self, fold};
 use crate::decide::api_key;
 use crate::decide::gate::{Gate, Permit};
 use crate::decide::identity::IdentityHeaders;
-use crate::decide::policy::Access;
 use crate::decide::policy::upstream::UpstreamAddress;
+use crate::decide::policy::{Access, ClientCertificate};
 use crate::decide::request::address::{self, Peer};
 use crate::decide::request::credential;
 use crate::decide::request::framing::{self, BodyLength, Head};
@@ -34,6 +34,8 @@ pub struct RequestFields<'a> {
     pub identity: &'a IdentityHeaders,
     /// The connected peer.
     pub peer: Peer,
+    /// The certificate of the client.
+    pub certificate: Option<&'a ClientCertificate>,
     /// `http` or `https`, of the client's connection.
     pub scheme: &'static str,
     /// The id on the wire.
@@ -79,12 +81,17 @@ impl RequestFields<'_> {
         for (name, value) in forwarded.iter() {
             push(name.as_bytes(), value.as_bytes());
         }
+        let route = self.permit.route();
         // The API behind an observed route reads credentials itself: no identity is set.
-        if !self.permit.route().insecure_observe {
+        if !route.insecure_observe {
             let principal = self.permit.principal().map(|principal| &**principal);
             for (name, value) in self.identity.to_set(principal) {
                 push(name.spelling_bytes(), value.as_bytes());
             }
+        }
+        let certificate = self.certificate.filter(|_| route.forward_client_certificate);
+        if let Some(certificate) = certificate {
+            push(b"Client-Cert", certificate.field().as_bytes());
         }
         push(b"X-Request-Id", self.request_id.as_bytes());
     }
@@ -93,7 +100,7 @@ impl RequestFields<'_> {
     fn passed(&self, push: &mut impl FnMut(&[u8], &[u8])) {
         let route = self.permit.route();
         let reads = match route.access {
-            Access::Anonymous => false,
+            Access::Anonymous | Access::Certificate(_) => false,
             Access::Authenticated(_) | Access::Optional(_) => true,
         };
         // An observed route leaves good credentials where they are: the API behind it checks them.
@@ -178,6 +185,7 @@ impl RequestFields<'_> {
         let is_disguised = folded != name;
         self.identity.is_stripped_text(name, &folded)
             || folded == "x-request-id"
+            || matches!(&*folded, "client-cert" | "client-cert-chain")
             || matches!(name, "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host")
             || (address::is_folded_forwarding_field(&folded) && (!is_trusted || is_disguised))
             || (!route.insecure_method_override && field_name::is_method_override(&folded))

@@ -3,11 +3,14 @@
 //! Owns [`Asked`], the form of a request between the strict parser and the decision, the same for the
 //! listener and for `explain`. Never forwards anything.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Charging, Decision, Evidence, Gate, Permit, RequestHead, Verdict};
 use crate::base::clock::Now;
+use crate::decide::policy::ClientCertificate;
 use crate::decide::rejection::Rejection;
 use crate::decide::request::address::Peer;
 use crate::decide::request::framing::{self, BodyLength, FramingError, Head};
@@ -23,6 +26,8 @@ pub struct Asked<'a> {
     pub headers: HeaderMap,
     /// The connected peer.
     pub peer: Peer,
+    /// The certificate of the client.
+    pub certificate: Option<&'a Arc<ClientCertificate>>,
 }
 
 impl<'a> Asked<'a> {
@@ -38,7 +43,7 @@ impl<'a> Asked<'a> {
             let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value));
             headers.append(name, value.map_err(|_| FramingError::Control)?);
         }
-        Ok(Self { head, method, headers, peer })
+        Ok(Self { head, method, headers, peer, certificate: None })
     }
 
     /// The path as received.
@@ -63,6 +68,7 @@ impl<'a> Asked<'a> {
             path: self.path(),
             headers: &self.headers,
             peer: self.peer,
+            certificate: self.certificate,
         }
     }
 
@@ -83,11 +89,17 @@ impl<'a> Asked<'a> {
 impl Gate {
     /// Decides about the bytes of a head as a listener does, without asking an issuer.
     #[must_use]
-    pub fn explain(&self, bytes: &Bytes, peer: Peer, now: Now, charging: Charging) -> Decision {
+    pub fn explain(
+        &self,
+        bytes: &Bytes,
+        (peer, certificate): (Peer, Option<&Arc<ClientCertificate>>),
+        now: Now,
+        charging: Charging,
+    ) -> Decision {
         let read = Head::check(bytes).map_err(Rejection::from);
         let read = read.and_then(|head| Ok(Asked::new(bytes, head, peer)?));
         let asked = match read {
-            Ok(asked) => asked,
+            Ok(asked) => Asked { certificate, ..asked },
             Err(rejection) => {
                 let address = self.trusted_proxies.client_address(peer, &HeaderMap::new());
                 let verdict = Verdict::Reject(rejection);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::decide::api_key::ring::VerifiedKey;
 use crate::decide::gate::{Decision, Verdict, address_text};
 use crate::decide::jwt::VerifiedToken;
-use crate::decide::policy::{Access, Requirement, Route, RouteTarget};
+use crate::decide::policy::{Access, ClientCertificate, Requirement, Route, RouteTarget};
 use crate::decide::principal::Principal;
 use crate::decide::rate_limit::Standing;
 use crate::decide::rejection::Rejection;
@@ -21,6 +21,8 @@ pub struct Evidence {
     pub address: Option<IpAddr>,
     /// The route.
     pub route: Option<Arc<Route>>,
+    /// The certificate that the client presented in the handshake.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// The request had a bearer token.
     pub presented_jwt: bool,
     /// The request had an API key.
@@ -44,6 +46,7 @@ impl Evidence {
         Self {
             address,
             route: None,
+            certificate: None,
             presented_jwt: false,
             presented_key: false,
             token: None,
@@ -116,6 +119,9 @@ pub fn steps_to_route(address: Option<IpAddr>, route: Option<&Route>) -> Vec<Ste
 #[must_use]
 pub fn steps_behind_route(evidence: &Evidence, rejection: Option<&Rejection>) -> Vec<Step> {
     let mut steps = Vec::new();
+    if let Some(certificate) = &evidence.certificate {
+        steps.push(passed("certificate", certificate.to_string()));
+    }
     if evidence.presented_jwt || evidence.presented_key {
         steps.push(passed("credential", describe_presented(evidence)));
     }
@@ -153,6 +159,7 @@ fn passed(question: &'static str, answer: String) -> Step {
 fn describe_route(route: &Route) -> String {
     let demand = match &route.access {
         Access::Anonymous => "anonymous".to_owned(),
+        Access::Certificate(requirement) => requirement.to_string(),
         Access::Authenticated(requirement) => describe_requirement(requirement),
         Access::Optional(requirement) => format!("optional, {}", describe_requirement(requirement)),
     };
@@ -177,6 +184,9 @@ fn describe_requirement(requirement: &Requirement) -> String {
     }
     for (claim, values) in &requirement.claims {
         text.push_str(&format!(" with {claim} in [{}]", values.join(", ")));
+    }
+    if let Some(certificate) = &requirement.certificate {
+        text.push_str(&format!(" and {certificate}"));
     }
     text
 }

@@ -23,8 +23,8 @@ use crate::base::secret::Secret;
 use crate::decide::api_key::{self, KeyError, KeyRing, VerifiedKey};
 use crate::decide::jwt::{Issuers, JwtError, Recheck, VerifiedToken};
 use crate::decide::policy::{
-    Access, AccessDenied, Preflight, Requirement, Route, RouteMiss, RouteTable, Upgrade,
-    normalize_host,
+    Access, AccessDenied, ClientCertificate, Preflight, Requirement, Route, RouteMiss, RouteTable,
+    Upgrade, normalize_host,
 };
 use crate::decide::principal::Principal;
 use crate::decide::rate_limit::LimitTable;
@@ -63,6 +63,8 @@ pub struct RequestHead<'a> {
     pub headers: &'a HeaderMap,
     /// The connected peer.
     pub peer: Peer,
+    /// The certificate that the client presented in the handshake of the connection.
+    pub certificate: Option<&'a Arc<ClientCertificate>>,
 }
 
 /// The treatment of limits: charged, or only checked (`explain --live`, a caller that asks again).
@@ -195,6 +197,7 @@ impl Gate {
     pub fn admit(&self, head: &RequestHead<'_>, now: Now, charging: Charging) -> Decision {
         let address = self.trusted_proxies.client_address(head.peer, head.headers);
         let mut evidence = Evidence::new(address);
+        evidence.certificate = head.certificate.cloned();
         let verdict = match self.find_target(head) {
             Ok(target) => {
                 let ask = Ask { head, now, charging };
@@ -243,6 +246,7 @@ impl Gate {
                 return Ok(Verdict::Permit(target.permit(None)));
             }
         }
+        check_certificate(ask.head, route)?;
         let is_websocket = route.upgrade == Upgrade::Websocket;
         let reading = Reading::new(route.passes_authorization, is_websocket);
         let read = self.read_credentials(ask.head, &reading, route, evidence)?;
@@ -315,7 +319,7 @@ impl Gate {
         if presented == Presented::default() {
             return match &route.access {
                 Access::Authenticated(_) => Err(Rejection::CredentialMissing),
-                Access::Optional(_) | Access::Anonymous => Ok(None),
+                Access::Optional(_) | Access::Anonymous | Access::Certificate(_) => Ok(None),
             };
         }
         if let Some(token) = presented.jwt {
@@ -532,6 +536,13 @@ impl Gate {
 #[must_use]
 pub(crate) fn address_text(address: Option<IpAddr>) -> String {
     address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
+}
+
+/// Checks the client certificate, which costs no signature work: it was verified in the handshake.
+fn check_certificate(head: &RequestHead<'_>, route: &Route) -> Result<(), Rejection> {
+    let Some(requirement) = route.access.certificate() else { return Ok(()) };
+    let certificate = head.certificate.map(|certificate| &**certificate);
+    Ok(requirement.check(certificate).map_err(AccessDenied::from)?)
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ impl Gate {
     ) -> Result<Rechecked, Rejection> {
         let target = self.find_target(head)?;
         let route = target.route;
+        super::check_certificate(head, route)?;
         let reading = Reading::new(route.passes_authorization, route.upgrade == Upgrade::Websocket);
         let mut evidence = Evidence::new(None);
         let read = self.read_credentials(head, &reading, route, &mut evidence)?;

@@ -125,6 +125,8 @@ const RESERVED: &[&str] = &[
     "max-forwards",
     "via",
     // Routing and the client's address.
+    "client-cert",
+    "client-cert-chain",
     "host",
     "x-real-ip",
     "x-request-id",

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::decide::policy::certificate::{CertificateDenied, CertificateRequirement};
 use crate::decide::principal::Principal;
 use crate::decide::request::credential::CredentialKind;
 use crate::decide::scope::ScopeSet;
@@ -11,10 +12,12 @@ use crate::decide::scope::ScopeSet;
 pub enum Access {
     /// Credentials are neither read nor removed.
     Anonymous,
+    /// A client certificate is required. Credentials are neither read nor removed.
+    Certificate(CertificateRequirement),
     /// A valid credential is required that meets the requirement.
     Authenticated(Requirement),
     /// Requests without a credential pass as anonymous; a presented one must be valid, and of these
-    /// kinds and issuers. Scopes and claims cannot be required here.
+    /// kinds and issuers. Scopes and claims cannot be required here; a client certificate can.
     Optional(Requirement),
 }
 
@@ -32,6 +35,8 @@ pub struct Requirement {
     pub any_scope: ScopeSet,
     /// Each claim must have one of its values; an absent claim fails. Sorted by claim.
     pub claims: Vec<(Box<str>, Vec<Box<str>>)>,
+    /// A client certificate beside the credential.
+    pub certificate: Option<CertificateRequirement>,
 }
 
 /// A requirement that a principal does not meet.
@@ -52,6 +57,9 @@ pub enum AccessDenied {
     /// A claim is absent or has another value.
     #[error("claim {0:?} does not have an accepted value")]
     Claim(Box<str>),
+    /// The client certificate is missing, or not enough.
+    #[error("{0}")]
+    Certificate(#[from] CertificateDenied),
 }
 
 impl Requirement {
@@ -127,7 +135,13 @@ impl Requirement {
         let claims = other.claims.iter().all(|(claim, accepted)| {
             self.claims.iter().any(|(own, values)| own == claim && is_subset(values, accepted))
         });
+        let certificate = match (&self.certificate, &other.certificate) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(own), Some(other)) => own.implies(other),
+        };
         is_subset(&self.credentials, &other.credentials)
+            && certificate
             && issuers
             && self.scopes.contains_all(&other.scopes)
             && any_scope
@@ -141,6 +155,18 @@ impl Access {
     pub fn requirement(&self) -> Option<&Requirement> {
         match self {
             Self::Authenticated(requirement) | Self::Optional(requirement) => Some(requirement),
+            Self::Anonymous | Self::Certificate(_) => None,
+        }
+    }
+
+    /// The requirement on the client certificate.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&CertificateRequirement> {
+        match self {
+            Self::Certificate(requirement) => Some(requirement),
+            Self::Authenticated(requirement) | Self::Optional(requirement) => {
+                requirement.certificate.as_ref()
+            }
             Self::Anonymous => None,
         }
     }
@@ -152,8 +178,14 @@ impl Access {
     pub(crate) fn demands_at_least(&self, other: &Self) -> bool {
         match (self, other) {
             (_, Self::Anonymous) => true,
-            // Anonymous lets bad credentials pass, which Optional refuses; both let none pass.
-            (Self::Anonymous, Self::Optional(_) | Self::Authenticated(_))
+            (own, Self::Certificate(other)) => {
+                own.certificate().is_some_and(|own| own.implies(other))
+            }
+            // These let bad credentials pass, which Optional refuses; all let none pass.
+            (
+                Self::Anonymous | Self::Certificate(_),
+                Self::Optional(_) | Self::Authenticated(_),
+            )
             | (Self::Optional(_), Self::Authenticated(_)) => false,
             (Self::Optional(own) | Self::Authenticated(own), Self::Optional(theirs))
             | (Self::Authenticated(own), Self::Authenticated(theirs)) => own.implies(theirs),
@@ -179,6 +211,7 @@ mod tests {
             scopes: ScopeSet::default(),
             any_scope: ScopeSet::default(),
             claims: Vec::new(),
+            certificate: None,
         }
     }
 
@@ -272,6 +305,7 @@ mod tests {
             scopes: scopes("s"),
             any_scope: scopes("t"),
             claims: claim("c", &["1"]),
+            certificate: None,
         };
         check(&strict, "", json!({}), Err("credentials of kind jwt are not accepted here"));
         let strict = Requirement { credentials: vec![CredentialKind::Jwt], ..strict };

@@ -4,6 +4,7 @@
 //! principal that verification established.
 
 pub mod access;
+pub mod certificate;
 mod conflict;
 pub mod endpoint;
 mod host;
@@ -18,6 +19,7 @@ pub mod table;
 pub mod upstream;
 
 pub use access::{Access, AccessDenied, Requirement};
+pub use certificate::{CertificateDenied, CertificateRequirement, ClientCertificate};
 pub use endpoint::Endpoint;
 #[cfg(feature = "server")]
 pub(crate) use host::split_port;

@@ -152,6 +152,8 @@ pub struct Route {
     pub target: RouteTarget,
     /// Leave the credential on the forwarded request.
     pub forward_credential: bool,
+    /// Set `Client-Cert` to the certificate of the client (RFC 9440).
+    pub forward_client_certificate: bool,
     /// `authorization: pass`: `Authorization` is the application's, neither read nor removed.
     pub passes_authorization: bool,
     /// The largest accepted request body, in bytes; `None` is no limit.
@@ -192,6 +194,7 @@ impl Route {
             timeouts: upstream.timeouts,
             target: RouteTarget::Upstream(upstream),
             forward_credential: false,
+            forward_client_certificate: false,
             passes_authorization: false,
             body_limit: None,
             min_body_rate: None,
@@ -227,6 +230,7 @@ impl Route {
             timeouts: Timeouts::all(ISSUER_BODY_MAX),
             target: RouteTarget::Issuer(endpoint),
             forward_credential: false,
+            forward_client_certificate: false,
             passes_authorization: false,
             body_limit: Some(ISSUER_BODY_BYTES_MAX),
             min_body_rate: None,

@@ -84,21 +84,9 @@ pub enum Fault {
 /// The check that failed in a TLS handshake with an upstream.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TlsCheck {
-    /// The authority of its certificate.
-    #[error("its certificate is not issued by a trusted authority")]
-    Authority,
-    /// The name or address.
-    #[error("its certificate is for another name")]
-    Name,
-    /// The end of its validity.
-    #[error("its certificate has expired")]
-    Expired,
-    /// The begin of its validity.
-    #[error("its certificate is not valid yet")]
-    NotYetValid,
-    /// Anything else about its certificate.
-    #[error("its certificate is invalid")]
-    Certificate,
+    /// A check of its certificate: authority, name, validity, use.
+    #[error("its certificate {0}")]
+    Certificate(&'static str),
     /// The upstream refuses the certificate of gatepost.
     #[error("it does not accept the client certificate")]
     ClientCertificate,

@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::decide::api_key::KeyError;
 use crate::decide::jwt::JwtError;
 use crate::decide::live::LiveError;
-use crate::decide::policy::AccessDenied;
+use crate::decide::policy::{AccessDenied, CertificateDenied};
 use crate::decide::rate_limit::Standing;
 use crate::decide::request::credential::CredentialError;
 use crate::decide::request::framing::{FramingError, HeadRefused, TARGET_BYTES_MAX};
@@ -209,6 +209,7 @@ const INVALID_TOKEN: Coarse =
 const INSUFFICIENT_SCOPE: Coarse =
     Coarse::challenge(StatusCode::FORBIDDEN, "insufficient_scope", "insufficient_scope");
 const FORBIDDEN: Coarse = Coarse::plain(StatusCode::FORBIDDEN, "forbidden");
+const CERTIFICATE_ENDED: Coarse = Coarse::plain(StatusCode::FORBIDDEN, "forbidden").and_close();
 const KEYS_UNAVAILABLE: Coarse = Coarse::plain(StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable");
 const UNAVAILABLE: Coarse = Coarse::plain(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
 const RATE_LIMITED: Coarse = Coarse::plain(StatusCode::TOO_MANY_REQUESTS, "rate_limited");
@@ -244,6 +245,15 @@ refusals! {
     MethodUnknown: Rejection::MethodUnknown { .. },
         "method_unknown", "method not allowed on this path",
         step "route", METHOD_NOT_ALLOWED;
+    CertificateMissing: Rejection::Denied(AccessDenied::Certificate(CertificateDenied::Missing)),
+        "client_certificate_missing", "no client certificate on this connection",
+        step "certificate", FORBIDDEN;
+    CertificateEnded: Rejection::Denied(AccessDenied::Certificate(CertificateDenied::Ended(_))),
+        "client_certificate_ended", "client certificate expired or its authority removed since the handshake",
+        step "certificate", CERTIFICATE_ENDED;
+    CertificateRefused: Rejection::Denied(AccessDenied::Certificate(_)),
+        "client_certificate_refused", "client certificate not accepted by the route",
+        step "certificate", FORBIDDEN;
     CredentialMissing: Rejection::CredentialMissing,
         "credential_missing", "no credential presented",
         step "credential", UNAUTHENTICATED;

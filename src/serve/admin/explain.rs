@@ -18,6 +18,8 @@ pub(super) struct Question {
     path: String,
     headers: HeaderMap,
     peer: Peer,
+    /// The certificate of the client, in PEM.
+    certificate: Option<String>,
 }
 
 /// The JSON of a question.
@@ -32,6 +34,8 @@ struct Wire {
     headers: Vec<(String, String)>,
     #[serde(default)]
     peer: Option<String>,
+    #[serde(default)]
+    client_certificate: Option<String>,
 }
 
 impl Question {
@@ -62,16 +66,23 @@ impl Question {
                 text.parse().map_err(|_| "peer: expected an IP address, or unix".to_owned())?,
             ),
         };
-        Ok(Self { method, path, headers, peer })
+        Ok(Self { method, path, headers, peer, certificate: wire.client_certificate })
     }
 
     /// Asks the gate in force.
-    pub(super) fn ask(&self, shared: &Shared) -> Account {
+    ///
+    /// # Errors
+    /// No listener accepts the certificate of the client.
+    pub(super) fn ask(&self, shared: &Shared) -> Result<Account, String> {
         let snapshot = shared.snapshots.load();
         let head = gate::written(&self.method, &self.path, &self.headers);
         let now = shared.clock.now();
-        let decision = snapshot.gate.explain(&head, self.peer, now, Charging::Peek);
-        Account::new(&decision, &snapshot.dynamic.realm, Some(snapshot.generation))
+        let verify = |pem: &String| snapshot.materials.client_certificate(pem.as_bytes(), now.unix);
+        let certificate = self.certificate.as_ref().map(verify).transpose();
+        let certificate = certificate.map_err(|error| format!("client_certificate: {error}"))?;
+        let of = (self.peer, certificate.as_ref());
+        let decision = snapshot.gate.explain(&head, of, now, Charging::Peek);
+        Ok(Account::new(&decision, &snapshot.dynamic.realm, Some(snapshot.generation)))
     }
 }
 

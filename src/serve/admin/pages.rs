@@ -185,7 +185,7 @@ async fn explain_page(State(process): Context, body: Body) -> Answer {
     let body = read_body(body).await?;
     let wrong = |detail| Problem::new(StatusCode::BAD_REQUEST, "invalid_request", detail);
     let question = explain::Question::parse(&body).map_err(wrong)?;
-    pretty(&question.ask(&process.shared))
+    pretty(&question.ask(&process.shared).map_err(wrong)?)
 }
 
 async fn unknown() -> Problem {

@@ -321,6 +321,7 @@ fn request_side(
         gate: &snapshot.gate,
         identity: &snapshot.dynamic.identity,
         peer: asked.peer,
+        certificate: asked.certificate.map(|certificate| &**certificate),
         scheme: client.scheme(),
         request_id: account.wire_request_id(),
         upgrades: upgrades(asked, permit.route()),

@@ -28,7 +28,7 @@ use crate::base::clock::Monotonic;
 use crate::decide::rejection::Rejection;
 use crate::decide::request::framing::{FramingError, Head, too_large};
 use crate::serve::downstream::connections::{Connections, OpenConnection};
-use crate::serve::downstream::listen::Listeners;
+use crate::serve::downstream::listen::{Accepting, Listeners};
 use crate::serve::shared::Shared;
 use crate::serve::upstream::Connector;
 
@@ -70,7 +70,7 @@ impl ServerApp for Exchange {
             // On the heap: an idle connection has no room for a handshake.
             Some(listener) => Box::pin(self.secure(client, listener)).await?,
         };
-        let after = self.serve(&mut client, shutdown.clone()).await;
+        let after = self.serve(&mut client, listener, shutdown.clone()).await;
         client.end_with(after).await;
         None
     }
@@ -96,7 +96,12 @@ impl Exchange {
     }
 
     /// Serves one request after the other. What becomes of the connection after the last one.
-    async fn serve(&self, client: &mut Client, mut shutdown: ShutdownWatch) -> After {
+    async fn serve(
+        &self,
+        client: &mut Client,
+        listener: &Accepting,
+        mut shutdown: ShutdownWatch,
+    ) -> After {
         for left in (0..REQUESTS_PER_CONNECTION_MAX).rev() {
             if !wait(client, &mut shutdown).await {
                 return After::Close;
@@ -117,7 +122,8 @@ impl Exchange {
                 // On the heap: an idle connection has no room for a request under way.
                 HeadRead::Complete(head_bytes) => {
                     let head = client.take_head(head_bytes);
-                    Box::pin(self.serve_one(client, &head, began, left > 0)).await
+                    let may_keep = left > 0;
+                    Box::pin(self.serve_one(client, listener, &head, began, may_keep)).await
                 }
             };
             if after != After::Next {
@@ -147,6 +153,7 @@ impl Exchange {
     async fn serve_one(
         &self,
         client: &mut Client,
+        listener: &Accepting,
         bytes: &Bytes,
         began: Monotonic,
         may_keep: bool,
@@ -160,12 +167,22 @@ impl Exchange {
             tracing::error!("the address of a client is unknown");
             return After::Close;
         };
-        let asked = match Asked::new(bytes, head, peer) {
+        let mut asked = match Asked::new(bytes, head, peer) {
             Ok(asked) => asked,
             Err(error) => return self.refuse_head(client, bytes, began, error.into()).await,
         };
         let mut account = Account::new(&self.shared, began);
         let may_keep = may_keep && head.is_persistent();
+        let certificate = tls::certificate(&self.shared, client, listener, &account.snapshot);
+        let certificate = match certificate {
+            Ok(certificate) => certificate,
+            Err(ended) => {
+                let no = No::Rejection(ended);
+                return answer::to_undecided(&self.shared, client, &asked, account, no, may_keep)
+                    .await;
+            }
+        };
+        asked.certificate = certificate.as_ref();
         if let Some(misdirected) = tls::misdirected(client, &asked) {
             let no = No::Rejection(misdirected);
             return answer::to_undecided(&self.shared, client, &asked, account, no, may_keep).await;

@@ -11,8 +11,11 @@ use super::client::{Client, NotSecured};
 use super::decide::Asked;
 use crate::base::clock::UnixTime;
 use crate::config::ListenerKey;
-use crate::decide::policy::{normalize_host, split_port};
+use crate::config::snapshot::Snapshot;
+use crate::decide::policy::{AccessDenied, ClientCertificate, normalize_host, split_port};
 use crate::decide::rejection::Rejection;
+use crate::serve::downstream::listen::Accepting;
+use crate::serve::shared::Shared;
 
 impl Exchange {
     /// The connection after its handshake; `None` when it has ended.
@@ -49,6 +52,21 @@ impl Exchange {
 fn may_log(now: UnixTime) -> bool {
     static LAST: AtomicU64 = AtomicU64::new(0);
     LAST.swap(now.0, Ordering::Relaxed) != now.0
+}
+
+/// The certificate of the client.
+///
+/// # Errors
+/// It is not accepted any more.
+pub(super) fn certificate(
+    shared: &Shared,
+    client: &mut Client,
+    listener: &Accepting,
+    snapshot: &Snapshot,
+) -> Result<Option<Arc<ClientCertificate>>, Rejection> {
+    let served = || snapshot.materials.tls_of(listener.tls.as_ref()?).cloned();
+    let certificate = client.certificate(served, shared.clock.now().unix);
+    certificate.map_err(|ended| AccessDenied::from(ended).into())
 }
 
 /// The refusal of a request for a host that the certificate of the connection is not for.

@@ -205,11 +205,11 @@ fn warn_of_insecure(known: &[String], snapshot: &Snapshot) {
     }
 }
 
-/// Names each certificate of a listener that clients refuse.
+/// Names each certificate that peers refuse, and each authority that verifies nothing any more.
 fn warn_of_expired(snapshot: &Snapshot, now: UnixTime) {
-    for (listener, certificate) in snapshot.materials.expired(now) {
-        let file = certificate.file().display();
-        tracing::warn!(%listener, %file, "certificate expired");
+    for (certificate, file) in snapshot.materials.expired(now) {
+        let file = file.display();
+        tracing::warn!(certificate, %file, "certificate expired");
     }
 }
 

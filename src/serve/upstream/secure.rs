@@ -6,11 +6,11 @@ use std::io;
 use std::sync::Arc;
 
 use pingora::protocols::Stream;
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, Error};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::config::ClientTls;
+use crate::config::{ClientTls, failed_check};
 use crate::decide::rejection::TlsCheck;
 use crate::serve::stream::MaybeTls;
 
@@ -29,19 +29,7 @@ pub(super) async fn secure(tls: &ClientTls, stream: Stream) -> Result<UpstreamSt
 
 fn check(error: &io::Error) -> TlsCheck {
     match error.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
-        Some(Error::InvalidCertificate(error)) => match error {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                TlsCheck::Expired
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                TlsCheck::NotYetValid
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                TlsCheck::Name
-            }
-            CertificateError::UnknownIssuer => TlsCheck::Authority,
-            _ => TlsCheck::Certificate,
-        },
+        Some(Error::InvalidCertificate(error)) => TlsCheck::Certificate(failed_check(error)),
         Some(Error::AlertReceived(alert)) if is_about_a_certificate(*alert) => {
             TlsCheck::ClientCertificate
         }

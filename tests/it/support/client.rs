@@ -152,6 +152,22 @@ impl Client {
         self.buffer.is_empty() && self.fill() == 0
     }
 
+    /// Whether the connection ends without an answer: closed, reset or with a TLS alert.
+    pub fn is_refused(&mut self) -> bool {
+        let mut room = [0; 4096];
+        let read = match &mut self.stream {
+            Stream::Tcp(stream) => stream.read(&mut room),
+            Stream::Unix(stream) => stream.read(&mut room),
+            Stream::Tls(stream) => stream.read(&mut room),
+        };
+        match read {
+            Ok(count) => count == 0,
+            Err(error) => {
+                !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+            }
+        }
+    }
+
     /// Whether the connection ends with a reset, after what is left to read.
     pub fn is_reset(&mut self) -> bool {
         let mut room = [0; 4096];

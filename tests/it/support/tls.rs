@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
 };
@@ -37,6 +37,8 @@ pub struct TlsClient {
     alpn: Vec<Vec<u8>>,
     /// Sessions are resumed under one configuration alone.
     resuming: Option<Arc<ClientConfig>>,
+    /// The chain and the key that the server may ask for.
+    identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl TlsClient {
@@ -47,7 +49,14 @@ impl TlsClient {
         let pem = fs::read(authority).unwrap();
         CertificateDer::pem_slice_iter(&pem).for_each(|one| roots.add(one.unwrap()).unwrap());
         let versions = rustls::ALL_VERSIONS;
-        Self { roots, versions, alpn: Vec::new(), resuming: None }
+        Self { roots, versions, alpn: Vec::new(), resuming: None, identity: None }
+    }
+
+    /// Presenting this certificate of a sandbox.
+    #[track_caller]
+    pub fn presenting(self, sandbox: &Sandbox, name: &str) -> Self {
+        let read = |kind: &str| fs::read(sandbox.path(&format!("{name}.{kind}"))).unwrap();
+        Self { identity: Some((read("crt"), read("key"))), ..self }
     }
 
     /// With these versions alone.
@@ -75,7 +84,14 @@ impl TlsClient {
         let builder = ClientConfig::builder_with_provider(provider);
         let builder = builder.with_protocol_versions(self.versions).unwrap();
         let builder = builder.with_root_certificates(self.roots.clone());
-        let mut config = builder.with_no_client_auth();
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let chain = CertificateDer::pem_slice_iter(chain).map(Result::unwrap).collect();
+                let key = PrivateKeyDer::from_pem_slice(key).unwrap();
+                builder.with_client_auth_cert(chain, key).unwrap()
+            }
+        };
         config.alpn_protocols.clone_from(&self.alpn);
         config.resumption = Resumption::disabled();
         Arc::new(config)

@@ -15,8 +15,8 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
-use super::validity::not_after;
 use crate::base::clock::UnixTime;
+use crate::base::x509::not_after;
 use crate::config::language::mistake::Mistake;
 use crate::config::model::{CertificateFiles, FileReference};
 

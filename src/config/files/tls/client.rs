@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore};
 
+use super::authorities::{Authorities, Servers};
 use super::{OwnCertificate, PROTOCOLS};
 
 /// The TLS side of an upstream.
@@ -19,21 +19,25 @@ use super::{OwnCertificate, PROTOCOLS};
 pub struct ClientTls {
     server_name: ServerName<'static>,
     config: Arc<ClientConfig>,
-    roots: Arc<RootCertStore>,
+    roots: Arc<Authorities>,
     identity: Option<Arc<OwnCertificate>>,
 }
 
 impl ClientTls {
     pub(in crate::config::files) fn new(
         server_name: ServerName<'static>,
-        roots: Arc<RootCertStore>,
+        roots: Arc<Authorities>,
         identity: Option<Arc<OwnCertificate>>,
     ) -> Result<Self, rustls::Error> {
         // Named, because a process with two providers has no default.
         let provider = Arc::new(aws_lc_rs::default_provider());
+        let unusable = || rustls::Error::General("no usable authority".to_owned());
+        let verifier = Servers::new(Arc::clone(&roots)).ok_or_else(unusable)?;
+        // Verifies as rustls does, with the authorities that have not expired.
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])?
-            .with_root_certificates(Arc::clone(&roots));
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match &identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -57,11 +61,21 @@ impl ClientTls {
         &self.config
     }
 
+    /// The authorities.
+    pub(in crate::config::files) fn authorities(&self) -> &Authorities {
+        &self.roots
+    }
+
+    /// The certificate that gatepost presents.
+    pub(in crate::config::files) fn identity(&self) -> Option<&OwnCertificate> {
+        self.identity.as_deref()
+    }
+
     /// Returns whether it is made of these.
     pub(in crate::config::files) fn is_of(
         &self,
         server_name: &ServerName<'static>,
-        roots: &Arc<RootCertStore>,
+        roots: &Arc<Authorities>,
         identity: Option<&Arc<OwnCertificate>>,
     ) -> bool {
         let same_identity = match (&self.identity, identity) {
@@ -78,18 +92,5 @@ impl ClientTls {
 pub(in crate::config::files) struct BuiltClients {
     pub(in crate::config::files) made: Vec<(Arc<str>, Arc<ClientTls>)>,
     /// The authorities of the system, as they were at the last load.
-    pub(in crate::config::files) system: Option<Arc<RootCertStore>>,
-}
-
-/// The authorities in a file.
-///
-/// # Errors
-/// The reason why they verify no certificate.
-pub(in crate::config::files) fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("malformed PEM: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("invalid certificate: {error}"))?;
-    }
-    if roots.is_empty() { Err("holds no certificate in PEM".to_owned()) } else { Ok(roots) }
+    pub(in crate::config::files) system: Option<Arc<Authorities>>,
 }

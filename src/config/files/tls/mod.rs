@@ -3,25 +3,36 @@
 //! Owns [`ServedTls`]: the certificate for each server name and the configuration of rustls. Never
 //! reads a file, and never accepts a connection.
 
+mod authorities;
 mod certificate;
 mod client;
-mod validity;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+#[cfg(feature = "server")]
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+#[cfg(feature = "server")]
+use rustls::pki_types::CertificateDer;
+#[cfg(feature = "server")]
+use rustls::server::danger::ClientCertVerifier as _;
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
 use crate::base::clock::UnixTime;
 use crate::config::model::{ListenerKey, TlsVersion};
 
+pub(super) use authorities::Authorities;
+#[cfg(feature = "server")]
+pub(crate) use authorities::failed_check;
 pub use certificate::OwnCertificate;
+pub(super) use client::BuiltClients;
 pub use client::ClientTls;
-pub(super) use client::{BuiltClients, roots};
+
+use authorities::Clients;
 
 /// The protocols that are offered (RFC 7301).
 const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
@@ -32,6 +43,15 @@ pub struct ServedTls {
     certificates: Arc<ByName>,
     config: Arc<ServerConfig>,
     min_version: TlsVersion,
+    clients: Option<Arc<Clients>>,
+}
+
+/// What the TLS side of a listener is made of.
+pub(super) struct Parts {
+    pub(super) certificates: Vec<Arc<OwnCertificate>>,
+    pub(super) min_version: TlsVersion,
+    /// The authorities of client certificates, and whether one is required.
+    pub(super) clients: Option<(Arc<Authorities>, bool)>,
 }
 
 impl ServedTls {
@@ -39,7 +59,8 @@ impl ServedTls {
     #[cfg(test)]
     #[cfg(feature = "server")]
     pub(crate) fn without_certificates() -> Self {
-        BuiltTls::default().build(Vec::new(), TlsVersion::V1_2).unwrap()
+        let (certificates, min_version) = (Vec::new(), TlsVersion::V1_2);
+        BuiltTls::default().build(Parts { certificates, min_version, clients: None }).unwrap()
     }
 
     /// For new handshakes.
@@ -61,14 +82,45 @@ impl ServedTls {
         all.min().unwrap_or(UnixTime(0))
     }
 
-    /// Returns whether it is what `certificates` and `min_version` make.
-    pub(super) fn is_of(
+    /// The authorities of client certificates.
+    pub(super) fn authorities(&self) -> Option<&Arc<Authorities>> {
+        self.clients.as_deref().map(Clients::authorities)
+    }
+
+    /// Verifies a certificate as a handshake would now. One of a listener that asks for none is not
+    /// verified.
+    ///
+    /// # Errors
+    /// The check that fails.
+    #[cfg(feature = "server")]
+    pub(crate) fn verify_client(
         &self,
-        certificates: &[Arc<OwnCertificate>],
-        min_version: TlsVersion,
-    ) -> bool {
-        let own = self.certificates();
-        self.min_version == min_version
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), &'static str> {
+        let (Some(clients), [end_entity, intermediates @ ..]) = (&self.clients, chain) else {
+            return Err("is not asked for by the listener any more");
+        };
+        let now = rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs(now.0));
+        match clients.verify_client_cert(end_entity, intermediates, now) {
+            Ok(_) => Ok(()),
+            Err(rustls::Error::InvalidCertificate(error)) => Err(failed_check(&error)),
+            Err(_) => Err("is invalid"),
+        }
+    }
+
+    /// Returns whether it is what `parts` make.
+    pub(super) fn is_of(&self, parts: &Parts) -> bool {
+        let (own, certificates) = (self.certificates(), &parts.certificates);
+        let same_clients = match (&self.clients, &parts.clients) {
+            (None, None) => true,
+            (Some(own), Some((authorities, is_required))) => {
+                Arc::ptr_eq(own.authorities(), authorities) && own.are_required() == *is_required
+            }
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        self.min_version == parts.min_version
+            && same_clients
             && own.len() == certificates.len()
             && own.iter().zip(certificates).all(|(a, b)| Arc::ptr_eq(a, b))
     }
@@ -144,11 +196,8 @@ pub(super) struct BuiltTls {
 
 impl BuiltTls {
     /// Makes one, with the ticket keys of those before.
-    pub(super) fn build(
-        &mut self,
-        certificates: Vec<Arc<OwnCertificate>>,
-        min_version: TlsVersion,
-    ) -> Result<ServedTls, rustls::Error> {
+    pub(super) fn build(&mut self, parts: Parts) -> Result<ServedTls, rustls::Error> {
+        let Parts { certificates, min_version, clients } = parts;
         let certificates = Arc::new(ByName::new(certificates));
         let versions: &[_] = match min_version {
             TlsVersion::V1_2 => &[&TLS13, &TLS12],
@@ -159,12 +208,30 @@ impl BuiltTls {
         let builder =
             ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
         let resolver = Arc::clone(&certificates);
-        let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
+        let clients = match clients {
+            None => None,
+            Some((authorities, is_required)) => {
+                let clients = Clients::new(authorities, is_required);
+                let unusable = || rustls::Error::General("unusable client_ca".to_owned());
+                Some(Arc::new(clients.ok_or_else(unusable)?))
+            }
+        };
+        let builder = match &clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients) as _),
+        };
+        let mut config = builder.with_cert_resolver(resolver);
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
-        config.ticketer = self.tickets()?;
+        if clients.is_some() {
+            // A resumed session would keep the identity of the client for the life of its ticket.
+            config.send_tls13_tickets = 0;
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+        } else {
+            config.ticketer = self.tickets()?;
+        }
         // 0-RTT data can be replayed (RFC 8446 section 8): never accepted.
         config.max_early_data_size = 0;
-        Ok(ServedTls { certificates, config: Arc::new(config), min_version })
+        Ok(ServedTls { certificates, config: Arc::new(config), min_version, clients })
     }
 
     fn tickets(&mut self) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {

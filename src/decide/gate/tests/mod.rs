@@ -128,6 +128,7 @@ impl Tried {
             path: path.as_bytes(),
             headers: &headers,
             peer: self.peer,
+            certificate: None,
         };
         self.snapshot.gate.admit(&head, self.now(), how)
     }

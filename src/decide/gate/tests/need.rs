@@ -79,6 +79,7 @@ impl Asking {
             path: path.as_bytes(),
             headers: &HeaderMap::new(),
             peer: self.tried.peer,
+            certificate: None,
         };
         let gate = &self.tried.snapshot.gate;
         gate.resume(&head, self.tried.now(), need, evidence, answer)

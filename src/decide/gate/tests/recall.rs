@@ -68,6 +68,7 @@ impl World {
             path: b"/",
             headers: &headers,
             peer: Peer::Unix,
+            certificate: None,
         };
         let now = Now { unix: UnixTime(self.unix), monotonic: Monotonic(self.monotonic) };
         self.snapshot.gate.admit(&head, now, Charging::Charge)

@@ -18,6 +18,7 @@ impl Tried {
             path: b"/",
             headers: &headers,
             peer: self.peer,
+            certificate: None,
         };
         let rechecked = self.snapshot.gate.recheck(&head, self.now(), before);
         match rechecked {

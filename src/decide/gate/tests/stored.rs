@@ -100,6 +100,7 @@ fn contract_keys_of_the_store_belong_to_the_issuer_where_routes_name_issuers() {
             scopes: ScopeSet::default(),
             any_scope: ScopeSet::default(),
             claims: Vec::new(),
+            certificate: None,
         };
         let gate = &tried.snapshot.gate;
         let mut evidence = Evidence::new(None);
@@ -147,6 +148,7 @@ fn bearer(tried: &Tried, text: &str, kinds: &[CredentialKind]) -> String {
         scopes: ScopeSet::default(),
         any_scope: ScopeSet::default(),
         claims: Vec::new(),
+        certificate: None,
     };
     let gate = &tried.snapshot.gate;
     let mut evidence = Evidence::new(None);

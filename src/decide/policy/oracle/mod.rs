@@ -356,5 +356,6 @@ pub fn scoped(scope: &str) -> Access {
         scopes: ScopeSet::parse(scope).expect("a scope"),
         any_scope: ScopeSet::default(),
         claims: Vec::new(),
+        certificate: None,
     })
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use rustls::{AlertDescription, Error, HandshakeKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -17,7 +18,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Client;
 use super::stream::{ClientStream, Received};
-use crate::config::ServedTls;
+use crate::base::clock::UnixTime;
+use crate::config::{ServedTls, failed_check};
+use crate::decide::policy::{CertificateDenied, ClientCertificate};
 use crate::decide::request::framing;
 
 /// The longest time from an accepted connection to the end of its handshake (R-1004).
@@ -36,6 +39,16 @@ pub(super) struct Secured {
     tls: Arc<ServedTls>,
     server_name: Option<Box<str>>,
     is_resumed: bool,
+    /// What the client presented; on the heap, because few do.
+    client: Option<Box<Presented>>,
+}
+
+/// The certificate of a client, verified.
+struct Presented {
+    certificate: Arc<ClientCertificate>,
+    chain: Vec<CertificateDer<'static>>,
+    /// The settings that it was verified with last.
+    verified: Arc<ServedTls>,
 }
 
 /// The reason why a connection has no TLS.
@@ -85,7 +98,8 @@ impl Client {
                 let session = stream.get_ref().1;
                 let server_name = session.server_name().map(Box::from);
                 let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-                let tls = Some(Secured { tls, server_name, is_resumed });
+                let client = presented(session.peer_certificates(), &tls)?;
+                let tls = Some(Secured { tls, server_name, is_resumed, client });
                 Ok(Self { stream: ClientStream::Tls(Box::new(stream)), tls, ..self })
             }
         }
@@ -103,6 +117,27 @@ impl Client {
     /// Returns whether the handshake took up an earlier session.
     pub(in crate::serve::exchange) fn is_resumed(&self) -> bool {
         self.tls.as_ref().is_some_and(|secured| secured.is_resumed)
+    }
+
+    /// The certificate of the client, if it would still be accepted: a connection may outlive it, and
+    /// the authorities that it was verified with. `served` are the settings of the listener now.
+    pub(in crate::serve::exchange) fn certificate(
+        &mut self,
+        served: impl FnOnce() -> Option<Arc<ServedTls>>,
+        now: UnixTime,
+    ) -> Result<Option<Arc<ClientCertificate>>, CertificateDenied> {
+        let client = self.tls.as_mut().and_then(|secured| secured.client.as_deref_mut());
+        let Some(client) = client else { return Ok(None) };
+        let served = served().unwrap_or_else(|| Arc::clone(&client.verified));
+        if client.certificate.expires() < now {
+            return Err(CertificateDenied::Ended("has expired"));
+        }
+        if !Arc::ptr_eq(&served, &client.verified) {
+            let verified = served.verify_client(&client.chain, now);
+            verified.map_err(CertificateDenied::Ended)?;
+            client.verified = served;
+        }
+        Ok(Some(Arc::clone(&client.certificate)))
     }
 
     /// Returns whether the certificate of the handshake is for this host, where it matters.
@@ -129,9 +164,31 @@ impl Received {
     }
 }
 
+/// What the client presented; `None` where it presented nothing.
+fn presented(
+    chain: Option<&[CertificateDer<'_>]>,
+    tls: &Arc<ServedTls>,
+) -> Result<Option<Box<Presented>>, NotSecured> {
+    let Some(chain @ [leaf, ..]) = chain else { return Ok(None) };
+    let certificate = ClientCertificate::of_verified(leaf).map_err(|_| {
+        NotSecured::Failed("client_certificate", "the client certificate is malformed".to_owned())
+    })?;
+    let chain = chain.iter().map(|one| one.clone().into_owned()).collect();
+    let (certificate, verified) = (Arc::new(certificate), Arc::clone(tls));
+    Ok(Some(Box::new(Presented { certificate, chain, verified })))
+}
+
 fn failed(error: &io::Error) -> NotSecured {
     let tls = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
     let word = match tls {
+        Some(Error::NoCertificatesPresented) => {
+            let error = "no client certificate presented, and the listener requires one";
+            return NotSecured::Failed("client_certificate", error.to_owned());
+        }
+        Some(Error::InvalidCertificate(error)) => {
+            let error = format!("the client certificate {}", failed_check(error));
+            return NotSecured::Failed("client_certificate", error);
+        }
         None => "closed",
         Some(Error::InvalidMessage(_)) => "not_tls",
         Some(Error::PeerIncompatible(_) | Error::NoApplicationProtocol) => "incompatible",

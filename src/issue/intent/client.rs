@@ -129,7 +129,8 @@ impl Scopes {
     }
 }
 
-fn without_offline(asked: &ScopeSet) -> ScopeSet {
+/// The scopes of a request that mean something.
+pub(crate) fn without_offline(asked: &ScopeSet) -> ScopeSet {
     let rest = asked.iter().filter(|scope| *scope != OFFLINE_ACCESS);
     // Tokens of a set are scope tokens.
     ScopeSet::from_tokens(rest).unwrap_or_default()

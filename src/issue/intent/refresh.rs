@@ -8,7 +8,7 @@
 
 use crate::base::clock::UnixTime;
 use crate::decide::scope::ScopeSet;
-use crate::issue::intent::client::{Client, Rules, authorize};
+use crate::issue::intent::client::{Client, Rules, authorize, without_offline};
 use crate::issue::intent::tokens::{
     Issued, NewRefresh, REFRESH_TOKEN, Refreshed, access_token, act, idle_until,
 };
@@ -114,7 +114,8 @@ impl Refresh {
         now: UnixTime,
     ) -> Decision<Issued> {
         let Family { mut grant, application, person, .. } = family;
-        let asked = self.scope.as_ref().filter(|asked| !asked.is_empty());
+        let asked = self.scope.as_ref().map(without_offline).filter(|asked| !asked.is_empty());
+        let asked = asked.as_ref();
         if let Some(beyond) =
             asked.and_then(|asked| asked.iter().find(|one| !grant.scopes.contains(one)))
         {

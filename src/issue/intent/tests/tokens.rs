@@ -542,6 +542,8 @@ fn r1107_scopes_shrink_and_roles_are_looked_at_again() {
     };
     assert_eq!(ask(&mut memory, Some("read")), Ok("read".into()));
     assert_eq!(ask(&mut memory, None), Ok("admin read".into()), "the original ones");
+    assert_eq!(ask(&mut memory, Some("read offline_access")), Ok("read".into()));
+    assert_eq!(ask(&mut memory, Some("offline_access")), Ok("admin read".into()));
     assert_eq!(ask(&mut memory, Some("write")), Err(Refusal::Scope("write".into())));
     let roles = SetRoles { person: "ada".into(), roles: Words::default() };
     memory.run(&roles, UnixTime(START)).unwrap();

@@ -227,11 +227,21 @@ $(GUIDES): tests/rig/guides/package.json
 	@npm install --prefix $(@D) --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
-guides: setup $(RIGGED) $(GUIDES) ## clients of the guides in TypeScript and PHP, curl, Authlib, oauth4webapi, detect-secrets; FILTER=word of a client
+# Programs and libraries of Debian, unpacked: a system has no need of them otherwise.
+OIDC_AGENT := target/oidc-agent/.installed
+OIDC_AGENT_PACKAGES := oidc-agent-cli liboidc-agent4 libmicrohttpd12 libqrencode4 libcjson1 libsecret-1-0
+$(OIDC_AGENT):
+	@echo 'gatepost: unpacking Debian packages into target/oidc-agent: $(OIDC_AGENT_PACKAGES)' >&2
+	@mkdir -p $(@D) && cd $(@D) && apt-get -qq -o APT::Sandbox::User=root download $(OIDC_AGENT_PACKAGES) \
+	  && for package in *.deb; do dpkg -x $$package . || exit 1; done && touch .installed
+
+guides: setup $(RIGGED) $(GUIDES) $(OIDC_AGENT) ## clients of the guides in TypeScript and PHP, a page in chromium, curl, Authlib, oauth4webapi, oidc-agent, detect-secrets; FILTER=word of a client
+	@$(call package,chromium,chromium)
 	@$(call package,php,php-cli)
 	@php -m | grep -qx curl || { $(call package,php-curl,php-curl); }
 	$(call build)
 	$(call rig,guides,$(if $(FILTER),--only "$(FILTER)"))
+	$(call rig,guides_code,$(if $(FILTER),--only "$(FILTER)"))
 
 # A module, not a program.
 OAUTH2 := /usr/lib/apache2/modules/mod_oauth2.so

@@ -54,18 +54,18 @@ def hold_port():
 class Gatepost(rig.Gatepost):
     """The process; `base` is its URL and the issuer's, `secrets` are those that it issued."""
 
-    def __init__(self, binary, folder, upstream):
-        self.held, self.secrets = hold_port(), set(SECRETS.values())
+    def __init__(self, binary, folder, upstream, config=CONFIG, secrets=SECRETS, **more):
+        self.held, self.secrets, self.config = hold_port(), set(secrets.values()), config
         self.base = f"http://127.0.0.1:{self.held.getsockname()[1]}"
-        for name, secret in SECRETS.items():
+        for name, secret in secrets.items():
             rig.replace(folder / f"{name}.secret", secret)
-        self.settings = {"port": self.base.rpartition(":")[2], "folder": folder, "audience": self.base, "lifetime": "30d", "upstream": upstream}
-        super().__init__(binary, folder, CONFIG.format(**self.settings))
+        self.settings = {"port": self.base.rpartition(":")[2], "folder": folder, "audience": self.base, "lifetime": "30d", "upstream": upstream, **more}
+        super().__init__(binary, folder, config.format(**self.settings))
 
     def change(self, **settings):
         """Other settings from now on, by a reload: `lifetime`, `audience`."""
         self.settings.update(settings)
-        rig.replace(self.folder / "gatepost.yaml", CONFIG.format(**self.settings))
+        rig.replace(self.folder / "gatepost.yaml", self.config.format(**self.settings))
         self.command("reload")
 
     def command(self, *words, **options):

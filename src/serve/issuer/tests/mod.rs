@@ -1,5 +1,6 @@
 //! The endpoints on a store in a folder of its own.
 
+mod existence;
 mod grants;
 mod introspect;
 mod revoke;

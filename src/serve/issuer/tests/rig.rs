@@ -15,7 +15,9 @@ use tokio::runtime::Runtime;
 
 use crate::base::clock::{Clock, UnixTime};
 use crate::config::IssuerSettings;
-use crate::config::model::issuer::{AuditSettings, DeviceSettings, Registration, SignIn, Trust};
+use crate::config::model::issuer::{
+    AppSignIn, AuditSettings, DeviceSettings, Registration, SignIn, Trust,
+};
 use crate::decide::api_key::format::{RandomFault, SecretKind, generate};
 use crate::decide::jwt::{Algorithm, KeySet, VerifiedToken};
 use crate::decide::live::{Live, RoleRules};
@@ -240,6 +242,14 @@ impl Rig {
     /// A configuration with these scopes.
     pub(super) fn reload(&self, scopes: &str) {
         self.issuer.reload(settings(scopes));
+    }
+
+    /// A configuration with an application that signs people in.
+    pub(super) fn reload_app(&self, app: AppSignIn) {
+        let mut configured = (*settings("read").configured).clone();
+        configured.sign_in.app = Some(Arc::new(app));
+        let addresses = Addresses { url: URL, prefix: "/oauth", account: "/auth/account" };
+        self.issuer.reload(Settings::new(addresses, Arc::new(configured), None));
     }
 
     /// The last commit is this far in the future, as after a clock that went ahead and back.

@@ -42,7 +42,7 @@ wheels = $(PYTHON) -m pip --version >/dev/null 2>&1 || { $(call package,pip3,pyt
 crate = cargo $(1) --version >/dev/null 2>&1 \
 	  || { echo 'gatepost: compiling $(2) $(3), which takes a few minutes' >&2; cargo install --locked --quiet $(2) --version $(3); }
 
-.PHONY: help setup demo test check language spelling deny shape bench bench-peers bench-variants million issuer-bench issuer-kills issuer-races issuer-faults kills invalid-tokens identity-provider instructions profile differential every-byte upstreams downstreams guides resource-server websockets slow long-transfers soak faults fuzz coverage mutants mutants-all run ci
+.PHONY: help setup demo test check language spelling deny shape bench bench-peers bench-variants million issuer-bench issuer-kills issuer-races issuer-faults kills invalid-tokens identity-provider instructions profile differential every-byte upstreams downstreams guides browser screenshots resource-server websockets slow long-transfers soak faults fuzz coverage mutants mutants-all run ci
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
@@ -242,6 +242,26 @@ guides: setup $(RIGGED) $(GUIDES) $(OIDC_AGENT) ## clients of the guides in Type
 	$(call build)
 	$(call rig,guides,$(if $(FILTER),--only "$(FILTER)"))
 	$(call rig,guides_code,$(if $(FILTER),--only "$(FILTER)"))
+
+# Packages of npm again, Debian's chromium and a certificate of one run.
+BROWSER := target/rig/browser/.installed
+$(BROWSER): tests/rig/browser/package.json
+	@$(call package,node,nodejs)
+	@$(call package,npm,npm)
+	@$(call package,openssl,openssl)
+	@$(call package,chromium,chromium)
+	@mkdir -p $(@D) && cp $< $(@D)
+	@npm install --prefix $(@D) --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+people = node tests/rig/browser/run.mjs $(if $(BINARY),--binary $(BINARY)) $(1)
+browser: setup $(BROWSER) ## the pages for people in chromium: their acts, the flows, axe; FILTER=words of a check BINARY=
+	$(call build)
+	$(call people,$(if $(FILTER),--only "$(FILTER)"))
+
+screenshots: setup $(BROWSER) ## every page, light, dark and on a phone, in target/screenshots; FILTER=word of a page BINARY=
+	$(call build)
+	$(call people,--only "looks of $(FILTER)" --screenshots target/screenshots)
 
 # A module, not a program.
 OAUTH2 := /usr/lib/apache2/modules/mod_oauth2.so

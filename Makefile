@@ -252,6 +252,9 @@ $(BROWSER): tests/rig/browser/package.json
 	@$(call package,chromium,chromium)
 	@mkdir -p $(@D) && cp $< $(@D)
 	@npm install --prefix $(@D) --silent --no-audit --no-fund --ignore-scripts
+	@# The font of the screenshots; without it they have one of the system.
+	@mkdir -p $(@D)/fonts && cd $(@D)/fonts && apt-get -qq -o APT::Sandbox::User=root download fonts-inter \
+	  && dpkg -x fonts-inter_*.deb . && rm fonts-inter_*.deb || echo 'gatepost: fonts-inter cannot be downloaded' >&2
 	@touch $@
 
 people = node tests/rig/browser/run.mjs $(if $(BINARY),--binary $(BINARY)) $(1)
@@ -259,9 +262,15 @@ browser: setup $(BROWSER) ## the pages for people in chromium: their acts, the f
 	$(call build)
 	$(call people,$(if $(FILTER),--only "$(FILTER)"))
 
-screenshots: setup $(BROWSER) ## every page, light, dark and on a phone, in target/screenshots; FILTER=word of a page BINARY=
+# PICTURE=FILE of docs/images and the screenshot that it is made of.
+PICTURES := tokens=tokens-light token-new=token-new-dark token-secret=token-secret-light keys=keys-dark key-rotate=key-rotate-dark \
+  consent=consent-light device-consent=device-consent-phone authorized=authorized-phone application=application-light help=help-light
+screenshots: setup $(BROWSER) ## every page, light, dark and on a phone, in target/screenshots; WRITE=1 renews docs/images; BINARY=
 	$(call build)
-	$(call people,--only "looks of $(FILTER)" --screenshots target/screenshots)
+	$(call people,--only "looks of" --screenshots target/screenshots)
+	$(if $(WRITE),@$(call package,pngquant,pngquant))
+	$(if $(WRITE),@for picture in $(PICTURES); do pngquant --force --speed 1 --quality 60-95 \
+	  --output docs/images/$${picture%=*}.png target/screenshots/$${picture#*=}.png || exit 1; done)
 
 # A module, not a program.
 OAUTH2 := /usr/lib/apache2/modules/mod_oauth2.so

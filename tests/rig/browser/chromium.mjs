@@ -2,6 +2,7 @@
 // Keeps an account of everything that a page must not do: script errors, violations of its content
 // policy, secrets in addresses, titles, the history and Referer.
 import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
 
 import { ACCOUNT, API, PASSWORD } from './place.mjs';
 import { must, same } from './report.mjs';
@@ -23,6 +24,7 @@ export async function launch(place) {
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     // Its sandbox needs rights that a container does not have; the names lead to this machine alone.
     args: ['--no-sandbox', '--proxy-server=direct://', `--host-resolver-rules=${rules.join(', ')}, MAP * ~NOTFOUND`],
+    env: { ...process.env, FONTCONFIG_FILE: fileURLToPath(new URL('fonts.conf', import.meta.url)) },
     timeout: 60_000,
   });
 }

@@ -13,7 +13,8 @@ const PHONE = { width: 390, height: 780 };
 /// What a page is looked at in.
 const VIEWS = [['light', 'light', DESKTOP], ['dark', 'dark', DESKTOP], ['phone', 'light', PHONE], ['phone-dark', 'dark', PHONE]];
 const PICTURES = ['light', 'dark', 'phone'];
-const NARROWEST = 320;
+/// The narrowest one, and those around the change from cards to a table and to whole dates.
+const WIDTHS = [320, 780, 1030];
 const TABS_MAX = 120;
 
 /// Serious and critical findings of axe.
@@ -65,14 +66,14 @@ async function focus(page) {
 }
 
 /// How far a page scrolls sideways, in pixels, and what sticks out.
-async function overflow(page) {
-  await page.setViewportSize({ width: NARROWEST, height: 640 });
+async function overflow(page, width) {
+  await page.setViewportSize({ width, height: 640 });
   const wide = await page.evaluate(() => {
     const { scrollWidth, clientWidth } = document.documentElement;
     const out = [...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right > clientWidth + 1);
     return scrollWidth > clientWidth ? `${scrollWidth - clientWidth} px: ${out.slice(0, 3).map((one) => one.outerHTML.slice(0, 60))}` : '';
   });
-  must(!wide, `horizontal scrolling at ${NARROWEST} px: ${wide}`);
+  must(!wide, `horizontal scrolling at ${width} px: ${wide}`);
 }
 
 /// A heading, a title and a language, as screen readers announce a page.
@@ -91,7 +92,7 @@ async function look(page, name, pictures) {
     same(await axe(page), [], `axe, ${view}`);
   }
   await names(page);
-  await overflow(page);
+  for (const width of WIDTHS) await overflow(page, width);
   await page.setViewportSize(DESKTOP);
   await focus(page);
 }

@@ -49,7 +49,8 @@ function run(program, words, options = {}) {
       if (error) failed(new Error(`${words.slice(0, 3).join(' ')}: ${error.message} ${stdout}${stderr}`));
       else done(stdout.trim());
     });
-    child.stdin.end(options.input ?? '');
+    // A command that reads nothing may have ended.
+    child.stdin.on('error', () => {}).end(options.input ?? '');
   });
 }
 

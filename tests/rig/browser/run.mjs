@@ -30,7 +30,7 @@ async function main({ binary, only, screenshots }) {
     console.log(`FAILED the rig: not at its end after ${RUN_MS / 60_000} minutes`);
     end(1);
   }, RUN_MS);
-  process.once('unhandledRejection', (error) => {
+  process.once('uncaughtException', (error) => {
     console.log(`FAILED the rig: ${error.stack}`);
     end(1);
   });

@@ -49,16 +49,15 @@ impl Intent for StartDevice {
         let application = or_refuse!(authorize(rows, &self.client, DEVICE_CODE, now)?);
         let scopes = self.rules.scopes.requested(self.scope.as_ref(), &application);
         let scopes = or_refuse!(scopes);
-        if rows.open::<Device>("application", &application.id, now)?.len() >= OPEN_MAX {
+        if open(&rows.open("application", &application.id, now)?) >= OPEN_MAX {
             let of = Thing::Application;
             return refuse(Refusal::Limit(Limit { thing: Thing::Device, most: OPEN_MAX, of }));
         }
-        if let Some(address) = &self.address {
-            let open = rows.open::<Device>("address", address, now)?.len();
-            if open >= OPEN_PER_ADDRESS_MAX {
-                let (thing, of) = (Thing::Device, Thing::Address);
-                return refuse(Refusal::Limit(Limit { thing, most: OPEN_PER_ADDRESS_MAX, of }));
-            }
+        if let Some(address) = &self.address
+            && open(&rows.open("address", address, now)?) >= OPEN_PER_ADDRESS_MAX
+        {
+            let (thing, of) = (Thing::Device, Thing::Address);
+            return refuse(Refusal::Limit(Limit { thing, most: OPEN_PER_ADDRESS_MAX, of }));
         }
         if !rows.all::<Device>("user_code", &self.user_code)?.is_empty() {
             return refuse(Refusal::Exists(Thing::Device, "user code".into()));
@@ -79,6 +78,15 @@ impl Intent for StartDevice {
         };
         Ok(Decision::ok(()).write(&device))
     }
+}
+
+/// The number of codes that may still give a token: not those that were used or denied.
+fn open(unexpired: &[Device]) -> usize {
+    let is_open = |device: &&Device| match device.state {
+        DeviceState::Pending | DeviceState::Approved => true,
+        DeviceState::Denied | DeviceState::Used => false,
+    };
+    unexpired.iter().filter(is_open).count()
 }
 
 /// A person's decision about a user code.

@@ -110,6 +110,14 @@ fn r1112_open_codes_of_an_application_are_bounded() {
     let full = Limit { thing: Thing::Device, most: OPEN_MAX, of: Thing::Application };
     let more = memory.run(&start(OPEN_MAX + 1), UnixTime(START)).unwrap_err();
     assert_eq!(more, Refusal::Limit(full));
+    // An approved one may still give a token; a denied or used one is open no more.
+    memory.run(&decide(1, Some("read")), UnixTime(START)).unwrap();
+    assert!(memory.run(&start(OPEN_MAX + 1), UnixTime(START)).is_err());
+    memory.run(&redeem(1, "public", 1), UnixTime(START)).unwrap();
+    memory.run(&start(OPEN_MAX + 1), UnixTime(START)).unwrap();
+    memory.run(&decide(2, None), UnixTime(START)).unwrap();
+    memory.run(&start(OPEN_MAX + 2), UnixTime(START)).unwrap();
+    assert!(memory.run(&start(OPEN_MAX + 3), UnixTime(START)).is_err());
     let mut twin = start(7);
     twin.code = SecretDigest::of_secret("another");
     twin.client = client("server");

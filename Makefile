@@ -298,9 +298,9 @@ faults: setup $(TESTED) ## what goes wrong around it, one thing after the other,
 	FAKETIME_LIBRARY=$$(find $(FAKETIME) -name libfaketimeMT.so.1) \
 	  $(DRIVEN) tests/rig/faults.py --seconds $(SECONDS) $(if $(BINARY),--binary $(BINARY)) $(if $(FILTER),--only "$(FILTER)")
 
-instructions: setup ## instructions and allocations of a decision against benches/instructions.txt; WRITE=1 writes it
+instructions: setup ## instructions and allocations of a decision against benches/instructions.txt; WRITE=1 writes it, REVOKED=1000000 sets the number of revocations
 	@$(call package,valgrind,valgrind)
-	CARGO_PROFILE_BENCH_LTO=off cargo bench --locked --no-default-features --bench instructions $(if $(WRITE),-- --write)
+	GATEPOST_REVOKED=$(REVOKED) CARGO_PROFILE_BENCH_LTO=off cargo bench --locked --no-default-features --bench instructions $(if $(WRITE),-- --write)
 
 profile: setup $(TESTED) ## where the instructions of a request go, beside bare pingora: JOB=full
 	@$(call package,valgrind,valgrind)

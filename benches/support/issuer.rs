@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
+use aws_lc_rs::hmac;
 use gatepost::base::clock::UnixTime;
 use gatepost::base::sha256::sha256;
 use gatepost::decide::api_key::format::{SecretKind, generate};
 use gatepost::decide::gate::Stored;
 use gatepost::decide::jwt::{Algorithm, FollowedKeys, KeyFileFormat, KeySet};
-use gatepost::decide::live::{Application, Change, Credential, Kind, Live, Person, State};
+use gatepost::decide::live::{Application, Change, Credential, Kind, Live, Method, Person, State};
 use gatepost::decide::revocation::{self, Entry, Published, RevocationSet, Target};
 use gatepost::decide::scope::ScopeSet;
 use gatepost::issue::access_token::Claims;
@@ -71,7 +72,9 @@ impl World {
         let listed = [Algorithm::Es256];
         let keys = KeySet::parse(jwks([&self.key]).as_bytes(), KeyFileFormat::JwksOrPem, &listed);
         let keys = Arc::new(FollowedKeys::from_pointee(keys.unwrap()));
-        Stored::new(URL, Arc::clone(&self.live), keys)
+        // As a process has it, whether a key was imported or not.
+        let imported = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+        Stored::new(URL, Arc::clone(&self.live), keys).with_imported(imported)
     }
 
     pub fn revoked(&self) -> Arc<Published> {
@@ -124,6 +127,7 @@ fn credential(kind: Kind, text: &str) -> Change {
         kind,
         owner: "usr_ada".into(),
         digest: sha256(text.as_bytes()),
+        method: Method::Made,
         scopes: ScopeSet::parse("read").unwrap(),
         expires: Some(UnixTime(NOW + 3_600)),
         state: State::Active,

@@ -82,8 +82,9 @@ codes! {
     LoginRequired = "login_required", 400;
     /// `prompt=none` without consent.
     ConsentRequired = "consent_required", 400;
-    /// The rate limit of the endpoint; the code of no RFC, with the status of RFC 6585.
-    RateLimited = "rate_limited", 429;
+    /// A limit of the endpoint, with the status of RFC 6585. RFC 6749 section 5.2 has no code for it:
+    /// this one says to try again later (RFC 6749 section 4.1.2.1).
+    RateLimited = "temporarily_unavailable", 429;
     /// An internal fault.
     ServerError = "server_error", 500;
     /// The store does not answer.
@@ -106,6 +107,7 @@ pub struct OAuthError {
     description: Cow<'static, str>,
     challenge: Option<Challenge>,
     retry_after: Option<Duration>,
+    status: u16,
 }
 
 /// The members of an error answer, in this order.
@@ -120,7 +122,7 @@ impl OAuthError {
     #[must_use]
     pub fn new(code: ErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
         let description = plain(description.into());
-        Self { code, description, challenge: None, retry_after: None }
+        Self { code, description, challenge: None, retry_after: None, status: code.status() }
     }
 
     /// A parameter that is missing, repeated or malformed.
@@ -148,6 +150,12 @@ impl OAuthError {
         Self { retry_after: Some(retry_after), ..self }
     }
 
+    /// The same error with another status.
+    #[must_use]
+    pub fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
     /// The code.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
@@ -157,7 +165,7 @@ impl OAuthError {
     /// The HTTP status of a direct answer.
     #[must_use]
     pub fn status(&self) -> u16 {
-        self.code.status()
+        self.status
     }
 
     /// `error_description`: characters of RFC 6749 appendix A.8 alone.
@@ -209,7 +217,7 @@ impl From<&Refusal> for OAuthError {
     fn from(refusal: &Refusal) -> Self {
         let code = match refusal {
             Refusal::InvalidClient => return Self::invalid_client(),
-            Refusal::Scope(_) => ErrorCode::InvalidScope,
+            Refusal::Scope(_) | Refusal::Default(_) => ErrorCode::InvalidScope,
             Refusal::UnauthorizedClient => ErrorCode::UnauthorizedClient,
             Refusal::InvalidGrant(_) | Refusal::Unknown(..) | Refusal::Disabled(..) => {
                 ErrorCode::InvalidGrant
@@ -225,7 +233,8 @@ impl From<&Refusal> for OAuthError {
             | Refusal::Forever
             | Refusal::Declared(_)
             | Refusal::Stale(_)
-            | Refusal::OwnsApplications(_) => ErrorCode::InvalidRequest,
+            | Refusal::OwnsApplications(_)
+            | Refusal::Held(..) => ErrorCode::InvalidRequest,
         };
         Self::new(code, refusal.to_string())
     }
@@ -243,7 +252,7 @@ mod tests {
             of.map(|code| code.as_str()).collect::<Vec<_>>()
         };
         assert_eq!(status(401), ["invalid_client", "invalid_token"]);
-        assert_eq!(status(429), ["rate_limited"]);
+        assert_eq!(status(429), ["temporarily_unavailable"]);
         assert_eq!(status(500), ["server_error"]);
         assert_eq!(status(503), ["temporarily_unavailable"]);
         assert_eq!(status(400).len(), ErrorCode::ALL.len() - 5);

@@ -120,7 +120,8 @@ fn stored(id: &str, key: &str) -> Change {
     let digest = crate::base::sha256::sha256(key.as_bytes());
     let (kind, state, scopes) = (live::Kind::Key, live::State::Active, ScopeSet::default());
     let (id, owner) = (id.into(), "usr_ada".into());
-    Change::Credential(live::Credential { id, kind, owner, digest, scopes, expires: None, state })
+    let (method, expires) = (live::Method::Sha256, None);
+    Change::Credential(live::Credential { id, kind, owner, digest, method, scopes, expires, state })
 }
 
 #[test]

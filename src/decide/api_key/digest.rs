@@ -6,6 +6,7 @@
 //! alone cannot be searched. Never stores a key, and never prints a whole digest: the digest of a
 //! guessable key is as good as the key.
 
+use std::cell::OnceCell;
 use std::fmt;
 
 use aws_lc_rs::{digest, hmac};
@@ -183,6 +184,23 @@ impl fmt::Debug for Digest {
 pub(crate) fn is_pepper_name(text: &str) -> bool {
     (1..=PEPPER_NAME_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// A presented key. Its SHA-256 is computed at most once: key files and the store look for the same
+/// one.
+pub(in crate::decide) struct KeyText<'a> {
+    pub(in crate::decide) text: &'a str,
+    sha256: OnceCell<[u8; 32]>,
+}
+
+impl<'a> KeyText<'a> {
+    pub(in crate::decide) const fn new(text: &'a str) -> Self {
+        Self { text, sha256: OnceCell::new() }
+    }
+
+    pub(in crate::decide) fn sha256(&self) -> [u8; 32] {
+        *self.sha256.get_or_init(|| sha256_tag(self.text))
+    }
 }
 
 pub(super) fn sha256_tag(key: &str) -> [u8; 32] {

@@ -12,12 +12,11 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 
 use crate::base::clock::UnixTime;
-use crate::base::sha256::sha256;
-use crate::decide::api_key::digest::{BARE_KEY_BYTES_MIN, KEY_BYTES_MAX, hmac_tag};
+use crate::decide::api_key::digest::{BARE_KEY_BYTES_MIN, KEY_BYTES_MAX, KeyText, hmac_tag};
 use crate::decide::api_key::format::{self, Form, SecretKind};
 use crate::decide::api_key::{KeyError, KeyRing, VerifiedKey};
 use crate::decide::jwt::{FollowedKeys, VerifiedToken};
-use crate::decide::live::{Kind, Live, LiveError, Principals, RoleRules};
+use crate::decide::live::{Imported, Kind, Live, LiveError, Principals, RoleRules};
 use crate::decide::request::cors::KnownOrigins;
 
 /// The credentials of the store, and the rules that cut their scopes.
@@ -117,8 +116,9 @@ impl Stored {
         text: &str,
         now: UnixTime,
     ) -> Result<VerifiedKey, KeyError> {
-        let filed = ring.verify(text, now);
-        let Some(stored) = self.find(Kind::Key, text, now) else { return filed };
+        let text = KeyText::new(text);
+        let filed = ring.verify_text(&text, now);
+        let Some(stored) = self.find(Kind::Key, &text, now) else { return filed };
         match (filed, stored) {
             (Err(KeyError::Unknown), Ok(_)) if !self.takes_keys => Err(KeyError::Unknown),
             (Err(KeyError::Unknown), stored) => stored,
@@ -138,17 +138,23 @@ impl Stored {
     /// # Errors
     /// [`KeyError`].
     pub(super) fn verify_pat(&self, text: &str, now: UnixTime) -> Result<VerifiedKey, KeyError> {
-        self.find(Kind::Pat, text, now).unwrap_or(Err(KeyError::Unknown))
+        self.find(Kind::Pat, &KeyText::new(text), now).unwrap_or(Err(KeyError::Unknown))
     }
 
-    /// Looks up a credential in the store. One whose checksum is wrong is not hashed. One that was
-    /// imported twice, as a key and as its digest, is refused when either is.
-    fn find(&self, kind: Kind, text: &str, now: UnixTime) -> Option<Result<VerifiedKey, KeyError>> {
+    /// Looks up a credential in the store. One whose checksum is wrong is not hashed, and a key of
+    /// another maker only as keys of other makers are stored. One that was imported twice, as a key
+    /// and as its digest, is refused when either is.
+    fn find(
+        &self,
+        kind: Kind,
+        text: &KeyText<'_>,
+        now: UnixTime,
+    ) -> Option<Result<VerifiedKey, KeyError>> {
         let set = self.live.read();
         if set.has_no_credentials() {
             return None;
         }
-        let digests = self.digests(kind, text).into_iter().flatten();
+        let digests = self.digests(kind, text, set.imported()).into_iter().flatten();
         let found = digests.filter_map(|digest| {
             Some(set.find(kind, &digest, now)?.map_err(refusal).map(|found| {
                 VerifiedKey::stored(self.principals.of(kind, &digest, &found, &self.rules))
@@ -158,14 +164,18 @@ impl Stored {
     }
 
     /// The digests that a credential may be stored under.
-    fn digests(&self, kind: Kind, text: &str) -> [Option<[u8; 32]>; 2] {
-        match (format::check(text), kind) {
+    fn digests(&self, kind: Kind, key: &KeyText<'_>, imported: Imported) -> [Option<[u8; 32]>; 2] {
+        match (format::check(key.text), kind) {
             (Form::Good(SecretKind::ApiKey), Kind::Key)
             | (Form::Good(SecretKind::PersonalAccessToken), Kind::Pat) => {
-                [Some(sha256(text.as_bytes())), None]
+                [Some(key.sha256()), None]
             }
-            (Form::NotOurs, Kind::Key) if text.len() <= KEY_BYTES_MAX => {
-                imported_digests(text, self.imported.as_deref())
+            (Form::NotOurs, Kind::Key) if key.text.len() <= KEY_BYTES_MAX => {
+                let secret = self.imported.as_deref().filter(|_| imported.hmac);
+                [
+                    (imported.sha256 && is_bare(key.text)).then(|| key.sha256()),
+                    secret.map(|secret| hmac_tag(key.text, secret)),
+                ]
             }
             (Form::Good(_) | Form::Bad(_) | Form::NotOurs, _) => [None, None],
         }
@@ -176,8 +186,13 @@ impl Stored {
 /// by trying, and its HMAC.
 #[must_use]
 pub fn imported_digests(text: &str, key: Option<&hmac::Key>) -> [Option<[u8; 32]>; 2] {
-    let bare = text.len() >= BARE_KEY_BYTES_MIN;
-    [bare.then(|| sha256(text.as_bytes())), key.map(|key| hmac_tag(text, key))]
+    let bare = is_bare(text).then(|| KeyText::new(text).sha256());
+    [bare, key.map(|key| hmac_tag(text, key))]
+}
+
+/// Returns whether a key of another maker is too long to be found from its bare digest by trying.
+const fn is_bare(text: &str) -> bool {
+    text.len() >= BARE_KEY_BYTES_MIN
 }
 
 /// Returns whether a bearer is a well-formed personal access token.

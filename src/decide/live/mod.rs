@@ -37,6 +37,38 @@ pub enum Kind {
     Pat,
 }
 
+/// The digest that a credential is stored under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// SHA-256 of a secret that gatepost made, which has a form of its own.
+    Made,
+    /// SHA-256 of a key of any form.
+    Sha256,
+    /// HMAC-SHA-256 of a key of any form.
+    Hmac,
+    /// A row of an earlier release: any of them.
+    Unknown,
+}
+
+/// The digests that a presented key of another maker can be stored under. A method stays in here
+/// until the next packing: it costs a look-up that finds nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// SHA-256.
+    pub sha256: bool,
+    /// HMAC-SHA-256.
+    pub hmac: bool,
+}
+
+impl Imported {
+    /// Adds the method of a credential.
+    fn add(&mut self, kind: Kind, method: Method) {
+        let is_unknown = method == Method::Unknown;
+        self.sha256 |= kind == Kind::Key && (is_unknown || method == Method::Sha256);
+        self.hmac |= kind == Kind::Key && (is_unknown || method == Method::Hmac);
+    }
+}
+
 /// The state of a live credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -59,6 +91,8 @@ pub struct Credential {
     pub owner: Box<str>,
     /// SHA-256 of the credential, or HMAC-SHA-256 of an imported key.
     pub digest: [u8; 32],
+    /// Which of the two.
+    pub method: Method,
     /// The granted scopes.
     pub scopes: ScopeSet,
     /// Not at or after this instant.

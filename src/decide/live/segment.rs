@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 
 use crate::base::clock::UnixTime;
 use crate::decide::api_key::segment::TagHash;
-use crate::decide::live::{Credential, Kind, State};
+use crate::decide::live::{Credential, Imported, Kind, Method, State};
 use crate::decide::scope::ScopeSet;
 
 /// The most credentials of one segment: far below the limits of the integers in here.
@@ -38,6 +38,7 @@ struct Packed {
     id_bytes: u8,
     kind: Kind,
     state: State,
+    method: Method,
 }
 
 /// Credentials by digest.
@@ -49,6 +50,8 @@ pub(super) struct Segment {
     scopes: Vec<Arc<ScopeSet>>,
     /// Positions, by [`TagHash`].
     index: HashTable<u32>,
+    /// The methods of keys of other makers.
+    imported: Imported,
 }
 
 /// The memory of a segment.
@@ -70,6 +73,10 @@ pub(super) struct View<'a> {
 impl Segment {
     pub(super) fn len(&self) -> usize {
         self.packed.len()
+    }
+
+    pub(super) fn imported(&self) -> Imported {
+        self.imported
     }
 
     /// Response times reveal nothing about the digests: positions depend on a random key of the
@@ -141,6 +148,7 @@ impl<'a> View<'a> {
             kind: self.kind(),
             owner: self.owner().into(),
             digest: *self.digest(),
+            method: self.packed.method,
             scopes: ScopeSet::clone(self.scopes()),
             expires: self.expires(),
             state: self.state(),
@@ -189,7 +197,9 @@ impl SegmentBuilder {
             id_bytes,
             kind: one.kind,
             state: one.state,
+            method: one.method,
         });
+        self.segment.imported.add(one.kind, one.method);
         let packed = &self.segment.packed;
         let hash = |slot: &u32| TagHash::of(&packed[*slot as usize].digest).get();
         self.segment.index.insert_unique(hash(&slot), slot, hash);

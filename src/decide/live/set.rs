@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::base::clock::UnixTime;
 use crate::decide::live::segment::{self, Segment, SegmentBuilder, Size, View};
 use crate::decide::live::shards::{Keyed, Shards};
-use crate::decide::live::{Application, Change, Credential, Kind, LiveError, Person, State};
+use crate::decide::live::{
+    Application, Change, Credential, Imported, Kind, LiveError, Person, State,
+};
 use crate::decide::scope::ScopeSet;
 
 /// Recent changes beyond this part of the base are packed, and at least this many.
@@ -62,6 +64,8 @@ impl Keyed for Box<str> {
 pub struct LiveSet {
     base: Arc<Segment>,
     recent: Shards<Recent>,
+    /// Of both.
+    imported: Imported,
     people: Shards<Person>,
     applications: Shards<Application>,
     ended: Shards<Box<str>>,
@@ -155,7 +159,8 @@ impl LiveSet {
     /// Starts from a segment that was built from all rows.
     #[must_use]
     pub fn of_base(base: SegmentBuilder) -> Self {
-        Self { base: Arc::new(base.finish()), ..Self::default() }
+        let base = base.finish();
+        Self { imported: base.imported(), base: Arc::new(base), ..Self::default() }
     }
 
     /// Applies changes to a set that is not published yet.
@@ -169,6 +174,12 @@ impl LiveSet {
     #[must_use]
     pub fn has_no_credentials(&self) -> bool {
         self.base.len() == 0 && self.recent.len() == 0
+    }
+
+    /// The digests that a key of another maker can be stored under.
+    #[must_use]
+    pub fn imported(&self) -> Imported {
+        self.imported
     }
 
     /// The credential of this kind and digest: found and valid, refused, or `None` if there is
@@ -305,6 +316,7 @@ impl LiveSet {
         let used = self.place(&credential.digest).map(Place::last_use);
         let used = used.map_or(0, |last_use| last_use.load(Ordering::Relaxed));
         let scopes = Arc::new(credential.scopes.clone());
+        self.imported.add(credential.kind, credential.method);
         self.recent.put(Arc::new(Recent { credential, scopes, last_use: AtomicU32::new(used) }));
     }
 
@@ -357,17 +369,23 @@ impl LiveSet {
         for recent in self.recent.rows().filter(kept) {
             builder.push(&recent.credential, used(&recent.last_use));
         }
-        Self { base: Arc::new(builder.finish()), ..self.clone() }
+        let base = builder.finish();
+        Self { imported: base.imported(), base: Arc::new(base), ..self.clone() }
     }
 
     /// A packed set with the changes that `current` has had since `before` was packed.
     pub(super) fn since(&self, before: &Self, current: &Self) -> Self {
-        let mut next =
-            Self { base: Arc::clone(&self.base), recent: Shards::default(), ..current.clone() };
+        let mut next = Self {
+            base: Arc::clone(&self.base),
+            recent: Shards::default(),
+            imported: self.imported,
+            ..current.clone()
+        };
         let same = |row: &Arc<Recent>| {
             before.recent.find(row.key()).is_some_and(|known| Arc::ptr_eq(known, row))
         };
         for row in current.recent.rows().filter(|row| !same(row)) {
+            next.imported.add(row.credential.kind, row.credential.method);
             next.recent.put(Arc::clone(row));
         }
         next

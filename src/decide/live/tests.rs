@@ -19,6 +19,7 @@ fn credential(number: usize, owner: &str) -> Credential {
         kind: Kind::Key,
         owner: owner.into(),
         digest: digest(number),
+        method: Method::Made,
         scopes: ScopeSet::parse("admin read").unwrap(),
         expires: None,
         state: State::Active,

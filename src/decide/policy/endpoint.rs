@@ -69,6 +69,12 @@ impl Endpoint {
         })
     }
 
+    /// Returns whether it is for programs, with forms in and JSON out.
+    #[must_use]
+    pub const fn is_for_programs(self) -> bool {
+        matches!(self, Self::Token | Self::Revoke | Self::Introspect | Self::DeviceCode)
+    }
+
     /// Returns whether scripts of registered origins may read its answers.
     #[must_use]
     pub const fn has_cors(self) -> bool {

@@ -5,7 +5,7 @@
 //! knows the origin of entries.
 
 use std::array;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
@@ -18,6 +18,17 @@ use crate::decide::revocation::{Entry, Kind, TargetRef};
 
 /// A change copies one of them.
 const SHARDS: usize = 256;
+
+/// Bits in which the hashes of two kinds with the same issuer and value differ, in the order of
+/// [`Kind::ALL`]: digits of pi.
+const KIND_BITS: [u64; 6] = [
+    0x243f_6a88_85a3_08d3,
+    0x1319_8a2e_0370_7344,
+    0xa409_3822_299f_31d0,
+    0x082e_fa98_ec4e_6c89,
+    0x4528_21e6_38d0_1377,
+    0xbe54_66cf_34e9_0c6c,
+];
 
 /// The facts of a token that can be revoked.
 #[derive(Clone, Copy, Debug)]
@@ -80,19 +91,26 @@ impl RevocationSet {
         if self.is_empty() {
             return None;
         }
-        let asked = [
-            (Kind::Jti, token.jti),
-            (Kind::Subject, Some(token.subject)),
-            (Kind::Client, token.client),
-            (Kind::Kid, token.kid),
-            (Kind::IssuedBefore, Some(token.subject)),
-            (Kind::IssuedBefore, Some("")),
+        // Issuer and value are hashed once, for all kinds of that value.
+        let asked: [(&[Kind], Option<&str>); 5] = [
+            (&[Kind::Jti], token.jti),
+            (&[Kind::Subject, Kind::IssuedBefore], Some(token.subject)),
+            (&[Kind::Client], token.client),
+            (&[Kind::Kid], token.kid),
+            (&[Kind::IssuedBefore], Some("")),
         ];
         let mut issuers = std::iter::once(token.issuer).chain(token.template);
         issuers.find_map(|issuer| {
-            asked.into_iter().find_map(|(kind, value)| {
-                let entry = self.find(TargetRef { kind, issuer, value: value? })?;
-                entry.hits(token.issued, now).then_some(entry)
+            let issuer_hash = self.hashing.hash_one(issuer);
+            asked.into_iter().find_map(|(kinds, value)| {
+                let value = value?;
+                let mut kinds = kinds.iter().filter(|kind| self.count(**kind) > 0).peekable();
+                kinds.peek()?;
+                let hash = self.value_hash(issuer_hash, value);
+                kinds.find_map(|kind| {
+                    let entry = self.probe(TargetRef { kind: *kind, issuer, value }, hash)?;
+                    entry.hits(token.issued, now).then_some(entry)
+                })
             })
         })
     }
@@ -123,7 +141,13 @@ impl RevocationSet {
         if self.count(target.kind) == 0 {
             return None;
         }
-        let (shard, hash) = self.place(target);
+        let hash = self.value_hash(self.hashing.hash_one(target.issuer), target.value);
+        self.probe(target, hash)
+    }
+
+    /// The entry of a target, whose issuer and value have this hash.
+    fn probe(&self, target: TargetRef<'_>, hash: u64) -> Option<&Arc<Entry>> {
+        let (shard, hash) = place(target.kind, hash);
         self.shards[shard].find(hash, |entry| entry.target.as_ref() == target)
     }
 
@@ -132,7 +156,7 @@ impl RevocationSet {
         let target = entry.target.as_ref();
         let (shard, hash) = self.place(target);
         let hashing = self.hashing.clone();
-        let rehash = |entry: &Arc<Entry>| hashing.hash_one(entry.target.as_ref());
+        let rehash = |entry: &Arc<Entry>| place_in(&hashing, entry.target.as_ref()).1;
         let shard = Arc::make_mut(&mut self.shards[shard]);
         match shard.find_mut(hash, |other| other.target.as_ref() == target) {
             Some(other) => *other = entry,
@@ -192,10 +216,31 @@ impl RevocationSet {
     }
 
     fn place(&self, target: TargetRef<'_>) -> (usize, u64) {
-        let hash = self.hashing.hash_one(target);
-        // Bits that the table itself does not look at first.
-        (usize::from((hash >> 40) as u8), hash)
+        place_in(&self.hashing, target)
     }
+
+    fn value_hash(&self, issuer_hash: u64, value: &str) -> u64 {
+        value_hash(&self.hashing, issuer_hash, value)
+    }
+}
+
+fn place_in(hashing: &RandomState, target: TargetRef<'_>) -> (usize, u64) {
+    let issuer_hash = hashing.hash_one(target.issuer);
+    place(target.kind, value_hash(hashing, issuer_hash, target.value))
+}
+
+fn value_hash(hashing: &RandomState, issuer_hash: u64, value: &str) -> u64 {
+    let mut hasher = hashing.build_hasher();
+    hasher.write_u64(issuer_hash);
+    hasher.write(value.as_bytes());
+    hasher.finish()
+}
+
+/// The shard of a target, and its hash there.
+fn place(kind: Kind, hash: u64) -> (usize, u64) {
+    let hash = hash ^ KIND_BITS[kind as usize];
+    // Bits that the table itself does not look at first.
+    (usize::from((hash >> 40) as u8), hash)
 }
 
 /// From scratch: in the order they come.

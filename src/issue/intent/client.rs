@@ -86,7 +86,7 @@ impl Scopes {
     /// The scopes of a request: those asked for, each known and allowed, or else the default.
     ///
     /// # Errors
-    /// [`Refusal::Scope`].
+    /// [`Refusal::Scope`]; [`Refusal::Default`] where the default has none that is allowed.
     pub fn requested(
         &self,
         asked: Option<&ScopeSet>,
@@ -98,8 +98,12 @@ impl Scopes {
         };
         let asked = asked.map(without_offline).filter(|asked| !asked.is_empty());
         let Some(asked) = asked else {
-            let default = self.default.as_ref();
-            return Ok(default.map_or(allowed.clone(), |scopes| scopes.intersection(&allowed)));
+            let Some(default) = &self.default else { return Ok(allowed) };
+            let given = default.intersection(&allowed);
+            // A token without a scope would be refused on every route that names one, and the
+            // client would not learn why (RFC 6749 section 3.3).
+            let is_useless = given.is_empty() && !default.is_empty() && !allowed.is_empty();
+            return if is_useless { Err(Refusal::Default(allowed)) } else { Ok(given) };
         };
         let beyond = asked.iter().find(|scope| !allowed.contains(scope)).map(Box::from);
         beyond.map_or(Ok(asked), |scope| Err(Refusal::Scope(scope)))

@@ -8,6 +8,7 @@ use crate::decide::scope::ScopeSet;
 use crate::issue::intent::client::{Client, Rules, authorize};
 use crate::issue::intent::tokens::{AccessToken, CLIENT_CREDENTIALS, Issued};
 use crate::issue::intent::{Act, Decision, Intent, Need, Refusal, Rows, or_refuse, refuse};
+use crate::issue::rows::Id;
 
 /// A token request with `grant_type=client_credentials`.
 #[derive(Clone, Debug)]
@@ -43,7 +44,8 @@ impl Intent for ClientCredentials {
             auth_time: None,
             lifetime: self.rules.lifetimes.access(&application),
         };
-        let act = Act::new("token.issue").application(&application.id);
+        let subject = Id(access.subject.clone());
+        let act = Act::new("token.issue").subject(&subject).application(&application.id);
         let act = act.credential(&application.generation);
         Ok(Decision::ok(Issued { access, refresh: None }).act(act))
     }

@@ -11,7 +11,9 @@ use crate::decide::scope::ScopeSet;
 use crate::issue::intent::{
     Act, Decision, Intent, Limit, Need, Refusal, Rows, Target, Thing, or_refuse, people, refuse,
 };
-use crate::issue::rows::{Credential, CredentialKind, Id, Person, SecretDigest, Use};
+use crate::issue::rows::{
+    Credential, CredentialKind, DigestMethod, DisabledBy, Id, Person, SecretDigest, Use,
+};
 
 /// The most live credentials of one kind that a person has.
 pub const PER_PERSON_MAX: usize = 100;
@@ -87,6 +89,8 @@ pub struct CreateCredential {
     pub kind: CredentialKind,
     /// The new secret.
     pub secret: NewSecret,
+    /// The method of its digest.
+    pub method: DigestMethod,
     /// The owner, by login or id.
     pub owner: Box<str>,
     /// A label for people.
@@ -127,6 +131,8 @@ impl Intent for CreateCredential {
             disabled: None,
             ended: None,
             replaces: None,
+            method: Some(self.method),
+            disabled_by: None,
         };
         let act = Act::new(self.kind.act("key.create", "pat.create"));
         let act = act.subject(&row.owner).credential(&row.id);
@@ -176,6 +182,8 @@ impl Intent for RotateCredential {
             expires,
             disabled: None,
             replaces: Some(old.id.clone()),
+            method: Some(DigestMethod::Made),
+            disabled_by: None,
             ..old.clone()
         };
         if let Some(end) = self.end_old {
@@ -207,6 +215,8 @@ pub struct TurnCredential {
     pub id: Id,
     /// The change.
     pub turn: Turn,
+    /// The actor: what an operator disabled, its owner cannot enable.
+    pub by: DisabledBy,
 }
 
 impl Intent for TurnCredential {
@@ -223,10 +233,15 @@ impl Intent for TurnCredential {
         let act = match self.turn {
             Turn::Disable => {
                 row.disabled = row.disabled.or(Some(now));
+                let is_first = before.disabled.is_none() || self.by == DisabledBy::Operator;
+                row.disabled_by = if is_first { Some(self.by) } else { before.disabled_by };
                 self.kind.act("key.disable", "pat.disable")
             }
+            Turn::Enable if !self.may_enable(&row) => {
+                return refuse(Refusal::Held(self.kind.thing(), row.id.0));
+            }
             Turn::Enable => {
-                row.disabled = None;
+                (row.disabled, row.disabled_by) = (None, None);
                 self.kind.act("key.enable", "pat.enable")
             }
             Turn::Revoke => {
@@ -239,6 +254,14 @@ impl Intent for TurnCredential {
         }
         let act = Act::new(act).subject(&row.owner).credential(&row.id);
         Ok(Decision::ok(row.clone()).write(&row).act(act))
+    }
+}
+
+impl TurnCredential {
+    /// In a row of an earlier release the actor is not known: it may have been an operator.
+    fn may_enable(&self, row: &Credential) -> bool {
+        let is_own = row.disabled_by == Some(DisabledBy::Owner);
+        self.by == DisabledBy::Operator || row.disabled.is_none() || is_own
     }
 }
 

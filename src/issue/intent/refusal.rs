@@ -7,6 +7,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::decide::scope::ScopeSet;
+
 /// A kind of thing that a refusal names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the words of the contract")]
@@ -76,6 +78,9 @@ pub enum Refusal {
     /// The thing is disabled.
     #[error("the {0} {1:?} is disabled")]
     Disabled(Thing, Box<str>),
+    /// An operator disabled it.
+    #[error("an operator disabled the {0} {1:?}: only an operator can enable it")]
+    Held(Thing, Box<str>),
     /// The configuration declares it: the next reload would undo the change.
     #[error("the application {0:?} is declared in issuer.applications")]
     Declared(Box<str>),
@@ -91,6 +96,9 @@ pub enum Refusal {
     /// A scope that may not be granted here.
     #[error("scope not allowed: {0}")]
     Scope(Box<str>),
+    /// None of `issuer.default_scopes` is among these, which the application may have.
+    #[error("scope is required: the application may have none of issuer.default_scopes, only {0}")]
+    Default(ScopeSet),
     /// The person owns applications.
     #[error("the person owns {0} applications: give them to another person or end them as well")]
     OwnsApplications(usize),

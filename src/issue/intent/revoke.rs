@@ -136,3 +136,16 @@ impl Intent for EndGrants {
         Ok(decision.end_all::<Grant>(of).write_all(&denied).act(act))
     }
 }
+
+/// Records a change of the log of revocations, which is in force already: no row changes.
+#[derive(Clone, Debug)]
+pub struct RecordRevocation(pub Act);
+
+impl Intent for RecordRevocation {
+    type Answer = ();
+    const NAME: &'static str = "record_revocation";
+
+    fn decide(&self, _rows: &Rows, _now: UnixTime) -> Result<Decision<()>, Need> {
+        Ok(Decision::ok(()).act(self.0.clone()))
+    }
+}

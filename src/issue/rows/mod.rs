@@ -12,9 +12,9 @@ use thiserror::Error;
 
 pub use column::{Column, Id, PasswordHash, Sealed, SecretDigest, Words};
 pub use tables::{
-    Application, Audit, Code, Credential, CredentialKind, Device, DeviceState, EndedToken, Grant,
-    KeyStage, Password, Pepper, Person, Profile, RecordedConsent, RefreshToken, Reset, Restore,
-    Secret, Session, Share, SigningKey, SystemSecret, Use,
+    Application, Audit, Code, Credential, CredentialKind, Device, DeviceState, DigestMethod,
+    DisabledBy, EndedToken, Grant, KeyStage, Password, Pepper, Person, Profile, RecordedConsent,
+    RefreshToken, Reset, Restore, Secret, Session, Share, SigningKey, SystemSecret, Use,
 };
 
 /// The content of one column.

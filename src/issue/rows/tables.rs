@@ -77,6 +77,22 @@ words! {
         /// `gp_pat_`.
         Pat = "pat",
     }
+    /// The digest that a credential is stored under.
+    DigestMethod {
+        /// SHA-256 of a secret that gatepost made.
+        Made = "made",
+        /// SHA-256 of a key of another maker.
+        Sha256 = "sha256",
+        /// HMAC of a key of another maker, under a key of the SafeStore.
+        Hmac = "hmac",
+    }
+    /// The actor who disabled a credential.
+    DisabledBy {
+        /// Its owner, who may enable it.
+        Owner = "owner",
+        /// An operator, who alone may enable it.
+        Operator = "operator",
+    }
     /// The rules that an application follows in the code flow.
     Profile {
         /// PKCE with S256 is required.
@@ -206,6 +222,10 @@ rows! {
         ended: Option<UnixTime>,
         /// The one that this replaces.
         replaces: Option<Id>,
+        /// The digest; `None` in a row of an earlier release, which may be any.
+        method: Option<DigestMethod>,
+        /// The actor who disabled it; `None` where it is not, or an earlier release disabled it.
+        disabled_by: Option<DisabledBy>,
     }
     /// One authorization: the family of tokens that one code or device code gave.
     Grant: Grants {

@@ -339,6 +339,13 @@ pub(crate) fn unavailable() -> Response<Bytes> {
     error_answer(&error.with_retry_after(Duration::from_secs(1)), false)
 }
 
+/// The answer of an endpoint with JSON errors to a body of more than `limit` bytes.
+#[must_use]
+pub(crate) fn too_large(limit: u64) -> Response<Bytes> {
+    let error = OAuthError::invalid_request(format!("the body exceeds {limit} bytes"));
+    error_answer(&error.with_status(413), false)
+}
+
 /// An internal fault: logged, and not shown.
 fn fault(error: &dyn std::fmt::Display) -> OAuthError {
     tracing::error!(%error, "issuer: request failed");

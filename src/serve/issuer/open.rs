@@ -281,6 +281,11 @@ impl Followers for IssuerFollowers {
         self.live.apply(writes);
     }
 
+    fn load(&mut self, writes: Vec<Write>) {
+        self.keys.apply(&writes);
+        self.live.load(writes);
+    }
+
     fn uses(&mut self, now: UnixTime) -> Vec<(Id, UnixTime)> {
         self.live.uses(now)
     }

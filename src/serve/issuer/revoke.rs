@@ -16,7 +16,7 @@ use crate::issue::intent::client::Authenticate;
 use crate::issue::intent::credentials::{Turn, TurnCredential};
 use crate::issue::intent::revoke::{RevokeAccess, RevokeRefresh};
 use crate::issue::request::{PresentedToken, presented_token};
-use crate::issue::rows::{CredentialKind, Id};
+use crate::issue::rows::{CredentialKind, DisabledBy, Id};
 use crate::serve::issuer::respond::done;
 use crate::serve::issuer::{
     Answered, Asked, Caller, Failed, Issuer, authorization, client, presented, read_form,
@@ -106,7 +106,12 @@ impl Issuer {
             found.and_then(Result::ok).map(|found| (Id::from(found.id), found.owner.id.clone()))
         };
         let Some((id, owner)) = found else { return Ok(false) };
-        let intent = TurnCredential { kind: CredentialKind::Pat, id, turn: Turn::Revoke };
+        let intent = TurnCredential {
+            kind: CredentialKind::Pat,
+            id,
+            turn: Turn::Revoke,
+            by: DisabledBy::Owner,
+        };
         let done = self.store.run(intent, caller.acting(&owner)).await?;
         // Another request may have been faster.
         Ok(done.outcome.is_ok())

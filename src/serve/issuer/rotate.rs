@@ -245,8 +245,15 @@ pub(crate) async fn page<R: Row>(
     after: &mut Vec<Value>,
 ) -> Result<Vec<R>, VaultError> {
     let (table, live) = (R::TABLE, R::TABLE != Table::Secrets);
-    let listing =
-        Listing { table, of: Vec::new(), live, since: None, after: after.clone(), limit: PAGE };
+    let listing = Listing {
+        table,
+        of: Vec::new(),
+        live,
+        since: None,
+        standing: None,
+        after: after.clone(),
+        limit: PAGE,
+    };
     let rows = store.list(listing).await?;
     *after = rows.last().and_then(|row| row.first().cloned()).into_iter().collect();
     Ok(rows.into_iter().map(R::of).collect::<Result<_, _>>().map_err(Failure::from)?)

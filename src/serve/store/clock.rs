@@ -1,7 +1,10 @@
 //! The time of transactions.
 //!
-//! Owns two rules of the contract: a transaction is never earlier than the last commit, and nothing
-//! is deleted for an hour after the clock stepped by more than five minutes. Never reads a clock.
+//! Owns the rules of the contract: a transaction is never earlier than the last commit, and nothing
+//! is deleted for an hour after the clock stepped by more than five minutes. An attacker would set
+//! the clock ahead so that the end of a token is deleted, and back again: what is deleted goes by the
+//! lower of the wall clock and a steady one that no step moves. Where the clock is ahead already at a
+//! start, and a commit was made under it before, both are wrong. Never reads a clock.
 
 use std::time::Duration;
 
@@ -18,6 +21,8 @@ const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 #[derive(Debug)]
 pub(crate) struct StoreClock {
     last: Now,
+    /// The start of the steady clock: no later than the last commit.
+    began: Now,
     /// Time of the last step, or of the start if the last commit is far from it.
     stepped: Option<u64>,
 }
@@ -31,7 +36,11 @@ impl StoreClock {
     /// A store that nothing was written to for long looks the same, and waits as well.
     pub(crate) fn start(now: Now, last_commit: UnixTime) -> Self {
         let far = now.unix.0.abs_diff(last_commit.0) > STEP_MIN.as_secs();
-        Self { last: now, stepped: far.then_some(now.monotonic.0) }
+        // A new store has no commit.
+        let is_ahead = far && last_commit.0 > 0;
+        let unix = if is_ahead { now.unix.min(last_commit) } else { now.unix };
+        let stepped = far.then_some(now.monotonic.0);
+        Self { last: now, began: Now { unix, ..now }, stepped }
     }
 
     /// Reads the clocks; returns a step if there was one.
@@ -54,12 +63,19 @@ impl StoreClock {
 
     /// Rows that ended before this instant may be deleted; `None` while nothing may be.
     pub(crate) fn deletable(&self) -> Option<UnixTime> {
+        self.lower()?.0.checked_sub(KEPT.as_secs()).map(UnixTime)
+    }
+
+    /// The lower of both clocks; `None` while nothing may be deleted.
+    pub(crate) fn lower(&self) -> Option<UnixTime> {
         let still = u64::try_from(STILL.as_nanos()).unwrap_or(u64::MAX);
         let since = |stepped: u64| self.last.monotonic.0.saturating_sub(stepped);
         if self.stepped.is_some_and(|stepped| since(stepped) < still) {
             return None;
         }
-        self.last.unix.0.checked_sub(KEPT.as_secs()).map(UnixTime)
+        let passed = self.last.monotonic.0.saturating_sub(self.began.monotonic.0) / 1_000_000_000;
+        let steady = self.began.unix.0.saturating_add(passed);
+        Some(self.last.unix.min(UnixTime(steady)))
     }
 }
 
@@ -97,8 +113,23 @@ mod tests {
             assert_eq!(clock.observe(after(3_600)), None);
             assert_eq!(clock.deletable(), None, "59 minutes later");
             clock.observe(after(3_601));
-            assert!(clock.deletable().is_some(), "an hour later");
+            // The lower of the two clocks: ahead, nothing more than before the step.
+            let kept = START + 3_601 - 7 * DAY;
+            let expected = kept.min(kept.saturating_add_signed(step));
+            assert_eq!(clock.deletable(), Some(UnixTime(expected)), "an hour after {step}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_at_the_start_deletes_nothing_early() {
+        let commit = UnixTime(START);
+        let mut clock = StoreClock::start(at(START + 60 * DAY, 7), commit);
+        clock.observe(at(START + 60 * DAY + 3_600, 3_607));
+        assert_eq!(clock.deletable(), Some(UnixTime(START + 3_600 - 7 * DAY)));
+        // Corrected, the steady clock goes on.
+        clock.observe(at(START + 3_700, 3_707));
+        clock.observe(at(START + 7_400, 7_407));
+        assert_eq!(clock.deletable(), Some(UnixTime(START + 7_400 - 7 * DAY)));
     }
 
     #[test]

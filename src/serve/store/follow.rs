@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::clock::UnixTime;
 use crate::decide::live::{
-    Application, Change, Credential, Kind, Live, LiveSet, Person, SegmentBuilder, State,
+    Application, Change, Credential, Kind, Live, LiveSet, Method, Person, SegmentBuilder, State,
 };
 use crate::issue::intent::{Target, Write};
 use crate::issue::redirect::RedirectUri;
-use crate::issue::rows::{self, CredentialKind, DamagedRow, Id, Row, Table};
+use crate::issue::rows::{self, CredentialKind, DamagedRow, DigestMethod, Id, Row, Table};
 use crate::serve::store::Followers;
 
 /// Keeps [`Live`] as the store is.
@@ -76,6 +76,10 @@ impl Followers for LiveFollower {
     }
 
     fn apply(&mut self, writes: &[Write]) {
+        self.load(writes.to_vec());
+    }
+
+    fn load(&mut self, writes: Vec<Write>) {
         let mut changes = Vec::with_capacity(writes.len());
         for write in writes {
             match change(write) {
@@ -143,27 +147,27 @@ impl Followers for LiveFollower {
 }
 
 /// The change that a row makes; `None` if nothing at the gate.
-fn change(write: &Write) -> Result<Option<Change>, DamagedRow> {
-    let values = || write.values.clone();
+fn change(write: Write) -> Result<Option<Change>, DamagedRow> {
+    let values = write.values;
     Ok(match write.table {
-        Table::Credentials => Some(Change::Credential(credential(Row::of(values())?))),
-        Table::People => Some(person(Row::of(values())?)),
-        Table::Applications => Some(application(Row::of(values())?)),
+        Table::Credentials => Some(Change::Credential(credential(Row::of(values)?))),
+        Table::People => Some(person(Row::of(values)?)),
+        Table::Applications => Some(application(Row::of(values)?)),
         Table::Grants => {
-            let grant: rows::Grant = Row::of(values())?;
+            let grant: rows::Grant = Row::of(values)?;
             grant.ended.map(|_| Change::EndGrant(grant.id.0))
         }
         Table::EndedTokens => {
-            let token: rows::EndedToken = Row::of(values())?;
+            let token: rows::EndedToken = Row::of(values)?;
             Some(Change::EndGrant(token.id.0))
         }
         // What a key signed, and a token that was verified with it before.
         Table::SigningKeys => {
-            let key: rows::SigningKey = Row::of(values())?;
+            let key: rows::SigningKey = Row::of(values)?;
             key.ended.map(|_| Change::EndGrant(key.kid.0))
         }
         Table::Restores => {
-            let restore: rows::Restore = Row::of(values())?;
+            let restore: rows::Restore = Row::of(values)?;
             Some(Change::Void(restore.first, restore.last))
         }
         Table::Secrets
@@ -192,11 +196,18 @@ fn credential(row: rows::Credential) -> Credential {
         CredentialKind::Key => Kind::Key,
         CredentialKind::Pat => Kind::Pat,
     };
+    let method = match row.method {
+        Some(DigestMethod::Made) => Method::Made,
+        Some(DigestMethod::Sha256) => Method::Sha256,
+        Some(DigestMethod::Hmac) => Method::Hmac,
+        None => Method::Unknown,
+    };
     Credential {
         id: row.id.0,
         kind,
         owner: row.owner.0,
         digest: row.digest.0,
+        method,
         scopes: row.scopes,
         expires: row.expires,
         state,

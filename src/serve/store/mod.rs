@@ -54,6 +54,11 @@ pub trait Followers: Send + 'static {
     /// Rows that were committed, or that must be in force although they cannot be.
     fn apply(&mut self, writes: &[Write]);
 
+    /// The same with rows that no one else needs: while everything is loaded they are millions.
+    fn load(&mut self, writes: Vec<Write>) {
+        self.apply(&writes);
+    }
+
     /// Uses of credentials since the last call, before `now`.
     fn uses(&mut self, now: UnixTime) -> Vec<(Id, UnixTime)>;
 
@@ -130,6 +135,17 @@ pub struct Committed<T> {
 /// The most rows of one page of a list.
 pub const LISTED_MAX: u32 = 1_000;
 
+/// The state of a row with a column `disabled`, and perhaps one `expires`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Neither disabled nor, at this instant, expired.
+    Active(UnixTime),
+    /// Disabled.
+    Disabled,
+    /// Expired at this instant.
+    Expired(UnixTime),
+}
+
 /// A page of a table, in the order of its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
@@ -141,6 +157,8 @@ pub struct Listing {
     pub live: bool,
     /// A column of time, and the earliest value that it may have.
     pub since: Option<(&'static str, UnixTime)>,
+    /// Only rows in this state.
+    pub standing: Option<Standing>,
     /// The first columns of the last row of the page before; empty for the first page.
     pub after: Vec<Value>,
     /// At most this many rows; one more than [`LISTED_MAX`] is the limit, which shows whether there
@@ -176,6 +194,12 @@ impl fmt::Debug for Store {
 impl Store {
     pub(crate) fn new(commands: mpsc::Sender<Command>, name: Arc<str>) -> Self {
         Self { commands, file: name }
+    }
+
+    /// The file or server, as it is shown.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.file.to_string()
     }
 
     /// Runs an intent. The future may be dropped: the intent runs all the same.

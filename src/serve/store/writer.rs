@@ -112,7 +112,7 @@ impl<B: Backend> Writer<B> {
                 if loaded / PROGRESS_ROWS > (loaded - writes.len()) / PROGRESS_ROWS {
                     tracing::info!(rows = loaded, "store: loading");
                 }
-                self.followers.apply(&writes);
+                self.followers.load(writes);
                 match next {
                     Some(next) => after = Some(next),
                     None => break,
@@ -210,10 +210,8 @@ impl<B: Backend> Writer<B> {
 
     /// Deletes lines of the audit log that are too old or too many, while the clock can be trusted.
     pub(crate) async fn sweep_audit(&mut self) {
-        if self.clock.deletable().is_none() {
-            return;
-        }
-        let (now, (keep, bytes)) = ((self.clocks)().unix, self.watch.audit.get());
+        let Some(now) = self.clock.lower() else { return };
+        let (keep, bytes) = self.watch.audit.get();
         let before = UnixTime(now.0.saturating_sub(keep));
         if let Err(error) = self.backend.sweep_audit(before, bytes).await {
             tracing::warn!(%error, "store: old lines of the audit log cannot be deleted");

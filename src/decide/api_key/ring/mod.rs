@@ -18,7 +18,7 @@ use aws_lc_rs::hmac;
 
 use crate::base::clock::UnixTime;
 use crate::base::secret::Secret;
-use crate::decide::api_key::digest::{self, BARE_KEY_BYTES_MIN, KEY_BYTES_MAX};
+use crate::decide::api_key::digest::{self, BARE_KEY_BYTES_MIN, KEY_BYTES_MAX, KeyText};
 use crate::decide::api_key::format::{self, Form};
 use crate::decide::api_key::segment::{Grant, KeySegment, KeyView, SegmentBuilder, TagHash};
 use crate::decide::api_key::state::{KeyState, KeySummary};
@@ -144,7 +144,16 @@ impl KeyRing {
     /// # Errors
     /// [`KeyError`]: malformed, unknown, or known and not valid now.
     pub fn verify(&self, presented: &str, now: UnixTime) -> Result<VerifiedKey, KeyError> {
-        match format::check(presented) {
+        self.verify_text(&KeyText::new(presented), now)
+    }
+
+    /// As [`Self::verify`], with a digest that other tables ask for as well.
+    pub(in crate::decide) fn verify_text(
+        &self,
+        presented: &KeyText<'_>,
+        now: UnixTime,
+    ) -> Result<VerifiedKey, KeyError> {
+        match format::check(presented.text) {
             Form::Bad(_) => return Err(KeyError::Malformed),
             Form::Good(_) | Form::NotOurs => {}
         }
@@ -214,8 +223,9 @@ impl KeyRing {
     }
 
     /// Every entry of a presented key: at most one for each digest method.
-    fn find<'r>(&'r self, presented: &str) -> impl Iterator<Item = KeyView<'r>> {
-        let methods = if presented.len() > KEY_BYTES_MAX { &[][..] } else { &self.methods[..] };
+    fn find<'r>(&'r self, presented: &KeyText<'_>) -> impl Iterator<Item = KeyView<'r>> {
+        let methods =
+            if presented.text.len() > KEY_BYTES_MAX { &[][..] } else { &self.methods[..] };
         methods.iter().filter_map(move |method| {
             let tag = method.digesting.tag(presented)?;
             let hash = TagHash::of(&tag);
@@ -246,13 +256,14 @@ impl fmt::Debug for KeyRing {
 
 impl Digesting {
     /// The digest of a presented key; `None` when this method must not be tried on it.
-    fn tag(&self, presented: &str) -> Option<[u8; 32]> {
+    fn tag(&self, presented: &KeyText<'_>) -> Option<[u8; 32]> {
+        let text = presented.text;
         match self {
             // A short key could be found from its bare digest by brute force, so it never matches.
-            Self::Sha256 | Self::Sha512 if presented.len() < BARE_KEY_BYTES_MIN => None,
-            Self::Sha256 => Some(digest::sha256_tag(presented)),
-            Self::Sha512 => Some(digest::sha512_tag(presented)),
-            Self::Hmac(pepper) => Some(digest::hmac_tag(presented, pepper)),
+            Self::Sha256 | Self::Sha512 if text.len() < BARE_KEY_BYTES_MIN => None,
+            Self::Sha256 => Some(presented.sha256()),
+            Self::Sha512 => Some(digest::sha512_tag(text)),
+            Self::Hmac(pepper) => Some(digest::hmac_tag(text, pepper)),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::decide::api_key::VerifiedKey;
 use crate::decide::api_key::format::SecretKind;
 use crate::decide::gate::{Evidence, Stored};
-use crate::decide::live::{Change, Credential, Kind, Live, Person, RoleRules, State};
+use crate::decide::live::{Change, Credential, Kind, Live, Method, Person, RoleRules, State};
 use crate::decide::policy::Requirement;
 use crate::decide::request::credential::{CredentialKind, Presented};
 use crate::decide::scope::ScopeSet;
@@ -29,6 +29,7 @@ fn credential(kind: Kind, text: &str) -> Credential {
         kind,
         owner: "usr_ada".into(),
         digest,
+        method: Method::Sha256,
         scopes: ScopeSet::parse("admin read").unwrap(),
         expires: None,
         state: State::Active,
@@ -138,6 +139,60 @@ fn contract_a_key_that_file_and_store_know_is_refused_when_either_refuses_it() {
     assert_eq!(ids, ["own", "stored"], "revoking either revokes the key");
     live.change([Change::Credential(Credential { state: State::Disabled, ..row })]);
     assert_eq!(outcome(&tried, &own_key()), "key_disabled");
+}
+
+#[test]
+fn r901_a_key_of_another_maker_is_found_by_every_digest_that_it_may_have() {
+    // In no key file of this gate.
+    let key = "a-key-of-another-maker-0123456789";
+    let secret = || hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+    let [Some(bare), Some(keyed)] = imported_digests(key, Some(&secret())) else {
+        panic!("a long key has both");
+    };
+    let row = |digest, method| {
+        let id = format!("{method:?}").into();
+        Credential { id, digest, method, ..credential(Kind::Key, key) }
+    };
+    for (digest, method, is_found) in [
+        (bare, Method::Sha256, true),
+        (keyed, Method::Hmac, true),
+        (bare, Method::Unknown, true),
+        (keyed, Method::Unknown, true),
+        // It is looked up by no method that no stored key has.
+        (bare, Method::Hmac, false),
+        (keyed, Method::Made, false),
+    ] {
+        for is_packed in [false, true] {
+            let (mut tried, live) = tried();
+            let stored = tried.snapshot.gate.stored.take().unwrap();
+            tried.snapshot.gate.stored = Some(stored.with_imported(secret()));
+            live.change([Change::Credential(row(digest, method))]);
+            if is_packed {
+                let pats = (0..1_025_u32).map(|number| {
+                    let pat = credential(Kind::Pat, &number.to_string());
+                    Change::Credential(Credential { method: Method::Made, ..pat })
+                });
+                live.change(pats);
+                assert!(live.repack());
+            }
+            let expected = if is_found { "usr_ada" } else { "key_unknown" };
+            assert_eq!(outcome(&tried, key), expected, "{method:?} {is_packed}");
+        }
+    }
+    // Known under both: refused when either refuses it.
+    for (ended, other) in [
+        ((bare, Method::Sha256), (keyed, Method::Hmac)),
+        ((keyed, Method::Hmac), (bare, Method::Sha256)),
+    ] {
+        let (mut tried, live) = tried();
+        let stored = tried.snapshot.gate.stored.take().unwrap();
+        tried.snapshot.gate.stored = Some(stored.with_imported(secret()));
+        live.change([row(ended.0, ended.1), row(other.0, other.1)].map(Change::Credential));
+        assert_eq!(outcome(&tried, key), "usr_ada");
+        let ended = Credential { state: State::Ended, ..row(ended.0, ended.1) };
+        live.change([Change::Credential(ended)]);
+        assert_eq!(outcome(&tried, key), "key_unknown");
+    }
 }
 
 /// The verdict of the gate on a bearer, for a route that accepts these kinds.

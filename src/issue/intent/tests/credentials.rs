@@ -17,7 +17,8 @@ use crate::issue::intent::people::{
 };
 use crate::issue::intent::{Limit, Refusal, Thing};
 use crate::issue::rows::{
-    Application, Credential, CredentialKind, Grant, Person, Profile, SecretDigest, Words,
+    Application, Credential, CredentialKind, DigestMethod, DisabledBy, Grant, Person, Profile,
+    SecretDigest, Words,
 };
 
 const LIFETIMES: Lifetimes =
@@ -34,6 +35,7 @@ fn secret(number: usize) -> NewSecret {
 
 fn create(owner: &str, number: usize, ending: Ending) -> CreateCredential {
     CreateCredential {
+        method: DigestMethod::Made,
         kind: CredentialKind::Key,
         secret: secret(number),
         owner: owner.into(),
@@ -45,7 +47,12 @@ fn create(owner: &str, number: usize, ending: Ending) -> CreateCredential {
 }
 
 fn turn(number: usize, turn: Turn) -> TurnCredential {
-    TurnCredential { kind: CredentialKind::Key, id: id(&format!("key_{number}")), turn }
+    TurnCredential {
+        kind: CredentialKind::Key,
+        id: id(&format!("key_{number}")),
+        turn,
+        by: DisabledBy::Operator,
+    }
 }
 
 fn person(login: &str) -> AddPerson {
@@ -302,6 +309,32 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn contract_an_owner_does_not_enable_what_an_operator_disabled() {
+    use DisabledBy::{Operator, Owner};
+    let mut memory = Memory::default();
+    let now = UnixTime(1_000);
+    memory.run(&person("ada"), now).unwrap();
+    let row = memory.run(&create("ada", 0, Ending::Never), now).unwrap();
+    let mut act = |change, by| {
+        let row = memory.run(&TurnCredential { by, ..turn(0, change) }, now);
+        row.map(|row| (row.disabled.is_some(), row.disabled_by))
+    };
+    let held = Refusal::Held(Thing::Key, "key_0".into());
+    assert_eq!(act(Turn::Disable, Owner), Ok((true, Some(Owner))));
+    assert_eq!(act(Turn::Enable, Owner), Ok((false, None)));
+    assert_eq!(act(Turn::Enable, Owner), Ok((false, None)), "it is enabled already");
+    assert_eq!(act(Turn::Disable, Owner), Ok((true, Some(Owner))));
+    assert_eq!(act(Turn::Disable, Operator), Ok((true, Some(Operator))));
+    assert_eq!(act(Turn::Disable, Owner), Ok((true, Some(Operator))), "the operator's mark stays");
+    assert_eq!(act(Turn::Enable, Owner), Err(held.clone()));
+    assert_eq!(act(Turn::Enable, Operator), Ok((false, None)));
+    // An earlier release left no mark: it may have been an operator.
+    memory.insert(&Credential { disabled: Some(now), disabled_by: None, ..row });
+    let enable = TurnCredential { by: Owner, ..turn(0, Turn::Enable) };
+    assert_eq!(memory.run(&enable, now).unwrap_err(), held);
 }
 
 #[test]

@@ -527,6 +527,13 @@ fn contract_client_credentials_give_an_access_token_alone() {
     assert_eq!((few.scopes, few.lifetime), (scopes("read"), 7));
     let beyond = issue(&mut memory, Some("admin"), rules()).unwrap_err();
     assert_eq!(beyond, Refusal::Scope("admin".into()));
+    // A default that the application may not have any of gives no token without scopes.
+    let useless = issue(&mut memory, None, defaults("admin")).unwrap_err();
+    assert_eq!(useless, Refusal::Default(scopes("read write")));
+    assert_eq!(issue(&mut memory, Some("write"), defaults("admin")).unwrap().refresh, None);
+    memory.insert(&Application { scopes: Some(scopes("")), ..application("server") });
+    let none = issue(&mut memory, None, defaults("admin")).unwrap().access.scopes;
+    assert!(none.is_empty(), "it may have none, and asks for none");
 }
 
 #[test]

@@ -93,15 +93,15 @@ impl Manager {
             }
             ([id, "secrets"], &Method::POST) => self.add_secret(id, read(call.body)?).await,
             ([id, "secrets", secret], &Method::DELETE) => self.end_secret(id, secret).await,
-            ([], _) => Err(wrong_method("GET, POST")),
-            ([_], _) => Err(wrong_method("GET, POST, DELETE")),
+            ([], _) => Err(wrong_method("GET, HEAD, POST")),
+            ([_], _) => Err(wrong_method("GET, HEAD, POST, DELETE")),
             _ => Err(not_found()),
         }
     }
 
     async fn list_applications(&self, query: &str) -> Answer {
-        let asked = Asked::read(query, &["owner"])?;
-        let mut of = Vec::new();
+        let asked = Asked::read(query, &["owner", "name", "state"])?;
+        let mut of: Vec<_> = asked.name().into_iter().collect();
         if let Some(owner) = asked.value("owner") {
             of.push(people::of(&self.person(owner).await?.id));
         }
@@ -287,7 +287,7 @@ impl Manager {
                 self.run(crate::issue::intent::revoke::EndGrants { person, application }).await?;
                 ok(json!({}))
             }
-            _ => Err(wrong_method("GET, DELETE")),
+            _ => Err(wrong_method("GET, HEAD, DELETE")),
         }
     }
 }

@@ -3,7 +3,9 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::issue::rows::{Audit, Column, Id, Row, Value as Cell};
+use crate::issue::credential::IdKind;
+use crate::issue::intent::Query;
+use crate::issue::rows::{Application, Audit, Column, Id, Row, Value as Cell};
 use crate::serve::issuer::manage::credentials::instant;
 use crate::serve::issuer::manage::list::Asked;
 use crate::serve::issuer::manage::reply::{Answer, Refused, ok, wrong_method};
@@ -13,26 +15,37 @@ use crate::serve::store::Listing;
 impl Manager {
     pub(super) async fn audit(&self, call: Call<'_>) -> Answer {
         if call.method != Method::GET {
-            return Err(wrong_method("GET"));
+            return Err(wrong_method("GET, HEAD"));
         }
         let asked = Asked::read(call.query, &["since", "subject"])?;
         let since = asked.value("since").map(instant).transpose()?;
         let of = match asked.value("subject") {
-            // A deleted person has lines as well.
-            Some(who) => {
-                let id = self.person(who).await.map_or_else(|_| Id::from(who), |person| person.id);
-                vec![("subject", id.to_value())]
-            }
+            Some(who) => vec![self.subject(who).await],
             None => Vec::new(),
         };
         let after = asked.value("after").map(place).transpose()?.unwrap_or_default();
         let limit = asked.limit()?;
         let since = since.map(|since| ("at", since));
-        let listing = Listing { table: Audit::TABLE, of, live: false, since, after, limit };
+        let (table, standing) = (Audit::TABLE, None);
+        let listing = Listing { table, of, live: false, since, standing, after, limit };
         let (lines, has_more) = self.one_page::<Audit>(listing).await?;
         let next = lines.last().filter(|_| has_more);
         let next = next.map(|line| format!("{}.{}", line.number, line.position));
         ok(json!({ "audit": lines.iter().map(show).collect::<Vec<_>>(), "next": next }))
+    }
+
+    /// The column and value of the lines about a person, or about an application by its client id
+    /// or by `app:` and that. What was deleted has lines as well.
+    async fn subject(&self, who: &str) -> (&'static str, Cell) {
+        if let Ok(person) = self.person(who).await {
+            return ("subject", person.id.to_value());
+        }
+        let application = who.strip_prefix("app:").unwrap_or(who);
+        let known = self.store.read(Query::all::<Application>("id", &Id::from(application))).await;
+        let is_known = known.is_ok_and(|rows| !rows.is_empty());
+        let is_meant = is_known || application != who || IdKind::Application.is_form_of(who);
+        let column = if is_meant { "application" } else { "subject" };
+        (column, Id::from(if is_meant { application } else { who }).to_value())
     }
 }
 

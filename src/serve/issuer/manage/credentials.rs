@@ -12,7 +12,9 @@ use crate::issue::intent::Refusal;
 use crate::issue::intent::credentials::{
     CreateCredential, Ending, Lifetimes, NewSecret, RotateCredential, Turn, TurnCredential,
 };
-use crate::issue::rows::{Column, Credential, CredentialKind, Id, Person, SecretDigest};
+use crate::issue::rows::{
+    Column, Credential, CredentialKind, DigestMethod, DisabledBy, Id, Person, SecretDigest,
+};
 use crate::serve::issuer::manage::list::Asked;
 use crate::serve::issuer::manage::reply::{Answer, Refused, created, ok, read, wrong_method};
 use crate::serve::issuer::manage::{Call, Manager, fill, not_found, people};
@@ -76,15 +78,16 @@ impl Manager {
             ([id, "rotate"], &Method::POST) => {
                 self.rotate(kind, id, read(call.body)?, lifetimes?).await
             }
-            ([], _) => Err(wrong_method("GET, POST")),
+            ([], _) => Err(wrong_method("GET, HEAD, POST")),
             ([_], _) => Err(wrong_method("DELETE")),
             _ => Err(not_found()),
         }
     }
 
     async fn list_credentials(&self, kind: CredentialKind, query: &str) -> Answer {
-        let asked = Asked::read(query, &["owner"])?;
+        let asked = Asked::read(query, &["owner", "name", "state"])?;
         let mut of = vec![("kind", kind.to_value())];
+        of.extend(asked.name());
         if let Some(owner) = asked.value("owner") {
             of.push(people::of(&self.person(owner).await?.id));
         }
@@ -103,7 +106,16 @@ impl Manager {
         let (secret, text) = new_secret(kind)?;
         let owner = owner.id.0;
         let name = new.name;
-        let intent = CreateCredential { kind, secret, owner, name, scopes, ending, lifetimes };
+        let intent = CreateCredential {
+            kind,
+            secret,
+            method: DigestMethod::Made,
+            owner,
+            name,
+            scopes,
+            ending,
+            lifetimes,
+        };
         created(with_secret(kind, &self.run(intent).await?, &text))
     }
 
@@ -123,7 +135,8 @@ impl Manager {
     }
 
     async fn turn(&self, kind: CredentialKind, id: &str, turn: Turn) -> Answer {
-        ok(show(&self.run(TurnCredential { kind, id: Id::from(id), turn }).await?))
+        let (id, by) = (Id::from(id), DisabledBy::Operator);
+        ok(show(&self.run(TurnCredential { kind, id, turn, by }).await?))
     }
 
     /// The scopes that are asked for, each known and allowed to the person; none: all that the

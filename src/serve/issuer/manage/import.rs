@@ -13,7 +13,7 @@ use crate::decide::gate::imported_digests;
 use crate::issue::credential::IdKind;
 use crate::issue::intent::Query;
 use crate::issue::intent::credentials::{CreateCredential, Lifetimes, NewSecret};
-use crate::issue::rows::{Credential, CredentialKind, Row, SecretDigest};
+use crate::issue::rows::{Credential, CredentialKind, DigestMethod, Row, SecretDigest};
 use crate::serve::issuer::manage::credentials::{check_name, ending, hint, show};
 use crate::serve::issuer::manage::reply::{Answer, Refused, created, ok};
 use crate::serve::issuer::manage::{Manager, fill};
@@ -43,12 +43,13 @@ impl Manager {
     pub(super) async fn import_key(&self, new: Import, lifetimes: Lifetimes) -> Answer {
         let owner = self.person(&new.owner).await?;
         check_name(&new.name)?;
-        let (digest, shown) = match (&new.key, &new.digest) {
+        let (digest, method, shown) = match (&new.key, &new.digest) {
             (Some(key), None) => {
                 self.refuse_known(key).await?;
-                (self.digest_to_store(key)?, shown_of(key))
+                let (digest, method) = self.digest_to_store(key)?;
+                (digest, method, shown_of(key))
             }
-            (None, Some(digest)) => (bare(digest)?, ""),
+            (None, Some(digest)) => (bare(digest)?, DigestMethod::Sha256, ""),
             (Some(_), Some(_)) | (None, None) => {
                 return Err(Refused::mistake("either key or digest is required"));
             }
@@ -60,7 +61,8 @@ impl Manager {
             NewSecret { id: IdKind::ApiKey.generate(&mut fill)?, digest, hint: shown.into() };
         let (owner, ending) = (owner.id.0, ending(new.expires.as_deref())?);
         let (kind, name) = (CredentialKind::Key, new.name);
-        let intent = CreateCredential { kind, secret, owner, name, scopes, ending, lifetimes };
+        let intent =
+            CreateCredential { kind, secret, method, owner, name, scopes, ending, lifetimes };
         created(show(&self.run(intent).await?))
     }
 
@@ -100,12 +102,12 @@ impl Manager {
     }
 
     /// Those that gatepost made have 256 random bits.
-    fn digest_to_store(&self, key: &str) -> Result<SecretDigest, Refused> {
+    fn digest_to_store(&self, key: &str) -> Result<(SecretDigest, DigestMethod), Refused> {
         // The ring of the key files must not have its SHA-256 either.
         self.refuse_filed(&SecretDigest::of_secret(key))?;
         Ok(match check(key) {
-            Form::Good(_) => SecretDigest::of_secret(key),
-            Form::Bad(_) | Form::NotOurs => self.vault.keyed_digest(key),
+            Form::Good(_) => (SecretDigest::of_secret(key), DigestMethod::Made),
+            Form::Bad(_) | Form::NotOurs => (self.vault.keyed_digest(key), DigestMethod::Hmac),
         })
     }
 

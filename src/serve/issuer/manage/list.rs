@@ -1,14 +1,15 @@
 //! Pages of lists.
 //!
-//! Owns the query parameters `after`, `limit` and the filters, and the `next` of an answer.
+//! Owns the query parameters `after`, `limit`, `name` and `state`, and the `next` of an answer.
 
 use serde_json::{Value as Json, json};
 
+use crate::base::clock::Clock;
 use crate::issue::form::Form;
-use crate::issue::rows::{DamagedRow, Row, Value};
+use crate::issue::rows::{Column, DamagedRow, Row, Value};
 use crate::serve::issuer::manage::Manager;
 use crate::serve::issuer::manage::reply::{Answer, Refused, ok};
-use crate::serve::store::{Failure, LISTED_MAX, Listing};
+use crate::serve::store::{Failure, LISTED_MAX, Listing, Standing};
 
 /// Rows on a page unless another number is asked for.
 const PAGE: u32 = 100;
@@ -34,6 +35,24 @@ impl Asked {
         self.0.value(name)
     }
 
+    /// The filter of the column `name`, byte for byte.
+    pub(super) fn name(&self) -> Option<(&'static str, Value)> {
+        self.value("name").map(|name| ("name", Box::<str>::from(name).to_value()))
+    }
+
+    fn standing(&self) -> Result<Option<Standing>, Refused> {
+        let now = Clock::start().now().unix;
+        Ok(match self.value("state") {
+            None => None,
+            Some("active") => Some(Standing::Active(now)),
+            Some("disabled") => Some(Standing::Disabled),
+            Some("expired") => Some(Standing::Expired(now)),
+            Some(_) => {
+                return Err(Refused::mistake("state: active, disabled and expired are accepted"));
+            }
+        })
+    }
+
     pub(super) fn limit(&self) -> Result<u32, Refused> {
         let Some(text) = self.value("limit") else { return Ok(PAGE) };
         let limit = text.parse().ok().filter(|limit| (1..=LISTED_MAX).contains(limit));
@@ -50,9 +69,10 @@ impl Manager {
         of: Vec<(&'static str, Value)>,
         show: impl Fn(&R) -> Json,
     ) -> Answer {
-        let limit = asked.limit()?;
+        let (limit, standing) = (asked.limit()?, asked.standing()?);
         let after = asked.value("after").map(|id| Value::Text(id.into())).into_iter().collect();
-        let listing = Listing { table: R::TABLE, of, live: true, since: None, after, limit };
+        let table = R::TABLE;
+        let listing = Listing { table, of, live: true, since: None, standing, after, limit };
         let (rows, has_more) = self.one_page::<R>(listing).await?;
         let key = |row: &R| match row.values().into_iter().next() {
             Some(Value::Text(id)) => json!(id),

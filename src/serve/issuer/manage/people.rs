@@ -50,16 +50,17 @@ impl Manager {
             ([who], &Method::GET) => ok(show(&self.person(who).await?)),
             ([who], &Method::DELETE) => self.delete_person(who, call.query).await,
             ([who, turn], &Method::POST) => self.turn_person(who, turn, call.body).await,
-            ([] | [_], _) => Err(wrong_method("GET, POST, DELETE")),
+            ([], _) => Err(wrong_method("GET, HEAD, POST")),
+            ([_], _) => Err(wrong_method("GET, HEAD, DELETE")),
             ([_, _], _) => Err(wrong_method("POST")),
             _ => Err(not_found()),
         }
     }
 
     async fn list_people(&self, query: &str) -> Answer {
-        let asked = Asked::read(query, &["login"])?;
+        let asked = Asked::read(query, &["login", "name", "state"])?;
         let login = asked.value("login").map(|login| ("login", Box::<str>::from(login).to_value()));
-        self.page("users", &asked, login.into_iter().collect(), show).await
+        self.page("users", &asked, login.into_iter().chain(asked.name()).collect(), show).await
     }
 
     async fn add_person(&self, new: NewPerson) -> Answer {

@@ -52,7 +52,7 @@ impl Manager {
             ([name, "rotate"], &Method::POST) => self.rotate_plugin(name, read(call.body)?).await,
             ([name, "revoke"], &Method::POST) => self.end_plugin(name, false).await,
             ([name], &Method::DELETE) => self.end_plugin(name, true).await,
-            ([], _) => Err(wrong_method("GET")),
+            ([], _) => Err(wrong_method("GET, HEAD")),
             ([_], _) => Err(wrong_method("POST, DELETE")),
             _ => Err(not_found()),
         }
@@ -60,12 +60,17 @@ impl Manager {
 
     /// Applications that have a plugin: there are few.
     async fn list_plugins(&self, query: &str) -> Answer {
-        let asked = Asked::read(query, &[])?;
+        let asked = Asked::read(query, &["name"])?;
+        let named = asked.value("name");
+        let is_hit = |row: &Application| {
+            row.plugin.as_deref().is_some_and(|plugin| named.is_none_or(|name| *plugin == *name))
+        };
         let mut listing = Listing {
             table: Application::TABLE,
             of: vec![("owner", Cell::Null)],
             live: true,
             since: None,
+            standing: None,
             after: asked.value("after").map(|id| Cell::Text(id.into())).into_iter().collect(),
             limit: crate::serve::store::LISTED_MAX,
         };
@@ -75,7 +80,7 @@ impl Manager {
             let rows = self.rows::<Application>(listing.clone()).await?;
             let is_last = rows.len() < crate::serve::store::LISTED_MAX as usize;
             listing.after = rows.last().map(|row| row.id.to_value()).into_iter().collect();
-            plugins.extend(rows.into_iter().filter(|row| row.plugin.is_some()));
+            plugins.extend(rows.into_iter().filter(is_hit));
             if is_last || plugins.len() > limit {
                 break;
             }

@@ -19,6 +19,8 @@ pub(crate) struct Reply {
     pub status: StatusCode,
     /// The document: a problem unless the status is a success.
     pub body: Value,
+    /// The methods that the path has, where another was used.
+    pub allow: Option<&'static str>,
 }
 
 /// Never shows the document: it may have a secret that was made.
@@ -38,11 +40,12 @@ pub(crate) struct Refused {
     code: &'static str,
     detail: String,
     not_stored: bool,
+    allow: Option<&'static str>,
 }
 
 impl Refused {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), not_stored: false }
+        Self { status, code, detail: detail.into(), not_stored: false, allow: None }
     }
 
     /// A body, query or value that is not accepted.
@@ -72,7 +75,7 @@ impl Refused {
 
 impl From<Refused> for Reply {
     fn from(refused: Refused) -> Self {
-        let Refused { status, code, detail, not_stored } = refused;
+        let Refused { status, code, detail, not_stored, allow } = refused;
         let title = status.canonical_reason().unwrap_or("Error");
         let mut body = json!({
             "status": status.as_u16(), "title": title, "code": code, "detail": detail,
@@ -80,7 +83,7 @@ impl From<Refused> for Reply {
         if not_stored {
             body["stored"] = json!(false);
         }
-        Self { status, body }
+        Self { status, body, allow }
     }
 }
 
@@ -92,10 +95,12 @@ impl From<&Refusal> for Refused {
             Refusal::Limit(_) => (StatusCode::CONFLICT, "limit"),
             Refusal::Declared(_) => (StatusCode::CONFLICT, "declared"),
             Refusal::Disabled(..)
+            | Refusal::Held(..)
             | Refusal::Application(_)
             | Refusal::Lifetime(_)
             | Refusal::Forever
             | Refusal::Scope(_)
+            | Refusal::Default(_)
             | Refusal::OwnsApplications(_)
             | Refusal::InvalidClient
             | Refusal::UnauthorizedClient
@@ -177,11 +182,11 @@ impl From<RandomFault> for Refused {
 }
 
 pub(super) fn ok(body: Value) -> Answer {
-    Ok(Reply { status: StatusCode::OK, body })
+    Ok(Reply { status: StatusCode::OK, body, allow: None })
 }
 
 pub(super) fn created(body: Value) -> Answer {
-    Ok(Reply { status: StatusCode::CREATED, body })
+    Ok(Reply { status: StatusCode::CREATED, body, allow: None })
 }
 
 pub(super) fn not_found() -> Refused {
@@ -189,9 +194,11 @@ pub(super) fn not_found() -> Refused {
     Refused::new(StatusCode::NOT_FOUND, "not_found", format!("unknown page; there are {roots}"))
 }
 
-pub(super) fn wrong_method(accepted: &str) -> Refused {
+/// `accepted` is the list for an `Allow` field; GET brings HEAD.
+pub(super) fn wrong_method(accepted: &'static str) -> Refused {
     let detail = format!("accepted here: {accepted}");
-    Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+    let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
+    Refused { allow: Some(accepted), ..refused }
 }
 
 /// The JSON object of a body; an empty body is an empty object.

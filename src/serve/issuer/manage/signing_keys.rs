@@ -28,7 +28,7 @@ impl Manager {
                 self.change_keys(KeyChange::Retire(Id::from(*kid))).await?;
                 ok(self.listed_keys())
             }
-            ([], _) => Err(wrong_method("GET, POST")),
+            ([], _) => Err(wrong_method("GET, HEAD, POST")),
             ([_], _) => Err(wrong_method("DELETE")),
             ([_, "retire"], _) => Err(wrong_method("POST")),
             _ => Err(not_found()),

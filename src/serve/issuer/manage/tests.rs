@@ -215,7 +215,16 @@ fn contract_admin_lists_are_paged_and_filtered() {
     }
     let one = rig.call(Method::GET, "/users?login=user3", Value::Null, 200);
     assert_eq!(one["users"].as_array().unwrap().len(), 1);
-    for wrong in ["/users?limit=0", "/users?limit=1001", "/users?name=x", "/audit?after=x"] {
+    rig.call(Method::POST, "/users/user3/disable", Value::Null, 200);
+    for (filter, expected) in
+        [("state=disabled", 1), ("state=active", 4), ("state=expired", 0), ("name=x", 0)]
+    {
+        let page = rig.call(Method::GET, &format!("/users?{filter}"), Value::Null, 200);
+        assert_eq!(page["users"].as_array().unwrap().len(), expected, "{filter}");
+    }
+    for wrong in
+        ["/users?limit=0", "/users?limit=1001", "/users?frob=x", "/users?state=x", "/audit?after=x"]
+    {
         rig.call(Method::GET, wrong, Value::Null, 422);
     }
     rig.call(Method::DELETE, "/users", Value::Null, 405);
@@ -243,6 +252,18 @@ fn contract_admin_tokens_and_keys_are_made_in_force_and_ended() {
         let id = made["id"].as_str().unwrap();
         rig.call(Method::POST, &format!("{root}/{id}/disable"), Value::Null, 200);
         assert!(!is_live());
+        for (filter, expected) in [
+            ("state=disabled", 1),
+            ("state=active", 0),
+            ("state=expired", 0),
+            ("name=ci", 1),
+            ("name=c", 0),
+            ("name=ci&owner=ada&state=disabled", 1),
+        ] {
+            let page = rig.call(Method::GET, &format!("{root}?{filter}"), Value::Null, 200);
+            let rows = page[&root[1..]].as_array().unwrap().len();
+            assert_eq!(rows, expected, "{root} {filter}");
+        }
         rig.call(Method::POST, &format!("{root}/{id}/enable"), Value::Null, 200);
         assert!(is_live());
         let rotated = rig.call(Method::POST, &format!("{root}/{id}/rotate"), json!({}), 201);
@@ -302,6 +323,14 @@ fn contract_admin_applications_have_two_secrets_and_end_with_their_tokens() {
     rig.call(Method::POST, &format!("/apps/{id}/revoke"), Value::Null, 200);
     rig.call(Method::DELETE, &format!("/apps/{id}"), Value::Null, 200);
     rig.call(Method::GET, &format!("/apps/{id}"), Value::Null, 404);
+    // A deleted application has lines as well.
+    for who in [id.to_owned(), format!("app:{id}")] {
+        let page = rig.call(Method::GET, &format!("/audit?subject={who}"), Value::Null, 200);
+        let lines = page["audit"].as_array().unwrap();
+        assert!(lines.len() >= 5 && lines.iter().all(|line| line["application"] == id), "{page}");
+    }
+    let none = rig.call(Method::GET, "/audit?subject=app:other", Value::Null, 200);
+    assert_eq!(none["audit"], json!([]));
     for wrong in [
         json!({ "name": "x", "profile": "loose" }),
         json!({ "name": "x", "profile": "strict", "grants": ["password"] }),

@@ -14,7 +14,7 @@ use crate::issue::error::ErrorCode;
 use crate::issue::form::Form;
 use crate::issue::intent::Refusal;
 use crate::issue::intent::credentials::{CreateCredential, Ending, NewSecret};
-use crate::issue::rows::{Credential, CredentialKind, Id, SecretDigest};
+use crate::issue::rows::{Credential, CredentialKind, DigestMethod, Id, SecretDigest};
 use crate::serve::issuer::Issuer;
 use crate::serve::issuer::pages::answer::{Forms, Shown, Trouble, html, refused};
 use crate::serve::issuer::pages::browser::{Browser, SignedIn};
@@ -108,6 +108,7 @@ impl Issuer {
         };
         let (secret, text) = new_secret(desk.kind, id.clone())?;
         let intent = CreateCredential {
+            method: DigestMethod::Made,
             kind: desk.kind,
             secret,
             owner: desk.signed_in.person.id.0.clone(),

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use crate::base::clock::UnixTime;
 use crate::issue::form::{Form, encode};
 use crate::issue::intent::credentials::{Ending, RotateCredential, Turn, TurnCredential};
-use crate::issue::rows::{Credential, CredentialKind, Id, Use};
+use crate::issue::rows::{Credential, CredentialKind, DisabledBy, Id, Use};
 use crate::serve::issuer::Issuer;
 use crate::serve::issuer::pages::answer::{Forms, Shown, Trouble, html, refused, see_other};
 use crate::serve::issuer::pages::browser::{Browser, SignedIn};
@@ -195,7 +195,7 @@ impl Issuer {
             (CredentialKind::Key, "rotate") => return self.rotate(desk, &row, &form).await,
             _ => return Err(Trouble::not_found()),
         };
-        let intent = TurnCredential { kind: desk.kind, id: row.id, turn };
+        let intent = TurnCredential { kind: desk.kind, id: row.id, turn, by: DisabledBy::Owner };
         self.act(browser, &desk.signed_in.person.id, intent).await?;
         let list = browser.at(&format!("/{}?done={done}", desk.words.folder));
         see_other(&browser.settings, &list)

@@ -176,12 +176,16 @@ fn needs_recent_sign_in(segments: &[&str]) -> bool {
     )
 }
 
+fn is_read(request: &Request<Bytes>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
 /// The style sheet and the script.
 fn asset(settings: &Settings, request: &Request<Bytes>) -> Option<Response<Bytes>> {
     let path = request.uri().path().strip_prefix(&*settings.account)?;
     match path {
-        "/style.css" if request.method() == Method::GET => Some(assets::style(settings)),
-        "/script.js" if request.method() == Method::GET => Some(assets::script(settings)),
+        "/style.css" if is_read(request) => Some(assets::style(settings)),
+        "/script.js" if is_read(request) => Some(assets::script(settings)),
         _ => None,
     }
 }

@@ -13,7 +13,7 @@ use crate::issue::external::ExternalPerson;
 use crate::issue::intent::credentials::{CreateCredential, Ending, Lifetimes, NewSecret};
 use crate::issue::intent::external::StartExternal;
 use crate::issue::intent::sessions::NewSession;
-use crate::issue::rows::{CredentialKind, Id, SecretDigest, Words};
+use crate::issue::rows::{CredentialKind, DigestMethod, Id, SecretDigest, Words};
 
 /// A server that answers with a status by the last segment of the path.
 fn people(statuses: &'static [(&'static str, &'static str)]) -> String {
@@ -52,6 +52,7 @@ fn add(rig: &Rig, sub: &str) {
     rig.run(StartExternal { person, session, replaces, lifetime: 3_600 });
     let day = Duration::from_secs(86_400);
     rig.run(CreateCredential {
+        method: DigestMethod::Made,
         kind: CredentialKind::Key,
         secret: NewSecret {
             id: Id::from(&*format!("key_{sub}")),

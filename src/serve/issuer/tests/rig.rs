@@ -31,7 +31,7 @@ use crate::issue::intent::credentials::{self, CreateCredential, Ending, NewSecre
 use crate::issue::intent::people::AddPerson;
 use crate::issue::intent::{Intent, Query};
 use crate::issue::rows::{
-    Application, Code, CredentialKind, Id, Profile, Row, SecretDigest, Words,
+    Application, Code, CredentialKind, DigestMethod, Id, Profile, Row, SecretDigest, Words,
 };
 use crate::issue::safe_store::{Pepper, Peppers};
 use crate::issue::signing_key::life::Rotation;
@@ -289,6 +289,7 @@ impl Rig {
         let text = generate(SecretKind::PersonalAccessToken, &mut fill).unwrap().expose().clone();
         let day = Duration::from_secs(86_400);
         self.run(CreateCredential {
+            method: DigestMethod::Made,
             kind: CredentialKind::Pat,
             secret: NewSecret {
                 id: Id::from("pat_1"),

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, query};
 
 use crate::issue::rows::{Column, Value};
 use crate::serve::store::sqlite::connection::{bind, failure, is, values};
-use crate::serve::store::{Failure, LISTED_MAX, Listing};
+use crate::serve::store::{Failure, LISTED_MAX, Listing, Standing};
 
 pub(super) async fn list(
     connection: &mut SqliteConnection,
@@ -33,6 +33,22 @@ fn statement(asked: &Listing) -> (String, Vec<Value>) {
     if let Some((column, since)) = asked.since {
         bound.push(since.to_value());
         conditions.push(format!("{column} >= ${}", bound.len()));
+    }
+    let expires = columns.contains(&"expires");
+    match asked.standing {
+        None => {}
+        Some(Standing::Disabled) => conditions.push("disabled IS NOT NULL".to_owned()),
+        Some(Standing::Active(_)) if !expires => conditions.push("disabled IS NULL".to_owned()),
+        Some(Standing::Active(now)) => {
+            bound.push(now.to_value());
+            let later = format!("(expires IS NULL OR expires > ${})", bound.len());
+            conditions.push(format!("disabled IS NULL AND {later}"));
+        }
+        Some(Standing::Expired(_)) if !expires => conditions.push("false".to_owned()),
+        Some(Standing::Expired(now)) => {
+            bound.push(now.to_value());
+            conditions.push(format!("expires <= ${}", bound.len()));
+        }
     }
     let keys = columns[..asked.after.len().max(1)].join(", ");
     if !asked.after.is_empty() {

@@ -18,7 +18,7 @@ use crate::serve::store::sqlite::OpenError;
 use crate::serve::store::sqlite::file::beside;
 
 /// The schema of this version: the number of its last migration.
-pub const VERSION: u64 = 4;
+pub const VERSION: u64 = 5;
 
 /// A migration: its number, its name, its statements, and the earliest schema that reads the
 /// result.
@@ -30,6 +30,7 @@ pub(super) const MIGRATIONS: &[Step] = &[
     (2, "safe_store", include_str!("migrations/0002_safe_store.sql"), 1),
     (3, "restores", include_str!("migrations/0003_restores.sql"), 1),
     (4, "people", include_str!("migrations/0004_people.sql"), 1),
+    (5, "credential_marks", include_str!("migrations/0005_credential_marks.sql"), 1),
 ];
 
 const TABLE: &str = "_sqlx_migrations";

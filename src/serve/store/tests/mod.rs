@@ -18,7 +18,7 @@ use crate::issue::intent::credentials::{
     CreateCredential, Ending, Lifetimes, NewSecret, Turn, TurnCredential,
 };
 use crate::issue::intent::people::AddPerson;
-use crate::issue::rows::{CredentialKind, Id, SecretDigest, Words};
+use crate::issue::rows::{CredentialKind, DigestMethod, DisabledBy, Id, SecretDigest, Words};
 
 pub(in crate::serve) const START: u64 = 1_800_000_000;
 
@@ -109,6 +109,7 @@ pub(in crate::serve) fn person(login: &str) -> AddPerson {
 
 pub(in crate::serve) fn key(owner: &str, number: usize) -> CreateCredential {
     CreateCredential {
+        method: DigestMethod::Made,
         kind: CredentialKind::Key,
         secret: NewSecret {
             id: Id::from(&*format!("key_{number}")),
@@ -129,5 +130,5 @@ pub(in crate::serve) fn key(owner: &str, number: usize) -> CreateCredential {
 
 pub(in crate::serve) fn revoke(number: usize) -> TurnCredential {
     let id = Id::from(&*format!("key_{number}"));
-    TurnCredential { kind: CredentialKind::Key, id, turn: Turn::Revoke }
+    TurnCredential { kind: CredentialKind::Key, id, turn: Turn::Revoke, by: DisabledBy::Operator }
 }

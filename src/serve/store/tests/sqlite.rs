@@ -160,6 +160,7 @@ fn a_list_is_paged_by_its_key_and_filtered() {
             of: vec![("owner", Value::Text("usr_ada".into())), ("disabled", Value::Null)],
             live: true,
             since: None,
+            standing: None,
             after,
             limit: 3,
         };
@@ -169,11 +170,26 @@ fn a_list_is_paged_by_its_key_and_filtered() {
         assert_eq!(first, [text("key_0"), text("key_1"), text("key_2")]);
         let second = ids(store.list(listing(vec![first[2].clone()])).await.unwrap());
         assert_eq!(second, [text("key_4")], "key_3 has ended");
+        let (turn, by) = (Turn::Disable, DisabledBy::Operator);
+        let disable = TurnCredential { kind: CredentialKind::Key, id: Id::from("key_1"), turn, by };
+        store.run(disable, Caller::operator()).await.unwrap();
+        let standing = |standing| {
+            let of = vec![("owner", Value::Text("usr_ada".into()))];
+            let listing = Listing { of, standing: Some(standing), ..listing(Vec::new()) };
+            async { ids(store.list(listing).await.unwrap()) }
+        };
+        let now = UnixTime(START);
+        let active = standing(Standing::Active(now)).await;
+        assert_eq!(active, [text("key_0"), text("key_2"), text("key_4")]);
+        assert_eq!(standing(Standing::Disabled).await, [text("key_1")]);
+        assert_eq!(standing(Standing::Expired(now)).await, [], "they have no end");
+        assert_eq!(standing(Standing::Expired(UnixTime(u64::MAX >> 1))).await, []);
         let audit = |after, since| Listing {
             table: Table::Audit,
             of: Vec::new(),
             live: true,
             since: Some(("at", since)),
+            standing: None,
             after,
             limit: LISTED_MAX,
         };
@@ -181,7 +197,7 @@ fn a_list_is_paged_by_its_key_and_filtered() {
         let rest = vec![all[1][0].clone(), all[1][1].clone()];
         assert_eq!(store.list(audit(rest, UnixTime(0))).await.unwrap().len(), all.len() - 2);
         let none = store.list(audit(Vec::new(), UnixTime(START + 1))).await.unwrap();
-        assert_eq!((all.len(), none.len()), (7, 0));
+        assert_eq!((all.len(), none.len()), (8, 0));
         store.close().await;
     });
 }

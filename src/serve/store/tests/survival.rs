@@ -136,7 +136,12 @@ async fn work(store: Store, task: String) {
         say(&format!("made {name}"));
         if number % 3 == 0 {
             let id = Id::from(&*format!("key_{name}"));
-            let end = TurnCredential { kind: CredentialKind::Key, id, turn: Turn::Revoke };
+            let end = TurnCredential {
+                kind: CredentialKind::Key,
+                id,
+                turn: Turn::Revoke,
+                by: DisabledBy::Operator,
+            };
             store.run(end, by()).await.unwrap().outcome.unwrap();
             say(&format!("ended {name}"));
         }

@@ -375,7 +375,10 @@ mod tests {
             &copy,
             "DROP TABLE passwords; DROP TABLE sessions; DROP TABLE resets; DROP TABLE consents; \
              DROP INDEX devices_address; ALTER TABLE devices DROP COLUMN address; \
-             DELETE FROM _sqlx_migrations WHERE version = 4",
+             DROP INDEX audit_application; DROP INDEX credentials_ended; DROP INDEX people_ended; \
+             ALTER TABLE credentials DROP COLUMN method; \
+             ALTER TABLE credentials DROP COLUMN disabled_by; \
+             DELETE FROM _sqlx_migrations WHERE version >= 4",
         ));
         let kept = folder.path().join("gatepost.before-4");
         fs::write(&kept, "of an upgrade").unwrap();

@@ -9,8 +9,8 @@ use super::*;
 use crate::serve::store::sqlite::connection;
 use crate::serve::store::tests::block_on;
 
-const LATER: Step = (5, "later", "ALTER TABLE people ADD COLUMN phone TEXT", 1);
-const BREAKING: Step = (5, "breaking", "ALTER TABLE people ADD COLUMN phone TEXT", 5);
+const LATER: Step = (6, "later", "ALTER TABLE people ADD COLUMN phone TEXT", 1);
+const BREAKING: Step = (6, "breaking", "ALTER TABLE people ADD COLUMN phone TEXT", 6);
 
 fn migrate_all(path: &Path, steps: &[Step]) -> Result<(), OpenError> {
     block_on(async {
@@ -23,7 +23,7 @@ fn migrate_all(path: &Path, steps: &[Step]) -> Result<(), OpenError> {
 fn contract_a_migration_keeps_a_copy_and_the_previous_release_runs_on_the_result() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gatepost.db");
-    let copy = folder.path().join("gatepost.before-5");
+    let copy = folder.path().join("gatepost.before-6");
     fs::write(&path, "").unwrap();
     for _ in 0..2 {
         migrate_all(&path, MIGRATIONS).unwrap();
@@ -57,7 +57,7 @@ fn contract_a_store_that_a_later_version_wrote_is_refused_unless_it_is_readable(
     fs::write(&path, "").unwrap();
     migrate_all(&path, &[MIGRATIONS, &[BREAKING]].concat()).unwrap();
     let refused = migrate_all(&path, MIGRATIONS).unwrap_err();
-    let expected = OpenError::Newer { path: path.clone(), found: 5, needs: 5 };
+    let expected = OpenError::Newer { path: path.clone(), found: 6, needs: 6 };
     assert_eq!(refused, expected);
     assert!(refused.is_mistake());
 }
@@ -141,7 +141,7 @@ fn a_migration_that_the_previous_release_cannot_run_on_is_found() {
         "ALTER TABLE secrets DROP COLUMN sealed",
         "DROP TABLE audit",
     ] {
-        let steps = [MIGRATIONS, &[(5, "wrong", sql, 1)]].concat();
+        let steps = [MIGRATIONS, &[(6, "wrong", sql, 1)]].concat();
         assert!(statements_run(MIGRATIONS, &steps).is_err(), "{sql}");
     }
 }

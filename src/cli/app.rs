@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::base::clock::{Clock, parse_duration};
-use crate::cli::manage::{print_list, print_one, segment};
+use crate::cli::manage::{Paging, State, print_one, segment};
 use crate::cli::user::Common;
 use crate::cli::{Exit, Failure, Outcome, escape, print};
 
@@ -41,7 +41,7 @@ pub(super) enum AppCommand {
     Create(Create),
     /// List applications
     #[command(after_help = "Example:\n  gatepost app list --config gatepost.yaml")]
-    List(Common),
+    List(List),
     /// Show one application with its secrets' ids
     #[command(after_help = "Example:\n  gatepost app show CLIENT_ID --config gatepost.yaml")]
     Show(One),
@@ -60,6 +60,24 @@ pub(super) enum AppCommand {
     /// Delete an application with its tokens
     #[command(after_help = "Example:\n  gatepost app delete CLIENT_ID --config gatepost.yaml")]
     Delete(One),
+}
+
+/// Arguments of `app list`.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only those of this person, by login or id
+    #[arg(long, value_name = "PERSON")]
+    owner: Option<String>,
+    /// Only those with this name
+    #[arg(long)]
+    name: Option<String>,
+    /// Only those in this state
+    #[arg(long, value_enum)]
+    state: Option<State>,
+    #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// `app secret ...`.
@@ -222,8 +240,11 @@ fn lifetime(text: &str) -> Result<Value, Failure> {
 pub(super) fn run(command: &AppCommand) -> Outcome {
     match command {
         AppCommand::Create(arguments) => create(arguments)?,
-        AppCommand::List(common) => {
-            print_list(common.output, &common.desk()?.list("apps", "/apps")?, &COLUMNS)?;
+        AppCommand::List(List { owner, name, state, paging, common }) => {
+            let (owner, name, state) = (owner.as_deref(), name.as_deref(), state.map(State::word));
+            let filters = [("owner", owner), ("name", name), ("state", state)];
+            let listed = common.desk()?.list(("apps", "/apps"), &filters, paging)?;
+            listed.print(common.output, &COLUMNS)?;
         }
         AppCommand::Show(One { id, common }) => {
             let shown = common.desk()?.get(&format!("/apps/{}", segment(id)))?;

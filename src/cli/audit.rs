@@ -4,14 +4,15 @@
 
 use clap::Args;
 
-use crate::cli::manage::{print_list, segment};
+use crate::cli::manage::Paging;
 use crate::cli::user::Common;
 use crate::cli::{Exit, Outcome};
 
 pub(super) const EXAMPLE: &str = "\
 Examples:
   gatepost audit --config gatepost.yaml --since 2027-01-01T00:00:00Z
-  gatepost audit --config gatepost.yaml --subject ada --output json";
+  gatepost audit --config gatepost.yaml --subject ada --output json
+  gatepost audit --config gatepost.yaml --subject CLIENT_ID --limit 100";
 
 /// The columns of a list.
 const COLUMNS: [(&str, &str); 8] = [
@@ -31,21 +32,19 @@ pub(super) struct Audit {
     /// Only lines from this time on: RFC 3339
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only lines about this person, by login or id
-    #[arg(long, value_name = "PERSON")]
+    /// Only lines about this person, by login or id, or about this application, by client id
+    #[arg(long, value_name = "PERSON|CLIENT_ID")]
     subject: Option<String>,
+    #[command(flatten)]
+    paging: Paging,
     #[command(flatten)]
     common: Common,
 }
 
 pub(super) fn run(arguments: &Audit) -> Outcome {
-    let Audit { since, subject, common } = arguments;
-    let pairs = [("since", since), ("subject", subject)];
-    let pairs = pairs.into_iter().filter_map(|(name, value)| {
-        value.as_ref().map(|value| format!("{name}={}", segment(value)))
-    });
-    let query = pairs.collect::<Vec<_>>().join("&");
-    let target = if query.is_empty() { "/audit".to_owned() } else { format!("/audit?{query}") };
-    print_list(common.output, &common.desk()?.list("audit", &target)?, &COLUMNS)?;
+    let Audit { since, subject, paging, common } = arguments;
+    let filters = [("since", since.as_deref()), ("subject", subject.as_deref())];
+    let listed = common.desk()?.list(("audit", "/audit"), &filters, paging)?;
+    listed.print(common.output, &COLUMNS)?;
     Ok(Exit::Success)
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use clap::Args;
 use http::{Method, StatusCode};
 use serde_json::Value;
 
@@ -66,19 +67,30 @@ impl Desk {
         self.call(&Method::DELETE, target, &Bytes::new())
     }
 
-    /// Every page of a list.
-    pub(super) fn list(&self, name: &str, target: &str) -> Result<Vec<Value>, Failure> {
-        let mut all = Vec::new();
-        let mut after = String::new();
+    /// The rows of a list that pass these filters, in the order of their ids: every page, or as many
+    /// rows as `paging` has.
+    pub(super) fn list(
+        &self,
+        (name, target): (&str, &str),
+        filters: &[(&str, Option<&str>)],
+        paging: &Paging,
+    ) -> Result<Listed, Failure> {
+        let set = filters.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        let filters: String =
+            set.map(|(name, value)| format!("&{name}={}", segment(value))).collect();
+        let most = paging.limit.map_or(usize::MAX, |limit| limit as usize);
+        let mut listed = Listed { rows: Vec::new(), next: paging.after.clone() };
         loop {
-            let join = if target.contains('?') { '&' } else { '?' };
-            let mut page = self.get(&format!("{target}{join}limit=1000{after}"))?;
+            let limit = PAGE.min(most - listed.rows.len());
+            let after = listed.next.as_deref().map(|id| format!("&after={}", segment(id)));
+            let after = after.unwrap_or_default();
+            let mut page = self.get(&format!("{target}?limit={limit}{filters}{after}"))?;
             if let Some(rows) = page[name].as_array_mut() {
-                all.append(rows);
+                listed.rows.append(rows);
             }
-            match page["next"].as_str() {
-                Some(next) => after = format!("&after={}", segment(next)),
-                None => return Ok(all),
+            listed.next = page["next"].as_str().map(str::to_owned);
+            if listed.next.is_none() || listed.rows.len() >= most {
+                return Ok(listed);
             }
         }
     }
@@ -122,6 +134,60 @@ impl Desk {
         let reply = stored.wait(manager.answer(call));
         stored.wait(open.store.close());
         Ok(reply)
+    }
+}
+
+/// The most rows that one call asks for.
+const PAGE: usize = 1_000;
+
+/// Part of a list.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Paging {
+    /// Print at most this many rows [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) limit: Option<u32>,
+    /// Print the rows behind this one, as the command names it when rows are left
+    #[arg(long, value_name = "ID")]
+    pub(super) after: Option<String>,
+}
+
+/// The state of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum State {
+    /// Neither disabled nor expired
+    Active,
+    /// Disabled
+    Disabled,
+    /// Expired
+    Expired,
+}
+
+impl State {
+    /// The word of the admin API.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// The rows of a list.
+pub(super) struct Listed {
+    pub(super) rows: Vec<Value>,
+    /// The last row, if there are more.
+    next: Option<String>,
+}
+
+impl Listed {
+    /// Prints the rows, and on standard error the argument that goes on behind them.
+    pub(super) fn print(&self, output: Output, columns: &[(&str, &str)]) -> Result<(), Failure> {
+        print_list(output, &self.rows, columns)?;
+        if let Some(next) = &self.next {
+            eprintln!("gatepost: there are more: --after {}", escape(next));
+        }
+        Ok(())
     }
 }
 
@@ -189,11 +255,7 @@ pub(super) fn print_one(
 }
 
 /// A list as a JSON array, or as a table of these members.
-pub(super) fn print_list(
-    output: Output,
-    rows: &[Value],
-    columns: &[(&str, &str)],
-) -> Result<(), Failure> {
+fn print_list(output: Output, rows: &[Value], columns: &[(&str, &str)]) -> Result<(), Failure> {
     match output {
         Output::Json => print(&format!("{:#}\n", Value::from(rows))),
         Output::Table => print(&listed(rows, columns)),

@@ -4,14 +4,17 @@
 //! gets every signal and its exit code is the command's; the secret is in its environment alone,
 //! never in an argument. Never opens the store by itself.
 
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::cli::app::end_after;
-use crate::cli::manage::{print_list, print_one, segment};
+use crate::cli::manage::{Paging, print_one, segment};
 use crate::cli::user::Common;
 use crate::cli::{Exit, Failure, Outcome, escape, print};
 
@@ -41,7 +44,7 @@ pub(super) enum PluginCommand {
     Env(One),
     /// List plugins
     #[command(after_help = "Example:\n  gatepost plugin list --config gatepost.yaml")]
-    List(Common),
+    List(List),
     /// Give a plugin a new secret; the one before stays good until the next rotation
     #[command(after_help = "Example:\n  gatepost plugin rotate mailer --config gatepost.yaml \
         --end-old-after 7d")]
@@ -60,6 +63,18 @@ pub(super) struct One {
     /// Name of the plugin
     #[arg(value_name = "NAME")]
     name: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Arguments of `plugin list`.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only the plugin of this name
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    paging: Paging,
     #[command(flatten)]
     common: Common,
 }
@@ -94,8 +109,10 @@ pub(super) fn run(command: &PluginCommand) -> Outcome {
             let known = one.common.desk()?.post(&target(one), &json!({ "create": false }))?;
             print_one(one.common.output, &known, environment)?;
         }
-        PluginCommand::List(common) => {
-            print_list(common.output, &common.desk()?.list("plugins", "/plugins")?, &COLUMNS)?;
+        PluginCommand::List(List { name, paging, common }) => {
+            let filters = [("name", name.as_deref())];
+            let listed = common.desk()?.list(("plugins", "/plugins"), &filters, paging)?;
+            listed.print(common.output, &COLUMNS)?;
         }
         PluginCommand::Rotate(Rotate { one, end_old_after }) => {
             let end_old = end_old_after.as_deref().map(end_after).transpose()?;
@@ -127,11 +144,32 @@ fn start(Run { one, scopes, command }: &Run) -> Outcome {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Failure::usage("a program is required behind --"));
     };
+    // Before anything is made for a program that is not there.
+    find(program)?;
     let scopes = (!scopes.is_empty()).then_some(scopes);
     let started = one.common.desk()?.post(&target(one), &json!({ "scopes": scopes }))?;
     let variables = VARIABLES.map(|(name, member)| (name, started[member].as_str().unwrap_or("")));
     let error = Command::new(program).args(arguments).envs(variables).exec();
     Err(Failure::usage(format!("cannot run {}: {error}", program.display())))
+}
+
+/// Finds a program as `exec` does: by its path, or in the folders of `PATH`.
+fn find(program: &OsStr) -> Result<(), Failure> {
+    let is_program = |path: &Path| {
+        let file = path.metadata();
+        file.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    let named = Path::new(program);
+    let is_path = program.as_encoded_bytes().contains(&b'/');
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = match is_path {
+        true => is_program(named),
+        false => std::env::split_paths(&folders).any(|folder| is_program(&folder.join(named))),
+    };
+    let place = if is_path { "" } else { " in PATH" };
+    let shown = named.display();
+    let missing = || Failure::usage(format!("cannot run {shown}: no such program{place}"));
+    found.then_some(()).ok_or_else(missing)
 }
 
 /// One variable a line, as shells and service managers read it.

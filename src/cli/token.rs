@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::base::clock::Clock;
-use crate::cli::manage::{expiry, print_list, print_one, segment};
+use crate::cli::manage::{Paging, State, expiry, print_one, segment};
 use crate::cli::user::Common;
 use crate::cli::{Exit, Failure, Outcome, escape, print};
 
@@ -30,7 +30,9 @@ pub(super) enum TokenCommand {
         --name laptop --scope read --expires 90d")]
     Create(Create),
     /// List personal access tokens
-    #[command(after_help = "Example:\n  gatepost token list --config gatepost.yaml --user ada")]
+    #[command(
+        after_help = "Example:\n  gatepost token list --config gatepost.yaml --user ada --state active"
+    )]
     List(List),
     /// Revoke a personal access token
     #[command(after_help = "Example:\n  gatepost token revoke TOKEN_ID --config gatepost.yaml")]
@@ -63,7 +65,22 @@ pub(super) struct List {
     #[arg(long, value_name = "PERSON")]
     user: Option<String>,
     #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
     common: Common,
+}
+
+/// The filters of a list of credentials.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Filter {
+    /// Only those with this label
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// Only those in this state
+    #[arg(long, value_enum)]
+    pub(super) state: Option<State>,
+    #[command(flatten)]
+    pub(super) paging: Paging,
 }
 
 /// Arguments of `token revoke`.
@@ -87,8 +104,8 @@ pub(super) fn run(command: &TokenCommand) -> Outcome {
             };
             new.create(&arguments.common, "/tokens", "token")?;
         }
-        TokenCommand::List(List { user, common }) => {
-            list(common, ("tokens", "/tokens"), user.as_deref())?;
+        TokenCommand::List(List { user, filter, common }) => {
+            list(common, ("tokens", "/tokens"), user.as_deref(), filter)?;
         }
         TokenCommand::Revoke(Revoke { id, common }) => {
             common.desk()?.delete(&format!("/tokens/{}", segment(id)))?;
@@ -124,10 +141,11 @@ impl New<'_> {
 /// Prints a list of credentials.
 pub(super) fn list(
     common: &Common,
-    (name, root): (&str, &str),
+    list: (&str, &str),
     owner: Option<&str>,
+    filter: &Filter,
 ) -> Result<(), Failure> {
-    let filter = owner.map(|owner| format!("?owner={}", segment(owner))).unwrap_or_default();
-    let rows = common.desk()?.list(name, &format!("{root}{filter}"))?;
-    print_list(common.output, &rows, &COLUMNS)
+    let (name, state) = (filter.name.as_deref(), filter.state.map(State::word));
+    let filters = [("owner", owner), ("name", name), ("state", state)];
+    common.desk()?.list(list, &filters, &filter.paging)?.print(common.output, &COLUMNS)
 }

@@ -10,7 +10,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use serde_json::json;
 
 use crate::base::secret::Secret;
-use crate::cli::manage::{Desk, print_list, print_one, segment};
+use crate::cli::manage::{Desk, Paging, State, print_one, segment};
 use crate::cli::stored::Output;
 use crate::cli::{ConfigFile, Exit, Failure, Outcome, escape, print};
 
@@ -110,6 +110,17 @@ pub(super) struct Add {
 /// Arguments of `user list`.
 #[derive(Debug, Args)]
 pub(super) struct List {
+    /// Only the person with this name at sign-in
+    #[arg(long)]
+    login: Option<String>,
+    /// Only those with this full name
+    #[arg(long)]
+    name: Option<String>,
+    /// Only those in this state
+    #[arg(long, value_enum)]
+    state: Option<State>,
+    #[command(flatten)]
+    paging: Paging,
     #[command(flatten)]
     common: Common,
 }
@@ -160,8 +171,11 @@ pub(super) struct Delete {
 pub(super) fn run(command: &UserCommand) -> Outcome {
     match command {
         UserCommand::Add(arguments) => add(arguments)?,
-        UserCommand::List(List { common }) => {
-            print_list(common.output, &common.desk()?.list("users", "/users")?, &COLUMNS)?;
+        UserCommand::List(List { login, name, state, paging, common }) => {
+            let (login, name, state) = (login.as_deref(), name.as_deref(), state.map(State::word));
+            let filters = [("login", login), ("name", name), ("state", state)];
+            let listed = common.desk()?.list(("users", "/users"), &filters, paging)?;
+            listed.print(common.output, &COLUMNS)?;
         }
         UserCommand::Show(One { person, common }) => {
             let shown = common.desk()?.get(&format!("/users/{}", segment(person)))?;

@@ -99,6 +99,40 @@ fn contract_issuer_commands_credentials_work_at_once_and_end_at_once() {
 }
 
 #[test]
+fn contract_issuer_lists_are_paged_and_a_revocation_is_audited() {
+    let upstream = Recorder::start();
+    let sidecar = sandbox().start(&config(upstream.url()));
+    let sandbox = &sidecar.sandbox;
+    for login in ["ada", "bob", "eve"] {
+        line(sandbox, &["user", "add", "--login", login]);
+    }
+    let page = run(sandbox, &["user", "list", "--limit", "2", "--output", "json"], 0);
+    let rows: Value = serde_json::from_str(&page.stdout).unwrap();
+    let last = rows[1]["id"].as_str().unwrap();
+    assert_eq!(page.stderr, format!("gatepost: there are more: --after {last}\n"));
+    let rest = run(sandbox, &["user", "list", "--after", last, "--output", "json"], 0);
+    let rest_rows: Value = serde_json::from_str(&rest.stdout).unwrap();
+    assert_eq!((rest_rows.as_array().map(Vec::len), rest.stderr.as_str()), (Some(1), ""));
+    let bob = json(sandbox, &["user", "list", "--login", "bob", "--state", "active"]);
+    assert_eq!(bob.as_array().map(Vec::len), Some(1));
+    run(sandbox, &["revoke", "--subject", "usr_gone", "--for", "1d"], 0);
+    let lines = json(sandbox, &["audit", "--subject", "usr_gone"]);
+    assert_eq!(
+        (&lines[0]["act"], &lines[0]["actor"]),
+        (&"revocation.create".into(), &"operator".into())
+    );
+    let status: Value =
+        serde_json::from_str(&run(sandbox, &["status", "--json"], 0).stdout).unwrap();
+    assert_eq!(status["issuers"][0]["name"], "gatepost");
+    assert!(status["issuers"][0]["store"].as_str().unwrap().ends_with("gatepost.db"), "{status}");
+    let absent = ["plugin", "run", "mailer", "--config", "gatepost.yaml", "--", "no-such-program"];
+    let absent = sandbox.run(&absent);
+    assert_eq!(absent.exit, 2, "{absent:?}");
+    assert!(absent.stderr.contains("no such program in PATH"), "{absent:?}");
+    assert_eq!(json(sandbox, &["plugin", "list"]), serde_json::json!([]), "nothing was made");
+}
+
+#[test]
 fn contract_issuer_commands_name_the_remedy() {
     let upstream = Recorder::start();
     let sidecar = sandbox().start(&config(upstream.url()));

@@ -117,6 +117,9 @@ fn contract_issuer_errors_are_oauth_errors_in_log_and_metrics() {
     assert_eq!(sidecar.metric(series), 1.0);
     let get = sidecar.get("/oauth/token", &[("Host", "api.example.com")]);
     assert_eq!(get.status, 405);
+    let large = post(&sidecar, "/oauth/token", &[], &format!("a={}", "b".repeat(65_536)));
+    assert_eq!((large.status, &large.json()["error"]), (413, &"invalid_request".into()));
+    assert_eq!(sidecar.log_line(&large)["reason"], "body_too_large");
     let other = sidecar.get("/oauth/token", &[("Host", "other.example.com")]);
     assert_eq!(other.status, 404, "another host");
     assert!(upstream.requests().is_empty());

@@ -20,6 +20,7 @@ use thiserror::Error;
 
 use crate::base::clock::{UnixTime, parse_duration, parse_instant};
 use crate::cli::stored::Output;
+use crate::cli::token::Filter;
 use crate::config::Mistake;
 use crate::config::key_file::{ID_BYTES_MAX, NOT_EXPANDED, check_text, is_key_id};
 use crate::decide::api_key::digest::{Digest, is_pepper_name};
@@ -161,6 +162,20 @@ pub(super) struct List {
     /// Print a JSON array
     #[arg(long)]
     json: bool,
+    /// Only those of this person, by login or id; with --config
+    #[arg(long, value_name = "PERSON")]
+    owner: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+impl List {
+    /// Returns whether a part of the list is asked for.
+    fn is_filtered(&self) -> bool {
+        let Filter { name, state, paging } = &self.filter;
+        let is_part = paging.limit.is_some() || paging.after.is_some();
+        self.owner.is_some() || name.is_some() || state.is_some() || is_part
+    }
 }
 
 /// `gatepost key find`.

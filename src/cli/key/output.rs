@@ -11,6 +11,10 @@ use crate::config::key_file::SpannedKey;
 use crate::decide::api_key::{KeyEntry, KeyState};
 
 pub(super) fn list(session: &mut Session<'_, '_>, arguments: &List) -> Result<(), Failure> {
+    if arguments.is_filtered() {
+        let message = "--owner, --name, --state, --limit and --after are for keys in the store";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     let keys = store::read(arguments.place.path())?;
     let now = session.now;
     if arguments.json {

@@ -40,7 +40,7 @@ fn on_the_store(command: &KeyCommand, place: &KeyPlace, config: &Path) -> Result
         KeyCommand::List(arguments) => {
             let output = if arguments.json { Output::Json } else { output };
             let common = Common::new(config.to_owned(), output);
-            list(&common, ("keys", "/keys"), None)
+            list(&common, ("keys", "/keys"), arguments.owner.as_deref(), &arguments.filter)
         }
         KeyCommand::Rotate(arguments) => {
             if arguments.new_id.is_some() {

@@ -55,7 +55,9 @@ async fn manage(State(process): Context, request: Request<Body>) -> Answer {
     let path = path.unwrap_or_default();
     let path: Vec<_> = path.iter().map(String::as_str).collect();
     let query = parts.uri.query().unwrap_or_default();
-    let call = Call { method: &parts.method, path: &path, query, body: &body };
+    // The server leaves out the body of the answer.
+    let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
+    let call = Call { method, path: &path, query, body: &body };
     let peer = parts.extensions.get::<Peer>().map_or("", |peer| &peer.0);
     let id = request_id().map_err(|fault_| fault(&fault_.to_string()))?;
     let (filed, caller) = (Arc::clone(&snapshot.gate.keys), Caller::operator_at(peer, &id));
@@ -70,5 +72,9 @@ async fn manage(State(process): Context, request: Request<Body>) -> Answer {
 fn page(reply: &Reply) -> Response {
     let media_type = if reply.status.is_success() { "application/json" } else { PROBLEM_JSON };
     let media_type = [(header::CONTENT_TYPE, HeaderValue::from_static(media_type))];
-    (reply.status, media_type, format!("{:#}\n", reply.body)).into_response()
+    let mut response = (reply.status, media_type, format!("{:#}\n", reply.body)).into_response();
+    if let Some(allow) = reply.allow {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    }
+    response
 }

@@ -10,6 +10,7 @@ mod issuer;
 mod listener;
 mod pages;
 mod problem;
+mod record;
 mod respond;
 mod revocations;
 mod status;

@@ -1,24 +1,30 @@
 //! `/revocations`: the list of revocations, and changes to it.
 //!
-//! Owns the format of the pages. A change is answered only after it was synced. Shows identifiers
+//! Owns the format of the pages. A change is answered only after it was synced, and recorded in the
+//! audit log of the issuer, where there is one, now or once its store answers. Shows identifiers
 //! and never a credential: there is none in an entry.
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config::snapshot::Snapshot;
+use crate::decide::gate::Stored;
 use crate::decide::jwt::IssuerSettings;
 use crate::decide::revocation::{Draft, DraftError, Entry, EntryId, Kind, Moment};
 use crate::issue::access_token::verification;
+use crate::issue::intent as issue;
+use crate::serve::admin::listener::Peer;
 use crate::serve::admin::problem::Problem;
+use crate::serve::admin::record;
 use crate::serve::admin::respond::{Answer, Context, fault, pretty, read_body};
+use crate::serve::issuer::manage::request_id;
 use crate::serve::revocation_log::{LogError, PAGE_MAX};
 use crate::serve::shared::Shared;
+use crate::serve::store::Caller;
 
 /// Entries on a page unless asked for more or fewer.
 const PAGE: usize = 100;
@@ -68,17 +74,50 @@ pub(super) struct Wanted {
     limit: Option<usize>,
 }
 
-pub(super) async fn revoke(State(process): Context, body: Body) -> Answer {
-    let body = read_body(body).await?;
+pub(super) async fn revoke(State(process): Context, request: Request) -> Answer {
+    let caller = caller(&request)?;
+    let body = read_body(request.into_body()).await?;
     let draft = Draft::from_json(&body).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, "invalid_request", format!("the body: {error}"))
     })?;
     // Syncing blocks; the other pages must not wait.
+    let shared = Arc::clone(&process.shared);
     let change = tokio::task::spawn_blocking(move || act(&process.shared, &draft)).await;
-    change.map_err(|_| fault("the revocation failed with an internal error"))?
+    let done = change.map_err(|_| fault("the revocation failed with an internal error"))??;
+    let Done { mut page, is_news, line } = done;
+    // What was revoked before was recorded before.
+    let nodes = if is_news { record::record(&shared, line, caller).await } else { None };
+    if let Some(nodes) = nodes {
+        page["nodes"] = json!(nodes);
+    }
+    let mut response = pretty(&page)?;
+    if is_news && nodes != Some("this") {
+        *response.status_mut() = StatusCode::CREATED;
+    }
+    Ok(response)
 }
 
-fn act(shared: &Shared, draft: &Draft) -> Answer {
+/// The operator of a request, with an id for the audit log.
+fn caller(request: &Request) -> Result<Caller, Problem> {
+    let peer = request.extensions().get::<Peer>().map_or("", |peer| &peer.0);
+    let id = request_id().map_err(|error| fault(&error.to_string()))?;
+    Ok(Caller::operator_at(peer, &id))
+}
+
+/// A revocation that is synced and in force.
+struct Done {
+    page: Value,
+    is_news: bool,
+    /// For the audit log.
+    line: issue::Act,
+}
+
+/// The URL of the built-in issuer.
+fn own(snapshot: &Snapshot) -> Option<&str> {
+    snapshot.gate.stored.as_ref().map(Stored::issuer)
+}
+
+fn act(shared: &Shared, draft: &Draft) -> Result<Done, Problem> {
     let snapshot = shared.snapshots.load_full();
     let known = issuers(&snapshot);
     let issuers: Vec<_> = known.iter().map(AsRef::as_ref).collect();
@@ -95,11 +134,8 @@ fn act(shared: &Shared, draft: &Draft) -> Answer {
     if let Some(warning) = warning {
         page["warning"] = json!(warning);
     }
-    let mut response = pretty(&page)?;
-    if done.is_news {
-        *response.status_mut() = StatusCode::CREATED;
-    }
-    Ok(response)
+    let line = record::act("revocation.create", &done.entry, own(&snapshot));
+    Ok(Done { page, is_news: done.is_news, line })
 }
 
 /// The configured issuers, then the built-in one.
@@ -157,8 +193,13 @@ pub(super) async fn list(State(process): Context, Query(wanted): Query<Wanted>) 
     pretty(&json!({ "revocations": entries, "next": next }))
 }
 
-pub(super) async fn delete(State(process): Context, Path(text): Path<String>) -> Answer {
-    let id = id(&text)?;
+pub(super) async fn delete(
+    State(process): Context,
+    Path(text): Path<String>,
+    request: Request,
+) -> Answer {
+    let (id, caller) = (id(&text)?, caller(&request)?);
+    let running = Arc::clone(&process.shared);
     let snapshot = process.shared.snapshots.load_full();
     let context = Arc::clone(&snapshot);
     let change = tokio::task::spawn_blocking(move || {
@@ -169,8 +210,15 @@ pub(super) async fn delete(State(process): Context, Path(text): Path<String>) ->
     });
     let change = change.await.map_err(|_| fault("the deletion failed with an internal error"))?;
     let entry: Arc<Entry> = change.map_err(|error| not_done(&error))?.ok_or_else(unknown)?;
+    let line = record::act("revocation.delete", &entry, own(&snapshot));
+    let nodes = record::record(&running, line, caller).await;
     let issuers = issuers(&snapshot);
-    pretty(&EntryPage::of(&entry, &issuers.iter().map(AsRef::as_ref).collect::<Vec<_>>()))
+    let issuers: Vec<_> = issuers.iter().map(AsRef::as_ref).collect();
+    let mut page = json!(EntryPage::of(&entry, &issuers));
+    if let Some(nodes) = nodes {
+        page["nodes"] = json!(nodes);
+    }
+    pretty(&page)
 }
 
 fn id(text: &str) -> Result<EntryId, Problem> {

@@ -22,6 +22,9 @@ use crate::serve::shared::Shared;
 /// Bound on the listed members; their number is always shown.
 const LISTED_MAX: usize = 1000;
 
+/// The name of the built-in issuer.
+const OWN: &str = "gatepost";
+
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
     version: &'static str,
@@ -59,6 +62,9 @@ struct UpstreamStatus {
 struct IssuerStatus {
     name: String,
     issuer: String,
+    /// The database of the built-in issuer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
     /// The time the keys were read, fetched or confirmed; absent while there are none.
@@ -183,7 +189,25 @@ fn issuers(snapshot: &Snapshot, loaded: &[LoadedKeySet], shared: &Shared) -> Vec
         let server = servers.iter().find(|server| *server.name() == source.settings.name);
         issuer_status(source, loaded, server.map(Arc::as_ref))
     };
-    sources.map(status).collect()
+    sources.map(status).chain(own_issuer(snapshot, shared)).collect()
+}
+
+/// The built-in issuer, with the database that it is kept in.
+fn own_issuer(snapshot: &Snapshot, shared: &Shared) -> Option<IssuerStatus> {
+    let stored = snapshot.gate.stored.as_ref()?;
+    let keys = stored.keys().load_full();
+    let running = shared.issuer_store.get();
+    Some(IssuerStatus {
+        name: OWN.to_owned(),
+        issuer: stored.issuer().to_owned(),
+        store: Some(running.map_or_else(|| "loading".to_owned(), |one| one.open.store.name())),
+        file: None,
+        loaded: None,
+        age_seconds: None,
+        keys: keys.iter().count(),
+        listed: keys.iter().take(LISTED_MAX).map(key_status).collect(),
+        fetched: None,
+    })
 }
 
 fn issuer_status(
@@ -201,6 +225,7 @@ fn issuer_status(
     IssuerStatus {
         name: source.settings.name.to_string(),
         issuer: source.settings.issuer.to_string(),
+        store: None,
         file,
         loaded: since.map(|since| since.to_string()),
         age_seconds: since.map(seconds_since),

@@ -12,9 +12,11 @@ use super::client::{Client, DRAIN_BYTES_MAX, Patience};
 use super::decide::{Asked, No};
 use super::wire::{self, Then};
 use crate::decide::gate::Evidence;
+use crate::decide::policy::Endpoint;
 use crate::decide::rejection::{Answer, Rejection};
 use crate::decide::request::address::TrustedProxies;
 use crate::decide::request::framing;
+use crate::serve::issuer;
 use crate::serve::shared::{Ready, Shared};
 
 /// The fate of the connection after an answer.
@@ -106,7 +108,11 @@ pub(super) async fn of_issuer(
 fn form(shared: &Shared, account: &Account, asked: &Asked<'_>, no: No) -> (Answer, Ending) {
     let (mut answer, ending) = match no {
         No::Answer(answer) => return (answer, Ending::Admitted),
-        No::Rejection(rejection) => (to_rejection(account, &rejection), Ending::Refused(rejection)),
+        No::Rejection(rejection) => {
+            let own = own_form(asked.endpoint(account), &rejection);
+            let answer = own.unwrap_or_else(|| to_rejection(account, &rejection));
+            (answer, Ending::Refused(rejection))
+        }
         No::Fault(fault) => {
             (Answer::to_fault(fault, account.wire_request_id()), Ending::Fault(fault))
         }
@@ -116,6 +122,16 @@ fn form(shared: &Shared, account: &Account, asked: &Asked<'_>, no: No) -> (Answe
         answer.fields.extend(issuer.cors_fields(endpoint, &asked.method, &asked.headers));
     }
     (answer, ending)
+}
+
+/// A body beyond its bound is an OAuth error to the clients of an endpoint.
+fn own_form(endpoint: Option<Endpoint>, rejection: &Rejection) -> Option<Answer> {
+    match (endpoint, rejection) {
+        (Some(endpoint), Rejection::BodyTooLarge { limit }) if endpoint.is_for_programs() => {
+            Some(Answer::of_issuer(issuer::too_large(*limit)))
+        }
+        _ => None,
+    }
 }
 
 async fn send(

@@ -36,11 +36,11 @@ pub(super) fn about<'a>(mistakes: &'a [Mistake], field: &str) -> Option<&'a str>
     mistakes.iter().find(|mistake| mistake.field == field).map(|mistake| mistake.text.as_str())
 }
 
-/// An instant for people, in UTC.
+/// An instant for people, in UTC. A line breaks between day and time alone.
 pub(super) fn date(at: UnixTime) -> String {
     let text = at.to_string();
     match text.split_once('T') {
-        Some((day, time)) if time.len() >= 5 => format!("{day} {} UTC", &time[..5]),
+        Some((day, time)) if time.len() >= 5 => format!("{day} {}\u{a0}UTC", &time[..5]),
         Some(_) | None => text,
     }
 }
@@ -51,6 +51,6 @@ mod tests {
 
     #[test]
     fn an_instant_is_shown_to_the_minute() {
-        assert_eq!(date(UnixTime(1_795_881_725)), "2026-11-28 16:02 UTC");
+        assert_eq!(date(UnixTime(1_795_881_725)), "2026-11-28 16:02\u{a0}UTC");
     }
 }

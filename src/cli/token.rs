@@ -12,13 +12,14 @@ use crate::cli::user::Common;
 use crate::cli::{Exit, Failure, Outcome, escape, print};
 
 /// The columns of a list.
-const COLUMNS: [(&str, &str); 7] = [
+const COLUMNS: [(&str, &str); 8] = [
     ("ID", "id"),
     ("NAME", "name"),
     ("OWNER", "owner"),
     ("SCOPES", "scopes"),
     ("LAST4", "hint"),
     ("EXPIRES", "expires"),
+    ("LAST_USED", "last_used"),
     ("DISABLED", "disabled"),
 ];
 

@@ -119,6 +119,9 @@ pub(super) struct List {
     /// Only those in this state
     #[arg(long, value_enum)]
     state: Option<State>,
+    /// Only people who ask for the role developer on their page and do not have it
+    #[arg(long)]
+    asked: bool,
     #[command(flatten)]
     paging: Paging,
     #[command(flatten)]
@@ -171,9 +174,10 @@ pub(super) struct Delete {
 pub(super) fn run(command: &UserCommand) -> Outcome {
     match command {
         UserCommand::Add(arguments) => add(arguments)?,
-        UserCommand::List(List { login, name, state, paging, common }) => {
+        UserCommand::List(List { login, name, state, asked, paging, common }) => {
             let (login, name, state) = (login.as_deref(), name.as_deref(), state.map(State::word));
-            let filters = [("login", login), ("name", name), ("state", state)];
+            let asked = asked.then_some("true");
+            let filters = [("login", login), ("name", name), ("state", state), ("asked", asked)];
             let listed = common.desk()?.list(("users", "/users"), &filters, paging)?;
             listed.print(common.output, &COLUMNS)?;
         }

@@ -62,6 +62,11 @@ impl Form {
         Ok(form)
     }
 
+    /// A form with these values: as a page shows it before anything was sent.
+    pub fn of<N: Into<String>>(pairs: impl IntoIterator<Item = (N, String)>) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+
     fn push(&mut self, pair: &[u8]) -> Result<(), OAuthError> {
         let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
         let (name, value) = (&pair[..at], pair.get(at + 1..).unwrap_or_default());

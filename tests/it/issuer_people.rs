@@ -9,10 +9,10 @@ use crate::support::{
 };
 
 const SECRET: &str = "a-secret-of-the-configuration-0001";
-const PASSWORD: &str = "correct horse battery";
+pub const PASSWORD: &str = "correct horse battery";
 const SESSION: &str = "__Host-gatepost";
 const SIGN_IN: &str = "/auth/account/sign-in";
-const CONSENT: &str = "/auth/account/consent";
+pub const CONSENT: &str = "/auth/account/consent";
 const DEVICE: &str = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code";
 const CALLBACK: &str = "https://shop.example.com/callback";
 
@@ -29,11 +29,11 @@ issuer:
     - { id: phone, name: Phone, type: public, profile: strict, redirect_uris: ['com.example.phone:/cb'], grants: [authorization_code, refresh_token] }
 ";
 
-fn start(upstream: &Recorder) -> Sidecar {
+pub fn start(upstream: &Recorder) -> Sidecar {
     started(upstream, "")
 }
 
-fn started(upstream: &Recorder, more: &str) -> Sidecar {
+pub fn started(upstream: &Recorder, more: &str) -> Sidecar {
     let sandbox = Sandbox::new();
     sandbox.write("shop.secret", &format!("{SECRET}\n"));
     let sidecar = sandbox.start(&config(upstream, more));
@@ -54,17 +54,17 @@ routes:
     )
 }
 
-fn add(sidecar: &Sidecar, login: &str) {
+pub fn add(sidecar: &Sidecar, login: &str) {
     let add = ["user", "add", "--login", login, "--password-stdin", "--config", "gatepost.yaml"];
     let run = sidecar.sandbox.run_with(&add, &format!("{PASSWORD}\n"));
     assert_eq!((run.exit, &*run.stderr), (0, ""), "{run:?}");
 }
 
-fn api(sidecar: &Sidecar, field: (&str, &str)) -> u16 {
+pub fn api(sidecar: &Sidecar, field: (&str, &str)) -> u16 {
     sidecar.get("/api/x", &[("Host", "api.example.com"), field]).status
 }
 
-fn post(sidecar: &Sidecar, path: &str, form: &str) -> Response {
+pub fn post(sidecar: &Sidecar, path: &str, form: &str) -> Response {
     let length = form.len().to_string();
     let fields = [
         ("Host", "api.example.com"),
@@ -78,7 +78,7 @@ fn post(sidecar: &Sidecar, path: &str, form: &str) -> Response {
 
 /// The value of a parameter in the query of a redirect.
 #[track_caller]
-fn parameter(answer: &Response, name: &str) -> String {
+pub fn parameter(answer: &Response, name: &str) -> String {
     let location = answer.field("location").unwrap_or_else(|| panic!("{}", answer.text()));
     let query = location.split_once('?').expect("a query").1;
     let pair = query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")));
@@ -107,7 +107,7 @@ fn claims(token: &str) -> Value {
 
 /// The fields of every page, whatever it shows.
 #[track_caller]
-fn check_page(page: &Response, leaves: bool) {
+pub fn check_page(page: &Response, leaves: bool) {
     assert_eq!(page.field("cache-control"), Some("no-store"));
     assert_eq!(page.field("x-content-type-options"), Some("nosniff"));
     assert_eq!(page.field("x-frame-options"), Some("DENY"));
@@ -621,7 +621,7 @@ fn r1108_cookies_of_the_application_may_have_any_bytes() {
 
 /// The secret that a page reveals.
 #[track_caller]
-fn secret(page: &Response) -> String {
+pub fn secret(page: &Response) -> String {
     let text = page.text();
     let (_, rest) = text.split_once("id=\"secret\" value=\"").unwrap_or_else(|| panic!("{text}"));
     rest.split('"').next().unwrap().to_owned()
@@ -629,7 +629,7 @@ fn secret(page: &Response) -> String {
 
 /// The id in the first link of a list to an act.
 #[track_caller]
-fn first(page: &Response, folder: &str, act: &str) -> String {
+pub fn first(page: &Response, folder: &str, act: &str) -> String {
     let text = page.text();
     let (before, _) = text.split_once(&format!("/{act}\"")).unwrap_or_else(|| panic!("{text}"));
     before.rsplit(&format!("/auth/account/{folder}/")).next().unwrap().to_owned()
@@ -720,7 +720,7 @@ fn contract_account_keys_are_disabled_enabled_rotated_and_deleted() {
 }
 
 /// A developer, who is signed in.
-fn developer(sidecar: &Sidecar) -> Browser<'_> {
+pub fn developer(sidecar: &Sidecar) -> Browser<'_> {
     let roles = ["user", "roles", "ada", "--role", "developer", "--config", "gatepost.yaml"];
     assert_eq!(sidecar.sandbox.run(&roles).exit, 0);
     let mut ada = Browser::new(sidecar);
@@ -728,9 +728,9 @@ fn developer(sidecar: &Sidecar) -> Browser<'_> {
     ada
 }
 
-const REGISTER: &str = "/auth/account/applications/new";
+pub const REGISTER: &str = "/auth/account/applications/new";
 const MINE: &str = "https://mine.example.com/cb";
-const ENTERED: [(&str, &str); 5] = [
+pub const ENTERED: [(&str, &str); 5] = [
     ("name", "Mine"),
     ("type", "confidential"),
     ("profile", "compat"),
@@ -740,7 +740,7 @@ const ENTERED: [(&str, &str); 5] = [
 
 /// The client id that a page shows.
 #[track_caller]
-fn client_id(page: &Response) -> String {
+pub fn client_id(page: &Response) -> String {
     let text = page.text();
     let (_, rest) =
         text.split_once("id=\"client_id\" value=\"").unwrap_or_else(|| panic!("{text}"));
@@ -828,8 +828,15 @@ fn contract_developer_secrets_are_shown_again_two_at_most_and_end() {
     assert_eq!(ada.submit(&page, &secrets, &[("act", "add")]).status, 409, "sent before");
     let page = ada.get(&details);
     assert_eq!(ada.submit(&page, &secrets, &[("act", "add")]).status, 422, "two are the limit");
-    let end = [("act", "end"), ("secret", first)];
-    assert_eq!(ada.submit(&page, &secrets, &end).status, 303);
+    // Its end has a page of its own, which names what stops.
+    let end = format!("{secrets}/{first}/end");
+    let page = ada.get(&end);
+    check_page(&page, false);
+    assert!(page.text().contains("invalid_client"), "{}", page.text());
+    assert_eq!(ada.submit(&page, &end, &[]).status, 303);
+    let again = ada.submit(&page, &end, &[]);
+    assert_eq!(ada.get(&end).status, 400);
+    assert!(again.status == 303 || again.status == 404, "{}", again.status);
     let form = |secret: &str| {
         format!("grant_type=refresh_token&refresh_token=x&client_id={id}&client_secret={secret}")
     };

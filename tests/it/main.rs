@@ -38,10 +38,11 @@ mod failed_credentials;
 mod fuzz_corpus;
 mod identity;
 mod introspection;
+mod issuer_account;
 mod issuer_commands;
 mod issuer_endpoints;
 mod issuer_flows;
-mod issuer_pages;
+
 mod issuer_people;
 mod issuer_routes;
 mod issuer_secrets;

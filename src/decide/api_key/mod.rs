@@ -101,6 +101,20 @@ pub enum KeyError {
     },
 }
 
+impl KeyError {
+    /// The entry that was found, if there is one.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::NotYetValid { id, .. }
+            | Self::Expired { id, .. }
+            | Self::Disabled { id }
+            | Self::ClaimsTooLarge { id } => Some(id),
+            _ => None,
+        }
+    }
+}
+
 /// Returns whether a bearer begins like the secrets that gatepost issues, of any kind. No issuer is asked
 /// about it, whatever is configured: the question would disclose the secret.
 #[must_use]

@@ -41,13 +41,17 @@ impl ResponseFields<'_> {
             rate_limit::headers::limit_fields(&rate_limit::tightest(standings), false)
         };
         let has_cors = self.route.cors.is_some();
+        let end = self.evidence.expires_soon();
         for (name, value) in response.forwarded() {
             let is_own = self.has_pages && is_own_cookie(name, value);
-            if !is_own && !is_replaced(name, told.is_some(), has_cors) {
+            if !is_own && !is_replaced(name, told.is_some(), has_cors, end.is_some()) {
                 push(name, value);
             }
         }
         push(b"X-Request-Id", self.request_id.as_bytes());
+        if let Some(end) = end {
+            push(b"X-Auth-Expires", end.to_string().as_bytes());
+        }
         if let Some(told) = told {
             push(b"RateLimit", told.rate_limit.as_bytes());
             push(b"RateLimit-Policy", told.policy.as_bytes());
@@ -65,11 +69,12 @@ fn is_own_cookie(name: &[u8], value: &[u8]) -> bool {
     name.len() == 10 && name.eq_ignore_ascii_case(b"set-cookie") && own_cookie::is_set_by(value)
 }
 
-fn is_replaced(name: &[u8], has_limits: bool, has_cors: bool) -> bool {
+fn is_replaced(name: &[u8], has_limits: bool, has_cors: bool, has_end: bool) -> bool {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     match name.len() {
         12 if is("x-request-id") => true,
         9 => has_limits && is("ratelimit"),
+        14 => has_end && is("x-auth-expires"),
         16 if has_limits && is("ratelimit-policy") => true,
         _ => has_cors && cors::FIELDS.iter().any(|field| is(field.as_str())),
     }

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::base::clock::UnixTime;
 use crate::decide::api_key::ring::VerifiedKey;
 use crate::decide::gate::{Decision, Verdict, address_text};
 use crate::decide::jwt::VerifiedToken;
@@ -55,6 +56,12 @@ impl Evidence {
             pat: None,
             standings: Vec::new(),
         }
+    }
+
+    /// The end of the personal access token or API key, if that is less than 14 days away.
+    #[must_use]
+    pub fn expires_soon(&self) -> Option<UnixTime> {
+        self.pat.iter().chain(&self.key).filter_map(VerifiedKey::expires_soon).min()
     }
 
     /// The established principal: the token's, else that of the personal access token, else the

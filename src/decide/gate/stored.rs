@@ -14,6 +14,7 @@ use aws_lc_rs::hmac;
 use crate::base::clock::UnixTime;
 use crate::decide::api_key::digest::{BARE_KEY_BYTES_MIN, KEY_BYTES_MAX, KeyText, hmac_tag};
 use crate::decide::api_key::format::{self, Form, SecretKind};
+use crate::decide::api_key::ring::soon;
 use crate::decide::api_key::{KeyError, KeyRing, VerifiedKey};
 use crate::decide::jwt::{FollowedKeys, VerifiedToken};
 use crate::decide::live::{Imported, Kind, Live, LiveError, Principals, RoleRules};
@@ -157,7 +158,8 @@ impl Stored {
         let digests = self.digests(kind, text, set.imported()).into_iter().flatten();
         let found = digests.filter_map(|digest| {
             Some(set.find(kind, &digest, now)?.map_err(refusal).map(|found| {
-                VerifiedKey::stored(self.principals.of(kind, &digest, &found, &self.rules))
+                let principal = self.principals.of(kind, &digest, &found, &self.rules);
+                VerifiedKey::stored(principal, found.expires.and_then(|at| soon(at, now)))
             }))
         });
         found.reduce(|one, other| Ok(one?.and(&other?)))

@@ -84,6 +84,8 @@ pub struct Found<'a> {
     pub owner: &'a Arc<Person>,
     /// Its scopes, before the owner's roles cut them.
     pub scopes: &'a Arc<ScopeSet>,
+    /// Not valid at or after this instant.
+    pub expires: Option<UnixTime>,
 }
 
 /// The base or a recent change.
@@ -200,7 +202,7 @@ impl LiveSet {
             Err(error) => Err(error),
             Ok(()) => owner.map(|owner| {
                 segment::touch(place.last_use(), now);
-                Found { id: place.id(), owner, scopes: place.scopes() }
+                Found { id: place.id(), owner, scopes: place.scopes(), expires: place.expires() }
             }),
         })
     }

@@ -18,7 +18,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use thiserror::Error;
 
 /// Fields that scripts may read besides the safelisted ones.
-const EXPOSED: &str = "WWW-Authenticate, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id";
+const EXPOSED: &str =
+    "WWW-Authenticate, RateLimit, RateLimit-Policy, Retry-After, X-Auth-Expires, X-Request-Id";
 
 /// The CORS fields of an upstream, which gatepost's replace.
 pub const FIELDS: [HeaderName; 6] = [

@@ -1,11 +1,13 @@
 //! Changes of an application's description.
 //!
 //! Owns what may be changed after the registration. Every rule is checked on the result, inside the
-//! transaction. Never touches a secret, and never ends a token.
+//! transaction. The approval of an operator is of the facts that people see: a developer who changes
+//! one of them loses it. Never touches a secret, and never ends a token.
 
 use crate::base::clock::UnixTime;
 use crate::decide::scope::ScopeSet;
 use crate::issue::application::{Author, ClientType, Description};
+use crate::issue::consent;
 use crate::issue::intent::applications::{check_not_declared, find};
 use crate::issue::intent::{Act, Decision, Intent, Need, Refusal, Rows, or_refuse};
 use crate::issue::rows::{Application, Id, Profile, Words};
@@ -53,7 +55,7 @@ impl Changes {
     }
 }
 
-/// Changes the description of an application. Its tokens, secrets and approval stay.
+/// Changes the description of an application. Its tokens and secrets stay.
 #[derive(Clone, Debug)]
 pub struct UpdateApplication {
     /// The application.
@@ -71,14 +73,22 @@ impl Intent for UpdateApplication {
     fn decide(&self, rows: &Rows, _now: UnixTime) -> Result<Decision<Application>, Need> {
         let before = or_refuse!(find(rows, &self.application)?);
         or_refuse!(check_not_declared(&before));
-        let row = self.changes.of(before.clone());
+        let mut row = self.changes.of(before.clone());
         if row == before {
             return Ok(Decision::ok(row));
+        }
+        if self.author == Author::Developer && is_shown_otherwise(&before, &row) {
+            row.approved = None;
         }
         or_refuse!(check_description(&row, self.author));
         let act = Act::new("application.update").application(&row.id);
         Ok(Decision::ok(row.clone()).write(&row).act(act))
     }
+}
+
+/// Returns whether people see other facts on the consent page than before.
+fn is_shown_otherwise(before: &Application, row: &Application) -> bool {
+    before.site != row.site || consent::shown(before) != consent::shown(row)
 }
 
 /// Checks the rules of every application.
@@ -164,5 +174,28 @@ mod tests {
         assert_eq!(refused, "authorization_code needs a redirect URI");
         let back = Changes { access_lifetime: Some(None), ..Changes::default() };
         assert_eq!(update(&mut memory, back).unwrap().access_lifetime, None);
+    }
+
+    /// Else an approved application could turn into another one, with the trust of the first.
+    #[test]
+    fn r1101_an_approval_ends_when_its_developer_changes_what_people_see() {
+        let changed = |changes: Changes, author: Author| {
+            let mut memory = Memory::default();
+            memory.insert(&application());
+            let application = Id::from("app_1");
+            memory.run(&UpdateApplication { application, changes, author }, NOW).unwrap()
+        };
+        let uris = |uri: &'static str| Changes {
+            redirect_uris: Some([uri].into_iter().collect()),
+            ..Changes::default()
+        };
+        let path = uris("https://shop.example/other");
+        assert_eq!(changed(path, Author::Developer).approved, Some(NOW));
+        let name = Changes { name: Some("Bank".into()), ..Changes::default() };
+        let site = Changes { site: Some(None), ..Changes::default() };
+        for changes in [name, site, uris("https://evil.example/cb")] {
+            assert_eq!(changed(changes.clone(), Author::Developer).approved, None);
+            assert_eq!(changed(changes, Author::Operator).approved, Some(NOW));
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::base::clock::UnixTime;
 use crate::issue::intent::{
     Act, Decision, Intent, Need, Refusal, Rows, Target, Thing, or_refuse, refuse,
 };
+use crate::issue::person::DEVELOPER;
 use crate::issue::rows::{
     Application, Column, Credential, Grant, Id, Password, PasswordHash, Person, RecordedConsent,
     Reset, Session, Words,
@@ -72,7 +73,36 @@ impl Intent for SetRoles {
         }
         row.roles = self.roles.clone();
         let decision = end_sessions(Decision::ok(row.clone()), &row.id);
-        Ok(decision.write(&row).act(Act::new("person.roles").subject(&row.id)))
+        Ok(decision.write(&row).act(Act::new(ROLES_SET).subject(&row.id)))
+    }
+}
+
+/// The act of [`AskForRole`] in the audit log.
+pub const ROLE_ASKED: &str = "role.ask";
+
+/// The act of [`SetRoles`] in the audit log, which answers a request.
+pub const ROLES_SET: &str = "person.roles";
+
+/// Seconds after which an unanswered request for a role lapses.
+pub const ROLE_ASKED_FOR: u64 = 90 * 86_400;
+
+/// Asks the operators for the role of developers. The request is a line of the audit log.
+#[derive(Clone, Debug)]
+pub struct AskForRole {
+    /// The person.
+    pub person: Id,
+}
+
+impl Intent for AskForRole {
+    type Answer = ();
+    const NAME: &'static str = "ask_for_role";
+
+    fn decide(&self, rows: &Rows, _now: UnixTime) -> Result<Decision<()>, Need> {
+        let row = or_refuse!(active_id(rows, &self.person)?);
+        if row.roles.contains(DEVELOPER) {
+            return Ok(Decision::ok(()));
+        }
+        Ok(Decision::ok(()).act(Act::new(ROLE_ASKED).subject(&row.id)))
     }
 }
 

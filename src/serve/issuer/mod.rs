@@ -11,6 +11,7 @@ mod cors;
 mod declared;
 mod device_code;
 mod documents;
+mod enforced;
 mod existence;
 mod failures;
 pub(crate) mod forget;
@@ -25,6 +26,7 @@ mod respond;
 mod revoke;
 pub(crate) mod rotate;
 pub(crate) mod running;
+mod secret_uses;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -54,9 +56,11 @@ use crate::issue::error::{Challenge, ErrorCode, OAuthError};
 use crate::issue::form::{self, Form};
 use crate::issue::intent::client::Client;
 use crate::issue::intent::{Intent, Refusal};
+use crate::serve::issuer::enforced::Enforced;
 use crate::serve::issuer::failures::Failures;
 use crate::serve::issuer::passwords::Passwords;
 use crate::serve::issuer::respond::{error_answer, methods_answer};
+use crate::serve::issuer::secret_uses::SecretUses;
 use crate::serve::issuer::vault::Vault;
 use crate::serve::issuer::whoami::Application;
 use crate::serve::store::{self, Committed, NotStored, Store};
@@ -148,6 +152,8 @@ pub(crate) struct Parts {
     pub vault: Arc<Vault>,
     /// Revocations of the log and of files.
     pub revoked: Box<dyn Revoked>,
+    /// The running gate.
+    pub enforced: Box<dyn Enforced>,
     /// The configuration.
     pub settings: Settings,
     /// The thread that hashes passwords.
@@ -171,10 +177,12 @@ pub(crate) struct Issuer {
     keys: Arc<dyn TokenKeys>,
     vault: Arc<Vault>,
     revoked: Box<dyn Revoked>,
+    enforced: Box<dyn Enforced>,
     settings: ArcSwap<Settings>,
     failures: Failures,
     /// Of user codes.
     guesses: Failures,
+    secret_uses: SecretUses,
     passwords: Arc<Passwords>,
     /// The application that signs people in.
     application: Application,
@@ -241,9 +249,11 @@ impl Issuer {
             keys: parts.keys,
             vault: parts.vault,
             revoked: parts.revoked,
+            enforced: parts.enforced,
             settings: ArcSwap::from_pointee(parts.settings),
             failures: Failures::new(parts.seed),
             guesses: Failures::of_guesses(parts.seed),
+            secret_uses: SecretUses::default(),
             passwords: parts.passwords,
             application: Application::new(parts.clock),
             issued: parts.issued,
@@ -317,6 +327,9 @@ impl Issuer {
                 AuthMethod::Post | AuthMethod::None => error,
             };
             return Err(self.failed_attempt(client, asked.caller, error).into());
+        }
+        if let Some(digest) = asked.client.digest() {
+            self.secret_uses.note(digest, self.clock.now().unix);
         }
         Ok(done)
     }

@@ -14,6 +14,7 @@ use crate::config::model::issuer::{IssuerSettings, IssuerStartup};
 use crate::config::snapshot::{Snapshot, Snapshots};
 use crate::issue::intent::signing_keys::KeyChange;
 use crate::serve::issuer::declared::declare;
+use crate::serve::issuer::enforced::Running;
 use crate::serve::issuer::existence::{AFTER_FAILURE, ROUND};
 use crate::serve::issuer::open::{OpenStore, Opening, StartError};
 use crate::serve::issuer::passwords::Passwords;
@@ -90,6 +91,10 @@ impl RunningIssuer {
             keys: Arc::clone(&open.keys) as Arc<_>,
             vault: Arc::clone(&open.vault),
             revoked: Box::new(Arc::clone(&published.snapshots)),
+            enforced: Box::new(Running {
+                snapshots: Arc::clone(&published.snapshots),
+                observers: Arc::clone(&published.observers),
+            }),
             settings: settings(startup, configured, &snapshot),
             passwords: Arc::clone(&passwords),
             issued: published.observers.metrics.tokens_issued(),
@@ -118,6 +123,7 @@ impl RunningIssuer {
             looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 looks.tick().await;
+                self.endpoints.record_secret_uses().await;
                 let rules = snapshots.load().dynamic.issuer.as_ref().map(|issuer| issuer.rotation);
                 let Some(rules) = rules else { continue };
                 if !*self.declared.lock().await {

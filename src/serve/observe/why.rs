@@ -4,14 +4,14 @@
 //! make it grow. Holds no credential: entries are made from a [`Record`]. It is off the
 //! path of admitted requests.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::clock::UnixMillis;
 use crate::decide::gate::{Step, steps_behind_route, steps_to_route};
 use crate::decide::policy::Route;
-use crate::decide::rejection::Fault;
+use crate::decide::rejection::{Fault, Rejection};
 use crate::serve::observe::line::shorten;
 use crate::serve::observe::record::{Outcome, Record};
 
@@ -46,6 +46,8 @@ pub(crate) struct WhyEntry {
     pub outcome: Outcome,
     pub status: u16,
     pub generation: u64,
+    /// Id of the personal access token or API key, as far as the gate knows it.
+    credential: Option<Box<str>>,
     /// Those behind the route: a flood of refusals should not pay for describing routes.
     further: Vec<Step>,
 }
@@ -80,6 +82,21 @@ impl WhyRing {
         found.cloned()
     }
 
+    /// The last refusal of each of these credentials, by id.
+    pub(crate) fn last_refused(&self, ids: &[&str]) -> Vec<Option<Arc<WhyEntry>>> {
+        let mut found = vec![None; ids.len()];
+        let places: HashMap<_, _> = ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+        // A copy of the pointers: requests that are refused do not wait for a page.
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_refused = |entry: &&Arc<WhyEntry>| matches!(entry.outcome, Outcome::Refused(_));
+        for entry in entries.iter().filter(is_refused) {
+            if let Some(at) = entry.credential.as_deref().and_then(|id| places.get(id)) {
+                found[*at] = Some(Arc::clone(entry));
+            }
+        }
+        found
+    }
+
     fn push(&self, entry: WhyEntry) {
         let entry = Arc::new(entry);
         // Dropped after the lock is released: freeing is the slower part.
@@ -107,6 +124,7 @@ impl WhyEntry {
             outcome: record.outcome,
             status: record.status,
             generation: record.generation,
+            credential: credential(record).map(|id| shorten(id, TEXT_BYTES_MAX).into()),
             further: further_steps(record),
         }
     }
@@ -119,6 +137,15 @@ impl WhyEntry {
         steps.extend_from_slice(&self.further);
         steps
     }
+}
+
+/// The personal access token or API key of a request: found in the refusal, or verified before it.
+fn credential<'a>(record: &Record<'a>) -> Option<&'a str> {
+    if let Some(Rejection::Key(error)) = record.rejection {
+        return error.id();
+    }
+    let evidence = record.evidence;
+    evidence.pat.as_ref().or(evidence.key.as_ref())?.principal().credential_id()
 }
 
 fn further_steps(record: &Record<'_>) -> Vec<Step> {
@@ -240,6 +267,24 @@ mod tests {
             assert!(!entry.contains("canary") && !entry.contains(fixture::TOKEN), "{entry}");
             assert!(!entry.contains("token="), "{entry}");
         }
+    }
+
+    #[test]
+    fn contract_account_the_last_refusal_of_a_credential_is_found_by_its_id() {
+        let opened = fixture::open(&MemoryDisk::filled());
+        let ring = WhyRing::default();
+        let refused = |id: &str, path: &str, key: &str| {
+            let decision = fixture::decide(&opened.snapshot, path, &[("x-api-key", key)]);
+            ring.record(&Record { request_id: id, ..fixture::record(&decision, path) });
+        };
+        refused("r-1", "/admin/a", fixture::KEY);
+        refused("r-2", "/admin/a", fixture::KEY);
+        refused("r-3", "/admin/a", &format!("{}x", fixture::KEY));
+        let known = ring.entries.lock().unwrap()[0].credential.clone().expect("a known key");
+        let found = ring.last_refused(&["other", &known]);
+        assert!(found[0].is_none());
+        assert_eq!(found[1].as_ref().map(|entry| &*entry.request_id), Some("r-2"));
+        assert_eq!(ring.find("r-3").unwrap().credential, None);
     }
 
     #[test]

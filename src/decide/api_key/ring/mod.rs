@@ -41,12 +41,28 @@ pub struct VerifiedKey {
     grant: Option<Arc<Grant>>,
     /// Ids of further entries of the key, usually none.
     others: Box<[Arc<str>]>,
+    /// Its end, if that is near.
+    soon: Option<UnixTime>,
+}
+
+/// Seconds before the end of a credential in which answers announce it.
+const SOON: u64 = 14 * 86_400;
+
+/// An end that is less than 14 days away.
+pub(in crate::decide) fn soon(end: UnixTime, now: UnixTime) -> Option<UnixTime> {
+    (end.0 < now.0.saturating_add(SOON)).then_some(end)
 }
 
 impl VerifiedKey {
     /// A credential of the store, which the caller has found valid.
-    pub(in crate::decide) fn stored(principal: Arc<Principal>) -> Self {
-        Self { principal, grant: None, others: Box::default() }
+    pub(in crate::decide) fn stored(principal: Arc<Principal>, soon: Option<UnixTime>) -> Self {
+        Self { principal, grant: None, others: Box::default(), soon }
+    }
+
+    /// Its end, if that is less than 14 days away.
+    #[must_use]
+    pub fn expires_soon(&self) -> Option<UnixTime> {
+        self.soon
     }
 
     /// It is of the store alone, in no key file.
@@ -58,6 +74,7 @@ impl VerifiedKey {
     pub(in crate::decide) fn and(mut self, other: &Self) -> Self {
         let others = self.others.iter().cloned().chain(other.ids().map(Arc::from));
         self.others = others.collect();
+        self.soon = self.soon.into_iter().chain(other.soon).min();
         self
     }
 
@@ -168,6 +185,7 @@ impl KeyRing {
             principal,
             grant: Some(Arc::clone(key.grant())),
             others: others.iter().map(|other| other.id().into()).collect(),
+            soon: all().filter_map(KeyView::expires).min().and_then(|end| soon(end, now)),
         })
     }
 

@@ -224,15 +224,17 @@ impl Manager {
         let secrets = Query::all::<rows::Secret>("application", &row.id);
         let secrets = self.store.read(secrets).await?.into_iter().map(rows::Secret::of);
         let secrets: Vec<_> = secrets.collect::<Result<_, _>>().map_err(Failure::from)?;
-        let secret = |row: &rows::Secret| {
-            json!({
+        let mut shown_secrets = Vec::new();
+        for row in &secrets {
+            shown_secrets.push(json!({
                 "id": row.id.as_str(),
                 "created": row.created.to_string(),
+                "last_used": self.last_used(Some(&row.id)).await?,
                 "ends": row.ends.map(|at| at.to_string()),
-            })
-        };
+            }));
+        }
         let mut shown = show(&row);
-        shown["secrets"] = secrets.iter().map(secret).collect();
+        shown["secrets"] = shown_secrets.into();
         ok(shown)
     }
 

@@ -8,16 +8,18 @@ use crate::base::clock::{UnixTime, parse_instant};
 use crate::decide::api_key::format::{SecretKind, generate};
 use crate::decide::scope::ScopeSet;
 use crate::issue::credential::IdKind;
-use crate::issue::intent::Refusal;
 use crate::issue::intent::credentials::{
     CreateCredential, Ending, Lifetimes, NewSecret, RotateCredential, Turn, TurnCredential,
 };
+use crate::issue::intent::{Query, Refusal};
 use crate::issue::rows::{
-    Column, Credential, CredentialKind, DigestMethod, DisabledBy, Id, Person, SecretDigest,
+    Column, Credential, CredentialKind, DigestMethod, DisabledBy, Id, Person, Row, SecretDigest,
+    Use,
 };
 use crate::serve::issuer::manage::list::Asked;
 use crate::serve::issuer::manage::reply::{Answer, Refused, created, ok, read, wrong_method};
 use crate::serve::issuer::manage::{Call, Manager, fill, not_found, people};
+use crate::serve::store::Failure;
 
 /// The longest name of a credential, in bytes.
 const NAME_BYTES_MAX: usize = 256;
@@ -95,7 +97,21 @@ impl Manager {
             CredentialKind::Key => "keys",
             CredentialKind::Pat => "tokens",
         };
-        self.page(name, &asked, of, show).await
+        let mut listed = self.page(name, &asked, of, show).await?;
+        for row in listed.body[name].as_array_mut().into_iter().flatten() {
+            let id = row["id"].as_str().map(Id::from);
+            row["last_used"] = self.last_used(id.as_ref()).await?;
+        }
+        Ok(listed)
+    }
+
+    /// The time of the last use of a credential or client secret, as far as it is recorded: a
+    /// minute late.
+    pub(super) async fn last_used(&self, id: Option<&Id>) -> Result<Value, Refused> {
+        let Some(id) = id else { return Ok(Value::Null) };
+        let found = self.store.read(Query::all::<Use>("id", id)).await?.pop();
+        let found = found.map(Use::of).transpose().map_err(Failure::from)?;
+        Ok(json!(found.map(|row| row.at.to_string())))
     }
 
     async fn create(&self, kind: CredentialKind, new: New, lifetimes: Lifetimes) -> Answer {

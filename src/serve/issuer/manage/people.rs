@@ -1,23 +1,27 @@
 //! `/users`: people.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::base::clock::{Clock, UnixTime};
 use crate::base::secret::Secret;
 use crate::issue::credential::{IdKind, SESSION_CHARS, random_text};
 use crate::issue::intent::passwords::{CreateReset, RESET_LIFETIME, SetPassword};
 use crate::issue::intent::people::{
-    AddPerson, Applications, DeletePerson, DisablePerson, EnablePerson, SetRoles,
+    AddPerson, Applications, DeletePerson, DisablePerson, EnablePerson, ROLE_ASKED, ROLE_ASKED_FOR,
+    SetRoles,
 };
 use crate::issue::intent::{Query, Refusal, Thing};
 use crate::issue::password::{self, PasswordError, SALT_BYTES, check_new};
-use crate::issue::person::{check_email, check_login, check_name, check_roles};
-use crate::issue::rows::{Column, Id, PasswordHash, Person, Row, SecretDigest, Words};
+use crate::issue::person::{DEVELOPER, check_email, check_login, check_name, check_roles};
+use crate::issue::rows::{Audit, Column, Id, PasswordHash, Person, Row, SecretDigest, Words};
 use crate::serve::issuer::manage::list::Asked;
 use crate::serve::issuer::manage::reply::{Answer, Refused, created, ok, read, wrong_method};
 use crate::serve::issuer::manage::{Call, Manager, fill, not_found};
-use crate::serve::store::Failure;
+use crate::serve::store::{Failure, LISTED_MAX, Listing};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,9 +62,49 @@ impl Manager {
     }
 
     async fn list_people(&self, query: &str) -> Answer {
-        let asked = Asked::read(query, &["login", "name", "state"])?;
+        let asked = Asked::read(query, &["login", "name", "state", "asked"])?;
+        match asked.value("asked") {
+            None | Some("false") => {}
+            Some("true") => return self.list_asking(&asked).await,
+            Some(_) => return Err(Refused::mistake("asked: true or false")),
+        }
         let login = asked.value("login").map(|login| ("login", Box::<str>::from(login).to_value()));
         self.page("users", &asked, login.into_iter().chain(asked.name()).collect(), show).await
+    }
+
+    /// The people who ask for the role of developers, and do not have it.
+    async fn list_asking(&self, asked: &Asked) -> Answer {
+        let since = Clock::start().now().unix.0.saturating_sub(ROLE_ASKED_FOR);
+        let listing = Listing {
+            table: Audit::TABLE,
+            of: vec![("act", Box::<str>::from(ROLE_ASKED).to_value())],
+            live: false,
+            since: Some(("at", UnixTime(since))),
+            standing: None,
+            after: Vec::new(),
+            limit: LISTED_MAX,
+        };
+        let mut people = BTreeMap::new();
+        for line in self.rows::<Audit>(listing).await? {
+            people.extend(line.subject.map(|person| (person, line.at)));
+        }
+        let after = asked.value("after").map(Id::from);
+        let limit = asked.limit()? as usize;
+        let (mut shown, mut next) = (Vec::<Value>::new(), Value::Null);
+        for (id, at) in people.into_iter().filter(|(id, _)| after.as_ref().is_none_or(|a| id > a)) {
+            let Some(person) = self.one_of("id", &id.0).await? else { continue };
+            if person.roles.contains(DEVELOPER) {
+                continue;
+            }
+            if let (true, Some(last)) = (shown.len() == limit, shown.last()) {
+                next = Value::clone(&last["id"]);
+                break;
+            }
+            let mut row = show(&person);
+            row["asked"] = json!({ "role": DEVELOPER, "at": at.to_string() });
+            shown.push(row);
+        }
+        ok(json!({ "users": shown, "next": next }))
     }
 
     async fn add_person(&self, new: NewPerson) -> Answer {
@@ -139,12 +183,17 @@ impl Manager {
     pub(super) async fn person(&self, who: &str) -> Result<Person, Refused> {
         let who: Box<str> = who.into();
         for column in ["id", "login"] {
-            let query = Query { live: true, ..Query::all::<Person>(column, &who) };
-            if let Some(row) = self.store.read(query).await?.pop() {
-                return Ok(Person::of(row).map_err(Failure::from)?);
+            if let Some(person) = self.one_of(column, &who).await? {
+                return Ok(person);
             }
         }
         Err(Refused::from(&Refusal::Unknown(Thing::Person, who)))
+    }
+
+    async fn one_of(&self, column: &'static str, who: &str) -> Result<Option<Person>, Refused> {
+        let query = Query { live: true, ..Query::all::<Person>(column, &Box::<str>::from(who)) };
+        let found = self.store.read(query).await?.pop();
+        Ok(found.map(Person::of).transpose().map_err(Failure::from)?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The form with which a developer registers an application.
+//! The form with which a developer registers or changes an application.
 //!
 //! Owns what the form accepts: the rules of a description by a developer, and permissions that the
 //! person holds. The form names the id of the application, so that a reload makes no second one.
@@ -8,7 +8,7 @@ use askama::Template;
 
 use crate::base::clock::UnixTime;
 use crate::decide::scope::ScopeSet;
-use crate::issue::application::{Author, ClientType, Description, Mistake as Rule};
+use crate::issue::application::{Author, ClientType, Description, Mistake as Rule, is_reviewed};
 use crate::issue::credential::IdKind;
 use crate::issue::form::Form;
 use crate::issue::intent::Refusal;
@@ -17,12 +17,47 @@ use crate::issue::metadata::GRANT_TYPES;
 use crate::issue::rows::{Application, Id, Profile};
 use crate::serve::issuer::Issuer;
 use crate::serve::issuer::pages::answer::{Forms, Shown, Trouble, html, refused, sentence};
-use crate::serve::issuer::pages::applications::{may_register, reveal, used_before};
+use crate::serve::issuer::pages::application_secrets::reveal;
+use crate::serve::issuer::pages::application_view::{
+    may_register, purpose as purpose_of, used_before, version,
+};
 use crate::serve::issuer::pages::authorize::{Line, lines};
 use crate::serve::issuer::pages::browser::{Browser, SignedIn};
 use crate::serve::issuer::pages::frame::{Frame, Mistake, about};
 use crate::serve::issuer::pages::scopes::{held, ticked};
 use crate::serve::issuer::vault::fill;
+
+/// The application that a form is about.
+#[derive(Clone, Copy)]
+pub(super) enum Target<'a> {
+    /// A new one, of this id.
+    New(&'a Id),
+    /// One that exists.
+    Edit(&'a Application),
+}
+
+impl Target<'_> {
+    fn id(&self) -> &Id {
+        match self {
+            Self::New(id) => id,
+            Self::Edit(row) => &row.id,
+        }
+    }
+
+    /// The type, which does not change: secrets and tokens depend on it.
+    fn client_type(&self, form: &Form) -> Option<ClientType> {
+        let kind = match self {
+            Self::Edit(row) if row.confidential => Some("confidential"),
+            Self::Edit(_) => Some("public"),
+            Self::New(_) => form.value("type"),
+        };
+        match kind? {
+            "confidential" => Some(ClientType::Confidential),
+            "public" => Some(ClientType::Public),
+            _ => None,
+        }
+    }
+}
 
 /// One permission of the form.
 struct Choice {
@@ -35,6 +70,13 @@ struct Choice {
 #[template(path = "application_new.html")]
 struct New<'a> {
     frame: &'a Frame,
+    /// An application that exists is changed.
+    is_edit: bool,
+    /// The name in force.
+    before: &'a str,
+    is_reviewed: bool,
+    /// Names the values that the form was opened with.
+    seen: &'a str,
     name: &'a str,
     site: &'a str,
     kind: &'a str,
@@ -59,14 +101,15 @@ impl Issuer {
     pub(super) fn new_application(&self, browser: &Browser<'_>, signed_in: &SignedIn) -> Shown {
         check_may_register(browser, signed_in)?;
         let id = IdKind::Application.generate(&mut fill).map_err(|error| Trouble::fault(&error))?;
-        self.application_page(browser, signed_in, (&Form::default(), &id), &[])
+        self.application_page(browser, signed_in, (&Form::default(), Target::New(&id)), &[])
     }
 
-    fn application_page(
+    /// The form; with the values that were sent.
+    pub(super) fn application_page(
         &self,
         browser: &Browser<'_>,
         signed_in: &SignedIn,
-        (form, id): (&Form, &Id),
+        (form, target): (&Form, Target<'_>),
         mistakes: &[Mistake],
     ) -> Shown {
         let held = held(browser, signed_in);
@@ -77,20 +120,37 @@ impl Issuer {
         };
         let choices: Vec<_> =
             lines(browser, &held, None).into_iter().enumerate().map(choice).collect();
-        let frame = browser.frame();
+        let (frame, id) = (browser.frame(), target.id());
+        let edited = match target {
+            Target::New(_) => None,
+            Target::Edit(row) => Some((row, version(row))),
+        };
+        let seen = edited.as_ref().map_or("", |(_, seen)| seen);
+        let purpose = match edited {
+            None => purpose(id),
+            Some(_) => purpose_of(&format!("edit\n{seen}"), id),
+        };
         let page = New {
             frame: &frame,
+            is_edit: edited.is_some(),
+            before: edited.as_ref().map_or("", |(row, _)| &row.name),
+            is_reviewed: edited.as_ref().is_some_and(|(row, _)| is_reviewed(row)),
+            seen,
             name: form.value("name").unwrap_or_default(),
             site: form.value("site").unwrap_or_default(),
-            kind: form.value("type").unwrap_or_default(),
+            kind: match target.client_type(form) {
+                Some(ClientType::Confidential) => "confidential",
+                Some(ClientType::Public) => "public",
+                None => "",
+            },
             profile: form.value("profile").unwrap_or_default(),
             redirect_uris: form.value("redirect_uris").unwrap_or_default(),
             has_device: form.value("device").is_some(),
             choices: &choices,
-            has_compat: browser.settings.configured.compat,
+            has_compat: may_be_compat(browser, target),
             must_confirm: browser.must_confirm(),
             id: id.as_str(),
-            csrf: &browser.token(&purpose(id)),
+            csrf: &browser.token(&purpose),
             mistakes,
         };
         match mistakes {
@@ -104,12 +164,12 @@ impl Issuer {
         let form = browser.form()?;
         let id = Id::from(form.value("id").unwrap_or_default());
         browser.check(&form, &purpose(&id))?;
-        let (row, mut mistakes) = describe(browser, signed_in, &form, &id)?;
+        let (row, mut mistakes) = describe(browser, signed_in, &form, Target::New(&id))?;
         if mistakes.is_empty() {
             mistakes.extend(self.confirm(browser, signed_in, &form).await?);
         }
         let Some(row) = row.filter(|_| mistakes.is_empty()) else {
-            return self.application_page(browser, signed_in, (&form, &id), &mistakes);
+            return self.application_page(browser, signed_in, (&form, Target::New(&id)), &mistakes);
         };
         let (secret, text) = if row.confidential {
             let secret_id = IdKind::ClientSecret.generate(&mut fill);
@@ -127,7 +187,7 @@ impl Issuer {
             Err(refusal @ Refusal::Limit(_)) => {
                 let text = format!("{}.", sentence(&refusal.to_string()));
                 let mistakes = [Mistake { field: "name", text }];
-                self.application_page(browser, signed_in, (&form, &id), &mistakes)
+                self.application_page(browser, signed_in, (&form, Target::New(&id)), &mistakes)
             }
             Err(refusal) => Err(Trouble::from(&refusal)),
         }
@@ -135,24 +195,20 @@ impl Issuer {
 }
 
 /// The row that a form describes, and every rule that it breaks.
-fn describe(
+pub(super) fn describe(
     browser: &Browser<'_>,
     signed_in: &SignedIn,
     form: &Form,
-    id: &Id,
+    target: Target<'_>,
 ) -> Result<(Option<Application>, Vec<Mistake>), Trouble> {
     let mut mistakes = Vec::new();
     let mut choose = |field: &'static str, text: &str| {
         mistakes.push(Mistake { field, text: text.to_owned() });
     };
-    let client_type = match form.value("type") {
-        Some("confidential") => Some(ClientType::Confidential),
-        Some("public") => Some(ClientType::Public),
-        _ => None,
-    };
+    let client_type = target.client_type(form);
     let profile = match form.value("profile") {
         Some("strict") => Some(Profile::Strict),
-        Some("compat") if browser.settings.configured.compat => Some(Profile::Compat),
+        Some("compat") if may_be_compat(browser, target) => Some(Profile::Compat),
         _ => None,
     };
     if client_type.is_none() {
@@ -187,7 +243,7 @@ fn describe(
         introspect: false,
     };
     mistakes.extend(description.mistakes(Author::Developer).iter().map(mistake));
-    let row = row(&description, scopes, &signed_in.person.id, id)?;
+    let row = row(&description, scopes, &signed_in.person.id, target.id())?;
     Ok((Some(row), mistakes))
 }
 
@@ -233,6 +289,12 @@ fn mistake(rule: &Rule) -> Mistake {
         _ => "type",
     };
     Mistake { field, text: format!("{}.", sentence(&rule.to_string())) }
+}
+
+/// Returns whether the profile without PKCE may be chosen: where it is on, or is what it was.
+fn may_be_compat(browser: &Browser<'_>, target: Target<'_>) -> bool {
+    let is_kept = matches!(target, Target::Edit(row) if row.profile == Profile::Compat);
+    is_kept || browser.settings.configured.compat
 }
 
 fn check_may_register(browser: &Browser<'_>, signed_in: &SignedIn) -> Result<(), Trouble> {

@@ -95,7 +95,7 @@ impl Issuer {
             return see_other(&browser.settings, &again);
         }
         let application = self.application_of(&form).await?;
-        let target = Target::of(&form, &application)?;
+        let target = self.target_of(browser, &form, &application)?;
         let prompt = match Prompt::read(&form) {
             Ok(prompt) => prompt,
             Err(error) => return self.refuse_request(browser, &application, &target, &error),
@@ -307,7 +307,7 @@ impl Issuer {
         };
         let request = Form::decode(asked_for.as_bytes())?;
         let application = self.application_of(&request).await?;
-        let target = Target::of(&request, &application)?;
+        let target = self.target_of(browser, &request, &application)?;
         let asked = Asked { form: &request, application: &application, target: &target, signed_in };
         let shown = self.decide_request(browser, &asked, form.value("decision"), shown).await;
         let result = match &shown {

@@ -18,6 +18,7 @@ use crate::issue::rows::{Credential, CredentialKind, DigestMethod, Id, SecretDig
 use crate::serve::issuer::Issuer;
 use crate::serve::issuer::pages::answer::{Forms, Shown, Trouble, html, refused};
 use crate::serve::issuer::pages::browser::{Browser, SignedIn};
+use crate::serve::issuer::pages::credential_test;
 use crate::serve::issuer::pages::credential_view::{
     Choice, DAY, Desk, Expiry, Made, New, secret_kind,
 };
@@ -33,9 +34,15 @@ const HINT_CHARS: usize = 4;
 const DAYS: [u64; 5] = [7, 30, 60, 90, 365];
 
 impl Issuer {
-    pub(super) fn new_credential(&self, desk: &Desk<'_>) -> Shown {
+    /// The empty form, or the form with the settings of the credential that the query names.
+    pub(super) async fn new_credential(&self, desk: &Desk<'_>) -> Shown {
         let id = new_id(desk.kind)?;
-        self.new_page(desk, &Form::default(), &id, &[])
+        let query = desk.browser.request.uri().query().unwrap_or_default();
+        let form = match Form::decode(query.as_bytes())?.value("again") {
+            Some(again) => again_form(desk, &self.own_credential(desk, again).await?),
+            None => Form::default(),
+        };
+        self.new_page(desk, &form, &id, &[])
     }
 
     /// The form; with the values that were sent.
@@ -170,10 +177,23 @@ impl Issuer {
             secret: secret.expose(),
             expires: &row.expires.map_or_else(|| "never".to_owned(), date),
             old_until: old_until.as_deref(),
+            csrf: &browser.token(&credential_test::purpose(desk.kind)),
             curl: &format!("curl -H '{}{}' {base}/", desk.header, secret.expose()),
         };
         html(&browser.settings, Forms::Here, &page)
     }
+}
+
+/// The settings of a credential: name, and the permissions that the person still has.
+fn again_form(desk: &Desk<'_>, row: &Credential) -> Form {
+    let allowed = allowed(desk);
+    let mut pairs = vec![("name".to_owned(), row.name.to_string())];
+    let given = allowed.iter().enumerate().filter(|(_, scope)| row.scopes.contains(scope));
+    pairs.extend(given.map(|(at, _)| (format!("scope-{at}"), "on".to_owned())));
+    if desk.kind == CredentialKind::Key && row.scopes.contains_all(&allowed) {
+        pairs.push(("full".to_owned(), "on".to_owned()));
+    }
+    Form::of(pairs)
 }
 
 /// A refusal that the form shows; `None` where the form was used before.

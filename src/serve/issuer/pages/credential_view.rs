@@ -10,6 +10,7 @@ use crate::base::clock::UnixTime;
 use crate::decide::api_key::format::SecretKind;
 use crate::issue::intent::credentials::Lifetimes;
 use crate::issue::rows::{Credential, CredentialKind, Id};
+use crate::serve::issuer::enforced::Refusal;
 use crate::serve::issuer::pages::browser::{Browser, SignedIn};
 use crate::serve::issuer::pages::frame::{Frame, Mistake, about, date};
 
@@ -68,6 +69,8 @@ pub(super) struct Row {
     pub(super) scopes: Vec<String>,
     pub(super) created: String,
     pub(super) used: String,
+    /// The last refusal, or nothing.
+    pub(super) refused: String,
     pub(super) expires: String,
     /// `expired`, `disabled`, `expires soon`, or nothing.
     pub(super) badge: &'static str,
@@ -138,6 +141,8 @@ pub(super) struct Made<'a> {
     pub(super) expires: &'a str,
     pub(super) old_until: Option<&'a str>,
     pub(super) curl: &'a str,
+    /// The CSRF token of the test.
+    pub(super) csrf: &'a str,
 }
 
 #[derive(Template)]
@@ -180,7 +185,11 @@ pub(super) fn secret_kind(kind: CredentialKind) -> SecretKind {
     }
 }
 
-pub(super) fn shown(row: &Credential, uses: &HashMap<Id, UnixTime>, now: UnixTime) -> Row {
+pub(super) fn shown(
+    row: &Credential,
+    (uses, refusal): (&HashMap<Id, UnixTime>, Option<&Refusal>),
+    now: UnixTime,
+) -> Row {
     let is_expired = row.expires.is_some_and(|at| at <= now);
     let is_soon = row.expires.is_some_and(|at| at.0 < now.0.saturating_add(SOON));
     let badge = match (is_expired, row.disabled.is_some(), is_soon) {
@@ -196,9 +205,54 @@ pub(super) fn shown(row: &Credential, uses: &HashMap<Id, UnixTime>, now: UnixTim
         scopes: row.scopes.iter().map(str::to_owned).collect(),
         created: date(row.created),
         used: uses.get(&row.id).map_or_else(|| "never used".to_owned(), |at| date(*at)),
+        refused: refusal.map(|one| last_refused(one, row.kind, now)).unwrap_or_default(),
         expires: row.expires.map_or_else(|| "never".to_owned(), date),
         badge,
         is_disabled: row.disabled.is_some(),
         is_expired,
+    }
+}
+
+/// Such as "token expired, 3 minutes ago, from 203.0.113.7".
+fn last_refused(refusal: &Refusal, kind: CredentialKind, now: UnixTime) -> String {
+    let reason = refusal.reason.replace('_', " ");
+    // The gate has the same reasons for both.
+    let reason = match (kind, reason.strip_prefix("key ")) {
+        (CredentialKind::Pat, Some(rest)) => format!("token {rest}"),
+        (CredentialKind::Pat | CredentialKind::Key, _) => reason,
+    };
+    let ago = ago(now.0.saturating_sub(refusal.at.0));
+    let from = refusal.address.map(|address| format!(", from {address}")).unwrap_or_default();
+    format!("{reason}, {ago}{from}")
+}
+
+fn ago(seconds: u64) -> String {
+    let (count, unit) = match seconds {
+        0..60 => return "less than a minute ago".to_owned(),
+        60..3600 => (seconds / 60, "minute"),
+        3600..DAY => (seconds / 3600, "hour"),
+        _ => (seconds / DAY, "day"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural} ago")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contract_account_a_refusal_says_why_when_and_from_where() {
+        let refusal = |seconds: u64| Refusal {
+            at: UnixTime(1_000_000 - seconds),
+            reason: "key_expired",
+            address: Some("203.0.113.7".parse().unwrap()),
+        };
+        let shown = |seconds, kind| last_refused(&refusal(seconds), kind, UnixTime(1_000_000));
+        let text = "token expired, 3 minutes ago, from 203.0.113.7";
+        assert_eq!(shown(185, CredentialKind::Pat), text);
+        let text = "key expired, 1 hour ago, from 203.0.113.7";
+        assert_eq!(shown(3600, CredentialKind::Key), text);
+        assert_eq!((ago(59), ago(2 * DAY)), ("less than a minute ago".into(), "2 days ago".into()));
     }
 }

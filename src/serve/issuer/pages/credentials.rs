@@ -17,7 +17,7 @@ use crate::serve::issuer::pages::credential_form::{
     allowed, new_id, new_secret, refused_form, used_before,
 };
 use crate::serve::issuer::pages::credential_view::{
-    Act, DAY, Desk, List, Words, secret_kind, shown,
+    Act, DAY, Desk, List, Row, Words, secret_kind, shown,
 };
 use crate::serve::issuer::pages::frame::Mistake;
 
@@ -54,8 +54,10 @@ impl Issuer {
         let desk = Desk { browser, signed_in, kind, words, lifetimes, header };
         match (path, is_post) {
             ([], false) => self.list_credentials(&desk).await,
-            (["new"], false) => self.new_credential(&desk),
+            (["new"], false) => self.new_credential(&desk).await,
             (["new"], true) => self.create_credential(&desk).await,
+            (["test"], false) => self.test_form(&desk),
+            (["test"], true) => self.test_credential(&desk).await,
             ([id, act], false) => self.ask_about(&desk, id, act, &[]).await,
             ([id, act], true) => self.turn_credential(&desk, id, act).await,
             _ => Err(Trouble::not_found()),
@@ -77,9 +79,7 @@ impl Issuer {
         found.sort_by(|one, other| (other.created, &other.id).cmp(&(one.created, &one.id)));
         let begin = page.saturating_sub(1).saturating_mul(PAGE).min(found.len());
         let end = (begin + PAGE).min(found.len());
-        let uses = self.uses(&found[begin..end]).await?;
-        let rows: Vec<_> =
-            found[begin..end].iter().map(|row| shown(row, &uses, browser.now)).collect();
+        let rows = self.shown_rows(&found[begin..end], browser.now).await?;
         let link = |page: usize| {
             format!(
                 "{}?page={page}&q={}",
@@ -115,18 +115,35 @@ impl Issuer {
         html(&browser.settings, Forms::Here, &page)
     }
 
+    /// Rows with their last use and last refusal.
+    async fn shown_rows(&self, rows: &[Credential], now: UnixTime) -> Result<Vec<Row>, Trouble> {
+        let uses = self.uses(rows).await?;
+        let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+        let refusals = self.enforced.last_refused(&ids).into_iter();
+        let refusals = refusals.map(Some).chain(std::iter::repeat(None)).map(Option::flatten);
+        let both = rows.iter().zip(refusals);
+        Ok(both.map(|(row, refusal)| shown(row, (&uses, refusal.as_ref()), now)).collect())
+    }
+
     async fn uses(&self, rows: &[Credential]) -> Result<HashMap<Id, UnixTime>, Trouble> {
         let mut uses = HashMap::new();
         for row in rows {
-            uses.extend(
-                self.find::<Use>("id", &row.id).await?.into_iter().map(|one| (one.id, one.at)),
-            );
+            uses.extend(self.last_use(&row.id).await?.map(|at| (row.id.clone(), at)));
         }
         Ok(uses)
     }
 
+    /// The time when a credential or client secret was used last: what is stored, a minute late.
+    pub(super) async fn last_use(&self, id: &Id) -> Result<Option<UnixTime>, Trouble> {
+        Ok(self.find::<Use>("id", id).await?.pop().map(|row| row.at))
+    }
+
     /// The person's own credential of this id.
-    async fn own_credential(&self, desk: &Desk<'_>, id: &str) -> Result<Credential, Trouble> {
+    pub(super) async fn own_credential(
+        &self,
+        desk: &Desk<'_>,
+        id: &str,
+    ) -> Result<Credential, Trouble> {
         let found = self.find_live::<Credential>("id", &Id::from(id)).await?.pop();
         let is_own =
             |row: &Credential| row.kind == desk.kind && row.owner == desk.signed_in.person.id;
@@ -154,13 +171,14 @@ impl Issuer {
             ),
             _ => return Err(Trouble::not_found()),
         };
-        let uses = self.uses(std::slice::from_ref(&row)).await?;
+        let rows = self.shown_rows(std::slice::from_ref(&row), browser.now).await?;
+        let shown = rows.first().ok_or_else(Trouble::not_found)?;
         let (frame, new_id) = (browser.frame(), new_id(desk.kind)?);
         let purpose = purpose(act, id, new_id.as_str());
         let page = Act {
             frame: &frame,
             words: desk.words,
-            row: &shown(&row, &uses, browser.now),
+            row: shown,
             act,
             button,
             warning,

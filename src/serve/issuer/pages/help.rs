@@ -4,6 +4,7 @@
 
 use askama::Template;
 
+use crate::issue::metadata::{JWKS_PATH, WELL_KNOWN};
 use crate::serve::issuer::Issuer;
 use crate::serve::issuer::pages::answer::{Forms, Shown, html};
 use crate::serve::issuer::pages::browser::Browser;
@@ -19,6 +20,7 @@ struct Page<'a> {
     token: &'a str,
     authorize: &'a str,
     device: &'a str,
+    qr: &'a str,
     scopes: Vec<(&'a str, &'a str)>,
 }
 
@@ -35,10 +37,37 @@ impl Issuer {
             token: &endpoint("token"),
             authorize: &endpoint("authorize"),
             device: &endpoint("device/code"),
+            qr: &format!(
+                "{}{}/device/qr?user_code=CODE",
+                settings.pages_origin(),
+                settings.account
+            ),
             scopes: words.map(|scope| (&*scope.name, &*scope.text)).collect(),
         };
         html(settings, Forms::Here, &page)
     }
+}
+
+/// The addresses that a client is configured with.
+pub(super) fn endpoints(settings: &Settings) -> Vec<(&'static str, String)> {
+    let base = settings.api_base();
+    let endpoint = |name: &str| format!("{base}{}/{name}", settings.prefix);
+    let [document, _] = WELL_KNOWN;
+    vec![
+        ("Issuer", settings.url.to_string()),
+        ("Metadata", format!("{base}/.well-known/{document}")),
+        ("Authorization", endpoint("authorize")),
+        ("Token", endpoint("token")),
+        ("Revocation", endpoint("revoke")),
+        ("Device", endpoint("device/code")),
+        ("Keys", format!("{base}{JWKS_PATH}")),
+    ]
+}
+
+/// Host and port of the API.
+pub(super) fn host_of(settings: &Settings) -> &str {
+    let base = settings.api_base();
+    base.split_once("://").map_or(base, |(_, host)| host)
 }
 
 impl Settings {

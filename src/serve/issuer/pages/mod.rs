@@ -4,16 +4,22 @@
 //! The decisions themselves are intents. Never decides anything on a GET.
 
 mod answer;
+mod application_edit;
 mod application_form;
+mod application_secrets;
+mod application_try;
+mod application_view;
 mod applications;
 mod assets;
 mod authorize;
 mod authorized;
 mod browser;
 mod credential_form;
+mod credential_test;
 mod credential_view;
 mod credentials;
 mod device;
+mod device_qr;
 mod frame;
 mod help;
 mod profile;
@@ -85,6 +91,7 @@ impl Issuer {
             (["continue", sealed], false) => self.come_back(browser, sealed).await,
             (["sign-out"], true) => self.sign_out(browser).await,
             (["consent"], true) => self.consent(browser).await,
+            (["device", "qr"], false) => self.device_qr(browser),
             (["device"], true) => self.device(browser).await,
             (["device", "decide"], true) => self.decide_device(browser).await,
             (["reset", token], is_post) => self.reset(browser, token, is_post).await,
@@ -172,6 +179,7 @@ fn needs_recent_sign_in(segments: &[&str]) -> bool {
         segments,
         ["tokens" | "keys" | "applications", "new"]
             | ["tokens" | "keys", _, "rotate"]
+            | ["applications", _, "edit"]
             | ["sign-in", "again"]
     )
 }

@@ -18,6 +18,7 @@ use crate::config::IssuerSettings;
 use crate::config::model::issuer::{
     AppSignIn, AuditSettings, DeviceSettings, Registration, SignIn, Trust,
 };
+use crate::config::snapshot::Snapshots;
 use crate::decide::api_key::format::{RandomFault, SecretKind, generate};
 use crate::decide::jwt::{Algorithm, KeySet, VerifiedToken};
 use crate::decide::live::{Live, RoleRules};
@@ -36,6 +37,8 @@ use crate::issue::rows::{
 use crate::issue::safe_store::{Pepper, Peppers};
 use crate::issue::signing_key::life::Rotation;
 use crate::issue::signing_key::{SigningKey, jwks};
+use crate::serve::fixture;
+use crate::serve::issuer::enforced::Running;
 use crate::serve::issuer::passwords::Passwords;
 use crate::serve::issuer::token_keys::Published;
 use crate::serve::issuer::vault::Vault;
@@ -196,6 +199,12 @@ impl Rig {
             live: Arc::clone(&live),
             keys: Arc::new(OneKey(key)),
             revoked: Box::new(Nothing),
+            enforced: Box::new(Running {
+                snapshots: Arc::new(Snapshots::from_pointee(
+                    fixture::open(&fixture::MemoryDisk::filled()).snapshot,
+                )),
+                observers: Arc::new(fixture::observers()),
+            }),
             settings: settings("admin read write"),
             issued: issued.clone(),
             passwords: Arc::new(Passwords::start().unwrap()),

@@ -362,9 +362,7 @@ impl Backend for Sqlite {
     }
 }
 
-/// Rows to delete that ended before `$1`, at most `$2` rows of each table, in the order of
-/// the references between them.
-/// What ended, of which the gate remembers the id. A grant goes behind its refresh tokens.
+/// What ended before `$1`, at most `$2` rows of each table, of which the gate remembers the id. A grant goes behind its refresh tokens.
 const SWEEPS_OF_ENDS: &[&str] = &[
     "DELETE FROM ended_tokens WHERE id IN \
      (SELECT id FROM ended_tokens WHERE expires < $1 LIMIT $2) RETURNING id",
@@ -372,6 +370,8 @@ const SWEEPS_OF_ENDS: &[&str] = &[
      AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = g.id) LIMIT $2) RETURNING id",
 ];
 
+/// Rows to delete that ended before `$1`, at most `$2` rows of each table, in the order of
+/// the references between them.
 const SWEEPS: &[&str] = &[
     "DELETE FROM codes WHERE rowid IN (SELECT rowid FROM codes WHERE expires < $1 LIMIT $2)",
     "DELETE FROM devices WHERE rowid IN (SELECT rowid FROM devices WHERE expires < $1 LIMIT $2)",
@@ -400,6 +400,7 @@ const SWEEPS: &[&str] = &[
     "DELETE FROM consents WHERE rowid IN \
      (SELECT rowid FROM consents WHERE ended < $1 LIMIT $2)",
     "DELETE FROM people WHERE rowid IN (SELECT rowid FROM people p WHERE ended < $1 \
+     AND disabled IS NULL \
      AND NOT EXISTS (SELECT 1 FROM grants WHERE person = p.id) \
      AND NOT EXISTS (SELECT 1 FROM codes WHERE person = p.id) \
      AND NOT EXISTS (SELECT 1 FROM devices WHERE person = p.id) \

@@ -42,8 +42,8 @@ const SWEEP_LOOKS: u32 = 240;
 /// Looks between two deletions of lines of the audit log: a second, in which no more come in than one
 /// deletion takes.
 const AUDIT_LOOKS: u32 = 4;
-/// Reads that wait for the reader.
-const READS_MAX: usize = 64;
+/// Reads that wait for the reader: as many as the connections of one address.
+const READS_MAX: usize = 1_024;
 
 /// The process that opens a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

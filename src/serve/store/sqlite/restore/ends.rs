@@ -31,18 +31,23 @@ const ENDS: [End; 8] = [
 ];
 
 /// Rows that are deleted some time after their end.
-const SWEPT: [End; 5] = [
+const SWEPT: [End; 7] = [
     ("people", "id", "ended"),
     ("applications", "id", "ended"),
     ("credentials", "id", "ended"),
+    ("grants", "id", "ended"),
+    (CONSENTS, "id", "ended"),
     ("signing_keys", "kid", "ended"),
     ("secrets", "id", "ends"),
 ];
 
-/// Tables of people in browsers, which a store of an earlier release does not have.
+/// A table of people in browsers: a store of an earlier release does not have it.
+const CONSENTS: &str = "consents";
+
+/// More of such tables.
 const OF_PEOPLE: [(&str, &str); 2] = [
     (
-        "consents",
+        CONSENTS,
         "UPDATE consents SET ended = o.ended FROM old.consents o \
          WHERE o.id = consents.id AND consents.ended IS NULL AND o.ended IS NOT NULL",
     ),
@@ -125,6 +130,9 @@ pub(super) async fn apply(
         restored.not_applied.push(format!("table applications: {error}"));
     }
     for end in SWEPT {
+        if end.0 == CONSENTS && !has(connection, CONSENTS).await {
+            continue;
+        }
         if follows {
             run(connection, end.0, end_absent(end), now, restored).await;
         } else {

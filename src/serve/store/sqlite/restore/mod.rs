@@ -312,6 +312,69 @@ mod tests {
     }
 
     #[test]
+    fn contract_restore_ends_codes_sessions_links_devices_and_rotating_families() {
+        const LEFT: &str = "SELECT (SELECT count(*) FROM codes WHERE ended IS NULL) || ' ' \
+             || (SELECT count(*) FROM sessions WHERE ended IS NULL) || ' ' \
+             || (SELECT count(*) FROM resets WHERE ended IS NULL) || ' ' \
+             || (SELECT count(*) FROM devices WHERE state <> 'denied') || ' ' \
+             || (SELECT count(*) FROM grants WHERE ended IS NULL)";
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = block_on(backed_up(folder.path()));
+        block_on(async {
+            let (store, _) = start(folder.path());
+            store.run(app(), Caller::operator()).await.unwrap();
+            store.close().await;
+            change(
+                &path,
+                "INSERT INTO codes (digest, application, person, scopes, auth_time, expires) \
+                 VALUES (randomblob(32), 'app', 'usr_ada', 'read', 1, 9000000000); \
+                 INSERT INTO sessions (digest, id, person, auth_time, created, seen, expires) \
+                 VALUES (randomblob(32), 'ses', 'usr_ada', 1, 1, 1, 9000000000); \
+                 INSERT INTO resets (digest, person, created, expires) \
+                 VALUES (randomblob(32), 'usr_ada', 1, 9000000000); \
+                 INSERT INTO devices (digest, user_code, application, scopes, state, interval, expires) \
+                 VALUES (randomblob(32), randomblob(32), 'app', 'read', 'approved', 5, 9000000000); \
+                 INSERT INTO grants VALUES ('g', 'app', 'usr_ada', 'read', 1, 1, 2, NULL); \
+                 UPDATE applications SET confidential = 0",
+            )
+            .await;
+            let mut file = StoreFile::open(&path).await.unwrap();
+            fs::remove_file(&copy).unwrap();
+            file.backup(&copy).await.unwrap();
+            file.close().await;
+            assert_eq!(value(&path, LEFT).await, "1 1 1 1 1");
+            restore(&copy, &path, UnixTime(START)).await.unwrap();
+            assert_eq!(value(&path, LEFT).await, "0 0 0 0 0");
+        });
+    }
+
+    #[test]
+    fn r1104_restore_brings_back_no_consent_or_grant_that_was_deleted_after_its_end() {
+        const ENDED: &str = "SELECT (SELECT ended FROM consents) || ' ' || ended FROM grants";
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = block_on(backed_up(folder.path()));
+        block_on(async {
+            let (store, _) = start(folder.path());
+            store.run(app(), Caller::operator()).await.unwrap();
+            store.close().await;
+            change(
+                &path,
+                "INSERT INTO consents VALUES ('c', 'usr_ada', 'app', 'read', 's', 1, NULL); \
+                 INSERT INTO grants VALUES ('g', 'app', 'usr_ada', 'read', 1, 1, 2, NULL)",
+            )
+            .await;
+            let mut file = StoreFile::open(&path).await.unwrap();
+            fs::remove_file(&copy).unwrap();
+            file.backup(&copy).await.unwrap();
+            file.close().await;
+            // Withdrawn, and deleted by the sweep a week later.
+            change(&path, "DELETE FROM consents; DELETE FROM grants").await;
+            restore(&copy, &path, UnixTime(START)).await.unwrap();
+            assert_eq!(value(&path, ENDED).await, format!("{START} {START}"));
+        });
+    }
+
+    #[test]
     fn contract_restore_that_was_interrupted_applies_the_ends_of_the_store_that_was_set_aside() {
         let folder = tempfile::tempdir().unwrap();
         let (path, copy) = block_on(backed_up(folder.path()));

@@ -42,7 +42,7 @@ pub enum Method {
 pub struct Presented {
     /// `client_id`.
     pub id: Id,
-    /// The secret; `None` for the method `none` alone.
+    /// The secret; `None` for the method `none`, and where `Basic` has an empty one.
     pub secret: Option<Secret<String>>,
     /// The method.
     pub method: Method,
@@ -58,7 +58,8 @@ impl Presented {
         authorization: impl IntoIterator<Item = &'a [u8]>,
         form: &Form,
     ) -> Result<Self, OAuthError> {
-        let mut fields = authorization.into_iter();
+        // An empty field names no method: some clients send one.
+        let mut fields = authorization.into_iter().filter(|field| !field.trim_ascii().is_empty());
         let field = fields.next();
         if fields.next().is_some() {
             return Err(OAuthError::invalid_request("more than one Authorization field"));
@@ -109,8 +110,9 @@ fn basic(field: &[u8], form: &Form) -> Result<Presented, OAuthError> {
             "client_id differs from that of the Authorization field",
         ));
     }
-    let (id, secret) = (checked_id(&id)?, Some(checked_secret(&secret)?));
-    Ok(Presented { id, secret, method: Method::Basic })
+    // RFC 6749 section 2.3.1: a client without a secret may send an empty one.
+    let secret = if secret.is_empty() { None } else { Some(checked_secret(&secret)?) };
+    Ok(Presented { id: checked_id(&id)?, secret, method: Method::Basic })
 }
 
 type IdAndSecret = (Zeroizing<String>, Zeroizing<String>);
@@ -240,8 +242,9 @@ mod tests {
         let long = format!("client_id=c&client_secret={}", "s".repeat(513));
         assert_eq!(read(None, &long), error("invalid_client"));
         assert_eq!(read(None, "client_secret=s"), error("invalid_request"));
-        // An empty secret is one, and that of no client.
-        assert_eq!(read(Some(&basic_field("c:")), ""), client("c", Some(""), Method::Basic));
+        // Public clients send an empty secret; of a confidential one it is none.
+        assert_eq!(read(Some(&basic_field("c:")), ""), client("c", None, Method::Basic));
+        assert_eq!(read(Some(" "), "client_id=c"), client("c", None, Method::None));
     }
 
     #[test]
@@ -256,10 +259,10 @@ mod tests {
         fn what_a_client_encodes_is_what_is_read(id in "[!-~]{1,20}", secret in "\\PC{0,40}") {
             let encode = |text: &str| text.bytes().map(|b| format!("%{b:02x}")).collect::<String>();
             let field = basic_field(&format!("{}:{}", encode(&id), encode(&secret)));
-            prop_assert_eq!(read(Some(&field), ""), client(&id, Some(&secret), Method::Basic));
+            let expected = Some(&*secret).filter(|secret| !secret.is_empty());
+            prop_assert_eq!(read(Some(&field), ""), client(&id, expected, Method::Basic));
             let body = format!("client_id={}&client_secret={}", encode(&id), encode(&secret));
             let method = if secret.is_empty() { Method::None } else { Method::Post };
-            let expected = Some(&*secret).filter(|secret| !secret.is_empty());
             prop_assert_eq!(read(None, &body), client(&id, expected, method));
         }
 

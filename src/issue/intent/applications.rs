@@ -1,16 +1,18 @@
 //! Applications and their secrets.
 //!
 //! Owns the limits (20 applications a person, two live secrets an application) and what ends with
-//! an application: its grants and, by a new generation, its client-credentials tokens. Never makes
+//! an application: its grants, codes and approvals of devices and, by a new generation, its
+//! client-credentials tokens. Never makes
 //! a secret, and never checks the form of a redirect URI.
 
 use crate::base::clock::UnixTime;
 use crate::issue::credential::IdKind;
 use crate::issue::intent::credentials::NewSecret;
+use crate::issue::intent::revoke::{denied, ended_secrets, ended_share};
 use crate::issue::intent::{
     Act, Decision, Intent, Limit, Need, Refusal, Rows, Target, Thing, or_refuse, people, refuse,
 };
-use crate::issue::rows::{Application, Column, Grant, Id, Sealed, Secret};
+use crate::issue::rows::{Application, Code, Column, Grant, Id, RecordedConsent, Sealed, Secret};
 
 /// The most applications of a person.
 pub const PER_PERSON_MAX: usize = 20;
@@ -209,7 +211,17 @@ impl Intent for TurnApplication {
         if !ends {
             return Ok(decision);
         }
-        Ok(decision.end_all::<Grant>(vec![("application", row.id.to_value())]))
+        let of = || vec![("application", row.id.to_value())];
+        let denied = denied(rows, "application", &row.id, now)?;
+        let decision = decision.end_all::<Grant>(of()).end_all::<Code>(of()).write_all(&denied);
+        Ok(match self.turn {
+            // An id that is declared again is another application: people are asked again.
+            Turn::Delete => decision
+                .end_all::<RecordedConsent>(of())
+                .write_all(&ended_secrets(rows, &row.id, now)?)
+                .write_all(&ended_share(rows, &row.id)?),
+            Turn::Approve | Turn::Disable | Turn::Enable | Turn::EndTokens(_) => decision,
+        })
     }
 }
 

@@ -157,10 +157,6 @@ impl Intent for RedeemCode {
         let Ok(person) = people::active_id(rows, &code.person)? else {
             return Ok(end(code, "the person is disabled", now));
         };
-        let given = rows.get::<RecordedConsent>(&consent::id(&code.person, &application.id))?;
-        if !application.first_party && given.is_some_and(|row| row.ended.is_some()) {
-            return Ok(end(code, "the consent was withdrawn", now));
-        }
         (code.ended, code.grant_id) = (Some(now), Some(self.grant.clone()));
         let consent = Consent {
             application: &application,
@@ -220,9 +216,10 @@ fn end(mut code: Code, reason: &'static str, now: UnixTime) -> Decision<Issued> 
     refused.write(&code).act(act)
 }
 
-/// A second use when all hold revokes what the first gave.
+/// A second use when all hold revokes what the first gave. A code that ended without a use was
+/// withdrawn, or ended with the access of its person or application.
 fn replay(rows: &Rows, code: &Code, now: UnixTime) -> Result<Decision<Issued>, Need> {
-    let refused = Decision::refuse(Refusal::InvalidGrant("code used before"));
+    let refused = Decision::refuse(Refusal::InvalidGrant("code used or withdrawn before"));
     let grant = match &code.grant_id {
         Some(id) => rows.get::<Grant>(id)?,
         None => None,

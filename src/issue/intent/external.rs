@@ -6,11 +6,13 @@
 
 use crate::base::clock::UnixTime;
 use crate::issue::external::{ExternalPerson, is_external};
-use crate::issue::intent::people::end_sessions;
+use crate::issue::intent::people::end_access;
+use crate::issue::intent::revoke::ended_share;
 use crate::issue::intent::sessions::{self, NewSession, Start};
 use crate::issue::intent::{Act, Decision, Intent, Need, Refusal, Rows, Target, Thing, refuse};
 use crate::issue::rows::{
-    Code, Column, Credential, Grant, Id, Person, RecordedConsent, SecretDigest, Session, Words,
+    Application, Column, Credential, Id, Person, RecordedConsent, Secret, SecretDigest, Session,
+    Words,
 };
 
 /// Signs in a person whom the application named.
@@ -34,7 +36,8 @@ impl Intent for StartExternal {
         let id = &self.person.id;
         let known = rows.get::<Person>(id)?;
         let is_live = |row: &Person| row.ended.is_none();
-        if known.as_ref().is_some_and(|row| is_live(row) && row.disabled.is_some()) {
+        // Whom an operator disabled, the application does not enable by an end and a new beginning.
+        if known.as_ref().is_some_and(|row| row.disabled.is_some()) {
             return refuse(Refusal::Disabled(Thing::Person, id.0.clone()));
         }
         // Commands find a person by login before they look at ids.
@@ -112,7 +115,7 @@ fn is_free(rows: &Rows, login: &str, id: &Id) -> Result<bool, Need> {
 }
 
 /// Ends everything of a person who is gone from the application, but for the applications that
-/// they registered: other people use them.
+/// they registered: other people use them. Those have no owner from then on.
 #[derive(Clone, Debug)]
 pub struct EndExternal {
     /// The person.
@@ -133,11 +136,18 @@ impl Intent for EndExternal {
         let mut credentials = rows.live::<Credential>("owner", &row.id)?;
         credentials.iter_mut().for_each(|one| one.ended = Some(now));
         row.ended = Some(now);
-        let of = || vec![("person", row.id.to_value())];
-        let decision = end_sessions(Decision::ok(()), &row.id)
-            .end_all::<Grant>(of())
-            .end_all::<Code>(of())
-            .end_all::<RecordedConsent>(of());
+        // A later person of this name at the application inherits none of them.
+        let mut owned = rows.live::<Application>("owner", &row.id)?;
+        let mut secrets = Vec::new();
+        for one in &mut owned {
+            one.owner = None;
+            let of = rows.all::<Secret>("application", &one.id)?.into_iter();
+            secrets.extend(of.map(|secret| Secret { sealed: None, ..secret }));
+        }
+        let of = vec![("person", row.id.to_value())];
+        let decision = end_access(rows, Decision::ok(()), &row.id, now)?;
+        let decision = decision.end_all::<RecordedConsent>(of).write_all(&owned);
+        let decision = decision.write_all(&secrets).write_all(&ended_share(rows, &row.id)?);
         let decision = decision.write_all(&credentials).write(&row);
         Ok(decision.act(Act::new("person.gone").subject(&row.id)))
     }

@@ -76,7 +76,7 @@ impl Introspect {
         let is_own = |grant: &Grant| grant.application == application.id && grant.ended.is_none();
         let Some(grant) = grant.filter(is_own) else { return Ok(None) };
         let is_over = token.used.is_some() || now >= token.expires || now >= token.idle_until;
-        let Ok(person) = people::active(rows, grant.person.as_str())? else { return Ok(None) };
+        let Ok(person) = people::active_id(rows, &grant.person)? else { return Ok(None) };
         if is_over {
             return Ok(None);
         }
@@ -102,7 +102,7 @@ impl Introspect {
                 && row.expires.is_none_or(|end| now < end)
         };
         let Some(row) = found.filter(is_good) else { return Ok(None) };
-        let Ok(person) = people::active(rows, row.owner.as_str())? else { return Ok(None) };
+        let Ok(person) = people::active_id(rows, &row.owner)? else { return Ok(None) };
         let cut = self.scopes.roles.cut(&row.scopes, &person.roles.0);
         Ok(Some(self.token(person, cut.unwrap_or(row.scopes), row.expires, row.created, row.id)))
     }

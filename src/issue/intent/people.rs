@@ -5,13 +5,14 @@
 //! other roles end sessions. Never checks a password.
 
 use crate::base::clock::UnixTime;
+use crate::issue::intent::revoke::{denied, ended_secrets, ended_share};
 use crate::issue::intent::{
     Act, Decision, Intent, Need, Refusal, Rows, Target, Thing, or_refuse, refuse,
 };
 use crate::issue::person::DEVELOPER;
 use crate::issue::rows::{
-    Application, Column, Credential, Grant, Id, Password, PasswordHash, Person, RecordedConsent,
-    Reset, Session, Words,
+    Application, Code, Column, Credential, Grant, Id, Password, PasswordHash, Person,
+    RecordedConsent, Reset, Secret, Session, Words,
 };
 
 /// Adds a local person.
@@ -125,8 +126,7 @@ impl Intent for DisablePerson {
         let mut row = or_refuse!(find(rows, &self.person)?);
         let was_enabled = row.disabled.is_none();
         row.disabled = row.disabled.or(Some(now));
-        let decision = end_sessions(Decision::ok(row.clone()), &row.id);
-        let decision = decision.end_all::<Grant>(vec![("person", row.id.to_value())]);
+        let decision = end_access(rows, Decision::ok(row.clone()), &row.id, now)?;
         if !was_enabled {
             return Ok(decision);
         }
@@ -146,7 +146,12 @@ impl Intent for EnablePerson {
     const NAME: &'static str = "enable_person";
 
     fn decide(&self, rows: &Rows, _now: UnixTime) -> Result<Decision<Person>, Need> {
-        let mut row = or_refuse!(find(rows, &self.person)?);
+        // One who is gone from the application was kept out, and stays so until now.
+        let is_kept_out = |row: &Person| row.disabled.is_some();
+        let mut row = match rows.get::<Person>(&Id::from(&*self.person))?.filter(is_kept_out) {
+            Some(row) => row,
+            None => or_refuse!(find(rows, &self.person)?),
+        };
         if row.disabled.take().is_none() {
             return Ok(Decision::ok(row));
         }
@@ -185,7 +190,7 @@ impl Intent for DeletePerson {
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<Person>, Need> {
         let mut row = or_refuse!(find(rows, &self.person)?);
         let mut owned = rows.live::<Application>("owner", &row.id)?;
-        let mut gone = Vec::new();
+        let (mut gone, mut secrets) = (Vec::new(), Vec::new());
         match &self.applications {
             Applications::Refuse if !owned.is_empty() => {
                 return refuse(Refusal::OwnsApplications(owned.len()));
@@ -194,29 +199,54 @@ impl Intent for DeletePerson {
             Applications::End => {
                 owned.iter_mut().for_each(|one| one.ended = Some(now));
                 gone.extend(owned.iter().map(|one| Target::Application(one.id.clone())));
+                for one in &owned {
+                    secrets.extend(ended_secrets(rows, &one.id, now)?);
+                }
             }
             Applications::Give(other) => {
                 let heir = or_refuse!(active(rows, other)?);
                 if heir.id == row.id {
                     return refuse(Refusal::OwnsApplications(owned.len()));
                 }
-                owned.iter_mut().for_each(|one| one.owner = Some(heir.id.clone()));
+                for one in &mut owned {
+                    one.owner = Some(heir.id.clone());
+                    // Sealed under the share of the one who is deleted: it can be shown no more.
+                    let of = rows.all::<Secret>("application", &one.id)?.into_iter();
+                    secrets.extend(of.map(|secret| Secret { sealed: None, ..secret }));
+                }
             }
         }
         let mut credentials = rows.live::<Credential>("owner", &row.id)?;
         credentials.iter_mut().for_each(|one| one.ended = Some(now));
-        row.ended = Some(now);
+        // One who signs in through the application may come back, with nothing.
+        (row.ended, row.disabled) = (Some(now), None);
         let password = rows.get::<Password>(&row.id)?;
         let password =
             password.map(|known| Password { hash: PasswordHash("".into()), changed: now, ..known });
-        let decision = end_sessions(Decision::ok(row.clone()), &row.id).write_all(&password);
+        let decision = end_access(rows, Decision::ok(row.clone()), &row.id, now)?;
         let decision = decision
-            .end_all::<Grant>(vec![("person", row.id.to_value())])
+            .write_all(&password)
+            .write_all(&ended_share(rows, &row.id)?)
             .end_all::<RecordedConsent>(vec![("person", row.id.to_value())]);
-        let decision = decision.write_all(&owned).write_all(&credentials).write(&row);
+        let decision = decision.write_all(&owned).write_all(&secrets);
+        let decision = decision.write_all(&credentials).write(&row);
         let decision = gone.into_iter().fold(decision, Decision::target);
         Ok(decision.act(Act::new("person.delete").subject(&row.id)))
     }
+}
+
+/// Ends what a person has opened with OAuth, for good: sessions, grants, codes that were not redeemed,
+/// and approvals of devices that have not asked for their tokens yet.
+pub(crate) fn end_access<T>(
+    rows: &Rows,
+    decision: Decision<T>,
+    person: &Id,
+    now: UnixTime,
+) -> Result<Decision<T>, Need> {
+    let of = || vec![("person", person.to_value())];
+    let denied = denied(rows, "person", person, now)?;
+    let decision = end_sessions(decision, person).end_all::<Grant>(of()).end_all::<Code>(of());
+    Ok(decision.write_all(&denied))
 }
 
 /// Ends every session of a person, and every link that would start one.

@@ -8,7 +8,8 @@ use crate::issue::intent::client::{Client, authenticate};
 use crate::issue::intent::tokens::act;
 use crate::issue::intent::{Act, Decision, Intent, Need, Refusal, Rows, Target, or_refuse, refuse};
 use crate::issue::rows::{
-    Column, Device, DeviceState, EndedToken, Grant, Id, RecordedConsent, RefreshToken, SecretDigest,
+    Code, Column, Device, DeviceState, EndedToken, Grant, Id, RecordedConsent, RefreshToken,
+    Sealed, Secret, SecretDigest, Share,
 };
 
 /// Ends one access token: the bearer itself, whose signature the caller has verified.
@@ -103,8 +104,8 @@ impl Intent for RevokeRefresh {
     }
 }
 
-/// Ends every grant of a person to an application, the consent, and what the person approved on a
-/// device that has not asked for its token yet.
+/// Ends every grant of a person to an application, the consent, codes that were not redeemed, and
+/// what the person approved on a device that has not asked for its token yet.
 #[derive(Clone, Debug)]
 pub struct EndGrants {
     /// The person.
@@ -123,17 +124,14 @@ impl Intent for EndGrants {
     }
 
     fn decide(&self, rows: &Rows, now: UnixTime) -> Result<Decision<()>, Need> {
-        let open = rows.open::<Device>("application", &self.application, now)?.into_iter();
-        let approved = open.filter(|device| {
-            device.state == DeviceState::Approved && device.person.as_ref() == Some(&self.person)
-        });
-        let denied: Vec<_> =
-            approved.map(|device| Device { state: DeviceState::Denied, ..device }).collect();
+        let mut denied = denied(rows, "application", &self.application, now)?;
+        denied.retain(|device| device.person.as_ref() == Some(&self.person));
         let of =
             vec![("person", self.person.to_value()), ("application", self.application.to_value())];
         let act = Act::new("grant.revoke").subject(&self.person).application(&self.application);
         let decision = Decision::ok(()).end_all::<RecordedConsent>(of.clone());
-        Ok(decision.end_all::<Grant>(of).write_all(&denied).act(act))
+        let decision = decision.end_all::<Code>(of.clone()).end_all::<Grant>(of);
+        Ok(decision.write_all(&denied).act(act))
     }
 }
 
@@ -148,4 +146,36 @@ impl Intent for RecordRevocation {
     fn decide(&self, _rows: &Rows, _now: UnixTime) -> Result<Decision<()>, Need> {
         Ok(Decision::ok(()).act(self.0.clone()))
     }
+}
+
+/// The devices of a person or an application that were approved and have not asked for their tokens
+/// yet, as they are after the end of what was approved.
+pub(super) fn denied(
+    rows: &Rows,
+    column: &'static str,
+    of: &Id,
+    now: UnixTime,
+) -> Result<Vec<Device>, Need> {
+    let open = rows.open::<Device>(column, of, now)?.into_iter();
+    let approved = open.filter(|device| device.state == DeviceState::Approved);
+    Ok(approved.map(|device| Device { state: DeviceState::Denied, ..device }).collect())
+}
+
+/// The secrets of an application that is deleted: ended, and without their sealed copies.
+pub(super) fn ended_secrets(
+    rows: &Rows,
+    application: &Id,
+    now: UnixTime,
+) -> Result<Vec<Secret>, Need> {
+    let mut secrets = rows.all::<Secret>("application", application)?;
+    for row in &mut secrets {
+        (row.sealed, row.ends) = (None, Some(row.ends.map_or(now, |known| known.min(now))));
+    }
+    Ok(secrets)
+}
+
+/// The share of an owner that is deleted: what was sealed under it cannot be read any more.
+pub(super) fn ended_share(rows: &Rows, owner: &Id) -> Result<Option<Share>, Need> {
+    let share = rows.get::<Share>(owner)?;
+    Ok(share.map(|row| Share { wrapped: Sealed("".into()), ..row }))
 }

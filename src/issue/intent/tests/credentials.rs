@@ -18,7 +18,7 @@ use crate::issue::intent::people::{
 use crate::issue::intent::{Limit, Refusal, Thing};
 use crate::issue::rows::{
     Application, Credential, CredentialKind, DigestMethod, DisabledBy, Grant, Person, Profile,
-    SecretDigest, Words,
+    Sealed, Secret, SecretDigest, Words,
 };
 
 const LIFETIMES: Lifetimes =
@@ -416,6 +416,15 @@ fn contract_disabling_ends_grants_for_good_and_deleting_asks_about_applications(
     memory.insert(&grant);
     memory.insert(&Grant { id: id("g2"), person: id("usr_bob"), ..grant });
     memory.insert(&application("usr_ada", "app_1"));
+    let sealed = Secret {
+        id: id("cs_1"),
+        application: id("app_1"),
+        digest: SecretDigest::of_secret("secret"),
+        sealed: Some(Sealed("under the share of ada".into())),
+        created: now,
+        ends: None,
+    };
+    memory.insert(&sealed);
     memory.run(&DisablePerson { person: "ada".into() }, now).unwrap();
     memory.run(&EnablePerson { person: "ada".into() }, now).unwrap();
     let ended: Vec<_> = memory.all::<Grant>().iter().map(|grant| grant.ended).collect();
@@ -432,6 +441,8 @@ fn contract_disabling_ends_grants_for_good_and_deleting_asks_about_applications(
     }
     memory.run(&delete(Applications::Give("bob".into())), now).unwrap();
     assert_eq!(memory.all::<Application>()[0].owner, Some(id("usr_bob")));
+    let kept = memory.all::<Secret>().pop().unwrap();
+    assert_eq!((kept.digest, kept.sealed), (sealed.digest, None), "good, and shown no more");
     let end = DeletePerson { person: "bob".into(), applications: Applications::End };
     memory.run(&end, now).unwrap();
     assert_eq!(memory.all::<Application>()[0].ended, Some(now));

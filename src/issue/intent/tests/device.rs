@@ -3,9 +3,10 @@
 use super::id;
 use super::tokens::{START, client, refresh, rules, scopes, world};
 use crate::base::clock::UnixTime;
+use crate::issue::intent::applications::{Turn, TurnApplication};
 use crate::issue::intent::device::{DecideDevice, OPEN_MAX, RedeemDevice, StartDevice};
 use crate::issue::intent::memory::Memory;
-use crate::issue::intent::people::DisablePerson;
+use crate::issue::intent::people::{DisablePerson, EnablePerson};
 use crate::issue::intent::revoke::EndGrants;
 use crate::issue::intent::{Limit, Refusal, Thing};
 use crate::issue::rows::{Grant, SecretDigest};
@@ -76,6 +77,24 @@ fn r1112_a_withdrawal_ends_what_a_device_has_not_asked_for_yet() {
     memory.run(&end, UnixTime(START)).unwrap();
     assert_eq!(at(&mut memory, 0, 1), Err(Refusal::AccessDenied));
     assert_eq!(at(&mut memory, 1, 1), Err(Refusal::AuthorizationPending), "of no person yet");
+}
+
+#[test]
+fn r1112_an_approval_ends_with_the_access_of_its_person_and_of_its_application() {
+    let at_once = UnixTime(START);
+    let mut memory = world();
+    for number in 0..3 {
+        memory.run(&start(number), at_once).unwrap();
+    }
+    memory.run(&decide(0, Some("read")), at_once).unwrap();
+    memory.run(&DisablePerson { person: "ada".into() }, at_once).unwrap();
+    memory.run(&EnablePerson { person: "ada".into() }, at_once).unwrap();
+    assert_eq!(at(&mut memory, 0, 1), Err(Refusal::AccessDenied), "disabled in between");
+    memory.run(&decide(1, Some("read")), at_once).unwrap();
+    let turn = Turn::EndTokens(id("g_next"));
+    memory.run(&TurnApplication { application: id("public"), turn }, at_once).unwrap();
+    assert_eq!(at(&mut memory, 1, 1), Err(Refusal::AccessDenied), "its tokens were ended");
+    assert_eq!(at(&mut memory, 2, 1), Err(Refusal::AuthorizationPending), "of no person yet");
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! People whom the application signs in: one row for each, and no login that names another.
 
 use super::id;
+use super::tokens::application;
 use crate::base::clock::UnixTime;
 use crate::issue::external::ExternalPerson;
 use crate::issue::intent::external::{EndExternal, StartExternal, UpdateExternal};
 use crate::issue::intent::memory::Memory;
-use crate::issue::intent::people::{AddPerson, DisablePerson};
+use crate::issue::intent::people::{
+    AddPerson, Applications, DeletePerson, DisablePerson, EnablePerson,
+};
 use crate::issue::intent::sessions::NewSession;
 use crate::issue::intent::{Refusal, Thing};
-use crate::issue::rows::{Person, SecretDigest, Session, Words};
+use crate::issue::rows::{Application, Person, SecretDigest, Session, Words};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -82,4 +85,23 @@ fn contract_sign_in_app_an_operator_keeps_a_person_out_and_one_who_is_gone_begin
     sign_in(&mut memory, known("8", "eve"), 4).unwrap();
     assert_eq!(login_of(&memory, "8").as_deref(), Some("eve"));
     assert!(memory.acts.iter().any(|act| act.act == "person.gone"));
+}
+
+#[test]
+fn contract_sign_in_app_a_person_who_was_disabled_is_kept_out_after_an_end_as_well() {
+    let mut memory = Memory::default();
+    sign_in(&mut memory, known("7", "ada"), 1).unwrap();
+    memory.insert(&Application { owner: Some(id("7")), ..application("app_1") });
+    memory.run(&DisablePerson { person: "7".into() }, NOW).unwrap();
+    memory.run(&EndExternal { person: id("7") }, NOW).unwrap();
+    assert_eq!(memory.all::<Application>()[0].owner, None, "a later 7 does not inherit it");
+    let refused = sign_in(&mut memory, known("7", "ada"), 2);
+    assert_eq!(refused.unwrap_err(), Refusal::Disabled(Thing::Person, "7".into()));
+    memory.run(&EnablePerson { person: "7".into() }, NOW).unwrap();
+    sign_in(&mut memory, known("7", "ada"), 3).unwrap();
+    // An operator who deletes a person keeps no name out.
+    memory.run(&DisablePerson { person: "7".into() }, NOW).unwrap();
+    let (person, applications) = ("7".into(), Applications::Refuse);
+    memory.run(&DeletePerson { person, applications }, NOW).unwrap();
+    sign_in(&mut memory, known("7", "ada"), 4).unwrap();
 }

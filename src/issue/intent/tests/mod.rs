@@ -4,6 +4,7 @@ mod applications;
 mod credentials;
 mod device;
 mod external;
+mod sessions;
 mod tokens;
 
 use super::*;

@@ -13,6 +13,7 @@ use crate::decide::live::RoleRules;
 use crate::decide::scope::ScopeSet;
 use crate::issue::consent;
 use crate::issue::intent::Refusal;
+use crate::issue::intent::applications::{Turn, TurnApplication};
 use crate::issue::intent::client::{Client, Lifetimes, Rules, Scopes};
 use crate::issue::intent::client_credentials::ClientCredentials;
 use crate::issue::intent::code::{Given, GrantCode, RedeemCode};
@@ -388,6 +389,7 @@ impl Walk {
                 self.memory.run(&DisablePerson { person: "ada".into() }, at).unwrap();
                 self.naive.disabled = true;
                 self.naive.families.iter_mut().for_each(|family| family.ended = true);
+                self.naive.codes.iter_mut().for_each(|code| code.used = code.used.or(Some(None)));
             }
             Step::Enable => {
                 self.memory.run(&EnablePerson { person: "ada".into() }, at).unwrap();
@@ -612,8 +614,26 @@ fn r1104_a_code_of_a_withdrawn_consent_gives_nothing() {
     give_code(&mut memory, 0, "public", START);
     let end = EndGrants { person: id("usr_ada"), application: id("public") };
     memory.run(&end, UnixTime(START)).unwrap();
+    // A new consent brings no code of the old one back.
+    give_code(&mut memory, 1, "public", START);
     let refused = memory.run(&redeem(0, "public", 1), UnixTime(START + 1)).unwrap_err();
-    assert_eq!(refused, Refusal::InvalidGrant("the consent was withdrawn"));
+    assert_eq!(refused, Refusal::InvalidGrant("code used or withdrawn before"));
+    assert!(memory.all::<Grant>().is_empty());
+    assert!(memory.run(&redeem(1, "public", 2), UnixTime(START + 1)).is_ok());
+}
+
+#[test]
+fn r1104_a_code_ends_with_the_access_of_its_person_and_of_its_application() {
+    let at = UnixTime(START);
+    let mut memory = world();
+    give_code(&mut memory, 0, "public", START);
+    memory.run(&DisablePerson { person: "ada".into() }, at).unwrap();
+    memory.run(&EnablePerson { person: "ada".into() }, at).unwrap();
+    assert!(memory.run(&redeem(0, "public", 1), at).is_err(), "disabled in between");
+    give_code(&mut memory, 1, "public", START);
+    let turn = Turn::EndTokens(id("g_next"));
+    memory.run(&TurnApplication { application: id("public"), turn }, at).unwrap();
+    assert!(memory.run(&redeem(1, "public", 2), at).is_err(), "its tokens were ended");
     assert!(memory.all::<Grant>().is_empty());
 }
 

@@ -155,6 +155,9 @@ fn contract_issuer_tokens_survive_a_restart_and_a_revocation_does_too() {
     assert_eq!((api(&sidecar, "/api/x", &ended), api(&sidecar, "/api/x", &kept)), (401, 200));
 }
 
+/// Its checksum is right; no store knows it.
+const GENERATED: &str = "gp_pat_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx3Ct62b";
+
 #[test]
 fn r801_a_credential_of_the_issuer_reaches_no_upstream() {
     let upstream = Recorder::start();
@@ -166,15 +169,26 @@ fn r801_a_credential_of_the_issuer_reaches_no_upstream() {
             "Basic gp_cs_x",
             "Basic Z3Bfa2V5X3g6",
             "basic OmdwX3BhdF94",
-            "Bearer \"gp_pat_x\"",
-            "Token token=gp_pat_x, realm=a",
+            &*format!("Bearer \"{GENERATED}\""),
+            &format!("Token token={GENERATED}, realm=a"),
+            &format!("Digest username=a, password={GENERATED}x"),
         ] {
             assert_eq!(sidecar.get(path, &[("Authorization", value)]).status, 200);
             assert_eq!(upstream.last().field("authorization"), None, "{path} {value}");
         }
-        assert_eq!(sidecar.get(path, &[("Cookie", "a=b; t=gp_pat_x")]).status, 200);
-        assert_eq!(upstream.last().field("cookie"), Some("a=b"), "{path}");
-        for value in ["Bearer other", "Basic YTpi", "Bearer eyJ.a-gp_pat_x.b/gp_x"] {
+        for (cookie, forwarded) in [
+            (format!("a=b; t={GENERATED}"), "a=b"),
+            (format!("a=b; t=Bearer%20{GENERATED}; {GENERATED}=c"), "a=b"),
+            (format!("t=%22{GENERATED}%22; a=b"), "a=b"),
+            // An application's own words, with a typing error in a secret among them.
+            ("gp_session=1; p=gp_gold".to_owned(), "gp_session=1; p=gp_gold"),
+            ("x={\"gp_a\":1}; t=gp_pat_x".to_owned(), "x={\"gp_a\":1}; t=gp_pat_x"),
+        ] {
+            assert_eq!(sidecar.get(path, &[("Cookie", &*cookie)]).status, 200);
+            assert_eq!(upstream.last().field("cookie"), Some(forwarded), "{path}");
+        }
+        let digest = "Digest username=\"gp_bob\", realm=a";
+        for value in ["Bearer other", "Basic YTpi", "Bearer eyJ.a-gp_pat_x.b/gp_x", digest] {
             assert_eq!(sidecar.get(path, &[("Authorization", value)]).status, 200);
             assert_eq!(upstream.last().field("authorization"), Some(value), "{path}");
         }

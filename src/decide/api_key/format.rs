@@ -195,6 +195,15 @@ pub fn check(text: &str) -> Form {
     if good { Form::Good(kind) } else { Form::Bad(kind) }
 }
 
+/// Returns whether a text begins with a well-formed secret, whatever follows it.
+pub(super) fn is_secret_at(text: &[u8]) -> bool {
+    let kind = |kind: &SecretKind| text.starts_with(kind.prefix().as_bytes());
+    let Some(kind) = SecretKind::ALL.into_iter().find(kind) else { return false };
+    let whole = text.get(..kind.prefix().len() + RANDOM_CHARS + CHECKSUM_CHARS);
+    let whole = whole.and_then(|whole| std::str::from_utf8(whole).ok());
+    whole.is_some_and(|whole| matches!(check(whole), Form::Good(_)))
+}
+
 /// CRC-32 (IEEE) of everything before it, in base62, most significant digit first.
 fn checksum(text: &str) -> [u8; CHECKSUM_CHARS] {
     let mut rest = crc32fast::hash(text.as_bytes());

@@ -122,13 +122,12 @@ pub(crate) fn is_reserved(bearer: &str) -> bool {
     bearer.starts_with(format::RESERVED_PREFIX)
 }
 
-/// Returns whether a word of a field [is reserved](is_reserved), quoted or in a list as well. Characters
-/// of base64 do not end a word: a JWT may have such a text within.
+/// Returns whether a secret that gatepost generated is anywhere in a field: in quotes, in a list or
+/// behind an escape as well. An application's own text that begins with `gp_` is none.
 #[must_use]
-pub(crate) fn has_reserved(value: &[u8]) -> bool {
-    let is_apart = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"-_.~+/".contains(byte));
+pub(crate) fn has_secret(value: &[u8]) -> bool {
     let prefix = format::RESERVED_PREFIX.as_bytes();
-    value.split(is_apart).any(|word| word.starts_with(prefix))
+    memchr::memmem::find_iter(value, prefix).any(|at| format::is_secret_at(&value[at..]))
 }
 
 /// Refuses a bearer that [is reserved](is_reserved), where bearers are not keys. Its form is

@@ -139,7 +139,7 @@ impl RequestFields<'_> {
     fn without_own_cookies(&self, name: &str, value: &[u8]) -> Option<Vec<u8>> {
         let has_pages = self.gate.stored.is_some() && name == "cookie";
         let forwards = self.permit.route().forward_credential;
-        let has_credential = |pair: &[u8]| !forwards && api_key::has_reserved(pair);
+        let has_credential = |pair: &[u8]| !forwards && api_key::has_secret(pair);
         has_pages.then(|| own_cookie::without_own(value, has_credential))?
     }
 
@@ -153,7 +153,9 @@ impl RequestFields<'_> {
         if credential::is_basic_with(value, api_key::is_reserved) {
             return is_place;
         }
-        is_place && api_key::has_reserved(value)
+        let text = value.rsplit(u8::is_ascii_whitespace).find(|part| !part.is_empty());
+        let text = text.and_then(|text| std::str::from_utf8(text).ok());
+        is_place && (text.is_some_and(api_key::is_reserved) || api_key::has_secret(value))
     }
 
     /// Fields that concern the client's connection only (RFC 9110 section 7.6.1).

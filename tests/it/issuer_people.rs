@@ -334,6 +334,69 @@ fn r1108_forms_of_other_sites_and_other_sessions_change_nothing() {
 }
 
 #[test]
+fn r1108_each_form_of_the_account_needs_its_own_token() {
+    let upstream = Recorder::start();
+    let sidecar = start(&upstream);
+    let app = sidecar.sandbox.run(&[
+        "app",
+        "create",
+        "--config",
+        "gatepost.yaml",
+        "--name",
+        "Own",
+        "--owner",
+        "ada",
+        "--compat",
+        "--redirect",
+        "https://own.example.com/callback",
+        "--output",
+        "json",
+    ]);
+    let app: Value = serde_json::from_str(&app.stdout).unwrap();
+    let app = format!("applications/{}", app["client_id"].as_str().unwrap());
+    let mut ada = developer(&sidecar);
+    let sessions = hidden(&ada.get("/auth/account/sessions").text(), "/auth/account/sessions");
+    let of_another_form = sessions.iter().find(|(name, _)| name == "csrf").unwrap().1.clone();
+    for form in [
+        "sign-out",
+        "consent",
+        "device",
+        "profile",
+        "tokens/new",
+        "tokens/pat_1/revoke",
+        "keys/new",
+        "keys/key_1/disable",
+        "keys/key_1/enable",
+        "keys/key_1/rotate",
+        "keys/key_1/delete",
+        "applications/new",
+        &*format!("{app}/secrets"),
+        &format!("{app}/delete"),
+        &format!("{app}/edit"),
+        &format!("{app}/secrets/cs_1/end"),
+        "tokens/test",
+        "authorized/shop/revoke",
+        "sessions",
+    ] {
+        let path = format!("/auth/account/{form}");
+        let foreign = [("Origin", "https://evil.example")];
+        for (csrf, fields) in [("", &[][..]), ("x", &[]), (&of_another_form, &[]), ("x", &foreign)]
+        {
+            if form == "sessions" && csrf == of_another_form {
+                continue;
+            }
+            let entered = [("csrf", csrf), ("name", "n"), ("id", "id"), ("decision", "allow")];
+            let answer = ada.post_with(&path, &entered, fields);
+            let text = answer.text();
+            let says = ["an earlier session of this browser", "a page of another site"];
+            let is_said = says.iter().any(|words| text.contains(words));
+            assert!(answer.status == 403 && is_said, "{path} {csrf}: {} {text}", answer.status);
+        }
+    }
+    assert_eq!(ada.get("/auth/account/sessions").status, 200, "still signed in");
+}
+
+#[test]
 fn r1108_sign_in_gives_another_session_and_sign_out_ends_it() {
     let upstream = Recorder::start();
     let sidecar = start(&upstream);

@@ -21,6 +21,10 @@ const ENTRIES_MAX: usize = 1 << 15;
 const FAILURES: (NonZeroU32, NonZeroU64) =
     (NonZeroU32::new(10).unwrap(), NonZeroU64::new(6_000_000_000).unwrap());
 
+/// The same for passwords from an address that may stand for many callers: 100, and one in 2 s.
+const SHARED: (NonZeroU32, NonZeroU64) =
+    (NonZeroU32::new(100).unwrap(), NonZeroU64::new(2_000_000_000).unwrap());
+
 /// The same for guesses of user codes, which are short: 5, and one a minute.
 const GUESSES: (NonZeroU32, NonZeroU64) =
     (NonZeroU32::new(5).unwrap(), NonZeroU64::new(60_000_000_000).unwrap());
@@ -37,6 +41,11 @@ pub(super) struct Failures {
 impl Failures {
     pub(super) fn new(seed: [u64; 2]) -> Self {
         Self::with(FAILURES, seed)
+    }
+
+    /// The budget of an address that may stand for many callers.
+    pub(super) fn of_shared(seed: [u64; 2]) -> Self {
+        Self::with(SHARED, seed)
     }
 
     /// The budget of guesses.

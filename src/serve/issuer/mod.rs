@@ -180,6 +180,7 @@ pub(crate) struct Issuer {
     enforced: Box<dyn Enforced>,
     settings: ArcSwap<Settings>,
     failures: Failures,
+    shared_failures: Failures,
     /// Of user codes.
     guesses: Failures,
     secret_uses: SecretUses,
@@ -252,6 +253,7 @@ impl Issuer {
             enforced: parts.enforced,
             settings: ArcSwap::from_pointee(parts.settings),
             failures: Failures::new(parts.seed),
+            shared_failures: Failures::of_shared(parts.seed),
             guesses: Failures::of_guesses(parts.seed),
             secret_uses: SecretUses::default(),
             passwords: parts.passwords,

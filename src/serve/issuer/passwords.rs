@@ -1,13 +1,13 @@
 //! Hashing of passwords: one thread of low priority.
 //!
 //! Owns the bounds on argon2id, which takes 46 MiB and some 50 ms each time: one at a time, at most
-//! [`WAITING_MAX`] wait, and at most [`PER_ADDRESS_MAX`] of one address, so that a flood of guesses
-//! leaves other callers their turn. Never sees whose password it is.
+//! [`WAITING_MAX`] wait, at most [`PER_PLACE_MAX`] of one place, and [`KEPT`] of them come from people
+//! who were signed in before, so that a flood of guesses leaves other callers their turn. Never sees
+//! whose password it is.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -16,15 +16,16 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::base::secret::Secret;
-use crate::decide::request::address::limit_bytes;
 use crate::issue::password::{self, PasswordError, SALT_BYTES};
 use crate::issue::rows::PasswordHash;
 use crate::serve::issuer::vault::fill;
 
 /// The most passwords that wait for the thread.
 const WAITING_MAX: usize = 8;
-/// The most of them that come from one address.
-const PER_ADDRESS_MAX: usize = 2;
+/// The most of them that come from one place.
+const PER_PLACE_MAX: usize = 2;
+/// Those that no stranger takes.
+const KEPT: usize = 2;
 /// The lowest priority of a thread.
 const NICE: i32 = 19;
 
@@ -32,6 +33,25 @@ const NICE: i32 = 19;
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("too many passwords wait to be checked")]
 pub(crate) struct Busy;
+
+/// The origin of a password, as turns and failures are counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Someone who proved before who they are, or a browser in which they did.
+    Known(Vec<u8>),
+    /// An address of one caller, as limits count it.
+    Address(Vec<u8>),
+    /// An address that may stand for many callers. Their turns are not counted against each other.
+    Shared(Vec<u8>),
+}
+
+impl Place {
+    /// The bytes that failures are counted by.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let (Self::Known(bytes) | Self::Address(bytes) | Self::Shared(bytes)) = self;
+        bytes
+    }
+}
 
 type Job = Box<dyn FnOnce() + Send>;
 type Waiting = Arc<Mutex<HashMap<Vec<u8>, usize>>>;
@@ -89,9 +109,9 @@ impl Passwords {
         &self,
         password: Secret<String>,
         hash: PasswordHash,
-        address: Option<IpAddr>,
+        place: &Place,
     ) -> Result<bool, Busy> {
-        self.run(address, move || password::verify(password.expose(), &hash)).await
+        self.run(place, move || password::verify(password.expose(), &hash)).await
     }
 
     /// The hash of a new password.
@@ -101,22 +121,22 @@ impl Passwords {
     pub(crate) async fn hash(
         &self,
         password: Secret<String>,
-        address: Option<IpAddr>,
+        place: &Place,
     ) -> Result<Result<PasswordHash, PasswordError>, Busy> {
         let work = move || {
             let mut salt = [0; SALT_BYTES];
             fill(&mut salt).map_err(|_| PasswordError::Fault)?;
             password::hash(password.expose(), &salt)
         };
-        self.run(address, work).await
+        self.run(place, work).await
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        address: Option<IpAddr>,
+        place: &Place,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Busy> {
-        let turn = self.enter(address.map(limit_bytes).unwrap_or_default())?;
+        let turn = self.enter(place)?;
         let (reply, answer) = oneshot::channel();
         let job = move || {
             let result = work();
@@ -128,15 +148,25 @@ impl Passwords {
         answer.await.map_err(|_| Busy)
     }
 
-    /// Takes a place for a job; callers without an address are not counted against each other.
-    fn enter(&self, place: Vec<u8>) -> Result<Turn, Busy> {
+    /// Takes a turn for a job.
+    fn enter(&self, place: &Place) -> Result<Turn, Busy> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = waiting.entry(place.clone()).or_default();
-        if !place.is_empty() && *count >= PER_ADDRESS_MAX {
+        let (key, is_known) = match place {
+            Place::Known(bytes) => (bytes.clone(), true),
+            Place::Address(bytes) => (bytes.clone(), false),
+            Place::Shared(_) => (Vec::new(), false),
+        };
+        // One runs, the others wait.
+        let most = if is_known { WAITING_MAX + 1 } else { WAITING_MAX + 1 - KEPT };
+        if waiting.values().sum::<usize>() >= most {
+            return Err(Busy);
+        }
+        let count = waiting.entry(key.clone()).or_default();
+        if !key.is_empty() && *count >= PER_PLACE_MAX {
             return Err(Busy);
         }
         *count += 1;
-        Ok(Turn { place, waiting: Arc::clone(&self.waiting) })
+        Ok(Turn { place: key, waiting: Arc::clone(&self.waiting) })
     }
 }
 
@@ -158,16 +188,16 @@ mod tests {
                 begun.send(()).unwrap();
                 held.recv().unwrap();
             };
-            busy.run(None, work).await
+            busy.run(&Place::Shared(Vec::new()), work).await
         });
         has_begun.recv().unwrap();
-        // One runs, and two of an address wait; then eight in all.
-        let one: IpAddr = "192.0.2.1".parse().unwrap();
-        let spawn = |address: Option<IpAddr>| {
+        // One runs, and two of an address wait; then six of strangers, and eight in all.
+        let one = || Place::Address(vec![192, 0, 2, 1]);
+        let spawn = |place: Place| {
             let passwords = Arc::clone(&passwords);
             let (queued, is_queued) = channel();
             let task = runtime.spawn(async move {
-                let mut run = std::pin::pin!(passwords.run(address, || ()));
+                let mut run = std::pin::pin!(passwords.run(&place, || ()));
                 let first = std::future::poll_fn(|cx| {
                     std::task::Poll::Ready(match run.as_mut().poll(cx) {
                         std::task::Poll::Ready(result) => Some(result),
@@ -183,12 +213,17 @@ mod tests {
             });
             (is_queued.recv().unwrap(), task)
         };
-        let mut tasks = vec![spawn(Some(one)), spawn(Some(one))];
-        let (queued, task) = spawn(Some(one));
+        let mut tasks = vec![spawn(one()), spawn(one())];
+        let (queued, task) = spawn(one());
         assert!(!queued && runtime.block_on(task).unwrap() == Err(Busy), "of one address");
-        tasks.extend((2..8).map(|last| spawn(Some([192, 0, 2, last].into()))));
+        tasks.extend((2..6).map(|last| spawn(Place::Address(vec![192, 0, 2, last]))));
+        for stranger in [Place::Address(vec![198, 51, 100, 1]), Place::Shared(vec![10, 0, 0, 1])] {
+            let (queued, task) = spawn(stranger);
+            assert!(!queued && runtime.block_on(task).unwrap() == Err(Busy), "these are kept");
+        }
+        tasks.extend((0..2_u8).map(|number| spawn(Place::Known(vec![number]))));
         assert!(tasks.iter().all(|(queued, _)| *queued));
-        let (queued, task) = spawn(Some([198, 51, 100, 1].into()));
+        let (queued, task) = spawn(Place::Known(vec![2]));
         assert!(!queued && runtime.block_on(task).unwrap() == Err(Busy), "the queue is full");
         release.send(()).unwrap();
         assert_eq!(runtime.block_on(first).unwrap(), Ok(()));

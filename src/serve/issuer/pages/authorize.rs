@@ -72,6 +72,23 @@ struct Asked<'a> {
     signed_in: &'a SignedIn,
 }
 
+/// What a consent page showed, as its form brings it back.
+struct Sheet<'t> {
+    /// The digest of the application.
+    shown: &'t str,
+    scopes: ScopeSet,
+    /// The authorization request.
+    request: &'t str,
+}
+
+impl<'t> Sheet<'t> {
+    fn parse(text: &'t str) -> Option<Self> {
+        let (shown, rest) = text.split_once('\n')?;
+        let (scopes, request) = rest.split_once('\n')?;
+        Some(Self { shown, scopes: ScopeSet::parse(scopes).ok()?, request })
+    }
+}
+
 impl Issuer {
     /// GET or POST of the endpoint: an authorization request either way.
     pub(super) async fn authorize(&self, browser: &Browser<'_>) -> Shown {
@@ -251,7 +268,7 @@ impl Issuer {
         known: Option<&RecordedConsent>,
     ) -> Shown {
         let shown = consent::shown(asked.application);
-        let text = format!("{shown}\n{}", query(asked.form, true));
+        let text = format!("{shown}\n{}\n{}", wanted.scopes, query(asked.form, true));
         let sealed = self.vault.seal_own(&request_place(asked.signed_in)?, text.as_bytes());
         let request = sealed.map_err(|error| Trouble::fault(&error))?.0;
         let known = known.filter(|known| known.is_of(asked.application));
@@ -298,18 +315,17 @@ impl Issuer {
         browser.check(&form, &purpose(sealed))?;
         let opened = self.vault.open_own(&request_place(signed_in)?, &Sealed(sealed.into()));
         let text = opened.ok().and_then(|text| String::from_utf8(text.expose().clone()).ok());
-        let Some((shown, asked_for)) = text.as_deref().and_then(|text| text.split_once('\n'))
-        else {
+        let Some(sheet) = text.as_deref().and_then(Sheet::parse) else {
             return Err(Trouble::stale(
                 "This form belongs to an earlier request. Nothing was allowed. Go back to the \
                  application and start again.",
             ));
         };
-        let request = Form::decode(asked_for.as_bytes())?;
+        let request = Form::decode(sheet.request.as_bytes())?;
         let application = self.application_of(&request).await?;
         let target = self.target_of(browser, &request, &application)?;
         let asked = Asked { form: &request, application: &application, target: &target, signed_in };
-        let shown = self.decide_request(browser, &asked, form.value("decision"), shown).await;
+        let shown = self.decide_request(browser, &asked, form.value("decision"), &sheet).await;
         let result = match &shown {
             Err(error) => error.code.as_str(),
             Ok(response) => {
@@ -325,11 +341,14 @@ impl Issuer {
         browser: &Browser<'_>,
         asked: &Asked<'_>,
         decision: Option<&str>,
-        shown: &str,
+        sheet: &Sheet<'_>,
     ) -> Shown {
         let error = match (decision, self.wanted(browser, asked)) {
             (Some("allow"), Ok(wanted)) => {
-                return self.give_code(browser, asked, wanted, Given::Now(shown.into())).await;
+                // What the application may ask for since the page was shown was not allowed.
+                let scopes = wanted.scopes.intersection(&sheet.scopes);
+                let (wanted, given) = (Wanted { scopes, ..wanted }, Given::Now(sheet.shown.into()));
+                return self.give_code(browser, asked, wanted, given).await;
             }
             (Some("allow"), Err(error)) => error,
             (Some("deny"), _) => OAuthError::from(&Refusal::AccessDenied),

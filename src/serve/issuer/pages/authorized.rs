@@ -10,7 +10,9 @@ use askama::Template;
 use crate::base::clock::UnixTime;
 use crate::decide::scope::ScopeSet;
 use crate::issue::intent::revoke::EndGrants;
-use crate::issue::rows::{Application, Device, DeviceState, Grant, Id, RecordedConsent};
+use crate::issue::rows::{
+    Application, Device, DeviceState, Grant, Id, RecordedConsent, RefreshToken,
+};
 use crate::serve::issuer::Issuer;
 use crate::serve::issuer::pages::answer::{Forms, Shown, Trouble, html, see_other};
 use crate::serve::issuer::pages::browser::{Browser, SignedIn};
@@ -86,7 +88,8 @@ impl Issuer {
             found.insert(consent.application, (consent.created, consent.scopes));
         }
         for grant in self.find_live::<Grant>("person", person).await? {
-            if grant.live_until <= browser.now && !found.contains_key(&grant.application) {
+            if !found.contains_key(&grant.application) && !self.is_in_force(browser, &grant).await?
+            {
                 continue;
             }
             let entry =
@@ -115,6 +118,18 @@ impl Issuer {
             });
         }
         Ok(rows)
+    }
+
+    /// Returns whether a grant has an access token that is valid, or a refresh token to get one.
+    async fn is_in_force(&self, browser: &Browser<'_>, grant: &Grant) -> Result<bool, Trouble> {
+        if browser.now < grant.live_until {
+            return Ok(true);
+        }
+        let tokens = self.find::<RefreshToken>("grant_id", &grant.id).await?;
+        let is_good = |one: &RefreshToken| {
+            one.used.is_none() && browser.now < one.expires && browser.now < one.idle_until
+        };
+        Ok(tokens.iter().any(is_good))
     }
 }
 

@@ -34,6 +34,8 @@ use crate::serve::issuer::{Caller, Issuer};
 const SEEN: u64 = 60;
 /// Seconds after a sign-in in which no password is asked for again.
 const FRESH: u64 = 300;
+/// Seconds that the clock of the store may be ahead.
+const AHEAD: u64 = 60;
 
 /// A person who is signed in.
 #[derive(Clone, Debug)]
@@ -82,6 +84,9 @@ impl Issuer {
             known => known,
         };
         let is_replaced = had_session && signed_in.is_none();
+        // Sessions of local people do not outlive the setting.
+        let signed_in = signed_in
+            .filter(|one| settings.configured.sign_in.local || is_external(&one.person.id));
         let vault = Arc::clone(&self.vault);
         Ok(Browser { request, caller, settings, now, signed_in, is_replaced, id, is_new, vault })
     }
@@ -274,7 +279,9 @@ impl Settings {
 
 /// Returns whether a sign-in was within the last 5 minutes.
 pub(super) fn is_fresh(auth_time: Option<UnixTime>, now: UnixTime) -> bool {
-    auth_time.is_some_and(|at| now.0 < at.0.saturating_add(FRESH))
+    // A clock that stepped back makes no sign-in fresh for longer.
+    let is_past = |at: UnixTime| at.0 <= now.0.saturating_add(AHEAD);
+    auth_time.is_some_and(|at| is_past(at) && now.0 < at.0.saturating_add(FRESH))
 }
 
 /// A person as the pages name them.

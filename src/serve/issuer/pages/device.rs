@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode};
 
+use crate::decide::scope::ScopeSet;
 use crate::issue::consent;
 use crate::issue::credential::UserCode;
 use crate::issue::error::{ErrorCode, OAuthError};
@@ -104,6 +105,11 @@ impl Issuer {
     ) -> Shown {
         let scopes = &browser.settings.rules.scopes;
         let left = scopes.still(&device.scopes, application, &signed_in.person);
+        if left.is_empty() && !device.scopes.is_empty() {
+            let text = "The device asks for access that your account does not have. Nothing was \
+                        allowed. Sign in with another account, or ask an operator for the role.";
+            return Err(Trouble::new(StatusCode::FORBIDDEN, ErrorCode::InvalidScope, text));
+        }
         let (about, frame, shown) = (self.about(application).await?, browser.frame(), code.shown());
         let page = Consent {
             frame: &frame,
@@ -112,7 +118,7 @@ impl Issuer {
             person: &shown_name(&signed_in.person),
             address: device.address.as_deref(),
             code: shown.expose(),
-            csrf: &browser.token(&purpose(code, application)),
+            csrf: &browser.token(&purpose(code, application, &left)),
         };
         html(&browser.settings, Forms::Here, &page)
     }
@@ -144,23 +150,25 @@ impl Issuer {
         let found = self.open_device(browser, &code).await?;
         // A code that is not open and a form that is not of its page have one answer and one budget: the
         // difference would tell which codes are open.
-        let is_shown = |(_, application): &(Device, Application)| {
-            browser.check(&form, &purpose(&code, application)).is_ok()
+        // Scopes that the person has since the page was shown were not allowed.
+        let scopes = &browser.settings.rules.scopes;
+        let left = |(device, application): &(Device, Application)| {
+            scopes.still(&device.scopes, application, &signed_in.person)
         };
-        let Some((device, application)) = found.filter(is_shown) else {
+        let is_shown = |found: &(Device, Application)| {
+            browser.check(&form, &purpose(&code, &found.1, &left(found))).is_ok()
+        };
+        let Some(found) = found.filter(is_shown) else {
             let now = self.clock.now().monotonic;
             self.guesses.charge(CODES, browser.caller.address, now).map_err(too_many)?;
             return Err(gone());
         };
         let allow = match form.value("decision") {
-            Some("allow") => {
-                let scopes = &browser.settings.rules.scopes;
-                Some(scopes.still(&device.scopes, &application, &signed_in.person))
-            }
+            Some("allow") => Some(left(&found)),
             Some("deny") => None,
             _ => return Err(Trouble::stale("Choose Allow or Deny.")),
         };
-        let is_allowed = allow.is_some();
+        let (is_allowed, (device, application)) = (allow.is_some(), found);
         let intent = DecideDevice {
             user_code: device.user_code,
             person: signed_in.person.id.clone(),
@@ -199,6 +207,7 @@ fn too_many(wait: std::time::Duration) -> Trouble {
 }
 
 /// A consent is for one code and one application, as they were shown.
-fn purpose(code: &UserCode, application: &Application) -> String {
-    format!("device\n{}\n{}\n{}", code.letters(), application.id, consent::shown(application))
+fn purpose(code: &UserCode, application: &Application, scopes: &ScopeSet) -> String {
+    let (letters, shown) = (code.letters(), consent::shown(application));
+    format!("device\n{letters}\n{}\n{shown}\n{scopes}", application.id)
 }

@@ -15,6 +15,7 @@ use crate::serve::issuer::pages::answer::{
 };
 use crate::serve::issuer::pages::browser::{Browser, SignedIn, shown_name};
 use crate::serve::issuer::pages::frame::{Frame, Mistake, about, date};
+use crate::serve::issuer::pages::sign_in::proved;
 
 #[derive(Template)]
 #[template(path = "profile.html")]
@@ -80,8 +81,8 @@ impl Issuer {
         if !self.is_own_password(browser, person, old, Some(kept.clone())).await? {
             return wrong("old", "The password is wrong.");
         }
-        let hash = self.passwords.hash(Secret::new(new.to_owned()), browser.caller.address);
-        let hash = hash.await.map_err(|_| Trouble::unavailable())?;
+        let hash = self.passwords.hash(Secret::new(new.to_owned()), &proved(person)).await;
+        let hash = hash.map_err(|_| Trouble::unavailable())?;
         let hash = hash.map_err(|error| Trouble::fault(&error))?;
         let person = signed_in.person.id.0.clone();
         let intent = ChangePassword { person, old: kept, hash };

@@ -15,6 +15,7 @@ use crate::serve::issuer::Issuer;
 use crate::serve::issuer::pages::answer::{Forms, Shown, Trouble, html, notice, refused, sentence};
 use crate::serve::issuer::pages::browser::{Browser, shown_name};
 use crate::serve::issuer::pages::frame::{Frame, Mistake, about};
+use crate::serve::issuer::pages::sign_in::proved;
 
 #[derive(Template)]
 #[template(path = "reset.html")]
@@ -45,14 +46,17 @@ impl Issuer {
             Ok(new) => Secret::new(new.to_owned()),
             Err(mistake) => return reset_page(browser, &login, token, &[mistake]),
         };
-        let hash = self.passwords.hash(new, browser.caller.address).await;
+        let hash = self.passwords.hash(new, &proved(&person.id)).await;
         let hash = hash.map_err(|_| Trouble::unavailable())?;
         let hash = hash.map_err(|error| Trouble::fault(&error))?;
         let done = self.store.run(UseReset { token: digest, hash }, browser.acting(&person.id));
         done.await?.outcome.map_err(|refusal| Trouble::from(&refusal))?;
         let said = ("Password set", "Your password was set, and every session of yours has ended.");
         let link = ("Sign in", browser.at("/sign-in"));
-        notice(&browser.settings, &browser.frame(), said, Some(&link))
+        let mut response = notice(&browser.settings, &browser.frame(), said, Some(&link))?;
+        // Failures of others at this address do not keep the person out after this.
+        self.set_known(&mut response, &browser.settings, &person.id)?;
+        Ok(response)
     }
 
     /// The person of a link that still sets a password.

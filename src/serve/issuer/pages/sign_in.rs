@@ -1,16 +1,19 @@
 //! Sign-in of local people, and sign-out.
 //!
 //! Owns the form, and that every failure has the same answer after the same work: an unknown login,
-//! a disabled person and a wrong password. A right password is never refused because of the failures
-//! of others: it is compared before the budget is asked. The page to come back to travels sealed in
-//! the form, so that it leads to no other site. Never keeps a password.
+//! a disabled person and a wrong password. Where the failures of a place have used up its budget, a
+//! right password is refused there like a wrong one: it may have been found by trying. Failures
+//! elsewhere refuse none, and a browser in which the person signed in before is a place of its own.
+//! The page to come back to travels sealed in the form, so that it leads to no other site. Never
+//! keeps a password.
 
 use std::time::Duration;
 
 use askama::Template;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Response, StatusCode};
 
 use crate::base::secret::Secret;
 use crate::decide::request::address::limit_bytes;
@@ -28,6 +31,7 @@ use crate::serve::issuer::pages::answer::{
 };
 use crate::serve::issuer::pages::browser::Browser;
 use crate::serve::issuer::pages::frame::Frame;
+use crate::serve::issuer::passwords::Place;
 use crate::serve::issuer::settings::Settings;
 use crate::serve::issuer::vault::{context, fill};
 
@@ -143,44 +147,52 @@ impl Issuer {
             return self.sign_in_page(browser, sealed, login, Some(text));
         };
         let typed = Typed { login: login.to_owned(), password: Secret::new(password.to_owned()) };
-        match self.proved(browser, &typed).await? {
-            Some((person, hash)) => {
-                self.check_guesses(browser, &typed).await?;
-                self.start_session(browser, person, hash, &next).await
-            }
-            None => self.failed_sign_in(browser, sealed, &typed).await,
+        let place = self.place(browser, &typed.login).await?;
+        self.check_guesses(&typed.login, &place)?;
+        match self.proved(&typed, &place).await? {
+            Some((person, hash)) => self.start_session(browser, person, hash, &next).await,
+            None => self.failed_sign_in(browser, sealed, &typed, &place),
         }
     }
 
-    /// Refuses a right password where the failures of its place have used up the budget: it may have
-    /// been found by trying. Callers of one address who may be many are never refused together.
-    async fn check_guesses(&self, browser: &Browser<'_>, typed: &Typed) -> Result<(), Trouble> {
-        let address = browser.caller.address.filter(|one| self.revoked.is_single_caller(*one));
-        let place = match self.known(browser, &typed.login).await? {
-            Some(place) => Some(place),
-            None => address.map(limit_bytes),
-        };
-        let Some(place) = place else { return Ok(()) };
+    /// The place that turns and failures of a sign-in are counted at.
+    async fn place(&self, browser: &Browser<'_>, login: &str) -> Result<Place, Trouble> {
+        if let Some(known) = self.known(browser, login).await? {
+            return Ok(Place::Known(known));
+        }
+        let bytes = browser.caller.address.map(limit_bytes).unwrap_or_default();
+        let is_one = browser.caller.address.is_some_and(|one| self.revoked.is_single_caller(one));
+        Ok(if is_one { Place::Address(bytes) } else { Place::Shared(bytes) })
+    }
+
+    /// Refuses a password, right or wrong, where failures have used up the budget of its place.
+    fn check_guesses(&self, login: &str, place: &Place) -> Result<(), Trouble> {
         let now = self.clock.now().monotonic;
-        let looked = self.failures.look(&account(&typed.login), &place, now);
-        looked.map_err(|wait| {
-            self.count_sign_in(ErrorCode::RateLimited.as_str());
-            too_many(wait, "Too many failed attempts to sign in. Wait, or ask for a reset link.")
-        })
+        let budget = match place {
+            Place::Known(_) | Place::Address(_) => &self.failures,
+            Place::Shared(_) => &self.shared_failures,
+        };
+        let looked = budget.look(&account(login), place.bytes(), now);
+        looked.map_err(|wait| self.too_many_sign_ins(wait))
+    }
+
+    fn too_many_sign_ins(&self, wait: Duration) -> Trouble {
+        self.count_sign_in(ErrorCode::RateLimited.as_str());
+        too_many(wait, "Too many failed attempts to sign in. Wait, or ask for a reset link.")
     }
 
     /// The person whose password it is. As much work for a login that is unknown.
     async fn proved(
         &self,
-        browser: &Browser<'_>,
         typed: &Typed,
+        place: &Place,
     ) -> Result<Option<(Person, PasswordHash)>, Trouble> {
         let person = self.by_login(&typed.login).await?;
         let is_active = |person: &Person| person.disabled.is_none();
         let id = person.as_ref().map_or_else(|| Id::from(""), |person| person.id.clone());
         let hash = self.password_of(&id).await?;
         let compared = hash.clone().unwrap_or_else(dummy);
-        let is_right = self.is_password(browser, &typed.password, compared).await;
+        let is_right = self.is_password(place, &typed.password, compared).await;
         let is_right = is_right.inspect_err(|error| self.count_sign_in(error.code.as_str()))?;
         Ok(person.filter(is_active).zip(hash).filter(|_| is_right))
     }
@@ -188,14 +200,14 @@ impl Issuer {
     /// Compares a password on the thread for them.
     pub(super) async fn is_password(
         &self,
-        browser: &Browser<'_>,
+        place: &Place,
         password: &Secret<String>,
         hash: PasswordHash,
     ) -> Result<bool, Trouble> {
         if password.expose().len() > BYTES_MAX {
             return Ok(false);
         }
-        let verified = self.passwords.verify(password.clone(), hash, browser.caller.address);
+        let verified = self.passwords.verify(password.clone(), hash, place);
         verified.await.map_err(|_| Trouble::unavailable())
     }
 
@@ -240,34 +252,43 @@ impl Issuer {
         let settings = &browser.settings;
         let mut response = see_other(settings, next)?;
         set_cookie(&mut response, settings, (settings.session_cookie(), &new), None);
-        let known = self.known_browser(&person.id)?;
-        let cookie = (settings.known_cookie(), &known);
-        set_cookie(&mut response, settings, cookie, Some(KNOWN_AGE));
+        self.set_known(&mut response, settings, &person.id)?;
         Ok(response)
     }
 
+    /// Marks the browser as one in which the person proved who they are.
+    pub(super) fn set_known(
+        &self,
+        response: &mut Response<Bytes>,
+        settings: &Settings,
+        person: &Id,
+    ) -> Result<(), Trouble> {
+        let known = self.known_browser(person)?;
+        set_cookie(response, settings, (settings.known_cookie(), &known), Some(KNOWN_AGE));
+        Ok(())
+    }
+
     /// The same form, or 429 once the budget of this place is exhausted.
-    async fn failed_sign_in(&self, browser: &Browser<'_>, next: &str, typed: &Typed) -> Shown {
-        let account = account(&typed.login);
+    fn failed_sign_in(
+        &self,
+        browser: &Browser<'_>,
+        next: &str,
+        typed: &Typed,
+        place: &Place,
+    ) -> Shown {
         let now = self.clock.now().monotonic;
-        let charged = match self.known(browser, &typed.login).await? {
-            Some(place) => self.failures.charge_at(&account, &place, now),
-            None => self.failures.charge(&account, browser.caller.address, now),
-        };
-        match charged {
-            Ok(()) => {
-                self.count_sign_in(ErrorCode::AccessDenied.as_str());
-                let text = "The login or the password is wrong.";
-                let mut response = self.sign_in_page(browser, next, &typed.login, Some(text))?;
-                response.extensions_mut().insert(ErrorCode::AccessDenied);
-                Ok(response)
-            }
-            Err(wait) => {
-                self.count_sign_in(ErrorCode::RateLimited.as_str());
-                let text = "Too many failed attempts to sign in. Wait, or ask for a reset link.";
-                Err(too_many(wait, text))
-            }
+        let account = account(&typed.login);
+        if let Place::Shared(bytes) = place {
+            // What right passwords are refused by there; wrong ones have the budget of any address.
+            let _ = self.shared_failures.charge_at(&account, bytes, now);
         }
+        let charged = self.failures.charge_at(&account, place.bytes(), now);
+        charged.map_err(|wait| self.too_many_sign_ins(wait))?;
+        self.count_sign_in(ErrorCode::AccessDenied.as_str());
+        let text = "The login or the password is wrong.";
+        let mut response = self.sign_in_page(browser, next, &typed.login, Some(text))?;
+        response.extensions_mut().insert(ErrorCode::AccessDenied);
+        Ok(response)
     }
 
     /// Compares the password of a person who is signed in, within a budget of failures.
@@ -282,7 +303,7 @@ impl Issuer {
         let account = format!("confirm:{person}");
         let typed = Secret::new(typed.to_owned());
         let is_right = match hash {
-            Some(hash) => self.is_password(browser, &typed, hash).await?,
+            Some(hash) => self.is_password(&proved(person), &typed, hash).await?,
             None => false,
         };
         let now = self.clock.now().monotonic;
@@ -378,6 +399,11 @@ fn signed_out(settings: &Settings, browser: &Browser<'_>) -> Shown {
     let link = ("Sign in", browser.at("/sign-in"));
     let frame = Frame::default();
     notice(settings, &Frame { account: browser.at(""), ..frame }, ("Signed out", text), Some(&link))
+}
+
+/// The place of a person who is signed in, or has a reset link.
+pub(super) fn proved(person: &Id) -> Place {
+    Place::Known(format!("person:{person}").into_bytes())
 }
 
 /// The account that failed sign-ins are charged to.

@@ -44,22 +44,22 @@ pub(super) struct Revoke {
     #[command(flatten)]
     config: ConfigFile,
     /// Revoke one token, by its `jti`
-    #[arg(long, value_name = "ID", allow_hyphen_values = true, conflicts_with_all = ["subject", "client", "issued_before", "kid", "key"])]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, value_parser = parse_name, conflicts_with_all = ["subject", "client", "issued_before", "kid", "key"])]
     jti: Option<String>,
     /// Revoke the tokens of a subject; with --issued-before only older ones
-    #[arg(long, value_name = "SUB", allow_hyphen_values = true, conflicts_with_all = ["client", "kid", "key"])]
+    #[arg(long, value_name = "SUB", allow_hyphen_values = true, value_parser = parse_name, conflicts_with_all = ["client", "kid", "key"])]
     subject: Option<String>,
     /// Revoke the tokens of an OAuth client
-    #[arg(long, value_name = "ID", allow_hyphen_values = true, conflicts_with_all = ["issued_before", "kid", "key"])]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, value_parser = parse_name, conflicts_with_all = ["issued_before", "kid", "key"])]
     client: Option<String>,
     /// Revoke tokens issued before this time: RFC 3339, or `now`
     #[arg(long, value_name = "TIME", conflicts_with_all = ["kid", "key"])]
     issued_before: Option<String>,
     /// Revoke tokens signed with this key of the issuer
-    #[arg(long, value_name = "KID", allow_hyphen_values = true, conflicts_with = "key")]
+    #[arg(long, value_name = "KID", allow_hyphen_values = true, value_parser = parse_name, conflicts_with = "key")]
     kid: Option<String>,
     /// Revoke one API key, by its id
-    #[arg(long, value_name = "ID", allow_hyphen_values = true, conflicts_with = "issuer")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, value_parser = parse_name, conflicts_with = "issuer")]
     key: Option<String>,
     /// Issuer, by name or `iss`; optional with one issuer
     #[arg(long, value_name = "NAME")]
@@ -108,6 +108,17 @@ pub(super) enum Revocations {
         #[command(flatten)]
         config: ConfigFile,
     },
+}
+
+/// A name may begin with `-`. An option is none: before it a value is missing, as where a variable of a
+/// script is empty.
+fn parse_name(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("--").map(|rest| rest.split('=').next().unwrap_or(rest));
+    let is_option = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    if rest.is_some_and(is_option) || ["-c", "-h"].contains(&text) {
+        return Err(format!("expected a value before `{text}`"));
+    }
+    Ok(text.to_owned())
 }
 
 fn parse_id(text: &str) -> Result<String, String> {
@@ -265,7 +276,7 @@ mod tests {
             "--kid -k --for 1d",
             "--jti -a",
             "--subject -a --issued-before now",
-            "--client -c",
+            "--client -a",
             "--key -k",
         ] {
             assert!(read(good).is_some(), "{good}");
@@ -278,6 +289,10 @@ mod tests {
             "--subject a --expires 2027-01-01T00:00:00Z",
             "--jti a --for 30d --until 2027-01-01T00:00:00Z",
             "--jti a --for 30",
+            // A variable of a script that is empty.
+            "--jti --json",
+            "--key --reason=leak",
+            "--subject --issued-before now",
         ] {
             assert!(read(wrong).is_none(), "{wrong}");
         }

@@ -201,7 +201,9 @@ fn contract_configuration_every_example_passes_check() {
     sandbox.write("revoked.yaml", "revoked: []\n");
     sandbox.write("ca.pem", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n");
     sandbox.certificates(&json!([{ "name": "api", "dns": ["api.example"] }]));
-    std::fs::copy(sandbox.path("api.crt"), sandbox.path("ca.pem")).unwrap();
+    for authority in ["ca.pem", "clients-ca.crt"] {
+        std::fs::copy(sandbox.path("api.crt"), sandbox.path(authority)).unwrap();
+    }
     let examples = files_below(&root().join("config"), ".yaml");
     assert!(!examples.is_empty(), "config/ has examples");
     for example in examples {

@@ -53,6 +53,7 @@ fn fields<'a>(lines: impl Iterator<Item = &'a [u8]>) -> HeaderMap {
 fn walk(networks: &[IpNet], unix: bool, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
     let trusts = |address: IpAddr| networks.iter().any(|network| holds(network, address));
     let mut client = match peer {
+        Peer::Unstated(address) => return address.map(canonical),
         Peer::Unix if !unix => return None,
         Peer::Unix => None,
         Peer::Ip(address) if !trusts(canonical(address)) => return Some(canonical(address)),
@@ -147,8 +148,8 @@ fn rebuilt(trusted: &TrustedProxies, peer: Peer, headers: &HeaderMap) {
     let host = HeaderValue::from_static("api.test");
     let told = forwarded_values(peer, believed, "https", Some(host));
     let own = match peer {
-        Peer::Ip(address) => Some(canonical(address).to_string()),
-        Peer::Unix => None,
+        Peer::Ip(address) | Peer::Unstated(Some(address)) => Some(canonical(address).to_string()),
+        Peer::Unix | Peer::Unstated(None) => None,
     };
     let chain = told.forwarded_for.as_ref().map(HeaderValue::as_bytes);
     if believed.is_none() {

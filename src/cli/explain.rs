@@ -136,8 +136,8 @@ impl Request {
             headers.push([name.as_str(), text]);
         }
         let peer = match self.peer {
-            Peer::Ip(ip) => ip.to_string(),
-            Peer::Unix => "unix".to_owned(),
+            Peer::Ip(ip) | Peer::Unstated(Some(ip)) => ip.to_string(),
+            Peer::Unix | Peer::Unstated(None) => "unix".to_owned(),
         };
         let host = self.host.as_ref().and_then(|host| host.to_str().ok());
         let document = serde_json::json!({

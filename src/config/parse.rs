@@ -22,8 +22,8 @@ use crate::config::model::{
 };
 use crate::config::sections::access::{Authenticators, Own};
 use crate::config::sections::{
-    self, api_keys, identity, issuer, issuers, limits, process, revocations, routes, token_places,
-    trusted_proxies, upstreams,
+    self, api_keys, identity, issuer, issuers, limits, listeners, process, revocations, routes,
+    token_places, trusted_proxies, upstreams,
 };
 use crate::decide::request::credential::{CredentialSources, KeySource, TokenPlace};
 
@@ -190,6 +190,7 @@ enum OwnIssuer<'a> {
 
 fn dynamic(top: &Mapping<'_>, listeners: &[Listener], own: OwnIssuer<'_>) -> Option<Dynamic> {
     let trusted_proxies = trusted_proxies::trusted_proxies(top);
+    listeners::check_proxy_protocol(top, &trusted_proxies);
     let insecure_file_modes = top.read(&sections::INSECURE_FILE_MODES)?;
     let (upstreams, upstream_tls) = upstreams::upstreams(top);
     let places = api_keys::places(top);

@@ -55,7 +55,7 @@ mod tests {
         from_tables.dedup();
         assert_eq!(from_schema, from_tables);
         assert!(from_schema.contains(&".issuers[].keys.file".to_owned()));
-        assert!(!from_schema.contains(&".listeners[].proxy_protocol".to_owned()));
+        assert!(!from_schema.contains(&".listeners[].protocols".to_owned()));
     }
 
     #[test]

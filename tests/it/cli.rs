@@ -76,7 +76,7 @@ fn contract_configuration_what_is_not_built_is_refused() {
     let (sandbox, config) = standard("http://127.0.0.1:1");
     let good = format!("{HEAD}{config}{ROUTES}");
     for (from, to) in [
-        ("127.0.0.1:0\" }", "127.0.0.1:0\", proxy_protocol: required }"),
+        ("127.0.0.1:0\" }", "127.0.0.1:0\", protocols: [h2] }"),
         ("http://127.0.0.1:1", "h2c://127.0.0.1:1"),
     ] {
         let yaml = good.replace(from, to);

@@ -47,6 +47,9 @@ mod key_file;
 #[path = "../../fuzz/fuzz_targets/path.rs"]
 mod path;
 #[expect(unused_attributes, reason = "no_main is for the fuzzer")]
+#[path = "../../fuzz/fuzz_targets/proxy_header.rs"]
+mod proxy_header;
+#[expect(unused_attributes, reason = "no_main is for the fuzzer")]
 #[path = "../../fuzz/fuzz_targets/redirect.rs"]
 mod redirect;
 #[expect(unused_attributes, reason = "no_main is for the fuzzer")]
@@ -85,6 +88,11 @@ fn fuzz_credential_seeds() {
 #[test]
 fn fuzz_form_seeds() {
     replay("form", form::run);
+}
+
+#[test]
+fn fuzz_proxy_header_seeds() {
+    replay("proxy_header", proxy_header::run);
 }
 
 #[test]

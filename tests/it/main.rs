@@ -53,6 +53,7 @@ mod lifecycle;
 mod limits;
 mod observe;
 mod policy;
+mod proxy_protocol;
 mod proxying;
 mod reload;
 mod reload_fire;

@@ -19,6 +19,7 @@ use crate::decide::policy::{Route, RouteTable};
 use crate::decide::rate_limit::{LimitPolicy, Quota};
 use crate::decide::request::address::TrustedProxies;
 use crate::decide::request::credential::CredentialSources;
+use crate::decide::request::proxy_protocol::ProxyProtocol;
 
 pub use issuer::{IssuerSettings, IssuerStartup};
 pub use tls::{
@@ -78,6 +79,8 @@ pub struct Listener {
     pub keepalive: Duration,
     /// TLS as the file has it. [`Dynamic::tls`] has what a reload publishes.
     pub tls: Option<ListenerTls>,
+    /// Connections begin with a PROXY header.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Listener {
@@ -91,8 +94,9 @@ impl Listener {
     /// reloaded, but for whether there is TLS.
     #[must_use]
     pub fn serves_as(&self, other: &Self) -> bool {
-        let Self { address, keepalive, tls } = self;
+        let Self { address, keepalive, tls, proxy_protocol } = self;
         *address == other.address
+            && *proxy_protocol == other.proxy_protocol
             && *keepalive == other.keepalive
             && tls.is_some() == other.tls.is_some()
     }

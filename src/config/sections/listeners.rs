@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::language::walk::key::{Absent, Key, Section};
-use crate::config::language::walk::types::{Custom, Lasting, List, Nested, Text};
+use crate::config::language::walk::types::{Custom, Lasting, List, Nested, Text, Words};
 use crate::config::language::walk::{Mapping, Value};
 use crate::config::model::{Admin, ListenAddress, Listener};
 use crate::config::sections::file::{FILE, FileName};
 use crate::config::sections::listener_tls::TLS;
+use crate::decide::request::address::TrustedProxies;
+use crate::decide::request::proxy_protocol::ProxyProtocol;
 
 /// `sun_path` has 108 bytes, one of them for the end.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -24,7 +26,9 @@ pub(super) static LISTENERS: Key<List<Nested>> = Key::required(
 );
 
 static LISTENER: Section =
-    Section::new("a listener", &[&ADDRESS, &KEEPALIVE, &TLS, &PROXY_PROTOCOL]);
+    Section::new("a listener", &[&ADDRESS, &KEEPALIVE, &TLS, &PROXY_PROTOCOL, &PROTOCOLS]);
+
+static PROTOCOLS: Key<Absent> = Key::unavailable("protocols", "HTTP/2");
 
 static ADDRESS: Key<Custom<Text, ListenAddress>> =
     Key::required("address", Custom(Text, address), "an IP address and port, or unix:PATH");
@@ -37,7 +41,18 @@ static KEEPALIVE: Key<Lasting> = Key::new(
 )
 .or("75s");
 
-static PROXY_PROTOCOL: Key<Absent> = Key::unavailable("proxy_protocol", "the PROXY protocol");
+static PROXY_PROTOCOL: Key<Words<Option<ProxyProtocol>>> = Key::new(
+    "proxy_protocol",
+    Words(&[
+        ("off", None),
+        ("required", Some(ProxyProtocol::Any)),
+        ("any", Some(ProxyProtocol::Any)),
+        ("v1", Some(ProxyProtocol::V1)),
+        ("v2", Some(ProxyProtocol::V2)),
+    ]),
+    "each connection begins with a PROXY header, of a peer in trusted_proxies; `required` and `any` take both versions",
+)
+.or("off");
 
 /// `admin`.
 pub(super) static ADMIN: Key<Nested> = Key::new(
@@ -85,14 +100,30 @@ fn listeners_of(value: &Value<'_>) -> Vec<Listener> {
     for item in LISTENERS.items(value) {
         let Some(section) = item.section(&LISTENER) else { continue };
         let (address, keepalive) = (section.read(&ADDRESS), section.read(&KEEPALIVE));
-        let tls = section.read(&TLS);
+        let (tls, proxy_protocol) = (section.read(&TLS), section.read(&PROXY_PROTOCOL));
         let (Some(address), Some(keepalive)) = (address, keepalive) else { continue };
         if listeners.iter().any(|other| clash(&other.address, &address)) {
             mistake(&section, "two listeners have this address");
         }
-        listeners.push(Listener { address, keepalive, tls });
+        let proxy_protocol = proxy_protocol.flatten();
+        listeners.push(Listener { address, keepalive, tls, proxy_protocol });
     }
     listeners
+}
+
+/// Refuses a listener that would close every connection.
+pub(in crate::config) fn check_proxy_protocol(top: &Mapping<'_>, trusted: &TrustedProxies) {
+    let Some(value) = top.find(&LISTENERS).filter(|_| trusted.is_empty()) else { return };
+    for item in LISTENERS.items(&value) {
+        let Some(section) = item.section(&LISTENER) else { continue };
+        let asks = section.read(&PROXY_PROTOCOL).flatten().is_some();
+        if let Some(value) = section.find(&PROXY_PROTOCOL).filter(|_| asks) {
+            value.mistake(
+                "PROXY headers are taken from peers in trusted_proxies alone, and none are listed \
+                 there: list the addresses of the balancer, or unix for a Unix socket",
+            );
+        }
+    }
 }
 
 /// Records a mistake about the address of a listener.

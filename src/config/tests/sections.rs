@@ -150,8 +150,8 @@ fn contract_reading_the_environment_is_expanded_after_parsing() {
 fn contract_what_is_not_built_yet_is_refused_by_name() {
     let gone = "is not available in this version; remove it";
     bad(
-        "listeners: [{ address: '0.0.0.0:1', proxy_protocol: required }]",
-        &[&format!("listeners[0].proxy_protocol|{gone}")],
+        "listeners: [{ address: '0.0.0.0:1', protocols: [h2] }]",
+        &[&format!("listeners[0].protocols|{gone}")],
     );
     bad_route(
         "path: /, access: { credentials: [pat] }",

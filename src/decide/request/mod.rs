@@ -8,4 +8,5 @@ pub mod credential;
 pub mod framing;
 pub mod own_cookie;
 pub mod path;
+pub mod proxy_protocol;
 pub mod request_id;

@@ -158,6 +158,23 @@ pub(crate) struct OpenConnection {
     address: Option<Vec<u8>>,
 }
 
+impl OpenConnection {
+    /// Counts it among those of an address that became known later (PROXY protocol).
+    ///
+    /// # Errors
+    /// The cap of the address is reached. The connection must be closed at once.
+    pub(crate) fn count_for(&mut self, address: Option<IpAddr>) -> Result<(), CapReached> {
+        let Some(address) = address.filter(|_| self.address.is_none()) else { return Ok(()) };
+        let address = address::limit_bytes(address);
+        let counted = self.connections.count_address(&address);
+        match counted {
+            Ok(()) => self.address = Some(address),
+            Err(_) => self.connections.series.refused_address.inc(),
+        }
+        counted
+    }
+}
+
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         if let Some(address) = &self.address {

@@ -17,6 +17,7 @@ use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use thiserror::Error;
 
 use crate::config::{ListenAddress, Listener, ListenerKey};
+use crate::decide::request::proxy_protocol::ProxyProtocol;
 
 /// Time limit of one probe for a listener.
 const PROBE_MAX: Duration = Duration::from_secs(1);
@@ -54,6 +55,8 @@ pub(crate) struct Accepting {
     pub(crate) keepalive: Duration,
     /// Its TLS settings, where connections begin with a handshake.
     pub(crate) tls: Option<ListenerKey>,
+    /// Connections begin with a PROXY header.
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// The listeners of the process.
@@ -67,22 +70,31 @@ impl Listeners {
         let keys = ListenerKey::of(listeners).into_iter();
         let listeners = places.iter().zip(keys.zip(listeners)).map(|(place, (key, listener))| {
             let tls = listener.tls.as_ref().map(|_| key);
-            Accepting { place: place.clone(), keepalive: listener.keepalive, tls }
+            let (keepalive, proxy_protocol) = (listener.keepalive, listener.proxy_protocol);
+            Accepting { place: place.clone(), keepalive, tls, proxy_protocol }
         });
         Self(listeners.collect())
     }
 
     /// The one that accepted a connection at `local`. When none is known to have done so: the one
-    /// with the shortest idle time, unless one has TLS, which a connection must not get around.
+    /// with the shortest idle time, unless one has TLS or PROXY headers, which a connection must not
+    /// get around.
     #[must_use]
     pub(crate) fn at(&self, local: Option<&PeerAddress>) -> Option<&Accepting> {
         let listeners = || self.0.iter();
         let found = |same_family| listeners().find(|one| one.place.accepted(local, same_family));
         let shortest = || {
-            let is_plain = listeners().all(|listener| listener.tls.is_none());
+            let is_plain = listeners()
+                .all(|listener| listener.tls.is_none() && listener.proxy_protocol.is_none());
             listeners().filter(|_| is_plain).min_by_key(|listener| listener.keepalive)
         };
         found(true).or_else(|| found(false)).or_else(shortest)
+    }
+}
+
+impl fmt::Display for Accepting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.fmt(f)
     }
 }
 

@@ -11,11 +11,13 @@ mod client;
 mod decide;
 mod forward;
 mod issue;
+mod proxy_header;
 mod relay;
 mod streams;
 mod tls;
 mod wire;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -23,6 +25,7 @@ use bytes::Bytes;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
+use tokio::time::Instant;
 
 use crate::base::clock::Monotonic;
 use crate::decide::rejection::Rejection;
@@ -34,7 +37,7 @@ use crate::serve::upstream::Connector;
 
 use account::Account;
 use answer::After;
-use client::{Client, HeadRead};
+use client::{Client, HANDSHAKE_MAX, HeadRead};
 use decide::{Asked, No};
 
 /// Requests served on one connection before it is closed, so that no connection lives forever.
@@ -62,13 +65,18 @@ impl ServerApp for Exchange {
             tracing::error!("connection closed: unknown which listener accepted it");
             return None;
         };
-        let client = Client::new(stream, listener.keepalive, Arc::clone(&self.connections));
+        let mut client = Client::new(stream, listener.keepalive, Arc::clone(&self.connections));
         // Beyond a cap the connection is dropped unread: a flood gets nothing to read.
-        let _open = self.enter(&client)?;
+        let mut open = self.enter(&client)?;
+        let deadline = Instant::now() + HANDSHAKE_MAX;
+        if let Some(versions) = listener.proxy_protocol {
+            Box::pin(self.state_client(&mut client, listener, versions, deadline)).await?;
+            open.count_for(self.caller(&client)).ok()?;
+        }
         let mut client = match &listener.tls {
             None => client,
             // On the heap: an idle connection has no room for a handshake.
-            Some(listener) => Box::pin(self.secure(client, listener)).await?,
+            Some(listener) => Box::pin(self.secure(client, listener, deadline)).await?,
         };
         let after = self.serve(&mut client, listener, shutdown.clone()).await;
         client.end_with(after).await;
@@ -89,10 +97,14 @@ impl Exchange {
     }
 
     fn enter(&self, client: &Client) -> Option<OpenConnection> {
+        self.connections.enter(self.caller(client)).ok()
+    }
+
+    /// The address that a connection counts for.
+    fn caller(&self, client: &Client) -> Option<IpAddr> {
         let snapshot = self.shared.snapshots.load();
         let trusted = &snapshot.gate.trusted_proxies;
-        let caller = client.peer().and_then(|peer| trusted.single_caller(peer));
-        self.connections.enter(caller).ok()
+        client.peer().and_then(|peer| trusted.single_caller(peer))
     }
 
     /// Serves one request after the other. What becomes of the connection after the last one.

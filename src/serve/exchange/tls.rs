@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::time::Instant;
+
 use super::Exchange;
 use super::client::{Client, NotSecured};
 use super::decide::Asked;
@@ -19,12 +21,17 @@ use crate::serve::shared::Shared;
 
 impl Exchange {
     /// The connection after its handshake; `None` when it has ended.
-    pub(super) async fn secure(&self, client: Client, listener: &ListenerKey) -> Option<Client> {
+    pub(super) async fn secure(
+        &self,
+        client: Client,
+        listener: &ListenerKey,
+        deadline: Instant,
+    ) -> Option<Client> {
         let began = self.shared.clock.monotonic();
         let tls = Arc::clone(self.shared.snapshots.load().materials.tls_of(listener)?);
         let metrics = &self.shared.observers.metrics;
         let peer = client.peer();
-        match client.secure(tls).await {
+        match client.secure(tls, deadline).await {
             Ok(client) => {
                 metrics.handshake(if client.is_resumed() { "resumed" } else { "full" });
                 return Some(client);

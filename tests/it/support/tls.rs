@@ -99,7 +99,18 @@ impl TlsClient {
 
     /// Connects and performs the handshake. The error is the one of the client.
     pub fn try_connect(&self, address: &str, server_name: &str) -> io::Result<Client> {
-        let stream = TcpStream::connect(address)?;
+        self.handshake(TcpStream::connect(address)?, server_name)
+    }
+
+    /// Connects and sends bytes before the handshake.
+    #[track_caller]
+    pub fn connect_after(&self, address: &str, server_name: &str, bytes: &[u8]) -> Client {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(bytes).unwrap();
+        self.handshake(stream, server_name).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn handshake(&self, stream: TcpStream, server_name: &str) -> io::Result<Client> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let name = ServerName::try_from(server_name.to_owned()).unwrap();

@@ -27,13 +27,16 @@ pub enum Peer {
     Ip(IpAddr),
     /// A Unix socket: no address of its own.
     Unix,
+    /// A trusted peer whose PROXY header states no client: the bytes behind it are those of its client
+    /// or of itself, so that no field in them is believed.
+    Unstated(Option<IpAddr>),
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ip(address) => address.to_canonical().fmt(f),
-            Self::Unix => f.write_str("unix"),
+            Self::Ip(address) | Self::Unstated(Some(address)) => address.to_canonical().fmt(f),
+            Self::Unix | Self::Unstated(None) => f.write_str("unix"),
         }
     }
 }
@@ -60,6 +63,7 @@ impl TrustedProxies {
         match peer {
             Peer::Ip(address) => self.trusts_address(address),
             Peer::Unix => self.unix,
+            Peer::Unstated(_) => false,
         }
     }
 
@@ -75,8 +79,8 @@ impl TrustedProxies {
     #[must_use]
     pub fn client_address(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
         let mut nearest = match peer {
-            Peer::Ip(address) => Some(address.to_canonical()),
-            Peer::Unix => None,
+            Peer::Ip(address) | Peer::Unstated(Some(address)) => Some(address.to_canonical()),
+            Peer::Unix | Peer::Unstated(None) => None,
         };
         if !self.trusts(peer) {
             return nearest;
@@ -96,7 +100,7 @@ impl TrustedProxies {
     #[must_use]
     pub fn single_caller(&self, peer: Peer) -> Option<IpAddr> {
         match peer {
-            Peer::Unix => None,
+            Peer::Unix | Peer::Unstated(_) => None,
             Peer::Ip(address) => {
                 let many = self.trusts(peer) || (self.is_empty() && is_near(address));
                 (!many).then_some(address)
@@ -125,8 +129,8 @@ pub fn is_near(address: IpAddr) -> bool {
 #[must_use]
 pub(crate) fn is_near_peer(peer: Peer) -> bool {
     match peer {
-        Peer::Unix => true,
-        Peer::Ip(address) => is_near(address),
+        Peer::Unix | Peer::Unstated(None) => true,
+        Peer::Ip(address) | Peer::Unstated(Some(address)) => is_near(address),
     }
 }
 
@@ -234,7 +238,7 @@ fn chain(peer: Peer, believed: Option<&HeaderMap>) -> Option<HeaderValue> {
         separate(&mut joined);
         joined.extend_from_slice(value);
     }
-    if let Peer::Ip(address) = peer {
+    if let Peer::Ip(address) | Peer::Unstated(Some(address)) = peer {
         separate(&mut joined);
         push_address(&mut joined, address.to_canonical());
     }

@@ -8,6 +8,7 @@
 mod body;
 mod body_wait;
 mod patience;
+mod proxy_header;
 mod reset;
 mod secure;
 mod send;
@@ -39,7 +40,8 @@ use crate::serve::exchange::client::stream::ClientStream;
 
 pub(super) use body::{BodyForm, BodyStop, LAST_CHUNK, push_chunk};
 pub(crate) use patience::Patience;
-pub(super) use secure::{NotSecured, TLS_HANDSHAKE};
+pub(super) use proxy_header::NotStated;
+pub(super) use secure::{HANDSHAKE_MAX, NotSecured, TLS_HANDSHAKE};
 pub(super) use send::DRAIN_BYTES_MAX;
 pub(super) use timer::Timer;
 

@@ -23,8 +23,9 @@ use crate::config::{ServedTls, failed_check};
 use crate::decide::policy::{CertificateDenied, ClientCertificate};
 use crate::decide::request::framing;
 
-/// The longest time from an accepted connection to the end of its handshake (R-1004).
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// The longest time from an accepted connection to the end of its handshake, with the PROXY header
+/// before it (R-1004).
+pub(in crate::serve::exchange) const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// The time in which a client may read the alert of a failed handshake.
 const ALERT_MAX: Duration = Duration::from_secs(1);
 /// The bytes that are taken from it meanwhile: a close with bytes unread would reset the connection,
@@ -72,9 +73,10 @@ impl Client {
     pub(in crate::serve::exchange) async fn secure(
         mut self,
         tls: Arc<ServedTls>,
+        deadline: Instant,
     ) -> Result<Self, NotSecured> {
-        let deadline = Instant::now() + HANDSHAKE_MAX;
-        if !self.receive_first(deadline).await? {
+        // Some may have come with a PROXY header.
+        if self.buffer.is_empty() && !self.receive_first(deadline).await? {
             return Err(NotSecured::Silent);
         }
         if self.buffer.first() != Some(&TLS_HANDSHAKE) {

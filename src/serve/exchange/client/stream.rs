@@ -76,9 +76,14 @@ impl AsyncWrite for Received {
 impl ClientStream {
     /// The number of the socket.
     pub(super) fn id(&self) -> UniqueIDType {
+        self.plain().id()
+    }
+
+    /// The connection below TLS.
+    pub(super) fn plain(&self) -> &Stream {
         match self {
-            Self::Plain(stream) => stream.id(),
-            Self::Tls(stream) => stream.get_ref().0.stream.id(),
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => &stream.get_ref().0.stream,
         }
     }
 }

@@ -104,7 +104,8 @@ async fn r1004_a_handshake_has_a_deadline_however_steadily_it_drips() {
                 }
             }
         });
-        let secured = client.secure(Arc::new(ServedTls::without_certificates())).await;
+        let deadline = Instant::now() + HANDSHAKE_MAX;
+        let secured = client.secure(Arc::new(ServedTls::without_certificates()), deadline).await;
         assert!(matches!(secured, Err(NotSecured::Failed("timed_out", _))));
         assert_eq!(began.elapsed(), Duration::from_secs(10));
         drip.abort();

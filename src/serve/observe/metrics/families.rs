@@ -257,6 +257,7 @@ impl RevocationFamilies {
 pub(super) struct TlsFamilies {
     pub handshakes: IntCounterVec,
     pub certificate_expiry: IntGaugeVec,
+    pub proxy_headers: IntCounterVec,
 }
 
 impl TlsFamilies {
@@ -271,6 +272,11 @@ impl TlsFamilies {
                 "gatepost_certificate_expiry_seconds",
                 "When the first certificate of the listener expires, in seconds since 1970.",
                 &["listener"],
+            ),
+            proxy_headers: declare.counters(
+                "gatepost_proxy_headers_total",
+                "Connections of listeners with proxy_protocol by how their header was read.",
+                &["result"],
             ),
         }
     }

@@ -10,8 +10,9 @@ mod issuer;
 mod key_server;
 mod route;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
@@ -58,6 +59,8 @@ pub(crate) struct Metrics {
     /// Token, key, nothing presented.
     deciding: [Histogram; 3],
     has_ignored_proto: AtomicBool,
+    /// The listeners with a series of `gatepost_certificate_expiry_seconds`.
+    expiry: Mutex<Vec<String>>,
 }
 
 /// The series of [`crate::serve::downstream::connections`].
@@ -111,6 +114,7 @@ impl Metrics {
             removed: Arc::new(RouteSeries::new(ROUTE_REMOVED.into())),
             deciding,
             has_ignored_proto: AtomicBool::new(false),
+            expiry: Mutex::default(),
         }
     }
 
@@ -198,13 +202,31 @@ impl Metrics {
         families.handshakes.with_label_values(&[result]).inc();
     }
 
-    fn publish_expiry(&self, snapshot: &Snapshot) {
+    /// Counts a connection that begins with a PROXY header, or should.
+    pub(crate) fn proxy_header(&self, result: &'static str) {
         let families = &self.families.tls;
-        families.certificate_expiry.reset();
+        families.proxy_headers.with_label_values(&[result]).inc();
+    }
+
+    /// Sets one series for each address: of several listeners with one address (a free port each) the
+    /// certificate that expires first counts. A series that is in use never disappears meanwhile.
+    fn publish_expiry(&self, snapshot: &Snapshot) {
+        let mut expiry: BTreeMap<String, u64> = BTreeMap::new();
         for (listener, tls) in &snapshot.materials.tls {
-            let gauge = families.certificate_expiry.with_label_values(&[&listener.to_string()]);
-            gauge.set(signed(tls.expires().0));
+            let first = expiry.entry(listener.to_string()).or_insert(u64::MAX);
+            *first = (*first).min(tls.expires().0);
         }
+        let families = &self.families.tls;
+        let gauges = &families.certificate_expiry;
+        let mut known = self.expiry.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in known.iter().filter(|known| !expiry.contains_key(*known)) {
+            // Removed by an earlier snapshot, it is gone as well.
+            let _ = gauges.remove_label_values(&[gone]);
+        }
+        for (listener, expires) in &expiry {
+            gauges.with_label_values(&[listener]).set(signed(*expires));
+        }
+        *known = expiry.into_keys().collect();
     }
 
     /// Makes room for what a new snapshot has and forgets the series of what it no longer has.

@@ -5,7 +5,7 @@
 
 /// Not the element that was expected, or not DER.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub struct Malformed;
 
 /// The bytes left to read.
 #[derive(Clone, Copy, Debug)]

@@ -66,7 +66,7 @@ impl ClientCertificate {
     ///
     /// # Errors
     /// It is not DER, or larger than 64 KiB.
-    pub(crate) fn of_verified(der: &[u8]) -> Result<Self, Malformed> {
+    pub fn of_verified(der: &[u8]) -> Result<Self, Malformed> {
         Ok(Self {
             der: der.into(),
             fingerprint: Fingerprint(sha256(der)),

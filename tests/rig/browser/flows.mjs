@@ -62,8 +62,8 @@ async function anotherOrigin({ page, person, place, login, world }) {
   await submit(page, '#begin');
   await submit(page, 'button[value=deny]');
   same(await result(page), ['access_denied', true, API], 'error, state, iss');
-  const referers = place.seen.filter((one) => one.headers.referer?.startsWith(API));
-  same(referers, [], 'requests to the application with an address of the pages in Referer');
+  const referrers = place.seen.filter((one) => one.headers.referer?.startsWith(API));
+  same(referrers, [], 'requests to the application with an address of the pages in Referer');
 }
 
 /// Sends the consent by the keyboard; the address that the answer redirects to.

@@ -292,6 +292,7 @@ impl ClientCertVerifier for Clients {
 }
 
 /// The check that a certificate failed, as a predicate about it.
+#[cfg(feature = "server")]
 #[must_use]
 pub fn failed_check(error: &CertificateError) -> &'static str {
     match error {
@@ -318,6 +319,7 @@ pub fn failed_check(error: &CertificateError) -> &'static str {
     }
 }
 
+#[cfg(feature = "server")]
 fn other_check(error: &(dyn std::error::Error + 'static)) -> &'static str {
     if error.is::<AuthorityExpired>() {
         return "is issued by an authority that has expired";

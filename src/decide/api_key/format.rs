@@ -24,6 +24,9 @@ const RANDOM_CHARS: usize = 43;
 /// Characters of checksum: 62^6 is above 2^32.
 const CHECKSUM_CHARS: usize = 6;
 
+/// The length of the shortest secret: `gp_`, a kind of two letters, `_`.
+pub(super) const SECRET_BYTES_MIN: usize = 6 + RANDOM_CHARS + CHECKSUM_CHARS;
+
 /// Attempts to read the random source for a key. One round of 64 bytes leaves 62 usable ones on
 /// average, so a source that has not yielded 43 after this many rounds is broken.
 const RANDOM_ROUNDS_MAX: usize = 16;
@@ -259,6 +262,21 @@ mod tests {
         for (text, kind) in KNOWN {
             check_form(text, Form::Good(kind));
         }
+    }
+
+    #[test]
+    fn r801_a_secret_is_found_at_any_offset() {
+        for (text, _) in KNOWN {
+            for before in ["", "a", "Bearer%20", "gp_key_", "__", "\u{e9}"] {
+                assert!(is_secret_at(text.as_bytes()));
+                let field = format!("{before}{text}, x_y");
+                assert!(crate::decide::api_key::has_secret(field.as_bytes()), "{field}");
+                let cut = &field.as_bytes()[..before.len() + text.len() - 1];
+                assert!(!crate::decide::api_key::has_secret(cut), "{field}");
+            }
+        }
+        assert!(SecretKind::ALL.iter().any(|kind| kind.prefix().len() == 6));
+        assert!(SecretKind::ALL.iter().all(|kind| kind.prefix().len() >= 6));
     }
 
     #[test]

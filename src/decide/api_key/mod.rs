@@ -126,8 +126,10 @@ pub(crate) fn is_reserved(bearer: &str) -> bool {
 /// behind an escape as well. An application's own text that begins with `gp_` is none.
 #[must_use]
 pub(crate) fn has_secret(value: &[u8]) -> bool {
-    let prefix = format::RESERVED_PREFIX.as_bytes();
-    memchr::memmem::find_iter(value, prefix).any(|at| format::is_secret_at(&value[at..]))
+    // Most fields are shorter, and have no underscore.
+    value.len() >= format::SECRET_BYTES_MIN
+        && memchr::memchr_iter(b'_', value)
+            .any(|at| at >= 2 && format::is_secret_at(&value[at - 2..]))
 }
 
 /// Refuses a bearer that [is reserved](is_reserved), where bearers are not keys. Its form is

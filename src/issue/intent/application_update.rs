@@ -77,7 +77,8 @@ impl Intent for UpdateApplication {
         if row == before {
             return Ok(Decision::ok(row));
         }
-        if self.author == Author::Developer && is_shown_otherwise(&before, &row) {
+        let is_reviewed_anew = is_shown_otherwise(&before, &row) || is_wider(&before, &row);
+        if self.author == Author::Developer && is_reviewed_anew {
             row.approved = None;
         }
         or_refuse!(check_description(&row, self.author));
@@ -89,6 +90,17 @@ impl Intent for UpdateApplication {
 /// Returns whether people see other facts on the consent page than before.
 fn is_shown_otherwise(before: &Application, row: &Application) -> bool {
     before.site != row.site || consent::shown(before) != consent::shown(row)
+}
+
+/// Returns whether it may do what it might not before: without PKCE, by another grant, with more scopes.
+fn is_wider(before: &Application, row: &Application) -> bool {
+    let has_grants = row.grants.0.iter().all(|grant| before.grants.contains(grant));
+    let has_scopes = match (&before.scopes, &row.scopes) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(had), Some(now)) => had.contains_all(now),
+    };
+    before.profile != row.profile || !has_grants || !has_scopes
 }
 
 /// Checks the rules of every application.
@@ -196,6 +208,28 @@ mod tests {
         for changes in [name, site, uris("https://evil.example/cb")] {
             assert_eq!(changed(changes.clone(), Author::Developer).approved, None);
             assert_eq!(changed(changes, Author::Operator).approved, Some(NOW));
+        }
+    }
+
+    #[test]
+    fn r1101_an_approval_ends_when_an_application_may_do_more() {
+        let scopes = |text: &str| Some(ScopeSet::parse(text).unwrap());
+        let changed = |changes: Changes| {
+            let mut memory = Memory::default();
+            memory.insert(&Application { scopes: scopes("read write"), ..application() });
+            let (application, author) = (Id::from("app_1"), Author::Developer);
+            memory.run(&UpdateApplication { application, changes, author }, NOW).unwrap().approved
+        };
+        let of_scopes = |text| Changes { scopes: Some(scopes(text)), ..Changes::default() };
+        assert_eq!(changed(of_scopes("read")), Some(NOW), "less");
+        let grants = ["authorization_code", "refresh_token"].into_iter().collect();
+        for wider in [
+            of_scopes("read write admin"),
+            Changes { scopes: Some(None), ..Changes::default() },
+            Changes { profile: Some(Profile::Compat), ..Changes::default() },
+            Changes { grants: Some(grants), ..Changes::default() },
+        ] {
+            assert_eq!(changed(wider.clone()), None, "{wider:?}");
         }
     }
 }

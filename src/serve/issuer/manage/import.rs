@@ -106,7 +106,8 @@ impl Manager {
         // The ring of the key files must not have its SHA-256 either.
         self.refuse_filed(&SecretDigest::of_secret(key))?;
         Ok(match check(key) {
-            Form::Good(_) => (SecretDigest::of_secret(key), DigestMethod::Made),
+            // Another place may know it by another digest: its end is kept as that of any import.
+            Form::Good(_) => (SecretDigest::of_secret(key), DigestMethod::Sha256),
             Form::Bad(_) | Form::NotOurs => (self.vault.keyed_digest(key), DigestMethod::Hmac),
         })
     }

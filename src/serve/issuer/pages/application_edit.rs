@@ -17,7 +17,7 @@ use crate::issue::rows::Application;
 use crate::serve::issuer::Issuer;
 use crate::serve::issuer::pages::answer::{Shown, Trouble, see_other, sentence};
 use crate::serve::issuer::pages::application_form::{Target, describe};
-use crate::serve::issuer::pages::application_view::{is_fixed, purpose, version};
+use crate::serve::issuer::pages::application_view::{is_fixed, may_register, purpose, version};
 use crate::serve::issuer::pages::browser::{Browser, SignedIn};
 use crate::serve::issuer::pages::frame::Mistake;
 use crate::serve::issuer::pages::scopes::held;
@@ -30,7 +30,7 @@ impl Issuer {
         id: &str,
     ) -> Shown {
         let row = self.own_application(signed_in, id).await?;
-        check_own_to_change(browser, &row)?;
+        check_own_to_change(browser, signed_in, &row)?;
         let form = as_form(&row, &held(browser, signed_in));
         self.application_page(browser, signed_in, (&form, edit(&row)), &[])
     }
@@ -42,7 +42,7 @@ impl Issuer {
         id: &str,
     ) -> Shown {
         let row = self.own_application(signed_in, id).await?;
-        check_own_to_change(browser, &row)?;
+        check_own_to_change(browser, signed_in, &row)?;
         let form = browser.form()?;
         let seen = form.value("seen").unwrap_or_default();
         browser.check(&form, &purpose(&format!("edit\n{seen}"), &row.id))?;
@@ -78,12 +78,20 @@ fn edit(row: &Application) -> Target<'_> {
     Target::Edit(row)
 }
 
-fn check_own_to_change(browser: &Browser<'_>, row: &Application) -> Result<(), Trouble> {
-    if !is_fixed(row) {
-        return Ok(());
-    }
-    let text =
-        "An operator of this service set up this application. Only an operator can change it.";
+fn check_own_to_change(
+    browser: &Browser<'_>,
+    signed_in: &SignedIn,
+    row: &Application,
+) -> Result<(), Trouble> {
+    let text = match (is_fixed(row), may_register(browser, signed_in)) {
+        (false, true) => return Ok(()),
+        (true, _) => {
+            "An operator of this service set up this application. Only an operator can change it."
+        }
+        (false, false) => {
+            "Your account may not change applications. Ask an operator for the role developer."
+        }
+    };
     let back = browser.at(&format!("/applications/{}", row.id));
     Err(Trouble::new(StatusCode::FORBIDDEN, ErrorCode::AccessDenied, text)
         .with_link("Back to the application", back))

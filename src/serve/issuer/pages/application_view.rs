@@ -50,7 +50,8 @@ pub(super) fn purpose(act: &str, application: &Id) -> String {
 /// changes its redirect URIs then.
 pub(super) fn is_fixed(row: &Application) -> bool {
     let [_, credentials, ..] = GRANT_TYPES;
-    row.first_party || row.introspect || row.grants.contains(credentials)
+    let is_longer = row.access_lifetime.is_some();
+    row.first_party || row.introspect || is_longer || row.grants.contains(credentials)
 }
 
 /// Names the values that a form was opened with.

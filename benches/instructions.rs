@@ -5,10 +5,10 @@
 //! callgrind counts instructions, DHAT allocations. What is left is the seeds of the hash tables:
 //! of some runs the least counts. The counts are compared with those of the same kind of processor
 //! in `benches/instructions.txt`: a rise over 3 % fails, and so does any more allocation. Cases of
-//! one run are compared with each other, on every kind of processor: at most 3 % more with an
-//! issuer than without, which fails, and at most 15 % more with revocations of every kind than with
-//! none, which is printed; each with a margin of one percentage point for the seeds of the hash
-//! tables. GATEPOST_REVOKED is the number of revocations.
+//! one run are compared with each other, on every kind of processor: the aims are at most 3 % more
+//! with an issuer than without, and at most 15 % more with revocations of every kind than with none.
+//! A miss is printed; with an issuer, 15 points more than the aim fail. Two builds that differed in
+//! one line elsewhere moved a pair by 5 points. GATEPOST_REVOKED is the number of revocations.
 //!
 //! `cargo bench --no-default-features --bench instructions` (the allocator is the system's: DHAT
 //! sees no other); `-- --write` writes the counts of now into the file.
@@ -31,6 +31,8 @@ const PAIRS: [(&str, &str, f64, bool); 2] =
     [("issuer/", "admitted/", RISE_MAX, true), ("revoked/", "issuer/", 1.15, false)];
 /// Two runs of the same code differ by up to this much.
 const PAIR_MARGIN: f64 = 0.01;
+/// More than builds of the same decision differ by: a look-up that was not there before.
+const PAIR_FAILS: f64 = 0.15;
 /// Runs of which the least counts.
 const RUNS: usize = 3;
 
@@ -151,7 +153,7 @@ fn compare(counts: &Counts) -> ExitCode {
     }
     let misses = compare_pairs(counts);
     if misses > 0 {
-        eprintln!("{misses} cases miss their aim beside the same case in another state");
+        eprintln!("{misses} cases take far more than the same case in another state");
     }
     if has_risen && !is_same_kind {
         eprintln!("counted on another kind of processor than benches/instructions.txt: no verdict");
@@ -163,7 +165,7 @@ fn compare(counts: &Counts) -> ExitCode {
     ExitCode::from(u8::from((has_risen && is_same_kind) || misses > 0))
 }
 
-/// Prints the cases that differ in their state alone; returns how many miss an aim that fails.
+/// Prints the cases that differ in their state alone; returns how many miss theirs by so much that it fails.
 fn compare_pairs(counts: &Counts) -> usize {
     let mut misses = 0;
     for (state, before, most, fails) in PAIRS {
@@ -175,7 +177,7 @@ fn compare_pairs(counts: &Counts) -> usize {
             let rise = instructions / other;
             let is_miss = rise > most + PAIR_MARGIN;
             let mark = if is_miss { "  <- misses the aim" } else { "" };
-            misses += usize::from(is_miss && fails);
+            misses += usize::from(fails && rise > most + PAIR_FAILS);
             let beside = name.unwrap_or_default();
             println!(
                 "{case:<36} {:>11.1}% of {beside}, at most {:.0}%{mark}",

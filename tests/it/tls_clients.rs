@@ -286,6 +286,23 @@ fn r804_a_withdrawn_authority_ends_its_certificates_at_once() {
 }
 
 #[test]
+fn r804_a_reload_that_demands_a_certificate_reaches_open_connections() {
+    let upstream = Recorder::start();
+    let sidecar = start(OPTIONAL, &upstream);
+    let mut open = anonymous(&sidecar).connect(sidecar.public(), "api.example");
+    assert_eq!(status(&mut open, "/open"), 200);
+    let yaml = std::fs::read_to_string(sidecar.sandbox.path("gatepost.yaml")).unwrap();
+    let demanding = yaml.replace("client_auth: optional", "client_auth: required");
+    assert_ne!(demanding, yaml);
+    sidecar.sandbox.replace("gatepost.yaml", &demanding);
+    assert_eq!(sidecar.reload().status, 200);
+    let answer = open.exchange("GET", "/open", &[("Host", "api.example")]);
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    assert_eq!(sidecar.log_line(&answer)["reason"], "client_certificate_ended");
+    assert!(open.is_closed());
+}
+
+#[test]
 fn r804_a_certificate_that_expires_ends_its_connection() {
     let upstream = Recorder::start();
     let sandbox = sandbox();

@@ -127,7 +127,9 @@ fn takes(route: &Route, kind: CredentialKind) -> bool {
         Access::Anonymous | Access::Certificate(_) => return false,
         Access::Authenticated(requirement) | Access::Optional(requirement) => requirement,
     };
-    matches!(route.target, RouteTarget::Upstream(_)) && requirement.credentials.contains(&kind)
+    // The page presents no client certificate.
+    let is_enough = requirement.certificate.is_none() && requirement.credentials.contains(&kind);
+    matches!(route.target, RouteTarget::Upstream(_)) && is_enough
 }
 
 /// A path that the pattern of a route matches.

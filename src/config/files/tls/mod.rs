@@ -55,6 +55,13 @@ pub(super) struct Parts {
 }
 
 impl ServedTls {
+    /// Returns whether clients must present a certificate.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub(crate) fn requires_client(&self) -> bool {
+        self.clients.as_ref().is_some_and(|clients| clients.are_required())
+    }
+
     /// One that completes no handshake.
     #[cfg(test)]
     #[cfg(feature = "server")]

@@ -128,8 +128,16 @@ impl Client {
         served: impl FnOnce() -> Option<Arc<ServedTls>>,
         now: UnixTime,
     ) -> Result<Option<Arc<ClientCertificate>>, CertificateDenied> {
+        let is_tls = self.tls.is_some();
         let client = self.tls.as_mut().and_then(|secured| secured.client.as_deref_mut());
-        let Some(client) = client else { return Ok(None) };
+        let Some(client) = client else {
+            // A connection from before a reload that demands one.
+            let is_required = is_tls && served().is_some_and(|served| served.requires_client());
+            return match is_required {
+                true => Err(CertificateDenied::Ended("is required by the listener now")),
+                false => Ok(None),
+            };
+        };
         let served = served().unwrap_or_else(|| Arc::clone(&client.verified));
         if client.certificate.expires() < now {
             return Err(CertificateDenied::Ended("has expired"));
